@@ -1,0 +1,48 @@
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+SOURCES := setup.py pyproject.toml constraints.txt $(shell find csrc -type f)
+
+.PHONY: install test lint format benchmark cuda-compile gpu-check train clean
+
+install: $(STAMP)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# torch first and pinned: the build needs it, and an unpinned one brings gigabytes of CUDA.
+$(STAMP): $(SOURCES) | $(BIN)/python
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet -c constraints.txt torch numpy ninja pybind11 setuptools wheel
+	$(BIN)/pip install --quiet -c constraints.txt --no-build-isolation -e '.[test,lint]'
+	touch $@
+
+test: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $$(find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h' -o -name '*.cuh')
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $$(find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h' -o -name '*.cuh')
+
+benchmark: install
+	$(BIN)/python -m pytest --benchmark
+
+cuda-compile:
+	bash csrc/cuda/compile.sh
+
+gpu-check:
+	bash benchmarks/gpu_check.sh
+
+train: install
+	$(BIN)/lssl train --preset quick
+
+clean:
+	rm -rf build dist *.egg-info lssl/*.so

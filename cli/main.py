@@ -1,0 +1,46 @@
+"""The `lssl` program: a group of commands, each imported only when it is called."""
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+# command: (module, one line for `lssl --help`)
+COMMANDS = {
+    "doctor": ("doctor", "Versions, native kernels, and what to do about each lack."),
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when it is called, so that `lssl --help` answers at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"lssl.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        kwargs.setdefault("max_content_width", 110)
+        return super().main(*args, **kwargs)
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="lssl")
+def main() -> None:
+    """Change the attributes of faces, turn faces to the front, and prove that synthesized faces train better.
+
+    \b
+    lssl generate-faces faces/        labelled faces without a data set
+    lssl train --data faces/          one model for all attributes
+    lssl synthesize MODEL photo.jpg --all
+    lssl render-frontal photo.jpg     a frontal face from any pose
+    """

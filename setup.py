@@ -1,0 +1,117 @@
+"""Builds the native operators (csrc/) through torch.utils.cpp_extension.
+
+LSSL_CUDA=1 forces the CUDA kernels, LSSL_CUDA=0 leaves them out; unset, they are built when nvcc and a CUDA
+build of PyTorch are both there. LSSL_NATIVE=0 installs without any native code (the references run instead).
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+# Every torch from 2.10 on loads a library built for this target (LibTorch's stable ABI).
+STABLE_TARGET = "0x020a000000000000"
+
+
+def sources(*folders: str, suffixes: tuple[str, ...]) -> list[str]:
+    return sorted(
+        str(path.relative_to(ROOT))
+        for folder in folders
+        for path in (ROOT / folder).iterdir()
+        if path.suffix in suffixes
+    )
+
+
+def native_extensions() -> tuple[list, dict]:
+    from pybind11.setup_helpers import Pybind11Extension
+    from torch.utils import cpp_extension
+
+    with_cuda = os.environ.get("LSSL_CUDA")
+    if with_cuda is None:
+        import torch
+
+        use_cuda = cpp_extension.CUDA_HOME is not None and torch.version.cuda is not None
+    else:
+        use_cuda = with_cuda == "1"
+
+    defines = [("TORCH_TARGET_VERSION", STABLE_TARGET)]
+    cxx_flags = ["-O3", "-std=c++20", "-fvisibility=hidden", "-fno-math-errno", "-ffp-contract=fast"]
+    compile_args = {"cxx": cxx_flags}
+    files = sources("csrc", "csrc/cpu", suffixes=(".cpp",))
+    files.remove("csrc/module.cpp")
+    extension = cpp_extension.CppExtension
+    if use_cuda:
+        extension = cpp_extension.CUDAExtension
+        defines += [("LSSL_WITH_CUDA", "1"), ("USE_CUDA", "1")]
+        compile_args["nvcc"] = ["-O3", "-std=c++20", "--expt-relaxed-constexpr", "-lineinfo"]
+        files += sources("csrc/cuda", suffixes=(".cpp", ".cu"))
+        if not os.environ.get("TORCH_CUDA_ARCH_LIST"):
+            import torch
+
+            if not torch.cuda.is_available():
+                os.environ["TORCH_CUDA_ARCH_LIST"] = "8.0;9.0;10.0+PTX"
+            else:
+                major, minor = torch.cuda.get_device_capability()
+                os.environ["TORCH_CUDA_ARCH_LIST"] = f"{major}.{minor}"
+        defines.append(("LSSL_CUDA_ARCHS", '"' + os.environ["TORCH_CUDA_ARCH_LIST"] + '"'))
+
+    ops = extension(
+        "lssl._ops",
+        sources=files,
+        include_dirs=[str(ROOT / "csrc")],
+        define_macros=defines,
+        extra_compile_args=compile_args,
+    )
+    module_defines = [(name, value) for name, value in defines if name.startswith("LSSL_")]
+    module = Pybind11Extension(
+        "lssl._C", ["csrc/module.cpp"], cxx_std=17, define_macros=module_defines, libraries=["dl"]
+    )
+    # One build_ext serves both: BuildExtension passes plain extensions through.
+    module.extra_compile_args = {"cxx": [*module.extra_compile_args]}
+    return [ops, module], {"build_ext": optional_build(cpp_extension.BuildExtension)}
+
+
+def optional_build(base: type) -> type:
+    """A build_ext whose failure leaves a package that runs on the references, and says so in one sentence."""
+
+    class OptionalBuild(base):  # type: ignore[misc, valid-type]
+        def run(self) -> None:
+            try:
+                super().run()
+            except Exception as error:
+                if os.environ.get("LSSL_NATIVE") == "1":
+                    raise
+                print(
+                    f"lssl: the native operators were not built ({type(error).__name__}: {error}); the package "
+                    "runs on its slower PyTorch references. Install a C++20 compiler and ninja, then reinstall.",
+                    file=sys.stderr,
+                )
+
+    return OptionalBuild
+
+
+def main() -> None:
+    extensions: list = []
+    commands: dict = {}
+    if os.environ.get("LSSL_NATIVE") != "0":
+        try:
+            extensions, commands = native_extensions()
+        except ImportError as error:
+            print(
+                f"lssl: building without native operators ({error}); install torch, ninja and pybind11 first and "
+                "use --no-build-isolation.",
+                file=sys.stderr,
+            )
+    packages = find_packages(include=["lssl", "lssl.*"])
+    setup(
+        packages=[*packages, "lssl.cli"],
+        package_dir={"lssl.cli": "cli"},
+        package_data={"lssl": ["presets/*.toml", "weights/*.safetensors", "py.typed"]},
+        ext_modules=extensions,
+        cmdclass=commands,
+    )
+
+
+main()
