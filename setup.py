@@ -5,6 +5,7 @@ build of PyTorch are both there. LSSL_NATIVE=0 installs without any native code 
 """
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -19,6 +20,7 @@ def sources(*folders: str, suffixes: tuple[str, ...]) -> list[str]:
     return sorted(
         str(path.relative_to(ROOT))
         for folder in folders
+        if (ROOT / folder).is_dir()
         for path in (ROOT / folder).iterdir()
         if path.suffix in suffixes
     )
@@ -73,21 +75,41 @@ def native_extensions() -> tuple[list, dict]:
     return [ops, module], {"build_ext": optional_build(cpp_extension.BuildExtension)}
 
 
+def tell(sentence: str) -> None:
+    """Says one sentence on stderr and on the terminal itself: pip shows no output of a build that succeeds."""
+    print(sentence, file=sys.stderr)
+    try:
+        with open("/dev/tty", "w") as terminal:
+            print(sentence, file=terminal)
+    except OSError:
+        pass
+
+
 def optional_build(base: type) -> type:
     """A build_ext whose failure leaves a package that runs on the references, and says so in one sentence."""
 
     class OptionalBuild(base):  # type: ignore[misc, valid-type]
         def run(self) -> None:
             try:
+                compiler = os.environ.get("CXX", "c++").split()[0]
+                if shutil.which(compiler) is None:
+                    raise FileNotFoundError(f"no C++ compiler: {compiler} is not on the PATH")
                 super().run()
             except Exception as error:
                 if os.environ.get("LSSL_NATIVE") == "1":
                     raise
-                print(
-                    f"lssl: the native operators were not built ({type(error).__name__}: {error}); the package "
-                    "runs on its slower PyTorch references. Install a C++20 compiler and ninja, then reinstall.",
-                    file=sys.stderr,
+                tell(
+                    f"lssl: the native operators were not built ({error}), so the package runs on its slower PyTorch "
+                    "references; install a C++20 compiler and ninja, and reinstall with -v to see the compiler's words."
                 )
+                # The library reads this, so that its warning and `lssl doctor` can repeat the reason.
+                folder = ROOT if self.inplace else Path(self.build_lib)
+                note = folder / "lssl" / "_build_failure.txt"
+                note.parent.mkdir(parents=True, exist_ok=True)
+                note.write_text(f"{error}\n")
+            else:
+                for folder in (ROOT, Path(self.build_lib)):
+                    (folder / "lssl" / "_build_failure.txt").unlink(missing_ok=True)
 
     return OptionalBuild
 
@@ -99,10 +121,9 @@ def main() -> None:
         try:
             extensions, commands = native_extensions()
         except ImportError as error:
-            print(
-                f"lssl: building without native operators ({error}); install torch, ninja and pybind11 first and "
-                "use --no-build-isolation.",
-                file=sys.stderr,
+            tell(
+                f"lssl: building without native operators ({error}); install torch, ninja and pybind11 first, then "
+                "use --no-build-isolation."
             )
     packages = find_packages(include=["lssl", "lssl.*"])
     setup(

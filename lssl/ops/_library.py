@@ -15,11 +15,14 @@ def _load() -> tuple[dict[str, Any], str | None]:
     """Returns (how the library was built, None) or ({}, why it is not there)."""
     if os.environ.get("LSSL_NATIVE") == "0":
         return {}, "LSSL_NATIVE=0 turns it off"
+    folder = Path(__file__).parent.parent
     try:
         module = importlib.import_module("lssl._C")
     except ImportError as error:
+        note = folder / "_build_failure.txt"
+        if note.exists():
+            return {}, f"its build failed: {note.read_text().strip()}"
         return {}, f"lssl._C cannot be imported ({error})"
-    folder = Path(__file__).parent.parent
     libraries = sorted(folder.glob("_ops*.so"))
     if not libraries:
         return {}, f"no _ops*.so in {folder}"
