@@ -47,9 +47,7 @@ def diagnose() -> dict[str, Any]:
     if not native["native"]:
         advice.append((f"native operators are not loaded: {native['reason']}", _REINSTALL))
         if tools["c++"] is None:
-            advice.append(
-                ("no C++ compiler is on the PATH", "install g++ 11 or clang 14, or later, then reinstall")
-            )
+            advice.append(("no C++ compiler is on the PATH", "install g++ 11 or clang 14, or later, then reinstall"))
         if tools["ninja"] is None:
             advice.append(("ninja is not on the PATH", "pip install ninja, then reinstall"))
     if gpu and not cuda_kernels:
