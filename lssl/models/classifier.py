@@ -1,0 +1,230 @@
+"""Expression classifiers: a small one for two cores, ResNet-50 (paper Table 2), VGG-16 as VGG-Face has it (Table 3)."""
+
+import itertools
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+ARCHITECTURES = ("small", "resnet50", "vgg16")
+
+
+class SmallClassifier(nn.Module):
+    """Five convolution stages and a global average; two cores train it in about a minute.
+
+    Args:
+        classes: number of classes.
+        width: channels of the first stage; the later ones have 2, 4, 4 and 4 times as many.
+
+    Input (N, 3, H, W) in [-1, 1], H and W at least 32; output logits (N, classes). `features` gives (N, 4 width).
+    """
+
+    def __init__(self, classes: int, width: int = 32) -> None:
+        super().__init__()
+        channels = [3, width, 2 * width, 4 * width, 4 * width]
+        layers: list[nn.Module] = []
+        for c_in, c_out in itertools.pairwise(channels):
+            layers += [
+                nn.Conv2d(c_in, c_out, 3, padding=1, bias=False),
+                nn.BatchNorm2d(c_out),
+                nn.ReLU(inplace=True),
+                nn.MaxPool2d(2),
+            ]
+        layers += [
+            nn.Conv2d(4 * width, 4 * width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(4 * width),
+            nn.ReLU(inplace=True),
+        ]
+        self.stages = nn.Sequential(*layers)
+        # Expressions live in where things are: a 2 x 2 grid of averages keeps mouth apart from eyes.
+        self.pool = nn.AdaptiveAvgPool2d(2)
+        self.dropout = nn.Dropout(0.3)
+        self.head = nn.Linear(16 * width, classes)
+
+    def features(self, image: Tensor) -> Tensor:
+        """Features (N, 16 width) before the linear head."""
+        return self.pool(self.stages(image)).flatten(1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.head(self.dropout(self.features(image)))
+
+
+class Bottleneck(nn.Module):
+    """ResNet's bottleneck block (He et al. 2016), its stride on the 3 x 3 convolution as in torchvision and timm."""
+
+    expansion = 4
+
+    def __init__(self, c_in: int, planes: int, stride: int = 1) -> None:
+        super().__init__()
+        c_out = planes * self.expansion
+        self.conv1 = nn.Conv2d(c_in, planes, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.conv3 = nn.Conv2d(planes, c_out, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(c_out)
+        self.downsample: nn.Module | None = None
+        if stride != 1 or c_in != c_out:
+            self.downsample = nn.Sequential(nn.Conv2d(c_in, c_out, 1, stride, bias=False), nn.BatchNorm2d(c_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.bn1(self.conv1(x)).relu()
+        y = self.bn2(self.conv2(y)).relu()
+        y = self.bn3(self.conv3(y))
+        return (y + (x if self.downsample is None else self.downsample(x))).relu()
+
+
+class ResNet50(nn.Module):
+    """ResNet-50 (He et al. 2016) with torchvision's and timm's parameter names, so that their weights load.
+
+    Input (N, 3, H, W) in [-1, 1], rescaled inside to ImageNet's mean and spread; output logits (N, classes).
+    """
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        self.layer1 = self._stage(64, 64, 3, 1)
+        self.layer2 = self._stage(256, 128, 4, 2)
+        self.layer3 = self._stage(512, 256, 6, 2)
+        self.layer4 = self._stage(1024, 512, 3, 2)
+        self.fc = nn.Linear(2048, classes)
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).reshape(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).reshape(3, 1, 1), persistent=False)
+        self.mean: Tensor
+        self.std: Tensor
+
+    @staticmethod
+    def _stage(c_in: int, planes: int, blocks: int, stride: int) -> nn.Sequential:
+        rest = [Bottleneck(planes * Bottleneck.expansion, planes) for _ in range(blocks - 1)]
+        return nn.Sequential(Bottleneck(c_in, planes, stride), *rest)
+
+    def features(self, image: Tensor) -> Tensor:
+        """Features (N, 2048) before the linear head."""
+        x = ((image + 1) / 2 - self.mean) / self.std
+        x = self.maxpool(self.bn1(self.conv1(x)).relu())
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return x.mean((2, 3))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.fc(self.features(image))
+
+
+class VGG16(nn.Module):
+    """VGG-16 (Simonyan & Zisserman 2015) as VGG-Face uses it (Parkhi et al. 2015), with torchvision's parameter names.
+
+    Input (N, 3, H, W) in [-1, 1], resized inside to 224 x 224; output logits (N, classes).
+    """
+
+    _CHANNELS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)  # 0: pool
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        c_in = 3
+        for c_out in self._CHANNELS:
+            if c_out == 0:
+                layers.append(nn.MaxPool2d(2))
+            else:
+                layers += [nn.Conv2d(c_in, c_out, 3, padding=1), nn.ReLU(inplace=True)]
+                c_in = c_out
+        self.features_stack = nn.Sequential(*layers)
+        self.classifier = nn.Sequential(
+            nn.Linear(512 * 7 * 7, 4096),
+            nn.ReLU(inplace=True),
+            nn.Dropout(),
+            nn.Linear(4096, 4096),
+            nn.ReLU(inplace=True),
+            nn.Dropout(),
+            nn.Linear(4096, classes),
+        )
+
+    def features(self, image: Tensor) -> Tensor:
+        """Features (N, 4096) before the last linear layer (VGG-Face's fc7)."""
+        x = nn.functional.interpolate(image, size=(224, 224), mode="bilinear", align_corners=False)
+        x = self.features_stack(x).flatten(1)
+        for layer in self.classifier[:-1]:
+            x = layer(x)
+        return x
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.classifier[-1](self.features(image))
+
+
+# VGG-Face's released parameter names -> torchvision's numbering.
+_VGG_FACE_CONVOLUTIONS = {
+    f"conv{stage}_{index}": position
+    for (stage, index), position in zip(
+        [(1, 1), (1, 2), (2, 1), (2, 2), (3, 1), (3, 2), (3, 3), (4, 1), (4, 2), (4, 3), (5, 1), (5, 2), (5, 3)],
+        [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28],
+        strict=True,
+    )
+}
+_VGG_FACE_LINEAR = {"fc6": 0, "fc7": 3, "fc8": 6}
+
+
+def build_classifier(architecture: str, classes: int) -> nn.Module:
+    """Makes a classifier with random weights; `architecture` is one of `ARCHITECTURES`.
+
+    Raises ValueError for another name.
+    """
+    if architecture == "small":
+        return SmallClassifier(classes)
+    if architecture == "resnet50":
+        return ResNet50(classes)
+    if architecture == "vgg16":
+        return VGG16(classes)
+    raise ValueError(f"architecture is {architecture!r}; choose one of {', '.join(ARCHITECTURES)}")
+
+
+def load_pretrained(model: nn.Module, path: str | Path) -> list[str]:
+    """Loads torchvision-, timm- or VGG-Face-named weights into `model`; the last layer stays as it is where its size
+    differs (another set of classes).
+
+    Args:
+        model: from `build_classifier`.
+        path: a local `.safetensors` file, or a `.pth`/`.pt` state dict (read without pickle code execution).
+
+    Returns the names of the model's parameters that the file did not fill. Raises ValueError naming the file when
+    more than the last layer is missing or a shape differs, FileNotFoundError when it is not there.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        state = load_file(str(path))
+    else:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = state.get("state_dict", state.get("model", state))
+    renamed = {_torchvision_name(model, key.removeprefix("module.")): value for key, value in state.items()}
+    own = model.state_dict()
+    heads = ("fc.", "head.", "classifier.6.")
+    kept = {}
+    for key, value in renamed.items():
+        if key not in own:
+            continue
+        if own[key].shape != value.shape:
+            if key.startswith(heads):
+                continue
+            raise ValueError(f"{path}: {key} is {tuple(value.shape)}, the network has {tuple(own[key].shape)}")
+        kept[key] = value
+    missing = [key for key in own if key not in kept and not key.endswith("num_batches_tracked")]
+    body = [key for key in missing if not key.startswith(heads)]
+    if body:
+        raise ValueError(
+            f"{path} does not hold a {type(model).__name__}: {len(body)} parameters are missing ({body[0]}, ...)"
+        )
+    model.load_state_dict(kept, strict=False)
+    return missing
+
+
+def _torchvision_name(model: nn.Module, key: str) -> str:
+    if not isinstance(model, VGG16):
+        return key
+    layer, _, rest = key.rpartition(".")
+    if layer in _VGG_FACE_CONVOLUTIONS:
+        return f"features_stack.{_VGG_FACE_CONVOLUTIONS[layer]}.{rest}"
+    if layer in _VGG_FACE_LINEAR:
+        return f"classifier.{_VGG_FACE_LINEAR[layer]}.{rest}"
+    return key.replace("features.", "features_stack.", 1) if key.startswith("features.") else key

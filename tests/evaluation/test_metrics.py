@@ -1,0 +1,107 @@
+"""Metrics against independent implementations and cases with a known answer."""
+
+import numpy as np
+import pytest
+from scipy import linalg
+
+from lssl.evaluation.metrics import (
+    confusion_matrix,
+    diversity,
+    frechet_distance,
+    identity_distance,
+    image_similarity,
+    kernel_distance,
+    precision_recall,
+)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def test_frechet_distance_of_a_set_to_itself_is_zero(rng):
+    x = rng.normal(size=(200, 16))
+    assert frechet_distance(x, x) == pytest.approx(0, abs=1e-9)
+
+
+def test_frechet_distance_of_shifted_scaled_gaussians_is_the_closed_form(rng):
+    x = rng.normal(size=(200_000, 4))
+    y = 2.0 * rng.normal(size=(200_000, 4)) + np.array([1.0, 0, 0, 3.0])
+    # |m|^2 + sum (s1 - s2)^2
+    assert frechet_distance(x, y) == pytest.approx(10 + 4, rel=0.02)
+
+
+def test_frechet_distance_agrees_with_a_matrix_square_root(rng):
+    x = rng.normal(size=(300, 8)) @ rng.normal(size=(8, 8))
+    y = rng.normal(size=(300, 8)) @ rng.normal(size=(8, 8)) + 0.3
+    c1, c2 = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+    root = linalg.sqrtm(c1 @ c2).real
+    expected = ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(c1 + c2 - 2 * root)
+    assert frechet_distance(x, y) == pytest.approx(expected, rel=1e-8)
+
+
+def test_frechet_distance_with_fewer_images_than_features_is_finite(rng):
+    assert np.isfinite(frechet_distance(rng.normal(size=(20, 64)), rng.normal(size=(20, 64))))
+
+
+def test_kernel_distance_is_unbiased_around_zero_and_grows_with_a_shift(rng):
+    same, spread = kernel_distance(rng.normal(size=(2000, 8)), rng.normal(size=(2000, 8)), subset_size=500)
+    shifted, _ = kernel_distance(rng.normal(size=(2000, 8)), rng.normal(size=(2000, 8)) + 0.5, subset_size=500)
+    assert abs(same) < 3 * spread
+    assert shifted > 10 * abs(same)
+
+
+def test_kernel_distance_equals_the_plain_double_sum(rng):
+    x, y = rng.normal(size=(30, 5)), rng.normal(size=(30, 5)) + 0.2
+    k = lambda a, b: (a @ b / 5 + 1) ** 3  # noqa: E731
+    off = [k(x[i], x[j]) + k(y[i], y[j]) for i in range(30) for j in range(30) if i != j]
+    cross = [k(a, b) for a in x for b in y]
+    assert kernel_distance(x, y)[0] == pytest.approx(np.sum(off) / (30 * 29) - 2 * np.mean(cross), rel=1e-9)
+
+
+def test_precision_and_recall_see_dropped_modes_and_wrong_images(rng):
+    left, right = rng.normal(size=(200, 2)), rng.normal(size=(200, 2)) + 100
+    dropped = precision_recall(np.vstack([left, right]), rng.normal(size=(400, 2)))
+    assert dropped.precision > 0.9
+    assert dropped.recall == pytest.approx(0.5, abs=0.05)
+    wrong = precision_recall(left, right)
+    assert wrong.precision == wrong.recall == 0
+
+
+def test_image_similarity_of_equal_and_noisy_pairs(rng):
+    image = rng.integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    assert image_similarity(image, image) == (1.0, 100.0)
+    shifted = np.clip(image.astype(int) + 10, 0, 255).astype(np.uint8)
+    ssim, psnr = image_similarity(image, shifted)
+    assert ssim < 1
+    assert psnr == pytest.approx(20 * np.log10(255 / 10), abs=0.3)
+
+
+def test_identity_distance_keeps_missing_faces_missing():
+    first, second = np.zeros((2, 4)), np.array([[3.0, 4, 0, 0], [np.nan] * 4])
+    distance = identity_distance(first, second)
+    assert distance[0] == 5
+    assert np.isnan(distance[1])
+
+
+def test_diversity_sees_the_mean_face_and_the_ignored_target(rng):
+    inputs = rng.integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
+    mean_face = np.broadcast_to(inputs[:1, None], (6, 3, 8, 8, 3))
+    assert diversity(inputs, mean_face).over_inputs == 0
+    copies = np.broadcast_to(inputs[:, None], (6, 3, 8, 8, 3))
+    result = diversity(inputs, copies)
+    assert result.over_targets == 0
+    assert result.over_inputs == pytest.approx(result.input_spread)
+
+
+def test_confusion_matrix_counts_rows_true_columns_predicted():
+    matrix = confusion_matrix(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 2]), 3)
+    assert matrix.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
+
+
+def test_errors_name_the_argument(rng):
+    with pytest.raises(ValueError, match=r"fake must be \(N, D\)"):
+        frechet_distance(rng.normal(size=(4, 2)), rng.normal(size=4))
+    with pytest.raises(ValueError, match="real holds values that are not finite"):
+        kernel_distance(np.full((4, 2), np.nan), rng.normal(size=(4, 2)))
