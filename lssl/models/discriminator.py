@@ -1,0 +1,54 @@
+"""The PatchGAN critic with an attribute head (paper 3.1, 4.1, Fig. 5 bottom)."""
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+
+class CriticOutput(NamedTuple):
+    """`realism` (N, 1, h, w): D_src, a score a patch; `attributes` (N, A): D_cls, logits."""
+
+    realism: Tensor
+    attributes: Tensor
+
+
+class Discriminator(nn.Module):
+    """Scores realism and classifies attributes of a pair (x, s) or of a single image (pose normalization).
+
+    The paper's setting is `width=64, num_layers=6` at 128x128; `in_channels` is 3 + side channels for pairs.
+
+    Args:
+        attribute_dim: number of attribute logits.
+        in_channels: channels of the input (N, C, H, W): the image's, plus the side image's for pairs.
+        image_size: side of the square input; must divide by 2**num_layers.
+        width: channels w of the first layer; each further layer doubles them.
+        num_layers: 4x4 stride-2 convolutions with leaky ReLU 0.01, no norm.
+    """
+
+    def __init__(
+        self, attribute_dim: int, in_channels: int = 4, image_size: int = 128, width: int = 64, num_layers: int = 6
+    ) -> None:
+        super().__init__()
+        if image_size % 2**num_layers:
+            raise ValueError(f"image_size must divide by {2**num_layers} ({num_layers} layers), not {image_size}")
+        channels = in_channels
+        trunk: list[nn.Module] = []
+        for level in range(num_layers):
+            trunk += [nn.Conv2d(channels, width * 2**level, 4, 2, 1), nn.LeakyReLU(0.01)]
+            channels = width * 2**level
+        self.trunk = nn.Sequential(*trunk)
+        self.realism_head = nn.Conv2d(channels, 1, 3, padding=1, bias=False)
+        self.attribute_head = nn.Linear(channels * (image_size // 2**num_layers) ** 2, attribute_dim, bias=False)
+
+    def forward(self, x: Tensor) -> CriticOutput:
+        features = self.trunk(x)
+        return CriticOutput(self.realism_head(features), self.attribute_head(features.flatten(1)))
+
+    def realism(self, x: Tensor) -> Tensor:
+        """D_src alone, (N, C, H, W) to (N, 1, h, w)."""
+        score: Tensor = self.realism_head(self.trunk(x))
+        return score
+
+    def realism_layers(self) -> nn.Sequential:
+        """The layers that lead from the input to the realism score, for the analytic gradient penalty."""
+        return nn.Sequential(*self.trunk, self.realism_head)

@@ -1,0 +1,103 @@
+"""The encoder-decoder generator (paper 3.1, 4.1, Fig. 5 top)."""
+
+import torch
+from torch import Tensor, nn
+
+from lssl.models.blocks import ConvNorm, ResidualBlock
+
+
+class Generator(nn.Module):
+    """Translates a face image x and its side image s to the attributes y: (x, s, y) -> (x', s').
+
+    `encode` gives the attribute-free latent Genc(x, s), `decode` paints it with attributes, Gdec(latent, y).
+    The paper's setting is `width=64, num_downsamplings=4, residual_blocks=6, output="direct"`.
+
+    Args:
+        attribute_dim: length of y.
+        image_channels: channels of x, values in [-1, 1].
+        side_channels: channels of s, values in [-1, 1]; 0 leaves the side image out (Table 1's ablation).
+        width: channels w of the first layer; each down-sampling doubles them.
+        num_downsamplings: stride-2 convolutions d; image sides must divide by 2**d.
+        residual_blocks: residual blocks at the latent's resolution.
+        output: "direct": x' is the head's tanh (paper). "mask": x' = a c + (1 - a) x with a colour c and a mask a in
+            [0, 1], so that what does not change is copied (Pumarola et al. 2018, https://arxiv.org/abs/1807.09251);
+            beyond the paper, for small images, few photographs and short runs.
+    """
+
+    def __init__(
+        self,
+        attribute_dim: int,
+        image_channels: int = 3,
+        side_channels: int = 1,
+        width: int = 64,
+        num_downsamplings: int = 4,
+        residual_blocks: int = 6,
+        output: str = "direct",
+    ) -> None:
+        super().__init__()
+        if attribute_dim < 1:
+            raise ValueError(f"attribute_dim must be at least 1, not {attribute_dim}")
+        if output not in ("direct", "mask"):
+            raise ValueError(f'output must be "direct" or "mask", not "{output}"')
+        self.attribute_dim = attribute_dim
+        self.side_channels = side_channels
+        self.num_downsamplings = num_downsamplings
+        self.output = output
+
+        channels = width
+        encoder: list[nn.Module] = [ConvNorm(image_channels + side_channels, width, 7)]
+        for _ in range(num_downsamplings):
+            encoder.append(ConvNorm(channels, 2 * channels, 4, stride=2))
+            channels *= 2
+        encoder += [ResidualBlock(channels) for _ in range(residual_blocks)]
+        self.encoder = nn.Sequential(*encoder)
+        self.latent_channels = channels
+
+        channels += attribute_dim
+        decoder: list[nn.Module] = []
+        for level in reversed(range(num_downsamplings)):
+            decoder.append(ConvNorm(channels, width * 2**level, 3, upscale_factor=2))
+            channels = width * 2**level
+        self.decoder = nn.Sequential(*decoder)
+        self.image_head = nn.Conv2d(channels, image_channels, 7, padding=3, bias=False)
+        self.side_head = nn.Conv2d(channels, side_channels, 7, padding=3, bias=False) if side_channels else None
+        self.mask_head = nn.Conv2d(channels, 1, 7, padding=3) if output == "mask" else None
+
+    def encode(self, image: Tensor, side: Tensor | None) -> Tensor:
+        """Genc: image (N, 3, H, W) and side image (N, S, H, W) to the latent (N, w 2**d, H / 2**d, W / 2**d)."""
+        factor = 2**self.num_downsamplings
+        if image.shape[2] % factor or image.shape[3] % factor:
+            raise ValueError(
+                f"image sides must divide by {factor} ({self.num_downsamplings} down-samplings), got {tuple(image.shape)}"
+            )
+        if not self.side_channels:
+            pair = image
+        elif side is None or side.shape[1] != self.side_channels:
+            found = "none" if side is None else f"{side.shape[1]} channels"
+            raise ValueError(f"this generator takes a side image of {self.side_channels} channels, got {found}")
+        else:
+            pair = torch.cat([image, side], 1)
+        latent: Tensor = self.encoder(pair)
+        return latent
+
+    def decode(self, latent: Tensor, attributes: Tensor, image: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Gdec: latent and attributes (N, A) to the image (N, 3, H, W) and the side image, in [-1, 1].
+
+        `image`, the encoder's input, is needed where `output` is "mask".
+        """
+        features, colour, side = self._paint(latent, attributes)
+        if self.mask_head is None:
+            return colour, side
+        if image is None:
+            raise ValueError('a generator with output="mask" needs the input image to decode')
+        mask = torch.sigmoid(self.mask_head(features))
+        return mask * colour + (1 - mask) * image, side
+
+    def forward(self, image: Tensor, side: Tensor | None, attributes: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self.decode(self.encode(image, side), attributes, image)
+
+    def _paint(self, latent: Tensor, attributes: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        y = attributes.to(latent.dtype)[:, :, None, None].expand(-1, -1, *latent.shape[2:])
+        features = self.decoder(torch.cat([latent, y], 1))
+        side = None if self.side_head is None else torch.tanh(self.side_head(features))
+        return features, torch.tanh(self.image_head(features)), side

@@ -1,0 +1,52 @@
+"""The face parser P: a U-Net of MobileNet-v2 depthwise blocks (paper 3.1 eq. 5, 4.1, Fig. 4)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lssl.models.blocks import InvertedResidual
+
+#: What the parser tells apart, in the order of its output channels and of the data set folder's masks.
+PARSER_CLASSES = ("background", "skin", "lips", "eyes")
+
+
+class FaceParser(nn.Module):
+    """Per-pixel logits of background, skin, lips and eyes: images (N, 3, H, W) in [-1, 1] to (N, 4, H, W).
+
+    Args:
+        width: channels of the first level; each level below has 1.5 times as many (rounded to 8).
+        num_levels: down-samplings; image sides must divide by 2**num_levels.
+    """
+
+    def __init__(self, width: int = 16, num_levels: int = 4, classes: int = len(PARSER_CLASSES)) -> None:
+        super().__init__()
+        self.width = width
+        self.num_levels = num_levels
+        channels = [max(8, round(width * 1.5**level / 8) * 8) for level in range(num_levels + 1)]
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, channels[0], 3, padding=1, bias=False), nn.BatchNorm2d(channels[0]), nn.ReLU6()
+        )
+        self.down = nn.ModuleList(
+            nn.Sequential(InvertedResidual(above, below, stride=2), InvertedResidual(below, below))
+            for above, below in zip(channels, channels[1:], strict=False)
+        )
+        self.up = nn.ModuleList(
+            InvertedResidual(below + above, above, expansion=2)
+            for above, below in reversed(list(zip(channels, channels[1:], strict=False)))
+        )
+        self.head = nn.Conv2d(channels[0], classes, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        factor = 2**self.num_levels
+        if image.shape[2] % factor or image.shape[3] % factor:
+            raise ValueError(f"image sides must divide by {factor}, got {tuple(image.shape)}")
+        features = self.stem(image)
+        skips: list[Tensor] = []
+        for block in self.down:
+            skips.append(features)
+            features = block(features)
+        for block in self.up:
+            features = F.interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
+            features = block(torch.cat([features, skips.pop()], 1))
+        logits: Tensor = self.head(features)
+        return logits

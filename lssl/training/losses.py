@@ -1,0 +1,86 @@
+"""The paper's losses, eq. 1 to 7, one small function a term.
+
+All take and return float tensors; every term is a scalar, a mean over the batch (and over elements for l1 terms, as
+in the authors' code). Images and side images are (N, C, H, W) in [-1, 1].
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lssl.data.schema import AttributeSchema
+from lssl.models.discriminator import Discriminator
+from lssl.ops import gradient_penalty
+
+#: Every logged term, in the order of Fig. 11: the critic's four, then the generator's.
+CRITIC_TERMS = ("d_real", "d_fake", "d_cls", "d_gp")
+GENERATOR_TERMS = ("g_adv", "g_cls", "g_bi", "g_latent", "g_id", "g_parse", "g_mask")
+
+
+def critic_adversarial(real_score: Tensor, fake_score: Tensor) -> Tensor:
+    """-L_GAN of eq. 1 without its penalty, what the critic minimizes: E[D(fake)] - E[D(real)]."""
+    return fake_score.mean() - real_score.mean()
+
+
+def critic_penalty(critic: Discriminator, real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
+    """L_gp of eq. 1: (|grad D_src| - 1)^2 at alpha real + (1 - alpha) fake, alpha (N,) in [0, 1]."""
+    return gradient_penalty(critic.realism_layers(), real, fake, alpha=alpha)
+
+
+def generator_adversarial(fake_score: Tensor) -> Tensor:
+    """L_GAN of eq. 1 as the generator sees it: -E[D(fake)]."""
+    return -fake_score.mean()
+
+
+def attribute_classification(logits: Tensor, y: Tensor, schema: AttributeSchema, kind: str = "bce") -> Tensor:
+    """L_cls of eq. 2 (real images, their own y) and eq. 3 (fakes, the target y).
+
+    `kind="bce"` sums binary cross-entropy over the attributes (paper); "softmax" sums cross-entropy over the
+    categorical groups, with binary cross-entropy for binary ones (code). Logits and y are (N, A).
+    """
+    if kind == "bce":
+        return F.binary_cross_entropy_with_logits(logits, y, reduction="none").sum(1).mean()
+    terms = []
+    for group in schema.groups:
+        part = schema.slices[group.name]
+        if group.binary:
+            terms.append(F.binary_cross_entropy_with_logits(logits[:, part], y[:, part]))
+        else:
+            terms.append(F.cross_entropy(logits[:, part], y[:, part]))
+    return torch.stack(terms).sum()
+
+
+def identity(fake: Tensor, image: Tensor) -> Tensor:
+    """L_id of eq. 4: |x' - x|_1."""
+    return F.l1_loss(fake, image)
+
+
+def parsing(fake_logits: Tensor, image_logits: Tensor) -> Tensor:
+    """L_p of eq. 5: pixel-wise softmax loss of P(x') against P(x), less the entropy of P(x), so that equal maps cost 0.
+
+    The entropy does not depend on the generator, so gradients are those of the plain softmax loss.
+    Logits are (N, classes, H, W).
+    """
+    target = image_logits.softmax(1)
+    log_ratio = image_logits.log_softmax(1) - fake_logits.log_softmax(1)
+    return (target * log_ratio).sum(1).mean()
+
+
+def bidirectional(
+    image: Tensor, image_back: Tensor, side: Tensor | None = None, side_back: Tensor | None = None
+) -> Tensor:
+    """First expectation of L_bi, eq. 6: |x - x^|_1 + |s - s^|_1."""
+    loss = F.l1_loss(image_back, image)
+    if side is not None and side_back is not None:
+        loss = loss + F.l1_loss(side_back, side)
+    return loss
+
+
+def latent_bidirectional(latent: Tensor, latent_back: Tensor) -> Tensor:
+    """Second expectation of L_bi, eq. 6: |Genc(x, s) - Genc(x', s')|_1."""
+    return F.l1_loss(latent_back, latent)
+
+
+def mask_area(mask: Tensor) -> Tensor:
+    """Mean of the mask (N, 1, H, W) in [0, 1] that says how much is repainted; beyond the paper."""
+    return mask.mean()
