@@ -1,0 +1,241 @@
+"""The data set folder: reading it and checking it. `writer.py` beside it writes one.
+
+images/           pictures, all of one size
+metadata.csv      file_name, subject, split (train or test), a column an attribute, further columns
+landmarks.npy     float32 (rows of metadata.csv, 68, 2), (x, y) in pixels         optional
+masks/            uint8 labels under the picture's name, as .png (see MASK_LABELS) optional
+side/             side pictures under the picture's name (pose normalisation)      optional
+dataset.json      source, size, seed, which columns are attributes                 optional
+"""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lssl.data.landmarks import COUNT
+from lssl.data.schema import AttributeSchema
+
+METADATA = "metadata.csv"
+LANDMARKS = "landmarks.npy"
+DESCRIPTION = "dataset.json"
+REQUIRED_COLUMNS = ("file_name", "subject", "split")
+SPLITS = ("train", "test")
+MASK_LABELS = ("background", "skin", "lips", "eyes")
+_MOST_VALUES = 64
+
+
+class FolderError(ValueError):
+    """A data set folder that cannot be used; the message names the file and the fix."""
+
+
+@dataclass(frozen=True)
+class FaceFolder:
+    """The rows of a data set folder; the pictures stay on disk. `rows` index nothing but this object."""
+
+    root: Path
+    file_names: list[str]
+    subjects: list[str]
+    splits: list[str]
+    columns: dict[str, list[str]]
+    attributes: tuple[str, ...]
+    landmarks: NDArray[np.float32] | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.file_names)
+
+    def image_path(self, row: int) -> Path:
+        return self.root / self.file_names[row]
+
+    def mask_path(self, row: int) -> Path:
+        return self.root / "masks" / (Path(self.file_names[row]).stem + ".png")
+
+    def side_path(self, row: int) -> Path:
+        return self.root / "side" / Path(self.file_names[row]).name
+
+    @property
+    def has_masks(self) -> bool:
+        return len(self) > 0 and all(self.mask_path(row).is_file() for row in range(len(self)))
+
+    def attribute_columns(self) -> dict[str, list[str]]:
+        return {name: self.columns[name] for name in self.attributes}
+
+    def schema(self) -> AttributeSchema:
+        """The schema of the folder's attribute columns. Raises SchemaError where one has a single value."""
+        return AttributeSchema.from_columns(self.attribute_columns())
+
+    def rows_where(self, **values: str) -> list[int]:
+        """Rows in which `split`, `subject` or a column has the given value."""
+        table = {"split": self.splits, "subject": self.subjects, **self.columns}
+        for name in values:
+            if name not in table:
+                raise FolderError(f"{self.root / METADATA} has no column '{name}'; it has: {', '.join(table)}")
+        return [row for row in range(len(self)) if all(table[k][row] == v for k, v in values.items())]
+
+    def select(self, rows: Sequence[int]) -> "FaceFolder":
+        """The same folder with only these rows, in this order."""
+        return replace(
+            self,
+            file_names=[self.file_names[row] for row in rows],
+            subjects=[self.subjects[row] for row in rows],
+            splits=[self.splits[row] for row in rows],
+            columns={name: [values[row] for row in rows] for name, values in self.columns.items()},
+            landmarks=None if self.landmarks is None else self.landmarks[list(rows)],
+        )
+
+    def split(self, name: str) -> "FaceFolder":
+        """The rows of `train` or `test`. Raises FolderError where there are none."""
+        rows = self.rows_where(split=name)
+        if not rows:
+            raise FolderError(
+                f"{self.root / METADATA} has no row with split '{name}'; "
+                "prepare the folder again with --test-fraction, or edit the split column"
+            )
+        return self.select(rows)
+
+
+def read_metadata(root: str | Path, *, attributes: Sequence[str] | None = None) -> FaceFolder:
+    """Reads and checks a data set folder, all but the pixels: columns, splits, that every picture is there, landmarks.
+
+    attributes: the columns to use as attributes; else those that dataset.json lists; else every column with 2 to 64
+        values, none of them peculiar to one row.
+    Raises FolderError naming the file and what to do.
+    """
+    root = Path(root)
+    table = _read_table(root)
+    count = len(table["file_name"])
+    info = _read_description(root)
+    columns = {name: values for name, values in table.items() if name not in REQUIRED_COLUMNS}
+    folder = FaceFolder(
+        root,
+        file_names=table["file_name"],
+        subjects=table["subject"],
+        splits=table["split"],
+        columns=columns,
+        attributes=_choose_attributes(root, columns, attributes, info),
+        landmarks=_read_landmarks(root, count),
+        info=info,
+    )
+    _check_rows(folder)
+    return folder
+
+
+def check_images(folder: FaceFolder) -> tuple[int, int]:
+    """(height, width) of all pictures, opening each header. Raises FolderError for one unreadable or of another size."""
+    from PIL import Image
+
+    size: tuple[int, int] | None = None
+    for row in range(len(folder)):
+        path = folder.image_path(row)
+        try:
+            with Image.open(path) as image:
+                found = (image.height, image.width)
+        except Exception as error:
+            raise FolderError(f"{path}: not a readable picture ({error}); prepare the folder again") from None
+        if size is None:
+            size = found
+        if found != size:
+            raise FolderError(
+                f"{path} is {found[1]}x{found[0]}, but {folder.file_names[0]} is {size[1]}x{size[0]}: "
+                "all pictures must have one size (`lssl prepare folder` makes them so)"
+            )
+    if size is None:
+        raise FolderError(f"{folder.root / METADATA} has no rows")
+    return size
+
+
+def _read_table(root: Path) -> dict[str, list[str]]:
+    path = root / METADATA
+    if not root.is_dir():
+        raise FolderError(f"{root}: no such folder")
+    if not path.is_file():
+        raise FolderError(
+            f"{path} is missing, so {root} is no data set folder; "
+            f"make one with `lssl prepare folder {root} OUT` or `lssl generate-faces OUT`"
+        )
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.reader(file))
+    if not rows:
+        raise FolderError(f"{path} is empty")
+    header, body = [name.strip() for name in rows[0]], [row for row in rows[1:] if row]
+    for name in REQUIRED_COLUMNS:
+        if name not in header:
+            raise FolderError(f"{path} has no column '{name}'; it has: {', '.join(header)}")
+    for number, row in enumerate(body, start=2):
+        if len(row) != len(header):
+            raise FolderError(f"{path}, line {number}: {len(row)} values, but the header has {len(header)}")
+    if not body:
+        raise FolderError(f"{path} has a header but no rows")
+    return {name: [row[k].strip() for row in body] for k, name in enumerate(header)}
+
+
+def _read_description(root: Path) -> dict[str, Any]:
+    path = root / DESCRIPTION
+    if not path.is_file():
+        return {}
+    try:
+        info = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FolderError(f"{path}: not JSON ({error})") from None
+    if not isinstance(info, dict):
+        raise FolderError(f"{path}: expected a JSON object")
+    return info
+
+
+def _read_landmarks(root: Path, count: int) -> NDArray[np.float32] | None:
+    path = root / LANDMARKS
+    if not path.is_file():
+        return None
+    try:
+        landmarks = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise FolderError(f"{path}: not a NumPy array file ({error})") from None
+    if landmarks.ndim != 3 or landmarks.shape[1:] != (COUNT, 2):
+        raise FolderError(f"{path} has shape {landmarks.shape}, expected (rows, {COUNT}, 2)")
+    if len(landmarks) != count:
+        raise FolderError(f"{path} has {len(landmarks)} rows but {METADATA} has {count}")
+    bad = ~np.isfinite(landmarks).all((1, 2))
+    if bad.any():
+        raise FolderError(f"{path}: row {int(bad.argmax())} has values that are not finite")
+    return np.ascontiguousarray(landmarks, dtype=np.float32)
+
+
+def _choose_attributes(
+    root: Path, columns: dict[str, list[str]], asked: Sequence[str] | None, info: dict[str, Any]
+) -> tuple[str, ...]:
+    listed = asked if asked is not None else info.get("attributes")
+    if listed is not None:
+        for name in listed:
+            if name not in columns:
+                found = ", ".join(columns) or "none"
+                raise FolderError(f"{root / METADATA} has no attribute column '{name}'; it has: {found}")
+        return tuple(listed)
+    chosen = []
+    for name, values in columns.items():
+        distinct = len(set(values))
+        if 2 <= distinct <= _MOST_VALUES and distinct <= max(2, len(values) // 2):
+            chosen.append(name)
+    return tuple(chosen)
+
+
+def _check_rows(folder: FaceFolder) -> None:
+    path = folder.root / METADATA
+    seen: dict[str, int] = {}
+    for row, name in enumerate(folder.file_names):
+        line = row + 2
+        if name in seen:
+            raise FolderError(f"{path}, line {line}: '{name}' stands in line {seen[name]} already")
+        seen[name] = line
+        if not (folder.root / name).is_file():
+            raise FolderError(f"{path}, line {line}: {folder.root / name} is missing")
+        if folder.splits[row] not in SPLITS:
+            raise FolderError(f"{path}, line {line}: split is '{folder.splits[row]}', expected train or test")
+        for column in folder.attributes:
+            if not folder.columns[column][row]:
+                raise FolderError(f"{path}, line {line}: no value in column '{column}'")

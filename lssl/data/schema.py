@@ -1,0 +1,226 @@
+"""What a model can change: groups of attributes (expression, yaw, lighting), and the vector y that says it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_ON = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+
+
+class SchemaError(ValueError):
+    """An attribute or value that the schema does not know, or data from which no schema can be made."""
+
+
+@dataclass(frozen=True)
+class AttributeGroup:
+    """One column of `metadata.csv`.
+
+    Categorical: one of `values`, one-hot in y. Binary: `values` is (off, on), one element of y in {0, 1}.
+    """
+
+    name: str
+    values: tuple[str, ...]
+    binary: bool = False
+
+    def __post_init__(self) -> None:
+        if len(set(self.values)) != len(self.values):
+            raise SchemaError(f"attribute '{self.name}' lists a value twice: {', '.join(self.values)}")
+        if self.binary and len(self.values) != 2:
+            raise SchemaError(f"binary attribute '{self.name}' needs two values, got {len(self.values)}")
+        if len(self.values) < 2:
+            found = ", ".join(self.values) or "none"
+            raise SchemaError(f"attribute '{self.name}' has one class only ({found}); at least two are needed")
+
+    @property
+    def width(self) -> int:
+        return 1 if self.binary else len(self.values)
+
+    def index(self, value: str) -> int:
+        try:
+            return self.values.index(value)
+        except ValueError:
+            known = ", ".join(self.values)
+            raise SchemaError(f"attribute '{self.name}' has no value '{value}'; it has: {known}") from None
+
+
+@dataclass(frozen=True)
+class AttributeSchema:
+    """The groups in the order in which they lie in y; `dimension` is y's length."""
+
+    groups: tuple[AttributeGroup, ...]
+    slices: dict[str, slice] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.groups:
+            raise SchemaError("no attribute: a schema needs at least one group")
+        slices, start = {}, 0
+        for group in self.groups:
+            if group.name in slices:
+                raise SchemaError(f"attribute '{group.name}' is listed twice")
+            slices[group.name] = slice(start, start + group.width)
+            start += group.width
+        object.__setattr__(self, "slices", slices)
+
+    @classmethod
+    def from_columns(
+        cls, columns: Mapping[str, Sequence[str]], *, binary: Iterable[str] | None = None
+    ) -> "AttributeSchema":
+        """Groups from the values found in each column, sorted (numerically where all are numbers).
+
+        Columns whose values are all of 0/1, true/false, yes/no or on/off are binary; `binary` names them instead.
+        Raises SchemaError for a column with one value.
+        """
+        chosen = None if binary is None else set(binary)
+        for name in chosen or ():
+            if name not in columns:
+                raise SchemaError(f"no attribute column '{name}'; there are: {', '.join(columns)}")
+        groups = []
+        for name, values in columns.items():
+            found = sorted_values(values)
+            is_binary = _looks_binary(found) if chosen is None else name in chosen
+            if is_binary and len(found) == 2 and _ON.get(found[0].lower(), False):
+                found = found[::-1]
+            groups.append(AttributeGroup(name, tuple(found), is_binary))
+        return cls(tuple(groups))
+
+    @property
+    def dimension(self) -> int:
+        return sum(group.width for group in self.groups)
+
+    @property
+    def names(self) -> list[str]:
+        """A name for each element of y: the value; with its group's name where two groups share it."""
+        plain = [
+            (group.name, group.values[1] if group.binary else value, group.binary)
+            for group in self.groups
+            for value in (group.values[1:] if group.binary else group.values)
+        ]
+        counts: dict[str, int] = {}
+        for _, value, _ in plain:
+            counts[value] = counts.get(value, 0) + 1
+        names = []
+        for group_name, value, is_binary in plain:
+            if is_binary and value.lower() in _ON:
+                names.append(group_name)
+            else:
+                names.append(value if counts[value] == 1 else f"{group_name}={value}")
+        return names
+
+    def group(self, name: str) -> AttributeGroup:
+        for group in self.groups:
+            if group.name == name:
+                return group
+        known = ", ".join(group.name for group in self.groups)
+        raise SchemaError(f"no attribute '{name}'; the schema has: {known}")
+
+    def encode(self, values: Mapping[str, str]) -> Tensor:
+        """y, float32 (dimension,), of one value a group. Raises SchemaError for a missing or unknown one."""
+        y = torch.zeros(self.dimension)
+        for group in self.groups:
+            if group.name not in values:
+                raise SchemaError(f"attribute '{group.name}' is missing")
+            self._set(y, group, group.index(values[group.name]))
+        return y
+
+    def encode_columns(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
+        """y, float32 (N, dimension), of N rows given as columns of values."""
+        for group in self.groups:
+            if group.name not in columns:
+                raise SchemaError(f"missing attribute column '{group.name}'; there are: {', '.join(columns)}")
+        count = len(columns[self.groups[0].name])
+        y = torch.zeros(count, self.dimension)
+        for group in self.groups:
+            index = torch.tensor([group.index(value) for value in columns[group.name]], dtype=torch.long)
+            self._set(y, group, index)
+        return y
+
+    def decode(self, y: Tensor) -> list[dict[str, str]]:
+        """The nearest value of each group for each row of y (N, dimension); probabilities or logits > 0.5 also do."""
+        rows: list[dict[str, str]] = []
+        for row in y.detach().reshape(-1, self.dimension).cpu():
+            chosen = {}
+            for group in self.groups:
+                part = row[self.slices[group.name]]
+                index = int(part[0] > 0.5) if group.binary else int(part.argmax())
+                chosen[group.name] = group.values[index]
+            rows.append(chosen)
+        return rows
+
+    def indices(self, y: Tensor, group: str) -> Tensor:
+        """The class index, int64 (N,), of one group in y (N, dimension)."""
+        part = y[..., self.slices[self.group(group).name]]
+        return (part[..., 0] > 0.5).long() if self.group(group).binary else part.argmax(-1)
+
+    def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """`count` random targets, float32 (count, dimension): each group's value uniform, groups independent."""
+        y = torch.zeros(count, self.dimension)
+        for group in self.groups:
+            index = torch.randint(len(group.values), (count,), generator=generator)
+            self._set(y, group, index)
+        return y
+
+    def with_value(self, y: Tensor, group: str, value: str) -> Tensor:
+        """A copy of y (..., dimension) in which `group` is `value` and the other groups stay."""
+        chosen = self.group(group)
+        changed = y.clone()
+        changed[..., self.slices[group]] = 0
+        self._set(changed, chosen, chosen.index(value))
+        return changed
+
+    def find(self, text: str) -> tuple[str, str]:
+        """(group, value) meant by a user's `happy`, `expression=happy`, or the name of a binary attribute."""
+        if "=" in text:
+            name, value = text.split("=", 1)
+            group = self.group(name.strip())
+            return group.name, group.values[group.index(value.strip())]
+        hits = [(group.name, value) for group in self.groups for value in group.values if value == text]
+        hits += [(group.name, group.values[1]) for group in self.groups if group.binary and group.name == text]
+        if len(hits) == 1:
+            return hits[0]
+        if hits:
+            forms = ", ".join(f"{name}={value}" for name, value in hits)
+            raise SchemaError(f"'{text}' may mean {forms}: write one of these")
+        known = "; ".join(f"{group.name}: {', '.join(group.values)}" for group in self.groups)
+        raise SchemaError(f"no attribute value '{text}'; known are {known}")
+
+    def targets(self) -> list[tuple[str, str]]:
+        """Every (group, value), in y's order: what `--all` asks for."""
+        return [(group.name, value) for group in self.groups for value in group.values]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"groups": [{"name": g.name, "values": list(g.values), "binary": g.binary} for g in self.groups]}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "AttributeSchema":
+        try:
+            groups = [
+                AttributeGroup(str(g["name"]), tuple(map(str, g["values"])), bool(g.get("binary", False)))
+                for g in data["groups"]
+            ]
+        except (KeyError, TypeError) as error:
+            raise SchemaError(f"not an attribute schema: {error!r}") from None
+        return cls(tuple(groups))
+
+    def _set(self, y: Tensor, group: AttributeGroup, index: int | Tensor) -> None:
+        part = y[..., self.slices[group.name]]
+        index = torch.as_tensor(index, device=y.device)
+        if group.binary:
+            part[..., 0] = index.to(y.dtype)
+        else:
+            part[...] = torch.nn.functional.one_hot(index, len(group.values)).to(y.dtype)
+
+
+def sorted_values(values: Iterable[str]) -> list[str]:
+    """The distinct values, by number where all are numbers (yaw angles), else by name with `neutral` first."""
+    found = set(values)
+    try:
+        return sorted(found, key=float)
+    except ValueError:
+        return sorted(found, key=lambda value: (value.lower() not in ("neutral", "normal"), value))
+
+
+def _looks_binary(found: Sequence[str]) -> bool:
+    return len(found) == 2 and {_ON.get(value.lower()) for value in found} == {True, False}

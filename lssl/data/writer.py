@@ -1,0 +1,273 @@
+"""Writes a data set folder: row by row, in any order, from several processes, and on after an interruption.
+
+Each row's pictures are written first (to a temporary name, then renamed), then one line of a journal. `finish` sorts
+the journals' rows by key and writes metadata.csv, landmarks.npy and dataset.json, so that the same rows give the same
+bytes whatever the order, the number of processes, and the interruptions.
+"""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lssl.data.folder import DESCRIPTION, LANDMARKS, METADATA, REQUIRED_COLUMNS, FolderError
+from lssl.data.landmarks import COUNT
+
+FORMAT = "lssl-faces"
+VERSION = 1
+REJECTED = "rejected.csv"
+_SETTINGS = ".settings.json"
+
+
+@dataclass
+class FaceRow:
+    """One picture of a data set folder. `key` is unique, sorts the rows and names the files."""
+
+    key: str
+    image: NDArray[np.uint8]
+    subject: str
+    split: str
+    attributes: Mapping[str, str]
+    landmarks: NDArray[np.float32] | None = None
+    mask: NDArray[np.uint8] | None = None
+    side: NDArray[np.uint8] | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+class FaceFolderWriter:
+    """Writes a data set folder of `FaceRow`s; used by every command that makes one.
+
+    settings: whatever decides the content (source, size, seed, ...). A folder begun with other settings is refused;
+        one begun with the same goes on where it stopped: `key in writer` tells which rows are there.
+    rank: the process, where several write to one folder. Rank 0 calls `finish` when all are done.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        attributes: Sequence[str],
+        settings: Mapping[str, Any],
+        rank: int = 0,
+        overwrite: bool = False,
+    ) -> None:
+        self.root = Path(root)
+        self.attributes = tuple(attributes)
+        self.settings: dict[str, Any] = json.loads(json.dumps(dict(settings)))
+        self.finished = False
+        self._rank = rank
+        self._begin(overwrite)
+        self._rows = self._read_journals()
+        self._journal: io.TextIOWrapper | None = None
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def rejected(self) -> list[tuple[str, str]]:
+        """(what, why) of everything rejected so far, by this process and by those before it."""
+        return [(key, row["rejected"]) for key, row in sorted(self._rows.items()) if "rejected" in row]
+
+    def add(self, row: FaceRow) -> None:
+        """Writes one row's pictures, then its journal line."""
+        self.append(write_pictures(self.root, row, self.attributes))
+
+    def append(self, entry: Mapping[str, Any]) -> None:
+        """Journals what `write_pictures` returned, perhaps in another process."""
+        self._rows[entry["key"]] = dict(entry)
+        if self._journal is None:
+            self._journal = self._open_journal()
+        self._journal.write(json.dumps(entry) + "\n")
+        self._journal.flush()
+
+    def reject(self, key: str, reason: str) -> None:
+        """Notes a source that gives no row, and why; `finish` lists it in rejected.csv."""
+        self.append({"key": key, "rejected": reason})
+
+    def finish(self, **info: Any) -> int:
+        """Writes metadata.csv, landmarks.npy, dataset.json and rejected.csv from all journals; returns the rows.
+
+        info: further facts for dataset.json.
+        Raises FolderError where no row was written.
+        """
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+        self._rows.update(self._read_journals())
+        rows = [row for _, row in sorted(self._rows.items()) if "rejected" not in row]
+        self._write_rejected()
+        if not rows:
+            raise FolderError(f"{self.root}: nothing could be used; {self.root / REJECTED} says why")
+        extra = list(dict.fromkeys(name for row in rows for name in row["extra"]))
+        header = [*REQUIRED_COLUMNS, *self.attributes, *extra]
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(header)
+        for row in rows:
+            values = {**row, **row["attributes"], **row["extra"]}
+            table.writerow([values.get(name, "") for name in header])
+        landmarks = [row["landmarks"] for row in rows]
+        if all(points is not None for points in landmarks):
+            buffer = io.BytesIO()
+            np.save(buffer, np.array(landmarks, dtype=np.float32))
+            write_atomic(self.root / LANDMARKS, buffer.getvalue())
+        description = {
+            "format": FORMAT,
+            "version": VERSION,
+            "size": rows[0]["size"],
+            "attributes": list(self.attributes),
+            **info,
+            "settings": self.settings,
+        }
+        write_atomic(self.root / DESCRIPTION, (json.dumps(description, indent=2) + "\n").encode())
+        write_atomic(self.root / METADATA, text.getvalue().encode())
+        for path in [*self.root.glob(".rows-*.jsonl"), self.root / _SETTINGS]:
+            path.unlink(missing_ok=True)
+        self.finished = True
+        return len(rows)
+
+    def _begin(self, overwrite: bool) -> None:
+        if self.root.exists() and not self.root.is_dir():
+            raise FolderError(f"{self.root} is a file; give a folder")
+        begun = self._settings_on_disk()
+        if overwrite and self._rank == 0:
+            self._clear()
+            begun = None
+        if begun is None and self.root.is_dir() and any(self.root.iterdir()) and self._rank == 0:
+            raise FolderError(f"{self.root} is not empty; choose another folder or say --overwrite")
+        if begun is not None and begun != self.settings:
+            names = sorted(set(begun) | set(self.settings))
+            other = [name for name in names if begun.get(name) != self.settings.get(name)]
+            changes = ", ".join(f"{n}: {begun.get(n)!r} then, {self.settings.get(n)!r} now" for n in other)
+            raise FolderError(
+                f"{self.root} was made with other settings ({changes}); "
+                "repeat them, choose another folder, or say --overwrite"
+            )
+        self.finished = begun is not None and (self.root / METADATA).is_file()
+        (self.root / "images").mkdir(parents=True, exist_ok=True)
+        if begun is None and not self.finished:
+            write_atomic(self.root / _SETTINGS, json.dumps(self.settings).encode())
+
+    def _settings_on_disk(self) -> dict[str, Any] | None:
+        for name in (_SETTINGS, DESCRIPTION):
+            try:
+                data = json.loads((self.root / name).read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                continue
+            if name == DESCRIPTION:
+                data = data.get("settings") if data.get("format") == FORMAT else None
+            if isinstance(data, dict):
+                return data
+        return None
+
+    def _clear(self) -> None:
+        """Removes what a data set folder holds, and nothing else."""
+        for name in ("images", "masks", "side"):
+            for path in (self.root / name).glob("*.png"):
+                path.unlink()
+        for name in (METADATA, LANDMARKS, DESCRIPTION, REJECTED, _SETTINGS):
+            (self.root / name).unlink(missing_ok=True)
+        for path in self.root.glob(".rows-*.jsonl"):
+            path.unlink()
+        for name in ("images", "masks", "side"):
+            folder = self.root / name
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+    def _read_journals(self) -> dict[str, dict[str, Any]]:
+        rows: dict[str, dict[str, Any]] = {}
+        for path in sorted(self.root.glob(".rows-*.jsonl")):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                try:
+                    row = json.loads(line)
+                except ValueError:  # the line in which an earlier process was killed
+                    continue
+                rows[row["key"]] = row
+        return rows
+
+    def _open_journal(self) -> io.TextIOWrapper:
+        path = self.root / f".rows-{self._rank:04d}.jsonl"
+        torn = path.is_file() and not path.read_bytes().endswith(b"\n")
+        journal = path.open("a", encoding="utf-8")
+        if torn:
+            journal.write("\n")
+        return journal
+
+    def _write_rejected(self) -> None:
+        rejected = self.rejected
+        path = self.root / REJECTED
+        if not rejected:
+            path.unlink(missing_ok=True)
+            return
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(["source", "reason"])
+        table.writerows(rejected)
+        write_atomic(path, text.getvalue().encode())
+
+
+def write_pictures(root: Path, row: FaceRow, attributes: Sequence[str]) -> dict[str, Any]:
+    """Writes a row's picture, mask and side picture, each atomically, and returns its journal entry."""
+    if not row.key or any(c in row.key for c in "/\\\0") or row.key.startswith("."):
+        raise FolderError(f"'{row.key}' cannot name a file")
+    missing = [name for name in attributes if not row.attributes.get(name)]
+    if missing:
+        raise FolderError(f"{row.key}: no value for attribute '{missing[0]}'")
+    if row.image.dtype != np.uint8 or row.image.ndim != 3 or row.image.shape[2] != 3:
+        raise FolderError(f"{row.key}: expected a uint8 picture (H, W, 3), got {row.image.shape}")
+    points = None
+    if row.landmarks is not None:
+        if row.landmarks.shape != (COUNT, 2) or not np.isfinite(row.landmarks).all():
+            raise FolderError(f"{row.key}: expected ({COUNT}, 2) finite landmarks, got {row.landmarks.shape}")
+        points = np.asarray(row.landmarks, dtype=np.float32).round(3).tolist()
+    file_name = f"images/{row.key}.png"
+    write_image(root / file_name, row.image)
+    if row.mask is not None:
+        write_image(root / "masks" / f"{row.key}.png", row.mask)
+    if row.side is not None:
+        write_image(root / "side" / f"{row.key}.png", row.side)
+    return {
+        "key": row.key,
+        "file_name": file_name,
+        "subject": row.subject,
+        "split": row.split,
+        "attributes": {name: row.attributes[name] for name in attributes},
+        "extra": dict(row.extra),
+        "landmarks": points,
+        "size": list(row.image.shape[:2]),
+    }
+
+
+def write_image(path: Path, image: NDArray[np.uint8]) -> None:
+    """Writes a PNG, atomically; (H, W, 3) or (H, W)."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="PNG", compress_level=4)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, buffer.getvalue(), sync=False)
+
+
+def write_atomic(path: Path, data: bytes, *, sync: bool = True) -> None:
+    """Writes a file under a temporary name, syncs it and renames it, so that nobody ever sees half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
