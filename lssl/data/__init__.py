@@ -1,1 +1,24 @@
+"""Faces on disk and in batches: the data set folder, attribute schema, landmarks, databases' readers."""
 
+from lssl.data.dataset import FaceBatch, FaceDataset, heatmap_side, to_float, to_uint8
+from lssl.data.folder import FaceFolder, FolderError, read_metadata
+from lssl.data.loader import FaceLoader
+from lssl.data.schema import AttributeGroup, AttributeSchema, SchemaError
+from lssl.data.writer import FaceFolderWriter, FaceRow
+
+__all__ = [
+    "AttributeGroup",
+    "AttributeSchema",
+    "FaceBatch",
+    "FaceDataset",
+    "FaceFolder",
+    "FaceFolderWriter",
+    "FaceLoader",
+    "FaceRow",
+    "FolderError",
+    "SchemaError",
+    "heatmap_side",
+    "read_metadata",
+    "to_float",
+    "to_uint8",
+]

@@ -127,7 +127,10 @@ def read_metadata(root: str | Path, *, attributes: Sequence[str] | None = None) 
 
 
 def check_images(folder: FaceFolder) -> tuple[int, int]:
-    """(height, width) of all pictures, opening each header. Raises FolderError for one unreadable or of another size."""
+    """(height, width) of all pictures, opening each header.
+
+    Raises FolderError for one that is unreadable or of another size.
+    """
     from PIL import Image
 
     size: tuple[int, int] | None = None
