@@ -5,14 +5,26 @@
 
 namespace lssl::cpu {
 
-// rasterize. Vertices are snapped to fixed point once (snapped: x, y pairs; raster_geometry.h), then rows are drawn.
-// Pointers are one image's, except in rasterize_snap, which takes vertices [begin, end) of the whole batch.
+// rasterize (float, double). Vertices are snapped to fixed point once (snapped: x, y pairs; raster_geometry.h), then
+// rows are drawn. Pointers are one image's, except in rasterize_snap: vertices [begin, end) of the whole batch.
 bool faces_in_range(const int32_t* faces, int64_t count, int64_t vertex_count);
-void rasterize_snap(const float* vertices, int64_t begin, int64_t end, int32_t* snapped);
-void rasterize_snap(const double* vertices, int64_t begin, int64_t end, int32_t* snapped);
-void rasterize(const float* vertices, const int32_t* snapped, const int32_t* faces, int64_t face_count, int64_t width,
-               int64_t row_begin, int64_t row_end, int32_t* triangle, float* barycentric, float* depth);
-void rasterize(const double* vertices, const int32_t* snapped, const int32_t* faces, int64_t face_count, int64_t width,
-               int64_t row_begin, int64_t row_end, int32_t* triangle, double* barycentric, double* depth);
+template <typename T>
+void rasterize_snap(const T* vertices, int64_t begin, int64_t end, int32_t* snapped);
+template <typename T>
+void rasterize(const T* vertices, const int32_t* snapped, const int32_t* faces, int64_t face_count, int64_t width,
+               int64_t row_begin, int64_t row_end, int32_t* triangle, T* barycentric, T* depth);
+
+// interpolate (float, double). Pointers are one image's; pixels [begin, end), or vertices [vertex_begin, vertex_end).
+template <typename T>
+void interpolate(const int32_t* triangle, const T* barycentric, const int32_t* faces, int64_t face_count,
+                 const T* attributes, int64_t channels, int64_t begin, int64_t end, T* output);
+template <typename T>
+void interpolate_attributes_backward(const T* grad, const int32_t* triangle, const T* barycentric, const int32_t* faces,
+                                     int64_t face_count, int64_t pixels, int64_t channels, int64_t vertex_begin,
+                                     int64_t vertex_end, T* grad_attributes);
+template <typename T>
+void interpolate_barycentric_backward(const T* grad, const int32_t* triangle, const int32_t* faces, int64_t face_count,
+                                      const T* attributes, int64_t channels, int64_t begin, int64_t end,
+                                      T* grad_barycentric);
 
 }  // namespace lssl::cpu

@@ -56,7 +56,7 @@ std::tuple<Tensor, Tensor, Tensor> rasterize(const Tensor& vertices_in, const Te
   const Tensor faces = torch::stable::contiguous(faces_in);
   const int64_t batch = vertices.size(0);
   STD_TORCH_CHECK(lssl::cpu::faces_in_range(faces.const_data_ptr<int32_t>(), faces.numel(), vertices.size(1)),
-                  "rasterize: faces has an index outside [0, ", vertices.size(1), "), the number of vertices");
+                  "rasterize: faces has an index outside [0, ", vertices.size(1), "), the vertices");
 
   Tensor triangle = torch::stable::new_empty(vertices, {batch, height, width}, ScalarType::Int);
   Tensor barycentric = torch::stable::new_empty(vertices, {batch, height, width, 3});

@@ -14,15 +14,6 @@ using raster::Triangle;
 namespace {
 
 template <typename T>
-void snap_vertices(const T* vertices, int64_t begin, int64_t end, int32_t* snapped) {
-  for (int64_t v = begin; v < end; ++v) {
-    const Point p = raster::snap(vertices[3 * v], vertices[3 * v + 1], vertices[3 * v + 2]);
-    snapped[2 * v] = p.x;
-    snapped[2 * v + 1] = p.y;
-  }
-}
-
-template <typename T>
 void draw(const Triangle<T>& triangle, int32_t index, T z0, T z1, T z2, int64_t width, int32_t* ids, T* barycentric,
           T* depth) {
   const auto& [e0, e1, e2] = triangle.edges;
@@ -53,9 +44,20 @@ void draw(const Triangle<T>& triangle, int32_t index, T z0, T z1, T z2, int64_t 
   }
 }
 
+}  // namespace
+
 template <typename T>
-void rasterize_rows(const T* vertices, const int32_t* snapped, const int32_t* faces, int64_t face_count, int64_t width,
-                    int64_t row_begin, int64_t row_end, int32_t* ids, T* barycentric, T* depth) {
+void rasterize_snap(const T* vertices, int64_t begin, int64_t end, int32_t* snapped) {
+  for (int64_t v = begin; v < end; ++v) {
+    const Point p = raster::snap(vertices[3 * v], vertices[3 * v + 1], vertices[3 * v + 2]);
+    snapped[2 * v] = p.x;
+    snapped[2 * v + 1] = p.y;
+  }
+}
+
+template <typename T>
+void rasterize(const T* vertices, const int32_t* snapped, const int32_t* faces, int64_t face_count, int64_t width,
+               int64_t row_begin, int64_t row_end, int32_t* ids, T* barycentric, T* depth) {
   for (int64_t pixel = row_begin * width; pixel < row_end * width; ++pixel) {
     ids[pixel] = -1;
     depth[pixel] = static_cast<T>(INFINITY);
@@ -74,23 +76,12 @@ void rasterize_rows(const T* vertices, const int32_t* snapped, const int32_t* fa
   }
 }
 
-}  // namespace
-
-void rasterize_snap(const float* vertices, int64_t begin, int64_t end, int32_t* snapped) {
-  snap_vertices(vertices, begin, end, snapped);
-}
-void rasterize_snap(const double* vertices, int64_t begin, int64_t end, int32_t* snapped) {
-  snap_vertices(vertices, begin, end, snapped);
-}
-
-void rasterize(const float* vertices, const int32_t* snapped, const int32_t* faces, int64_t face_count, int64_t width,
-               int64_t row_begin, int64_t row_end, int32_t* triangle, float* barycentric, float* depth) {
-  rasterize_rows(vertices, snapped, faces, face_count, width, row_begin, row_end, triangle, barycentric, depth);
-}
-void rasterize(const double* vertices, const int32_t* snapped, const int32_t* faces, int64_t face_count, int64_t width,
-               int64_t row_begin, int64_t row_end, int32_t* triangle, double* barycentric, double* depth) {
-  rasterize_rows(vertices, snapped, faces, face_count, width, row_begin, row_end, triangle, barycentric, depth);
-}
+template void rasterize_snap<float>(const float*, int64_t, int64_t, int32_t*);
+template void rasterize_snap<double>(const double*, int64_t, int64_t, int32_t*);
+template void rasterize<float>(const float*, const int32_t*, const int32_t*, int64_t, int64_t, int64_t, int64_t,
+                               int32_t*, float*, float*);
+template void rasterize<double>(const double*, const int32_t*, const int32_t*, int64_t, int64_t, int64_t, int64_t,
+                                int32_t*, double*, double*);
 
 bool faces_in_range(const int32_t* faces, int64_t count, int64_t vertex_count) {
   uint32_t top = 0;  // a negative index is a huge unsigned one

@@ -5,6 +5,8 @@ a grid of 1/4096 pixel, coverage is decided by integer edge functions with the t
 depth = z0 + (w1 (z1 - z0) + w2 (z2 - z0)) is rounded operation by operation.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -39,9 +41,7 @@ def rasterize(vertices: Tensor, faces: Tensor, height: int, width: int) -> tuple
         ValueError: wrong shape, dtype, device or size. RuntimeError: a face index outside [0, V) (on CUDA, where
             looking would wait for the device, such a triangle is skipped).
     """
-    _check_mesh("rasterize", "vertices", vertices, faces)
-    if vertices.shape[2] != 3:
-        raise ValueError(f"rasterize: vertices must be (N, V, 3), got {tuple(vertices.shape)}")
+    _check_mesh("rasterize", "vertices", vertices, faces, 3)
     for name, size in (("height", height), ("width", width)):
         if not 1 <= size <= MAX_SIZE:
             raise ValueError(f"rasterize: {name} must be 1 to {MAX_SIZE}, got {size}")
@@ -53,9 +53,9 @@ def rasterize(vertices: Tensor, faces: Tensor, height: int, width: int) -> tuple
     return rasterize_reference(vertices, faces, height, width)
 
 
-def _check_mesh(op: str, name: str, values: Tensor, faces: Tensor) -> None:
-    if values.ndim != 3:
-        raise ValueError(f"{op}: {name} must have 3 dimensions (N, V, ...), got {tuple(values.shape)}")
+def _check_mesh(op: str, name: str, values: Tensor, faces: Tensor, channels: int | None = None) -> None:
+    if values.ndim != 3 or (channels is not None and values.shape[2] != channels):
+        raise ValueError(f"{op}: {name} must be (N, V, {channels or 'C'}), got {tuple(values.shape)}")
     if not values.is_floating_point():
         raise ValueError(f"{op}: {name} must be floating point, got {values.dtype}")
     if faces.ndim != 2 or faces.shape[1] != 3:
@@ -70,10 +70,18 @@ if native_available():
 
     @torch.library.register_fake("lssl::rasterize")
     def _(vertices: Tensor, faces: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
-        _check_mesh("rasterize", "vertices", vertices, faces)
+        _check_mesh("rasterize", "vertices", vertices, faces, 3)
         n = vertices.shape[0]
         triangle = vertices.new_empty((n, height, width), dtype=torch.int32)
         return triangle, vertices.new_empty((n, height, width, 3)), vertices.new_empty((n, height, width))
+
+    def _rasterize_setup(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(*output)
+
+    def _rasterize_backward(ctx: Any, *grads: Tensor) -> tuple[None, ...]:
+        return None, None, None, None
+
+    torch.library.register_autograd("lssl::rasterize", _rasterize_backward, setup_context=_rasterize_setup)
 
 
 def rasterize_reference(vertices: Tensor, faces: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -172,13 +180,121 @@ def _chunks(order: Tensor, counts: Tensor) -> list[Tensor]:
     return list(order.split(sizes.tolist())) if len(order) else []
 
 
+def interpolate(triangle: Tensor, barycentric: Tensor, faces: Tensor, attributes: Tensor) -> Tensor:
+    """Interpolates vertex attributes at the pixels that `rasterize` found.
+
+    Args:
+        triangle: (N, H, W) int32 face index; a pixel whose index is outside [0, F) is empty.
+        barycentric: (N, H, W, 3) weights of the face's three corners.
+        faces: (F, 3) int32 vertex indices.
+        attributes: (N, V, C) floating point.
+
+    Returns:
+        (N, H, W, C) in the dtype of attributes, 0 where empty. float64 attributes are computed in float64, others in
+        float32. Differentiable, to any order, in attributes and barycentric; sums run in pixel order: deterministic.
+
+    Raises:
+        ValueError: wrong shape, dtype or device. RuntimeError: a face index outside [0, V) (on CUDA, where looking
+            would wait for the device, such a corner counts as 0).
+    """
+    _check_mesh("interpolate", "attributes", attributes, faces)
+    if triangle.ndim != 3 or triangle.dtype != torch.int32:
+        raise ValueError(f"interpolate: triangle must be (N, H, W) int32, got {tuple(triangle.shape)} {triangle.dtype}")
+    if barycentric.shape != (*triangle.shape, 3) or not barycentric.is_floating_point():
+        raise ValueError(
+            f"interpolate: barycentric must be floating point {(*triangle.shape, 3)}, "
+            f"got {tuple(barycentric.shape)} {barycentric.dtype}"
+        )
+    if attributes.shape[0] != triangle.shape[0]:
+        raise ValueError(
+            f"interpolate: attributes must have the batch of triangle, {triangle.shape[0]}, got {attributes.shape[0]}"
+        )
+    for name, tensor in (("triangle", triangle), ("barycentric", barycentric)):
+        if tensor.device != attributes.device:
+            raise ValueError(f"interpolate: {name} must be on {attributes.device}, got {tensor.device}")
+    dtype = torch.promote_types(attributes.dtype, torch.float32)
+    weights, values = barycentric.to(dtype), attributes.to(dtype)
+    if use_native(attributes):
+        return torch.ops.lssl.interpolate(triangle, weights, faces, values).to(attributes.dtype)
+    return interpolate_reference(triangle, weights, faces, values).to(attributes.dtype)
+
+
+if native_available():
+    # I(w, a), its gradient A(g, w) in a and B(g, a) in w are multilinear: the gradients of each are the other two.
+
+    @torch.library.register_fake("lssl::interpolate")
+    def _(triangle: Tensor, barycentric: Tensor, faces: Tensor, attributes: Tensor) -> Tensor:
+        return attributes.new_empty((*triangle.shape, attributes.shape[2]))
+
+    @torch.library.register_fake("lssl::interpolate_attributes_backward")
+    def _(grad: Tensor, triangle: Tensor, barycentric: Tensor, faces: Tensor, vertices: int) -> Tensor:
+        return grad.new_empty((triangle.shape[0], vertices, grad.shape[3]))
+
+    @torch.library.register_fake("lssl::interpolate_barycentric_backward")
+    def _(grad: Tensor, triangle: Tensor, faces: Tensor, attributes: Tensor) -> Tensor:
+        return grad.new_empty((*triangle.shape, 3))
+
+    _forward = torch.ops.lssl.interpolate
+    _attributes_backward = torch.ops.lssl.interpolate_attributes_backward
+    _barycentric_backward = torch.ops.lssl.interpolate_barycentric_backward
+
+    def _interpolate_setup(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    def _interpolate_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        triangle, barycentric, faces, attributes = ctx.saved_tensors
+        _, need_barycentric, _, need_attributes = ctx.needs_input_grad
+        return (
+            None,
+            _barycentric_backward(grad, triangle, faces, attributes) if need_barycentric else None,
+            None,
+            _attributes_backward(grad, triangle, barycentric, faces, attributes.shape[1]) if need_attributes else None,
+        )
+
+    def _attributes_backward_setup(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[:4])
+
+    def _attributes_backward_backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
+        grad, triangle, barycentric, faces = ctx.saved_tensors
+        need_grad, _, need_barycentric = ctx.needs_input_grad[:3]
+        return (
+            _forward(triangle, barycentric, faces, cotangent) if need_grad else None,
+            None,
+            _barycentric_backward(grad, triangle, faces, cotangent) if need_barycentric else None,
+            None,
+            None,
+        )
+
+    def _barycentric_backward_backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
+        grad, triangle, faces, attributes = ctx.saved_tensors
+        need_grad, _, _, need_attributes = ctx.needs_input_grad
+        vertices = attributes.shape[1]
+        return (
+            _forward(triangle, cotangent, faces, attributes) if need_grad else None,
+            None,
+            None,
+            _attributes_backward(grad, triangle, cotangent, faces, vertices) if need_attributes else None,
+        )
+
+    torch.library.register_autograd("lssl::interpolate", _interpolate_backward, setup_context=_interpolate_setup)
+    torch.library.register_autograd(
+        "lssl::interpolate_attributes_backward",
+        _attributes_backward_backward,
+        setup_context=_attributes_backward_setup,
+    )
+    torch.library.register_autograd(
+        "lssl::interpolate_barycentric_backward",
+        _barycentric_backward_backward,
+        setup_context=_interpolate_setup,
+    )
+
+
 def interpolate_reference(triangle: Tensor, barycentric: Tensor, faces: Tensor, attributes: Tensor) -> Tensor:
-    """The op's specification in eager PyTorch: (N, H, W, C) from attributes (N, V, C); zero where no triangle."""
-    corners = faces.long()[triangle.long().clamp(min=0)]
+    """The op's specification in eager PyTorch."""
+    covered = (triangle >= 0) & (triangle < faces.shape[0])
+    if faces.shape[0] == 0:
+        return attributes.new_zeros((*triangle.shape, attributes.shape[2]))
+    corners = faces.long()[torch.where(covered, triangle, 0).long()]
     batch = torch.arange(triangle.shape[0], device=triangle.device)[:, None, None, None]
-    values = attributes[batch, corners]
-    output = (values * barycentric[..., None].to(attributes.dtype)).sum(-2)
-    return torch.where((triangle >= 0)[..., None], output, 0.0)
-
-
-interpolate = interpolate_reference
+    output = (attributes[batch, corners] * barycentric[..., None].to(attributes.dtype)).sum(-2)
+    return torch.where(covered[..., None], output, 0.0)
