@@ -1,13 +1,29 @@
-"""WGAN-GP gradient penalty (paper eq. 1)."""
+"""WGAN-GP gradient penalty (paper eq. 1; Gulrajani et al., arXiv 1704.00028)."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from lssl.ops.penalty_analytic import analytic_penalty, autocast_dtype
+from lssl.ops.penalty_distributed import redirectable, through_distributed
+from lssl.ops.penalty_forward import (
+    NotForward,
+    double_backward_penalty,
+    forward_over_reverse_penalty,
+    prove_forward,
+    refuse_impure,
+)
+from lssl.ops.penalty_kernels import penalty_interpolate, penalty_interpolate_reference
+from lssl.ops.penalty_layers import Chain, NotAnalytic, is_compiled, realism_chain
+
+IMPLEMENTATIONS = ("auto", "analytic", "forward_over_reverse", "double_backward")
 
 
 def gradient_penalty_reference(
-    critic: Callable[[Tensor], Tensor],
+    critic: Callable[[Tensor], Any],
     real: Tensor,
     fake: Tensor,
     *,
@@ -16,17 +32,13 @@ def gradient_penalty_reference(
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """The op's specification: double backward through autograd."""
-    if alpha is None:
-        alpha = torch.rand(real.shape[0], dtype=torch.float32, device=real.device, generator=generator)
-    weights = alpha.to(real.dtype).reshape(-1, *[1] * (real.ndim - 1))
-    x = (weights * real + (1 - weights) * fake).detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
-    norms = gradient.flatten(1).norm(dim=1)
-    return (norms - target).square().mean()
+    alpha = _mixing_weights(real, alpha, generator)
+    x = penalty_interpolate_reference(real, fake, alpha)
+    return double_backward_penalty(critic, x, target)
 
 
 def gradient_penalty(
-    critic: Callable[[Tensor], Tensor],
+    critic: Callable[[Tensor], Any],
     real: Tensor,
     fake: Tensor,
     *,
@@ -35,4 +47,141 @@ def gradient_penalty(
     generator: torch.Generator | None = None,
     implementation: str = "auto",
 ) -> Tensor:
-    return gradient_penalty_reference(critic, real, fake, target=target, alpha=alpha, generator=generator)
+    """WGAN-GP's penalty mean_i (||grad_x sum critic(x_i)||_2 - target)^2 between real and fake (paper eq. 1).
+
+    x_i = a_i real_i + (1 - a_i) fake_i. The result is a scalar of the images' dtype; its backward gives the critic's
+    parameters (and nothing else: `real` and `fake` are constants here) the gradient that double backward gives. It
+    cannot be differentiated twice, except with implementation="double_backward". An empty batch gives 0.
+
+    Args:
+        critic: an `nn.Module` (or any callable) that maps images to realism. Where it returns several things, its
+            `realism` field or key is penalised, else the first. `torch.compile`d critics and critics inside
+            `DistributedDataParallel` are taken as they are.
+        real, fake: images (N, ...), one shape, floating dtype and device; any range.
+        target: the gradient norm aimed at.
+        alpha: the weights a_i, (N,); None draws them from U(0, 1) with `generator` (a generator of the images'
+            device, or a CPU generator).
+        implementation: "auto" takes the first of these that is known to be right for this critic:
+            "analytic": four passes, no graph of a graph. For an `nn.Sequential` (nested as you like) of Conv,
+            ConvTranspose, Linear, Flatten, AvgPool2d, AdaptiveAvgPool2d, (Leaky)ReLU, Identity and Dropout in eval
+            mode, or a module with a method `realism_layers()` that returns the modules whose chain is its realism
+            output. No hooks, no parametrisations, zero padding.
+            "forward_over_reverse": for layers with forward-mode derivatives (tanh, instance norm, residual blocks).
+            "auto" tries it once on two images against double backward. It calls the critic twice, so nothing random
+            and no running statistics in training mode.
+            "double_backward": any critic; the reference.
+
+    Raises:
+        ValueError: shapes, dtypes, devices or `alpha` do not fit, `implementation` is unknown, or the one asked for
+            is not known to be right for this critic (the message says why).
+        TypeError: the critic returns no tensor.
+    """
+    _check(real, fake, implementation)
+    alpha = _mixing_weights(real, alpha, generator)
+    with torch.no_grad():
+        x = penalty_interpolate(real.detach(), fake.detach(), alpha)
+    if torch.compiler.is_compiling():
+        return _traced_penalty(critic, x, float(target), implementation)
+    return _penalty(critic, x, float(target), implementation)
+
+
+def penalty_implementation(critic: Callable[[Tensor], Any], images: Tensor) -> tuple[str, str]:
+    """(the implementation that "auto" takes for this critic on images like these, why not an earlier one)."""
+    if isinstance(critic, DistributedDataParallel) and redirectable(critic):
+        critic = critic.module
+    name, _, reason = _choose(critic, images, 1.0, "auto")
+    return name, reason
+
+
+def _check(real: Tensor, fake: Tensor, implementation: str) -> None:
+    if implementation not in IMPLEMENTATIONS:
+        raise ValueError(f"implementation must be one of {', '.join(IMPLEMENTATIONS)}; got {implementation!r}")
+    if real.ndim < 2 or not real.is_floating_point():
+        raise ValueError(f"real must be floating-point images (N, ...); got {real.dtype} {tuple(real.shape)}")
+    for what, of_real, of_fake in (
+        ("shape", tuple(real.shape), tuple(fake.shape)),
+        ("dtype", real.dtype, fake.dtype),
+        ("device", real.device, fake.device),
+    ):
+        if of_real != of_fake:
+            raise ValueError(f"fake must have real's {what} {of_real}; got {of_fake}")
+
+
+def _mixing_weights(real: Tensor, alpha: Tensor | None, generator: torch.Generator | None) -> Tensor:
+    """a_i as (N,), in float32 or, for float64 images, float64."""
+    count = real.shape[0]
+    if alpha is None:
+        device = real.device if generator is None else generator.device
+        alpha = torch.rand(count, device=device, generator=generator)
+    elif alpha.numel() != count or not alpha.is_floating_point():
+        raise ValueError(f"alpha must hold one floating-point weight an image ({count},); got {tuple(alpha.shape)}")
+    dtype = torch.float64 if real.dtype == torch.float64 else torch.float32
+    return alpha.detach().reshape(count).to(device=real.device, dtype=dtype)
+
+
+def _penalty(critic: Callable[[Tensor], Any], x: Tensor, target: float, implementation: str) -> Tensor:
+    while is_compiled(critic) and not _has_hooks(critic):
+        critic = critic._orig_mod  # type: ignore[attr-defined]
+    if isinstance(critic, DistributedDataParallel) and redirectable(critic):
+        return through_distributed(critic, x, lambda module, images: _penalty(module, images, target, implementation))
+    name, chain, _ = _choose(critic, x, target, implementation)
+    if chain is not None:
+        return analytic_penalty(chain, x, target)
+    compute = forward_over_reverse_penalty if name == "forward_over_reverse" else double_backward_penalty
+    penalty = compute(critic, x, target)
+    return penalty if torch.is_grad_enabled() else penalty.detach()
+
+
+def _choose(
+    critic: Callable[[Tensor], Any], x: Tensor, target: float, implementation: str
+) -> tuple[str, Chain | None, str]:
+    """The implementation to run, the chain of layers if it is the analytic one, and why the earlier ones are not."""
+    reasons = []
+    if implementation in ("auto", "analytic"):
+        try:
+            return "analytic", realism_chain(critic, x, autocast_dtype(x)), ""
+        except NotAnalytic as error:
+            if implementation == "analytic":
+                raise ValueError(_refusal(implementation, error)) from None
+            reasons.append(f"analytic: {error}")
+    if implementation in ("auto", "forward_over_reverse"):
+        try:
+            if implementation == "auto":
+                prove_forward(critic, x, target)
+            elif isinstance(critic, torch.nn.Module):
+                refuse_impure(critic)
+            return "forward_over_reverse", None, "; ".join(reasons)
+        except NotForward as error:
+            if implementation != "auto":
+                raise ValueError(_refusal(implementation, error)) from None
+            reasons.append(f"forward_over_reverse: {error}")
+    return "double_backward", None, "; ".join(reasons)
+
+
+def _refusal(implementation: str, error: Exception) -> str:
+    return f"implementation={implementation!r} does not serve this critic: {error}; use implementation='auto'"
+
+
+def _has_hooks(module: Any) -> bool:
+    names = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return any(getattr(module, name) for name in names)
+
+
+def _traced_penalty(critic: Callable[[Tensor], Any], x: Tensor, target: float, implementation: str) -> Tensor:
+    """Inside `torch.compile`: the analytic penalty is traced; the others break the graph and run eagerly."""
+    if implementation in ("auto", "analytic"):
+        try:
+            chain = realism_chain(critic, x, autocast_dtype(x))
+        except NotAnalytic:
+            pass
+        else:
+            return analytic_penalty(chain, x, target)
+    return _untraced_penalty(critic, x, target, implementation)
+
+
+def _untraced_penalty(critic: Callable[[Tensor], Any], x: Tensor, target: float, implementation: str) -> Tensor:
+    return _penalty(critic, x, target, implementation)
+
+
+# What torch.compiler.disable sets; the decorator itself imports torch._dynamo, which takes seconds.
+_untraced_penalty._torchdynamo_disable = True  # type: ignore[attr-defined]
