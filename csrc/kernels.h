@@ -63,4 +63,54 @@ struct ShuffleNormKernels {
 };
 const ShuffleNormKernels& shuffle_norm_kernels(Dtype dtype);
 
+// landmark_heatmap (T: float, double). A Gaussian is the product of a profile along x and one along y: for landmark i,
+// profiles[i * size] holds gx (x_stride), gy (y_stride), tx, ty with t = (x - lx) / sigma and g = exp(-t^2 / 2), padded
+// with zeros; support[4 i] is where gx and gy are not zero: x begin, x end, y begin, y end.
+struct HeatmapShape {
+  int64_t landmarks, height, width;
+  int64_t x_stride, y_stride;  // width and height rounded up to kHeatmapPadding
+  int64_t profile_size() const { return 2 * (x_stride + y_stride); }
+};
+constexpr int64_t kHeatmapPadding = 16;
+enum class Reduction : int64_t { kNone = 0, kSum = 1, kMax = 2, kOwner = 3 };
+enum class Store { kSame, kBFloat16, kHalf };  // how a T is written: as it is, or rounded from float
+
+// Landmarks [begin, end) of the batch; sigmas (K) or null: `sigma` for all; visible (N, K) or null.
+template <typename T>
+void heatmap_profiles(const T* landmarks, const T* sigmas, T sigma, const bool* visible, const HeatmapShape& shape,
+                      int64_t begin, int64_t end, T* profiles, int32_t* support);
+// Writes the maps of landmarks [begin, end) of the batch.
+template <typename T>
+void heatmap_planes(const T* profiles, const HeatmapShape& shape, int64_t begin, int64_t end, Store store, void* out);
+// Rows [begin, end) of one image, all its landmarks: their sum, their maximum, or the owner, the index of the lowest
+// landmark that reaches the maximum (-1 where all are zero). begin must be a multiple of kHeatmapRows.
+constexpr int64_t kHeatmapRows = 8;
+template <typename T>
+void heatmap_reduce(const T* profiles, const int32_t* support, const HeatmapShape& shape, int64_t begin, int64_t end,
+                    Reduction reduction, Store store, void* out);
+// Gradients of landmarks [begin, end) of the batch, in landmarks (N, K, 2) and in each map's sigma (N, K). grad is
+// (N, K, H, W), or (N, 1, H, W) where `shared`; owners (N, H, W) restricts a landmark to the pixels it owns, or is null.
+template <typename T>
+void heatmap_gradients(const T* grad, bool shared, const T* owners, const T* profiles, const int32_t* support,
+                       const T* sigmas, T sigma, const HeatmapShape& shape, int64_t begin, int64_t end,
+                       T* grad_landmarks, T* grad_sigmas);
+
+// gradient_penalty. Tensors of any FloatType, elements [begin, end) in memory order, a sample one block of memory.
+enum class FloatType { float32, float64, bfloat16, float16 };
+// alpha: float, or double for float64.
+void penalty_interpolate(FloatType type, const void* real, const void* fake, const void* alpha, int64_t sample_size,
+                         int64_t begin, int64_t end, void* output);
+// The cotangent in three steps: sums of squares over blocks [begin, end) of the batch's penalty_blocks(sample_size) a
+// sample; then the penalty (one element of `type`) and each sample's factor; then the factors times the gradient.
+int64_t penalty_blocks(int64_t sample_size);
+void penalty_square_sums(FloatType type, const void* gradient, int64_t sample_size, int64_t begin, int64_t end,
+                         double* sums);
+void penalty_and_scales(FloatType type, const double* sums, int64_t batch, int64_t sample_size, double target,
+                        double* scales, void* penalty);
+void penalty_scale(FloatType type, const void* gradient, const double* scales, int64_t sample_size, int64_t begin,
+                   int64_t end, void* output);
+// begin is a multiple of 8; bit i % 8 of bits[i / 8] says whether element i has slope 1.
+void penalty_rectify(FloatType type, void* x, double slope, int64_t begin, int64_t end, uint8_t* bits);
+void penalty_slope(FloatType type, void* tangent, const uint8_t* bits, double slope, int64_t begin, int64_t end);
+
 }  // namespace lssl::cpu
