@@ -89,7 +89,8 @@ template <typename T>
 void heatmap_reduce(const T* profiles, const int32_t* support, const HeatmapShape& shape, int64_t begin, int64_t end,
                     Reduction reduction, Store store, void* out);
 // Gradients of landmarks [begin, end) of the batch, in landmarks (N, K, 2) and in each map's sigma (N, K). grad is
-// (N, K, H, W), or (N, 1, H, W) where `shared`; owners (N, H, W) restricts a landmark to the pixels it owns, or is null.
+// (N, K, H, W), or (N, 1, H, W) where `shared`; owners (N, H, W) restricts a landmark to the pixels it owns, or is
+// null.
 template <typename T>
 void heatmap_gradients(const T* grad, bool shared, const T* owners, const T* profiles, const int32_t* support,
                        const T* sigmas, T sigma, const HeatmapShape& shape, int64_t begin, int64_t end,
