@@ -8,6 +8,7 @@
 #include <cmath>
 #include <optional>
 
+#include "huge_pages.h"
 #include "kernels.h"
 
 namespace {
@@ -150,6 +151,7 @@ Tensor landmark_heatmap(const Tensor& landmarks, const std::optional<Tensor>& si
                       : dtype == ScalarType::Half   ? Store::kHalf
                                                     : Store::kSame;
   void* data = out.mutable_data_ptr();
+  lssl::advise_huge_pages(data, out.numel() * out.element_size());
   by_dtype(maps.dtype, [&](auto zero) {
     using T = decltype(zero);
     if (!none) return reduce<T>(maps, static_cast<Reduction>(reduction), store, data, out.element_size());
