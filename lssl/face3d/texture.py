@@ -1,0 +1,238 @@
+"""Colour for a fitted face from all its photographs (paper 3.2): who sees a point, how well, and what nobody saw.
+
+Everything happens in the pixels of the picture to be drawn: each of them is a point of the mesh, and each photograph
+is sampled where its camera projects that point. So no texture atlas limits the resolution, and no seam crosses it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage, sparse
+from scipy.sparse.linalg import spsolve
+from torch import Tensor
+from torch.nn import functional as F
+
+from lssl.ops import interpolate, rasterize
+
+# A border of this many face widths inside a photograph's silhouette is not trusted: fits are never that exact, and
+# what lies beyond is background.
+_BORDER = 0.035
+_GRAZING, _FACING = 0.2, 0.6  # cosines of the viewing angle between which a view's weight rises from 0 to 1
+
+
+@dataclass(frozen=True)
+class PosedView:
+    """A photograph cut around the fitted face, with what the mesh looks like in it.
+
+    image (1, 3, h, w) in [0, 1]; projected (V, 3): pixel x, y, depth of each vertex in that image; normals (V, 3) in
+    camera space; depth (h, w): the mesh's nearest depth; border (1, 1, h, w): 0 at the silhouette and at depth jumps,
+    1 well inside.
+    """
+
+    image: Tensor
+    projected: Tensor
+    normals: Tensor
+    depth: Tensor
+    border: Tensor
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Colour (H, W, 3) in [0, 1] and weight (H, W), 0 where the view does not see the target pixel's surface point."""
+
+    colour: Tensor
+    weight: Tensor
+
+
+def vertex_normals(vertices: Tensor, faces: Tensor, weld: NDArray[np.int32]) -> Tensor:
+    """Unit normals (V, 3) of vertices (V, 3); welded vertices share one (area-weighted)."""
+    corners = faces.long()
+    a, b, c = (vertices[corners[:, i]] for i in range(3))
+    normal = torch.linalg.cross(b - a, c - a)
+    group = torch.from_numpy(weld).long().to(vertices.device)
+    total = torch.zeros_like(vertices)
+    for i in range(3):
+        total.index_add_(0, group[corners[:, i]], normal)
+    return F.normalize(total[group], dim=-1)
+
+
+def pose_view(
+    image: NDArray[np.uint8], projected: Tensor, normals: Tensor, faces: Tensor, face_pixels: float
+) -> PosedView:
+    """Cuts `image` (H, W, 3) to the mesh and shrinks it (never enlarges) until the face is `face_pixels` wide.
+
+    projected (V, 3) and normals (V, 3) are the fitted mesh in the photograph; faces (F, 3) only the triangles that
+    occlude (hair of a model need not be where the photograph's is).
+    """
+    used = projected[faces.long().unique()]
+    low, high = used[:, :2].amin(0), used[:, :2].amax(0)
+    width = float(high[0] - low[0])
+    factor = min(1.0, face_pixels / max(width, 1.0))
+    margin = 0.15 * width
+    height_px, width_px = image.shape[:2]
+    x0, y0 = (int(max(0, np.floor(float(v) - margin))) for v in low)
+    x1 = int(min(width_px, np.ceil(float(high[0]) + margin) + 1))
+    y1 = int(min(height_px, np.ceil(float(high[1]) + margin) + 1))
+    if x1 - x0 < 2 or y1 - y0 < 2:
+        raise ValueError(f"the fitted face lies outside the {width_px} x {height_px} photograph")
+    cut = torch.from_numpy(np.ascontiguousarray(image[y0:y1, x0:x1])).permute(2, 0, 1)[None].float() / 255
+    h, w = max(2, round((y1 - y0) * factor)), max(2, round((x1 - x0) * factor))
+    if factor < 1:
+        cut = F.interpolate(cut, size=(h, w), mode="bilinear", antialias=True, align_corners=False)
+    sx, sy = w / (x1 - x0), h / (y1 - y0)
+    moved = projected.clone()
+    moved[:, 0] = (projected[:, 0] - x0 + 0.5) * sx - 0.5
+    moved[:, 1] = (projected[:, 1] - y0 + 0.5) * sy - 0.5
+    _, _, depth = rasterize(moved[None], faces, h, w)
+    depth = depth[0]
+    face_width = width * factor
+    border = _distance_from_edges(depth, jump=0.6) / max(_BORDER * face_width, 1.0)
+    smooth = border.clamp(0, 1)
+    return PosedView(cut, moved, normals, depth, (smooth * smooth * (3 - 2 * smooth))[None, None])
+
+
+def _distance_from_edges(depth: Tensor, jump: float) -> Tensor:
+    """Distance in pixels (h, w) of each mesh pixel to the silhouette or to a depth jump (centimetres); 0 outside.
+
+    Only the far side of a jump is unsafe: the near side (a nose before a cheek) is what the camera really saw, but its
+    edge is as inexact as the silhouette, so both count.
+    """
+    inside = torch.isfinite(depth).numpy()
+    values = np.where(inside, depth.numpy(), 1e3)
+    edges = ~inside
+    dx, dy = np.abs(np.diff(values, axis=1)) > jump, np.abs(np.diff(values, axis=0)) > jump
+    edges[:, 1:] |= dx
+    edges[:, :-1] |= dx
+    edges[1:] |= dy
+    edges[:-1] |= dy
+    # The photograph's own frame is an edge too: beyond it nothing is known.
+    padded = np.pad(edges, 1, constant_values=True)
+    return torch.from_numpy(ndimage.distance_transform_edt(~padded)[1:-1, 1:-1].astype(np.float32))
+
+
+def sample_view(view: PosedView, triangle: Tensor, barycentric: Tensor, faces: Tensor, order: Tensor | None) -> Sampled:
+    """The photograph's colour at each target pixel.
+
+    triangle (1, H, W), barycentric (1, H, W, 3): the target picture's pixels on the mesh. order (V,): vertex to look up
+    in place of each one (the mirror map, to look at the other half of the face); None for itself.
+    """
+    attributes = torch.cat([view.projected, view.normals], 1)
+    if order is not None:
+        attributes = attributes[order]
+    values = interpolate(triangle, barycentric, faces, attributes[None])[0]
+    x, y, z, facing = values[..., 0], values[..., 1], values[..., 2], values[..., 5]
+    h, w = view.depth.shape
+    grid = torch.stack([(x + 0.5) * 2 / w - 1, (y + 0.5) * 2 / h - 1], -1)[None]
+    colour = F.grid_sample(view.image, grid, mode="bicubic", padding_mode="border", align_corners=False)[0]
+    border = F.grid_sample(view.border, grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0, 0]
+    column, row = x.round().long().clamp(0, w - 1), y.round().long().clamp(0, h - 1)
+    near = view.depth[row, column]
+    # One sample of a depth buffer is off by the surface's slope times half a pixel.
+    seen = (z <= near + 0.35) & (triangle[0] >= 0)
+    angle = ((facing - _GRAZING) / (_FACING - _GRAZING)).clamp(0, 1)
+    weight = seen * border * angle * angle * (3 - 2 * angle)
+    return Sampled(colour.clamp(0, 1).permute(1, 2, 0), weight)
+
+
+def blend_views(views: list[Sampled], scales: list[float], smooth: float) -> Sampled:
+    """One picture of several: broad colour changes are blended softly, detail comes from the view that sees it best.
+
+    scales: pixels a centimetre of each view (a sharper photograph counts more). smooth: standard deviation of the
+    split between broad and fine, in target pixels (Burt & Adelson 1983, two bands).
+    """
+    if len(views) == 1:
+        return views[0]
+    gain = torch.tensor(scales, dtype=torch.float32)
+    gain = (gain / gain.max()).square()
+    weights = torch.stack([view.weight * g for view, g in zip(views, gain, strict=True)])
+    colours = torch.stack([view.colour for view in views])
+    low = torch.stack([smooth_colour(c, w, smooth) for c, w in zip(colours, weights, strict=True)])
+    total = weights.sum(0).clamp(min=1e-6)
+    best = weights**4
+    best = best / best.sum(0).clamp(min=1e-12)
+    broad = (low * (weights / total)[..., None]).sum(0)
+    fine = ((colours - low) * best[..., None]).sum(0)
+    return Sampled((broad + fine).clamp(0, 1), torch.stack([v.weight for v in views]).amax(0))
+
+
+def smooth_colour(colour: Tensor, weight: Tensor, sigma: float) -> Tensor:
+    """Gaussian blur of colour (H, W, 3) that counts pixels by weight (H, W)."""
+    w = weight.numpy()
+    total = ndimage.gaussian_filter(w, sigma, mode="nearest") + 1e-6
+    blurred = [ndimage.gaussian_filter(colour[..., i].numpy() * w, sigma, mode="nearest") / total for i in range(3)]
+    return torch.from_numpy(np.stack(blurred, -1))
+
+
+def match_mirrored_light(seen: Sampled, mirrored: Sampled, normals: Tensor) -> Tensor:
+    """The mirrored side's colour (H, W, 3), relit for this side.
+
+    Where both sides are seen, log(seen / mirrored) is fitted by the odd spherical harmonics of the normal up to second
+    order (n_x, n_x n_y, n_x n_z): a symmetric head under any distant light differs between its sides by just these
+    (Ramamoorthi & Hanrahan 2001). normals (H, W, 3) of the target pixels, in head space.
+    """
+    both = torch.minimum(seen.weight, mirrored.weight)
+    x, y, z = normals.unbind(-1)
+    basis = torch.stack([x, x * y, x * z], -1)
+    use = both > 0.05
+    if int(use.sum()) < 50:
+        return mirrored.colour
+    b, w = basis[use].double(), both[use].double()[:, None]
+    ratio = torch.log(seen.colour.clamp(min=0.02) / mirrored.colour.clamp(min=0.02))[use].double().clamp(-1, 1)
+    ridge = 0.02 * w.sum() * torch.eye(3, dtype=torch.float64)
+    coefficients = torch.linalg.solve(b.T @ (w * b) + ridge, b.T @ (w * ratio))
+    # The same change for all channels, mostly: skin does not change colour between sides, light does.
+    coefficients = 0.5 * coefficients + 0.5 * coefficients.mean(1, keepdim=True)
+    gain = (basis.double() @ coefficients).clamp(-0.6, 0.6).exp().float()
+    return (mirrored.colour * gain).clamp(0, 1)
+
+
+def fill_over_mesh(colours: Tensor, weights: Tensor, faces: Tensor, weld: NDArray[np.int32], prior: Tensor) -> Tensor:
+    """Vertex colours (V, 3) where known ones are kept and the others are interpolated smoothly over the mesh.
+
+    colours (V, 3) with confidence weights (V,) in [0, 1]; prior (V, 3): the model's albedo, whose *differences* between
+    neighbours the filled region follows (a guided, Poisson-like fill: unseen lips stay lips).
+    """
+    v = len(colours)
+    corners = weld[faces.numpy()].astype(np.int64)
+    i = np.concatenate([corners[:, 0], corners[:, 1], corners[:, 2]])
+    j = np.concatenate([corners[:, 1], corners[:, 2], corners[:, 0]])
+    graph = sparse.coo_matrix((np.ones(len(i)), (i, j)), shape=(v, v)).tocsr()
+    graph = ((graph + graph.T) > 0).astype(np.float64)
+    laplacian = sparse.diags(np.asarray(graph.sum(1)).ravel()) - graph
+    # Welded copies carry their data to the vertex that stands for them.
+    w = np.zeros(v)
+    c = np.zeros((v, 3))
+    np.add.at(w, weld, weights.numpy())
+    np.add.at(c, weld, (colours * weights[:, None]).numpy())
+    known = w > 1e-3
+    strength = np.where(known, 50.0 * np.minimum(w, 1), 1e-4)
+    guess = np.where(known[:, None], c / np.maximum(w, 1e-6)[:, None], 0)
+    average = (c.sum(0) / max(w.sum(), 1e-6))[None]
+    reference = prior.numpy().astype(np.float64)
+    scale = average / np.maximum(
+        (reference * np.minimum(w, 1)[:, None]).sum(0) / max(np.minimum(w, 1).sum(), 1e-6), 0.05
+    )
+    guided = reference * scale
+    target = np.where(known[:, None], guess, guided)
+    matrix = (laplacian + sparse.diags(strength)).tocsc()
+    right = laplacian @ guided + strength[:, None] * target
+    solved = np.stack([spsolve(matrix, right[:, k]) for k in range(3)], -1)
+    return torch.from_numpy(np.clip(solved, 0, 1).astype(np.float32)[weld])
+
+
+def vertex_colours(view: PosedView, order: Tensor | None = None) -> Sampled:
+    """A photograph's colour (V, 3) and weight (V,) at each vertex; `order` as in `sample_view`."""
+    projected, normals = (
+        (view.projected, view.normals) if order is None else (view.projected[order], view.normals[order])
+    )
+    h, w = view.depth.shape
+    x, y, z = projected.unbind(-1)
+    grid = torch.stack([(x + 0.5) * 2 / w - 1, (y + 0.5) * 2 / h - 1], -1)[None, None]
+    colour = F.grid_sample(view.image, grid, mode="bilinear", padding_mode="border", align_corners=False)[0, :, 0].T
+    border = F.grid_sample(view.border, grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0, 0, 0]
+    column, row = x.round().long().clamp(0, w - 1), y.round().long().clamp(0, h - 1)
+    seen = z <= view.depth[row, column] + 0.35
+    angle = ((normals[:, 2] - _GRAZING) / (_FACING - _GRAZING)).clamp(0, 1)
+    return Sampled(colour, seen * border * angle)
