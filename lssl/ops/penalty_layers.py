@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lssl.ops import matrix_convolution
+
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
@@ -37,6 +39,8 @@ class Convolution:
     groups: int
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if self._by_matrix(x, weight):
+            return matrix_convolution.convolve(self._window(), x, weight, bias)
         return torch.convolution(
             x,
             weight,
@@ -51,10 +55,21 @@ class Convolution:
 
     def input_gradient(self, gradient: Tensor, weight: Tensor, x: Tensor) -> Tensor:
         """`x`: any tensor of the input's shape and strides; its values are not read."""
+        if self._by_matrix(x, weight):
+            return matrix_convolution.input_gradient(self._window(), gradient, weight, x.shape)
         return self._backward(gradient, x, weight, [True, False, False])[0]
 
     def weight_gradient(self, gradient: Tensor, weight: Tensor, x: Tensor) -> Tensor:
+        if self._by_matrix(x, weight):
+            return matrix_convolution.weight_gradient(self._window(), gradient, weight, x)
         return self._backward(gradient, x, weight, [False, True, False])[1]
+
+    def _window(self) -> matrix_convolution.Window:
+        return matrix_convolution.Window(self.stride, self.padding, self.dilation)
+
+    def _by_matrix(self, x: Tensor, weight: Tensor) -> bool:
+        plain = not self.transposed and self.groups == 1
+        return plain and matrix_convolution.pays(self._window(), x, weight)
 
     def _backward(self, gradient: Tensor, x: Tensor, weight: Tensor, mask: list[bool]) -> tuple[Tensor, ...]:
         return torch.ops.aten.convolution_backward(
