@@ -191,15 +191,15 @@ def machine_kind() -> str:
 
 def _best_row(table: Table, name: str) -> int | None:
     column = table.header.index(name.lstrip("-"))
-    values: list[Any] = [row[column][0] if isinstance(row[column], tuple | list) else row[column] for row in table.rows]
-    numbers: list[tuple[Any, int]] = [
-        (v, i) for i, v in enumerate(values) if isinstance(v, int | float | np.number) and np.isfinite(v)
-    ]
+    numbers: dict[int, float] = {}
+    for index, row in enumerate(table.rows):
+        value = row[column][0] if isinstance(row[column], tuple | list) else row[column]
+        if isinstance(value, int | float | np.number) and np.isfinite(value):
+            numbers[index] = float(value)
     if len(numbers) < 2:
         return None
-    return (
-        min(numbers, key=lambda pair: pair[0])[1] if name.startswith("-") else max(numbers, key=lambda pair: pair[0])[1]
-    )
+    sign = -1 if name.startswith("-") else 1
+    return max(numbers, key=lambda index: sign * numbers[index])
 
 
 def _plain(value: Any) -> Any:

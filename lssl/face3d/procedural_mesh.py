@@ -162,7 +162,9 @@ def _relax(plane: Array, movable: NDArray[np.bool_], along: NDArray[np.bool_], r
     plane = plane.copy()
     for _ in range(rounds):
         triangles = Delaunay(plane).simplices
-        edges = np.unique(np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), 1), axis=0)
+        edges = np.unique(
+            np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), 1), axis=0
+        )
         total, degree = np.zeros_like(plane), np.zeros(len(plane))
         for a, b in ((0, 1), (1, 0)):
             np.add.at(total, edges[:, a], plane[edges[:, b]])
@@ -233,7 +235,9 @@ def _add_skin(half: _Half) -> None:
     area = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     triangles = np.where(area[:, None] < 0, triangles[:, [0, 2, 1]], triangles)[np.abs(area) > 1e-9]
     centroid = plane[triangles].mean(1)
-    hole = _inside(centroid, eye) | _inside(centroid, np.concatenate([border, [[-1, border[-1, 1]], [-1, border[0, 1]]]]))
+    hole = _inside(centroid, eye) | _inside(
+        centroid, np.concatenate([border, [[-1, border[-1, 1]], [-1, border[0, 1]]]])
+    )
     hole |= _inside(centroid, nostril)
     triangles = triangles[~hole]
 

@@ -33,9 +33,9 @@ def add_eyeball(half: _Half) -> None:
     angles = np.radians([4.5, 9.6, 10.6, 19.0, 27.0, 28.6, 31.0, 42.0, 58.0, 80.0, 105.0])
     kinds = [Part.PUPIL] * 2 + [Part.IRIS] * 3 + [Part.SCLERA] * 6
     turn = np.linspace(0, 2 * np.pi, 20, endpoint=False)
-    rings = np.stack([
-        np.stack([np.sin(a) * np.cos(turn), np.sin(a) * np.sin(turn), np.full(20, np.cos(a))], 1) for a in angles
-    ])
+    rings = np.stack(
+        [np.stack([np.sin(a) * np.cos(turn), np.sin(a) * np.sin(turn), np.full(20, np.cos(a))], 1) for a in angles]
+    )
     rings = centre + radius * rings
     pole = half.add(centre + np.array([[0, 0, radius]]), Part.PUPIL)
     index = np.stack([half.add(ring, kind) for ring, kind in zip(rings, kinds, strict=True)])
@@ -190,7 +190,9 @@ def add_hair(half: _Half) -> None:
     plane = np.stack(rows)
     points = relief.surface(plane)
     step = 0.02
-    du = relief.surface(np.clip(plane + [step, 0], 0, relief.U_BACK)) - relief.surface(np.clip(plane - [step, 0], 0, None))
+    du = relief.surface(np.clip(plane + [step, 0], 0, relief.U_BACK)) - relief.surface(
+        np.clip(plane - [step, 0], 0, None)
+    )
     dv = relief.surface(plane + [0, step]) - relief.surface(plane - [0, step])
     normal = np.cross(du, dv)
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True)

@@ -116,7 +116,13 @@ def _skull() -> Array:
     for y in (4.2, 5.6, 7.0, 8.4, 9.5):
         azimuth = np.radians(np.arange(80 if y < 5 else 0, 181, 20))
         points.append(_skull_ring(azimuth, np.full(len(azimuth), y)))
-    for y, width, back in ((2.6, 7.75, -8.9), (0.5, 7.6, -8.7), (-1.8, 7.3, -8.0), (-4.2, 6.7, -7.0), (-6.4, 6.1, -6.3)):
+    for y, width, back in (
+        (2.6, 7.75, -8.9),
+        (0.5, 7.6, -8.7),
+        (-1.8, 7.3, -8.0),
+        (-4.2, 6.7, -7.0),
+        (-6.4, 6.1, -6.3),
+    ):
         azimuth = np.radians([100, 120, 140, 160, 180])
         s, c = np.sin(azimuth), np.cos(azimuth)
         radius = (np.abs(s / width) ** 2.2 + np.abs(c / (back - 1.0)) ** 2.2) ** (-1 / 2.2)

@@ -144,9 +144,7 @@ class VGG16(nn.Module):
         """Features (N, 4096) before the last linear layer (VGG-Face's fc7)."""
         x = nn.functional.interpolate(image, size=(224, 224), mode="bilinear", align_corners=False)
         x = self.features_stack(x).flatten(1)
-        for layer in self.classifier[:-1]:
-            x = layer(x)
-        return x
+        return self.classifier[:-1](x)
 
     def forward(self, image: Tensor) -> Tensor:
         return self.classifier[-1](self.features(image))
