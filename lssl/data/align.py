@@ -1,0 +1,166 @@
+"""Similarity alignment on eyes and mouth, and the crop that follows from it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lssl.data.landmarks import MOUTH_CORNERS, eye_centres
+
+# Left eye, right eye, mouth between its corners, in distances between the eyes' centres from the point between the
+# eyes; the mean of 164 frontal photographs (82 people, neutral and smiling).
+_ANCHORS = np.array([[-0.5, 0.0], [0.5, 0.0], [0.0, 1.03]])
+#: The crop's side in distances between the eyes' centres: chin and ears inside, most of the hair.
+CROP_SCALE = 4.0
+_EYE_LINE = 0.435  # of the crop's height, from the top
+
+
+class AlignmentError(ValueError):
+    """Landmarks from which no crop can be taken; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """Maps photograph pixels (x, y) to crop pixels: crop = matrix @ photograph + offset."""
+
+    matrix: NDArray[np.float64]  # (2, 2), a rotation times `scale`
+    offset: NDArray[np.float64]  # (2,)
+
+    @property
+    def scale(self) -> float:
+        """Crop pixels a photograph pixel."""
+        return float(np.hypot(self.matrix[0, 0], self.matrix[1, 0]))
+
+    def apply(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Points (..., 2) of the photograph, in the crop."""
+        return (points @ self.matrix.T + self.offset).astype(np.float32)
+
+    def inverse(self) -> "Similarity":
+        matrix = np.linalg.inv(self.matrix)
+        return Similarity(matrix, -matrix @ self.offset)
+
+
+def crop_anchors(size: int, crop_scale: float = CROP_SCALE) -> NDArray[np.float64]:
+    """Where the eyes' centres and the mouth (3, 2) belong in a square crop of `size` pixels."""
+    unit = size / crop_scale
+    return _ANCHORS * unit + [(size - 1) / 2, _EYE_LINE * size - 0.5]
+
+
+def fit_similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> Similarity:
+    """The similarity (no mirroring) that takes points (K, 2) nearest to others, least squares (Umeyama 1991).
+
+    Raises AlignmentError where all points fall together.
+    """
+    source_mean, target_mean = source.mean(0), target.mean(0)
+    a, b = source - source_mean, target - target_mean
+    power = float((a**2).sum())
+    if not np.isfinite(power) or power < 1e-6:
+        raise AlignmentError("the landmarks fall together in one point")
+    cosine = float((a * b).sum()) / power
+    sine = float((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()) / power
+    matrix = np.array([[cosine, -sine], [sine, cosine]])
+    if abs(cosine) + abs(sine) < 1e-9:
+        raise AlignmentError("the landmarks have no orientation")
+    return Similarity(matrix, target_mean - matrix @ source_mean)
+
+
+def face_similarity(landmarks: NDArray[np.float32], size: int, crop_scale: float = CROP_SCALE) -> Similarity:
+    """The similarity that brings (68, 2) landmarks' eyes and mouth to their places in a crop of `size` pixels."""
+    points = landmarks.astype(np.float64)
+    left, right = eye_centres(landmarks)
+    mouth = points[list(MOUTH_CORNERS)].mean(0)
+    return fit_similarity(np.stack([left, right, mouth]).astype(np.float64), crop_anchors(size, crop_scale))
+
+
+def warp(image: NDArray[np.uint8], similarity: Similarity, size: int) -> NDArray[np.uint8]:
+    """The square crop (size, size, C or none) of a uint8 image under a similarity; antialiased.
+
+    What lies outside the photograph is its mirror image, blending to the border's colour further out.
+    """
+    corners = np.array([[-0.5, -0.5], [size - 0.5, -0.5], [-0.5, size - 0.5], [size - 0.5, size - 0.5]])
+    inside = corners @ similarity.inverse().matrix.T + similarity.inverse().offset
+    margin = 4 + 2 / similarity.scale
+    low = np.floor(inside.min(0) - margin).astype(int)
+    high = np.ceil(inside.max(0) + margin).astype(int) + 1
+    piece = _window(image, low, high)
+    shift = Similarity(similarity.matrix, similarity.offset + similarity.matrix @ low)
+    picture = Image.fromarray(piece)
+    # Shrink first, by area, so that the bicubic step below never skips pixels.
+    width = max(1, int(np.ceil(picture.width * similarity.scale)))
+    height = max(1, int(np.ceil(picture.height * similarity.scale)))
+    if width < picture.width and height < picture.height:
+        ratio = np.array([width / picture.width, height / picture.height])
+        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
+        # old pixel p lies at (p + 0.5) * ratio - 0.5
+        matrix = shift.matrix / ratio
+        shift = Similarity(matrix, shift.offset + matrix @ (0.5 - 0.5 * ratio))
+    inverse = shift.inverse()
+    # Pillow's affine coordinates have pixel centres at halves.
+    offset = inverse.offset + 0.5 - inverse.matrix @ np.array([0.5, 0.5])
+    coefficients = (*inverse.matrix[0], offset[0], *inverse.matrix[1], offset[1])
+    result = picture.transform(
+        (size, size), Image.Transform.AFFINE, tuple(map(float, coefficients)), Image.Resampling.BICUBIC
+    )
+    return np.array(result)
+
+
+def crop_face(
+    image: NDArray[np.uint8],
+    landmarks: NDArray[np.float32],
+    size: int,
+    crop_scale: float = CROP_SCALE,
+    *,
+    outside: float = 0.15,
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], Similarity]:
+    """An aligned square crop (size, size, 3) of a photograph, its landmarks (68, 2), and the similarity used.
+
+    outside: the largest share of the landmarks that may lie outside the photograph.
+    Raises AlignmentError for a face that is cut off, tiny (under 8 pixels between the eyes), or degenerate.
+    """
+    height, width = image.shape[:2]
+    beyond = (landmarks < -0.5) | (landmarks > np.array([width - 0.5, height - 0.5]))
+    share = float(beyond.any(1).mean())
+    if share > outside:
+        raise AlignmentError(f"the face is cut off: {round(share * 68)} of 68 landmarks lie outside the picture")
+    left, right = eye_centres(landmarks)
+    distance = float(np.hypot(*(right - left)))
+    similarity = face_similarity(landmarks, size, crop_scale)
+    if distance < 8 or size / crop_scale / similarity.scale < 8:
+        raise AlignmentError(f"the face is too small: {distance:.1f} pixels between the eyes")
+    return warp(image, similarity, size), similarity.apply(landmarks), similarity
+
+
+def _window(image: NDArray[np.uint8], low: NDArray[np.int_], high: NDArray[np.int_]) -> NDArray[np.uint8]:
+    """image[low:high] (x, y), continued outside by its mirror image that fades to a smooth border colour."""
+    height, width = image.shape[:2]
+    x, y = np.arange(low[0], high[0]), np.arange(low[1], high[1])
+    if low.min() >= 0 and high[0] <= width and high[1] <= height:
+        return image[low[1] : high[1], low[0] : high[0]]
+    piece = image[_mirror(y, height)[:, None], _mirror(x, width)[None]]
+    away_x = np.maximum(np.maximum(-x, x - (width - 1)), 0)
+    away_y = np.maximum(np.maximum(-y, y - (height - 1)), 0)
+    away = np.maximum(away_x[None], away_y[:, None])
+    reach = max(8.0, 0.08 * float(max(high - low)))
+    fade = np.clip(away / reach, 0, 1)
+    if image.ndim == 3:
+        border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+        blurred = _blur(piece, reach / 2)
+        calm = 0.5 * blurred + 0.5 * np.median(border, axis=0)
+        mixed = piece * (1 - fade[..., None]) + calm * fade[..., None]
+        return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    return piece
+
+
+def _blur(piece: NDArray[np.uint8], radius: float) -> NDArray[np.float64]:
+    from PIL import ImageFilter
+
+    return np.asarray(Image.fromarray(piece).filter(ImageFilter.GaussianBlur(radius)), dtype=np.float64)
+
+
+def _mirror(index: NDArray[np.int_], count: int) -> NDArray[np.int_]:
+    if count == 1:
+        return np.zeros_like(index)
+    period = 2 * (count - 1)
+    index = np.abs(index) % period
+    return np.where(index < count, index, period - index)
