@@ -38,8 +38,8 @@ EYEBALL_PARTS = (Part.SCLERA, Part.IRIS, Part.PUPIL)
 # The face parser's classes (the labels of a data set's masks).
 PARSER_CLASSES = ("background", "skin", "lips", "eyes")
 
-# Part -> parser class. The mouth is the region inside the outer lip line, as landmark polygons draw it; brows and nose
-# are skin; hair, ears, neck and clothes are not the face.
+# Part -> parser class. Lips are the lips alone: what the open mouth shows is background, as in masks drawn from
+# landmarks (lssl/data/masks.py). Brows and nose are skin; hair, ears, neck and clothes are not the face.
 PARSER_CLASS_OF_PART: dict[Part, int] = {
     Part.SKIN: 1,
     Part.LIPS: 2,
@@ -48,9 +48,9 @@ PARSER_CLASS_OF_PART: dict[Part, int] = {
     Part.PUPIL: 3,
     Part.BROWS: 1,
     Part.NOSE: 1,
-    Part.INNER_MOUTH: 2,
-    Part.TEETH: 2,
-    Part.TONGUE: 2,
+    Part.INNER_MOUTH: 0,
+    Part.TEETH: 0,
+    Part.TONGUE: 0,
     Part.HAIR: 0,
     Part.NECK: 0,
     Part.EARS: 0,
