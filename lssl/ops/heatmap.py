@@ -117,15 +117,33 @@ if native_available():
 
     def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         landmarks, sigmas, visible = ctx.saved_tensors
-        if torch.is_grad_enabled():  # a second derivative is wanted
-            to_landmarks, to_sigmas = gradients(grad, landmarks, sigmas, ctx.sigma, visible, ctx.reduction)
-        else:
-            to_landmarks, to_sigmas = torch.ops.lssl.landmark_heatmap_backward(
-                grad, landmarks, sigmas, ctx.sigma, visible, ctx.reduction
-            )
+        to_landmarks, to_sigmas = torch.ops.lssl.landmark_heatmap_backward(
+            grad, landmarks, sigmas, ctx.sigma, visible, ctx.reduction
+        )
         return to_landmarks, to_sigmas.sum(0) if sigmas is not None else None, None, None, None, None, None
 
+    def _backward_setup(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
+        grad, landmarks, sigmas, ctx.sigma, visible, ctx.reduction = inputs
+        ctx.save_for_backward(grad, landmarks, sigmas, visible)
+
+    def _backward_backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+        grad, landmarks, sigmas, visible = ctx.saved_tensors
+        create_graph = torch.is_grad_enabled()
+        with torch.enable_grad():
+            # Views, so that the derivative stops here, and yet goes on for a third one.
+            grad, landmarks = grad.view_as(grad), landmarks.view_as(landmarks)
+            sigmas = None if sigmas is None else sigmas.view_as(sigmas)
+            outputs = gradients(grad, landmarks, sigmas, ctx.sigma, visible, ctx.reduction)
+            inputs = (grad, landmarks, sigmas)
+            wanted = [t for t in inputs if t is not None and t.requires_grad]
+            found = iter(torch.autograd.grad(outputs, wanted, cotangents, create_graph=create_graph))
+        of_inputs = [next(found) if t is not None and t.requires_grad else None for t in inputs]
+        return *of_inputs, None, None, None
+
     torch.library.register_autograd("lssl::landmark_heatmap", _backward, setup_context=_setup)
+    torch.library.register_autograd(
+        "lssl::landmark_heatmap_backward", _backward_backward, setup_context=_backward_setup
+    )
 
 
 def _profiles(
@@ -197,6 +215,8 @@ def landmark_heatmap_reference(
     y = torch.arange(height, dtype=dtype, device=landmarks.device)
     lx, ly = points[..., 0, None, None], points[..., 1, None, None]
     s = torch.as_tensor(sigma, dtype=dtype, device=landmarks.device).reshape(-1, 1, 1)
+    if not s.is_cuda and not torch.compiler.is_compiling() and not bool(((s > 0) & s.isfinite()).all()):
+        raise RuntimeError("landmark_heatmap: sigma must be positive and finite")
     heatmap = torch.exp(-((x - lx) ** 2 + (y[:, None] - ly) ** 2) / (2 * s**2))
     if shown is not None:
         heatmap = torch.where(shown[..., None, None], heatmap, 0.0)
