@@ -1,0 +1,104 @@
+"""The embedded face model: procedural people, built once by the same HOSVD as scans, kept in the user's cache.
+
+`load_embedded_model()` needs no file of the project; the first call takes some seconds, later ones read the cache.
+"""
+
+import hashlib
+import os
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+
+from lssl.face3d import (
+    procedural_albedo,
+    procedural_expression,
+    procedural_identity,
+    procedural_mesh,
+    procedural_parts,
+    procedural_relief,
+    procedural_topology,
+    tensor_decomposition,
+)
+from lssl.face3d.bilinear import EXPRESSIONS, BilinearFaceModel
+
+VERSION = 1
+PEOPLE = 112
+COLOURINGS = 240
+MAX_IDENTITY = 64
+SEED = 20190715
+
+# Between the eyes and the mouth, on the axis of the head's turn: where the model's origin is in the template's terms.
+ORIGIN = np.array([0.0, -3.0, 2.5])
+
+
+def procedural_scans(people: int, seed: int) -> NDArray[np.float32]:
+    """Registered scans (people, 8, V, 3), centimetres, of people with the eight expressions in `EXPRESSIONS` order."""
+    generator = np.random.default_rng(seed)
+    dimensions = procedural_identity.sample_dimensions(people, generator)
+    dimensions -= dimensions.mean(0)  # so that the mean face is the template's
+    scans = np.empty((people, len(EXPRESSIONS), len(procedural_mesh.build_template().vertices), 3), np.float32)
+    for person in range(people):
+        neutral = procedural_identity.neutral_vertices(dimensions[person])
+        reach = procedural_expression.sample_reach(generator)
+        for e, name in enumerate(EXPRESSIONS):
+            actions = procedural_expression.EXPRESSION_ACTIONS[name]
+            scans[person, e] = procedural_expression.pose(neutral, actions, reach) - ORIGIN
+    return scans
+
+
+def build_embedded_model() -> BilinearFaceModel:
+    """The model from nothing, in some seconds; the same on one machine every time."""
+    generator = np.random.default_rng(SEED + 1)
+    model, _ = tensor_decomposition.build_model(
+        procedural_scans(PEOPLE, SEED),
+        EXPRESSIONS,
+        procedural_topology.build_topology(),
+        albedos=procedural_albedo.sample_albedos(COLOURINGS, generator),
+        variance=0.9995,
+        max_identity=MAX_IDENTITY,
+        max_albedo=14,
+        name="embedded",
+    )
+    return model
+
+
+@cache
+def cache_key() -> str:
+    """Changes with the code that makes the model, so that an old cache is never read."""
+    digest = hashlib.sha256(f"{VERSION} {np.__version__}".encode())
+    modules = (
+        procedural_albedo, procedural_expression, procedural_identity, procedural_mesh, procedural_parts,
+        procedural_relief, procedural_topology, tensor_decomposition,
+    )  # fmt: skip
+    for path in [Path(str(module.__file__)) for module in modules] + [Path(__file__)]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def cache_path() -> Path:
+    """The cached model: `$LSSL_CACHE`, else the user's cache folder."""
+    root = os.environ.get("LSSL_CACHE") or platformdirs.user_cache_dir("lssl")
+    return Path(root) / f"embedded-{VERSION}-{cache_key()}.npz"
+
+
+def load_embedded_model(*, rebuild: bool = False) -> BilinearFaceModel:
+    """The embedded model, from the cache or built and cached; rebuild: make it anew.
+
+    A cache that is damaged is made anew, and one that cannot be written is done without.
+    """
+    path = cache_path()
+    if not rebuild and path.exists():
+        try:
+            return BilinearFaceModel.load(path)
+        except ValueError:
+            pass
+    model = build_embedded_model()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        model.save(path)
+    except OSError:
+        pass
+    return model
