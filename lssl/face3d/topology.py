@@ -173,3 +173,27 @@ def mirror_by_position(vertices: NDArray[np.floating], tolerance: float) -> IntA
     index = np.arange(len(vertices))
     mutual = (nearest[nearest] == index) & (distance <= tolerance) & (distance[nearest] <= tolerance)
     return np.where(mutual, nearest, index).astype(np.int32)
+
+
+def jaw_paths(
+    vertices: NDArray[np.floating], faces: IntArray, start: NDArray[np.integer], end: NDArray[np.integer]
+) -> IntArray:
+    """Jaw contours (17, C): vertices along the surface from each jaw landmark `start` (17,) to its place `end` (17,)
+    on a turned head, by shortest paths over the mesh's edges."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import dijkstra
+
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    # A path that leaves its height costs more: contours run level, as silhouettes slide.
+    step = vertices[edges[:, 0]] - vertices[edges[:, 1]]
+    length = np.linalg.norm(step * [1.0, 2.0, 1.0], axis=1)
+    graph = coo_matrix((length, (edges[:, 0], edges[:, 1])), shape=(len(vertices),) * 2).tocsr()
+    _, before = dijkstra(graph, directed=False, indices=start, return_predecessors=True)
+    paths = []
+    for row, (first, last) in enumerate(zip(start.tolist(), end.tolist(), strict=True)):
+        path = [last]
+        while path[-1] != first and before[row, path[-1]] >= 0:
+            path.append(int(before[row, path[-1]]))
+        paths.append(path[::-1] if path[-1] == first else [first])
+    longest = max(map(len, paths))
+    return np.array([path + path[-1:] * (longest - len(path)) for path in paths], np.int32)

@@ -1,0 +1,119 @@
+"""Contact sheets of a face model: mean, identity modes, colours, expressions, poses, lightings."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from lssl.face3d.bilinear import BilinearFaceModel
+from lssl.face3d.framing import portrait_camera
+from lssl.face3d.lighting import LIGHTINGS, Lighting
+from lssl.face3d.render import render
+
+YAWS = (-90.0, -60.0, -45.0, -30.0, -15.0, 0.0, 15.0, 30.0, 45.0, 60.0, 90.0)
+_PAPER, _INK = (250, 250, 250), (40, 40, 40)
+_CAPTION = 16
+
+Tile = tuple[str, NDArray[np.uint8]]
+
+
+def to_uint8(images: Tensor) -> NDArray[np.uint8]:
+    """(N, H, W, 3) uint8 from images (N, 3, H, W) in [-1, 1], rounded."""
+    array: NDArray[np.uint8] = (
+        ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    )
+    return array
+
+
+def portraits(
+    model: BilinearFaceModel,
+    identity: Tensor,
+    expression: Tensor,
+    albedo: Tensor,
+    size: int,
+    *,
+    yaw: Sequence[float] | float = 0.0,
+    pitch: Sequence[float] | float = 0.0,
+    lighting: str | Sequence[str] = "normal",
+    background: float = 0.55,
+    chunk: int = 8,
+) -> NDArray[np.uint8]:
+    """Pictures (N, size, size, 3) uint8 of faces given by weights (N, I), (N, E) and (N, A)."""
+    count = len(identity)
+    names = [lighting] * count if isinstance(lighting, str) else list(lighting)
+    yaws = torch.as_tensor(yaw, dtype=torch.float32).expand(count)
+    pitches = torch.as_tensor(pitch, dtype=torch.float32).expand(count)
+    landmarks = torch.from_numpy(model.topology.landmarks).long()
+    neutral = model.vertices(identity, model.expression("neutral")[None], landmarks)
+    camera = portrait_camera(neutral, size, yaw=yaws, pitch=pitches, distance=130.0)
+    pictures = []
+    for start in range(0, count, chunk):
+        rows = slice(start, start + chunk)
+        vertices = model.vertices(identity[rows], expression[rows])
+        lights = Lighting.named(names[rows])
+        colours = model.albedo(albedo[rows])
+        picture = render(vertices, colours, model.topology, camera[rows], lights, size, background=background)
+        pictures.append(to_uint8(picture.images))
+    return np.concatenate(pictures)
+
+
+def model_sheet(model: BilinearFaceModel, size: int = 160, modes: int = 5, seed: int = 0) -> Image.Image:
+    """The contact sheet of `lssl face-model show`: expressions; the first identity modes at -2 and +2 standard
+    deviations; people drawn from the prior; yaw from -90 to 90; lightings."""
+    generator = torch.Generator().manual_seed(seed)
+    mean, plain = model.identity_mean, torch.zeros(model.num_albedo)
+    neutral = model.expression("neutral")
+    names = list(model.expressions)[:10]
+
+    def row(title: str, captions: list[str], **weights: Tensor) -> tuple[str, list[Tile]]:
+        yaw, lighting = weights.pop("yaw", torch.tensor(0.0)), weights.pop("light", None)
+        rows = len(captions)
+        identity = weights.get("identity", mean[None]).expand(rows, -1)
+        expression = weights.get("expression", neutral[None]).expand(rows, -1)
+        albedo = weights.get("albedo", plain[None]).expand(rows, -1)
+        lights = "normal" if lighting is None else list(LIGHTINGS)
+        pictures = portraits(model, identity, expression, albedo, size, yaw=yaw.tolist(), lighting=lights)
+        return title, list(zip(captions, pictures, strict=True))
+
+    varying = [i for i in range(model.num_identity) if float(model.identity_std[i]) > 1e-2][:modes]
+    steps, captions = [], ["mean"]
+    for number, i in enumerate(varying, start=1):
+        for sign in (-2.0, 2.0):
+            weights = mean.clone()
+            weights[i] += sign * model.identity_std[i]
+            steps.append(weights)
+            captions.append(f"identity {number}, {sign:+.0f} sd")
+    people = model.sample_identity(10, generator)
+    colours = model.sample_albedo(10, generator)
+    rows = [
+        row("Expressions", names, expression=torch.stack([model.expression(name) for name in names])),
+        row("Expressions of another person", names, identity=people[:1], albedo=colours[:1],
+            expression=torch.stack([model.expression(name) for name in names])),
+        row("Identity", captions, identity=torch.stack([mean, *steps])),
+        row("People", [""] * 10, identity=people, albedo=colours),
+        row("Yaw", [f"{yaw:+.0f}" for yaw in YAWS], yaw=torch.tensor(YAWS)),
+        row("Lighting", list(LIGHTINGS), light=torch.tensor(1.0)),
+    ]  # fmt: skip
+    return sheet(rows, size, heading=model.name)
+
+
+def sheet(rows: list[tuple[str, list[Tile]]], size: int, heading: str = "") -> Image.Image:
+    """Titled rows of captioned square pictures on white."""
+    width = max(len(tiles) for _, tiles in rows) * size
+    top = 2 * _CAPTION if heading else 0
+    band = size + 2 * _CAPTION + 6
+    page = Image.new("RGB", (width, top + band * len(rows)), _PAPER)
+    draw = ImageDraw.Draw(page)
+    font = ImageFont.load_default(11)
+    if heading:
+        draw.text((6, 8), heading, _INK, ImageFont.load_default(14))
+    for number, (title, tiles) in enumerate(rows):
+        y = top + number * band
+        draw.text((6, y + 2), title, _INK, ImageFont.load_default(12))
+        for column, (caption, picture) in enumerate(tiles):
+            page.paste(Image.fromarray(picture).resize((size, size)), (column * size, y + _CAPTION))
+            draw.text((column * size + 4, y + _CAPTION + size + 1), caption, _INK, font)
+    return page
