@@ -48,18 +48,18 @@ void interpolate_barycentric_backward(const T* grad, const int32_t* triangle, co
                                       T* grad_barycentric);
 
 // pixel_shuffle_instance_norm. Contiguous: planes [begin, end) of batch * channels, each on its own. Channels-last:
-// tiles, that is bands of rows; sums over tiles first (tile_sums: tiles x 2 x C r^2 doubles), then the planes'
-// statistics from them, then the tiles' output. Tiles depend on the shape alone, so results do not depend on the number
-// of threads.
+// input rows [begin, end) of sample n; *_rows_sums gives 2 x C r^2 (backward: 2 x C) doubles a band of rows,
+// *_statistics turns the sums of a sample's bands into its planes' statistics, *_rows writes the output. Bands depend
+// on the shape alone, so the bits do not depend on the number of threads.
 struct ShuffleNormKernels {
   void (*forward_planes)(const ShuffleNorm&, int64_t begin, int64_t end);
   void (*backward_planes)(const ShuffleNorm&, int64_t begin, int64_t end);
-  void (*forward_tile_sums)(const ShuffleNorm&, int64_t rows_a_tile, int64_t tile, double* sums);
-  void (*forward_statistics)(const ShuffleNorm&, int64_t tiles, int64_t n, const double* sums);
-  void (*forward_tile)(const ShuffleNorm&, int64_t rows_a_tile, int64_t tile);
-  void (*backward_tile_sums)(const ShuffleNorm&, int64_t rows_a_tile, int64_t tile, double* sums);
-  void (*backward_sums)(const ShuffleNorm&, int64_t tiles, int64_t n, const double* sums);
-  void (*backward_tile)(const ShuffleNorm&, int64_t rows_a_tile, int64_t tile);
+  void (*forward_rows_sums)(const ShuffleNorm&, int64_t n, int64_t begin, int64_t end, double* sums);
+  void (*forward_statistics)(const ShuffleNorm&, int64_t n, int64_t bands, const double* sums);
+  void (*forward_rows)(const ShuffleNorm&, int64_t n, int64_t begin, int64_t end);
+  void (*backward_rows_sums)(const ShuffleNorm&, int64_t n, int64_t begin, int64_t end, double* sums);
+  void (*backward_statistics)(const ShuffleNorm&, int64_t n, int64_t bands, const double* sums);
+  void (*backward_rows)(const ShuffleNorm&, int64_t n, int64_t begin, int64_t end);
 };
 const ShuffleNormKernels& shuffle_norm_kernels(Dtype dtype);
 
@@ -115,3 +115,18 @@ void penalty_rectify(FloatType type, void* x, double slope, int64_t begin, int64
 void penalty_slope(FloatType type, void* tangent, const uint8_t* bits, double slope, int64_t begin, int64_t end);
 
 }  // namespace lssl::cpu
+
+struct CUstream_st;  // CUDA's stream, without CUDA's headers
+
+// Each call queues its kernels on `stream` of the current device, allocates nothing, waits for nothing, and returns
+// null, or why it could not. Bindings: csrc/cuda/*_binding.cpp.
+namespace lssl::cuda {
+
+using Stream = CUstream_st*;
+
+// pixel_shuffle_instance_norm. `workspace` has the bytes that shuffle_norm_workspace asks for (often none).
+int64_t shuffle_norm_workspace(Dtype dtype, const ShuffleNorm& call);
+const char* shuffle_norm_forward(Dtype dtype, const ShuffleNorm& call, void* workspace, Stream stream);
+const char* shuffle_norm_backward(Dtype dtype, const ShuffleNorm& call, void* workspace, Stream stream);
+
+}  // namespace lssl::cuda

@@ -1,5 +1,218 @@
 // lssl::pixel_shuffle_instance_norm: schema, checks and the CPU implementation's parallel loops. CUDA: csrc/cuda/.
 #include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/core/MemoryFormat.h>
+#include <torch/headeronly/core/ScalarType.h>
+
+#include <algorithm>
+#include <optional>
+#include <tuple>
+#include <vector>
+
+#include "huge_pages.h"
+#include "kernels.h"
+
+namespace {
+
+using lssl::Dtype;
+using lssl::ShuffleNorm;
+using lssl::cpu::ShuffleNormKernels;
+using torch::headeronly::MemoryFormat;
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+constexpr int64_t kValues = 32768;         // values that are worth a thread
+constexpr int64_t kCachedBytes = 4 << 20;  // channels-last samples that are summed before they are written
+constexpr char kOp[] = "pixel_shuffle_instance_norm: ";
+
+Dtype dtype_of(const Tensor& input) {
+  switch (input.scalar_type()) {
+    case ScalarType::Float:
+      return Dtype::kFloat32;
+    case ScalarType::Double:
+      return Dtype::kFloat64;
+    case ScalarType::BFloat16:
+      return Dtype::kBFloat16;
+    case ScalarType::Half:
+      return Dtype::kFloat16;
+    default:
+      STD_TORCH_CHECK(false, kOp, "input must be float32, float64, bfloat16 or float16");
+  }
+}
+
+ScalarType accumulation_type(const Tensor& input) {
+  return input.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+}
+
+bool is_channels_last(const Tensor& t) {
+  int64_t expected = 1;
+  for (const int64_t dim : {1, 3, 2, 0}) {
+    if (t.size(dim) != 1 && t.stride(dim) != expected) return false;
+    expected *= t.size(dim);
+  }
+  return true;
+}
+
+Tensor in_format(const Tensor& t, bool channels_last) {
+  if (channels_last ? is_channels_last(t) : t.is_contiguous()) return t;
+  return torch::stable::contiguous(t, channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
+}
+
+Tensor empty_image(const Tensor& like, int64_t channels, int64_t height, int64_t width, bool channels_last) {
+  const auto format = channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous;
+  Tensor image = torch::stable::empty({like.size(0), channels, height, width}, like.scalar_type(), std::nullopt,
+                                      like.device(), std::nullopt, format);
+  lssl::advise_huge_pages(image.mutable_data_ptr(), static_cast<size_t>(image.numel()) * image.element_size());
+  return image;
+}
+
+// (C,) in the accumulation type; keeps the contiguous copy alive in `kept`.
+const void* channel_data(const std::optional<Tensor>& t, const char* name, const Tensor& input, int64_t channels,
+                         std::vector<Tensor>& kept) {
+  if (!t) return nullptr;
+  STD_TORCH_CHECK(t->dim() == 1 && t->size(0) == channels, kOp, name, " must have shape (", channels, ",)");
+  STD_TORCH_CHECK(t->scalar_type() == accumulation_type(input), kOp, name,
+                  " must be float64 for a float64 input, else float32");
+  STD_TORCH_CHECK(t->is_cpu(), kOp, name, " must be on the device of input");
+  kept.push_back(torch::stable::contiguous(*t));
+  return kept.back().const_data_ptr();
+}
+
+ShuffleNorm describe(const Tensor& input, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias,
+                     int64_t factor, double eps, double negative_slope, std::vector<Tensor>& kept) {
+  STD_TORCH_CHECK(input.dim() == 4, kOp, "input must be (N, C r^2, H, W)");
+  STD_TORCH_CHECK(factor >= 1, kOp, "upscale_factor must be at least 1, got ", factor);
+  STD_TORCH_CHECK(input.size(1) % (factor * factor) == 0, kOp, "input has ", input.size(1),
+                  " channels, not a multiple of upscale_factor^2 = ", factor * factor);
+  STD_TORCH_CHECK(input.size(2) > 0 && input.size(3) > 0, kOp, "input must have at least one pixel");
+  ShuffleNorm op{};
+  op.batch = input.size(0);
+  op.channels = input.size(1) / (factor * factor);
+  op.height = input.size(2);
+  op.width = input.size(3);
+  op.factor = factor;
+  op.channels_last = !input.is_contiguous() && is_channels_last(input);
+  op.eps = eps;
+  op.negative_slope = negative_slope;
+  op.weight = channel_data(weight, "weight", input, op.channels, kept);
+  op.bias = channel_data(bias, "bias", input, op.channels, kept);
+  return op;
+}
+
+// Bands of rows of a channels-last sample: enough pixels that a band's sums weigh little against its values.
+struct Bands {
+  int64_t rows, count, group;  // input rows a band, bands a sample, samples at a time
+
+  Bands(const ShuffleNorm& op, size_t element_size) {
+    const int64_t depth = op.channels * op.factor * op.factor, row = op.width * depth;
+    rows = std::clamp<int64_t>(std::max(kValues / row, 64 / op.width), 1, op.height);
+    count = (op.height + rows - 1) / rows;
+    group = std::max<int64_t>(1, kCachedBytes / (op.height * row * static_cast<int64_t>(element_size)));
+  }
+};
+
+template <typename Sums, typename Statistics, typename Rows>
+void run_channels_last(const ShuffleNorm& op, size_t element_size, int64_t sums_a_band, Sums sums,
+                       Statistics statistics, Rows rows) {
+  const Bands bands(op, element_size);
+  std::vector<double> memory(static_cast<size_t>(bands.group * bands.count * sums_a_band));
+  for (int64_t first = 0; first < op.batch; first += bands.group) {
+    const int64_t samples = std::min(bands.group, op.batch - first);
+    const int64_t values = op.channels * op.factor * op.factor * op.width * bands.rows;
+    const int64_t grain = std::max<int64_t>(1, kValues / values);
+    const auto over_bands = [&](const auto& f) {
+      torch::stable::parallel_for(0, samples * bands.count, grain, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          const int64_t row = i % bands.count * bands.rows;
+          f(first + i / bands.count, row, std::min(row + bands.rows, op.height), memory.data() + i * sums_a_band);
+        }
+      });
+    };
+    over_bands([&](int64_t n, int64_t begin, int64_t end, double* to) { sums(op, n, begin, end, to); });
+    torch::stable::parallel_for(0, samples, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        statistics(op, first + i, bands.count, memory.data() + i * bands.count * sums_a_band);
+      }
+    });
+    over_bands([&](int64_t n, int64_t begin, int64_t end, double*) { rows(op, n, begin, end); });
+  }
+}
+
+void run_planes(const ShuffleNorm& op, void (*planes)(const ShuffleNorm&, int64_t, int64_t)) {
+  const int64_t values = op.factor * op.factor * op.height * op.width;
+  torch::stable::parallel_for(0, op.batch * op.channels, std::max<int64_t>(1, kValues / values),
+                              [&](int64_t begin, int64_t end) { planes(op, begin, end); });
+}
+
+std::tuple<Tensor, Tensor, Tensor> forward(const Tensor& input_in, const std::optional<Tensor>& weight,
+                                           const std::optional<Tensor>& bias, int64_t upscale_factor, double eps,
+                                           double negative_slope) {
+  const Dtype dtype = dtype_of(input_in);
+  std::vector<Tensor> kept;
+  ShuffleNorm op = describe(input_in, weight, bias, upscale_factor, eps, negative_slope, kept);
+  const Tensor input = in_format(input_in, op.channels_last);
+  Tensor output = empty_image(input, op.channels, op.height * op.factor, op.width * op.factor, op.channels_last);
+  Tensor mean = torch::stable::new_empty(input, {op.batch, op.channels}, accumulation_type(input));
+  Tensor rstd = torch::stable::new_empty(input, {op.batch, op.channels}, accumulation_type(input));
+  if (output.numel() == 0) return {output, mean, rstd};
+  op.input = input.const_data_ptr();
+  op.output = output.mutable_data_ptr();
+  op.mean = mean.mutable_data_ptr();
+  op.rstd = rstd.mutable_data_ptr();
+  const ShuffleNormKernels& kernels = lssl::cpu::shuffle_norm_kernels(dtype);
+  if (op.channels_last) {
+    run_channels_last(op, input.element_size(), 2 * input.size(1), kernels.forward_rows_sums,
+                      kernels.forward_statistics, kernels.forward_rows);
+  } else {
+    run_planes(op, kernels.forward_planes);
+  }
+  return {output, mean, rstd};
+}
+
+std::tuple<Tensor, Tensor, Tensor> backward(const Tensor& grad_output_in, const Tensor& input_in, const Tensor& mean_in,
+                                            const Tensor& rstd_in, const std::optional<Tensor>& weight,
+                                            const std::optional<Tensor>& bias, int64_t upscale_factor, double eps,
+                                            double negative_slope) {
+  const Dtype dtype = dtype_of(input_in);
+  std::vector<Tensor> kept;
+  ShuffleNorm op = describe(input_in, weight, bias, upscale_factor, eps, negative_slope, kept);
+  STD_TORCH_CHECK(grad_output_in.scalar_type() == input_in.scalar_type() && grad_output_in.is_cpu(), kOp,
+                  "grad_output must have the dtype and device of input");
+  STD_TORCH_CHECK(grad_output_in.dim() == 4 && grad_output_in.size(0) == op.batch &&
+                      grad_output_in.size(1) == op.channels && grad_output_in.size(2) == op.height * op.factor &&
+                      grad_output_in.size(3) == op.width * op.factor,
+                  kOp, "grad_output must have the shape of the output");
+  for (const Tensor* t : {&mean_in, &rstd_in}) {
+    STD_TORCH_CHECK(t->dim() == 2 && t->size(0) == op.batch && t->size(1) == op.channels && t->is_cpu() &&
+                        t->scalar_type() == accumulation_type(input_in),
+                    kOp, "mean and rstd must be what the forward op returned");
+  }
+  const Tensor input = in_format(input_in, op.channels_last);
+  const Tensor grad_output = in_format(grad_output_in, op.channels_last);
+  const Tensor mean = torch::stable::contiguous(mean_in), rstd = torch::stable::contiguous(rstd_in);
+  Tensor grad_input = empty_image(input, input.size(1), op.height, op.width, op.channels_last);
+  Tensor sum_grad = torch::stable::empty_like(mean);
+  Tensor sum_grad_normalized = torch::stable::empty_like(mean);
+  if (grad_input.numel() == 0) return {grad_input, sum_grad, sum_grad_normalized};
+  op.input = input.const_data_ptr();
+  op.mean = const_cast<void*>(mean.const_data_ptr());
+  op.rstd = const_cast<void*>(rstd.const_data_ptr());
+  op.grad_output = grad_output.const_data_ptr();
+  op.grad_input = grad_input.mutable_data_ptr();
+  op.sum_grad = sum_grad.mutable_data_ptr();
+  op.sum_grad_normalized = sum_grad_normalized.mutable_data_ptr();
+  const ShuffleNormKernels& kernels = lssl::cpu::shuffle_norm_kernels(dtype);
+  if (op.channels_last) {
+    run_channels_last(op, input.element_size(), 2 * op.channels, kernels.backward_rows_sums,
+                      kernels.backward_statistics, kernels.backward_rows);
+  } else {
+    run_planes(op, kernels.backward_planes);
+  }
+  return {grad_input, sum_grad, sum_grad_normalized};
+}
+
+}  // namespace
 
 // negative_slope tells the activation: 1 is none, 0 is ReLU, else leaky ReLU. weight and bias are (C,) in the
 // accumulation type (float64 for a float64 input, else float32), as are mean and rstd, (N, C). The output has input's
@@ -14,4 +227,9 @@ STABLE_TORCH_LIBRARY_FRAGMENT(lssl, m) {
       "weight, "
       "Tensor? bias, int upscale_factor, float eps, float negative_slope) -> (Tensor grad_input, Tensor sum_grad, "
       "Tensor sum_grad_normalized)");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(lssl, CPU, m) {
+  m.impl("pixel_shuffle_instance_norm", TORCH_BOX(&forward));
+  m.impl("pixel_shuffle_instance_norm_backward", TORCH_BOX(&backward));
 }
