@@ -14,6 +14,7 @@ _ANCHORS = np.array([[-0.5, 0.0], [0.5, 0.0], [0.0, 1.03]])
 #: The crop's side in distances between the eyes' centres: chin and ears inside, most of the hair.
 CROP_SCALE = 4.0
 _EYE_LINE = 0.435  # of the crop's height, from the top
+_OUTSIDE = 0.15
 
 
 class AlignmentError(ValueError):
@@ -37,7 +38,7 @@ class Similarity:
         return (points @ self.matrix.T + self.offset).astype(np.float32)
 
     def inverse(self) -> "Similarity":
-        matrix = np.linalg.inv(self.matrix)
+        matrix = np.linalg.inv(self.matrix).astype(np.float64)
         return Similarity(matrix, -matrix @ self.offset)
 
 
@@ -65,12 +66,33 @@ def fit_similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> 
     return Similarity(matrix, target_mean - matrix @ source_mean)
 
 
-def face_similarity(landmarks: NDArray[np.float32], size: int, crop_scale: float = CROP_SCALE) -> Similarity:
-    """The similarity that brings (68, 2) landmarks' eyes and mouth to their places in a crop of `size` pixels."""
-    points = landmarks.astype(np.float64)
+def face_anchors(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The three points that decide a crop, (3, 2): left eye's centre, right eye's, between the mouth's corners."""
     left, right = eye_centres(landmarks)
-    mouth = points[list(MOUTH_CORNERS)].mean(0)
-    return fit_similarity(np.stack([left, right, mouth]).astype(np.float64), crop_anchors(size, crop_scale))
+    mouth = landmarks[list(MOUTH_CORNERS)].mean(0)
+    return np.stack([left, right, mouth]).astype(np.float64)
+
+
+def face_similarity(anchors: NDArray[np.float64], size: int, crop_scale: float = CROP_SCALE) -> Similarity:
+    """The similarity that brings a face's anchors (3, 2) to their places in a square crop of `size` pixels.
+
+    Raises AlignmentError for a face that is tiny (under 8 pixels between the eyes) or degenerate.
+    """
+    distance = float(np.hypot(*(anchors[1] - anchors[0])))
+    similarity = fit_similarity(anchors, crop_anchors(size, crop_scale))
+    if size / crop_scale / similarity.scale < 8:
+        raise AlignmentError(f"the face is too small: {distance:.1f} pixels between the eyes")
+    return similarity
+
+
+def warp_labels(labels: NDArray[np.uint8], similarity: Similarity, size: int) -> NDArray[np.uint8]:
+    """The square crop (size, size) of a label picture under a similarity: nearest label, 0 outside."""
+    inverse = similarity.inverse()
+    y, x = np.mgrid[0:size, 0:size]
+    points = np.rint(np.stack([x, y], -1) @ inverse.matrix.T + inverse.offset).astype(int)
+    inside = (points >= 0).all(-1) & (points < [labels.shape[1], labels.shape[0]]).all(-1)
+    points[~inside] = 0
+    return np.where(inside, labels[points[..., 1], points[..., 0]], 0).astype(np.uint8)
 
 
 def warp(image: NDArray[np.uint8], similarity: Similarity, size: int) -> NDArray[np.uint8]:
@@ -106,29 +128,25 @@ def warp(image: NDArray[np.uint8], similarity: Similarity, size: int) -> NDArray
 
 
 def crop_face(
-    image: NDArray[np.uint8],
-    landmarks: NDArray[np.float32],
-    size: int,
-    crop_scale: float = CROP_SCALE,
-    *,
-    outside: float = 0.15,
+    image: NDArray[np.uint8], landmarks: NDArray[np.float32], size: int, crop_scale: float = CROP_SCALE
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], Similarity]:
     """An aligned square crop (size, size, 3) of a photograph, its landmarks (68, 2), and the similarity used.
 
-    outside: the largest share of the landmarks that may lie outside the photograph.
-    Raises AlignmentError for a face that is cut off, tiny (under 8 pixels between the eyes), or degenerate.
+    Raises AlignmentError for a face that is cut off, tiny, or degenerate.
     """
-    height, width = image.shape[:2]
-    beyond = (landmarks < -0.5) | (landmarks > np.array([width - 0.5, height - 0.5]))
-    share = float(beyond.any(1).mean())
-    if share > outside:
-        raise AlignmentError(f"the face is cut off: {round(share * 68)} of 68 landmarks lie outside the picture")
-    left, right = eye_centres(landmarks)
-    distance = float(np.hypot(*(right - left)))
-    similarity = face_similarity(landmarks, size, crop_scale)
-    if distance < 8 or size / crop_scale / similarity.scale < 8:
-        raise AlignmentError(f"the face is too small: {distance:.1f} pixels between the eyes")
+    check_inside(landmarks, image.shape[0], image.shape[1])
+    similarity = face_similarity(face_anchors(landmarks), size, crop_scale)
     return warp(image, similarity, size), similarity.apply(landmarks), similarity
+
+
+def check_inside(landmarks: NDArray[np.float32], height: int, width: int) -> None:
+    """Raises AlignmentError where more than 15% of the landmarks (68, 2) lie outside the picture."""
+    beyond = (landmarks < -0.5) | (landmarks > np.array([width - 0.5, height - 0.5]))
+    count = int(beyond.any(1).sum())
+    if count > _OUTSIDE * len(landmarks):
+        raise AlignmentError(
+            f"the face is cut off: {count} of {len(landmarks)} landmarks lie outside the {width}x{height} picture"
+        )
 
 
 def _window(image: NDArray[np.uint8], low: NDArray[np.int_], high: NDArray[np.int_]) -> NDArray[np.uint8]:

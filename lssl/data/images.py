@@ -38,8 +38,7 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             image.load()
-            image = ImageOps.exif_transpose(image)
-            pixels = _to_rgb(image)
+            pixels = _to_rgb(ImageOps.exif_transpose(image))
     except Image.UnidentifiedImageError:
         raise ImageError(path, "not a picture in a format that can be read") from None
     except Image.DecompressionBombError as error:

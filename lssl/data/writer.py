@@ -76,7 +76,8 @@ class FaceFolderWriter:
     @property
     def rejected(self) -> list[tuple[str, str]]:
         """(what, why) of everything rejected so far, by this process and by those before it."""
-        return [(key, row["rejected"]) for key, row in sorted(self._rows.items()) if "rejected" in row]
+        rows = [row for _, row in sorted(self._rows.items()) if "rejected" in row]
+        return [(row.get("source", row["key"]), row["rejected"]) for row in rows]
 
     def add(self, row: FaceRow) -> None:
         """Writes one row's pictures, then its journal line."""

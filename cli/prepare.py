@@ -1,0 +1,186 @@
+"""`lssl prepare`."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from lssl.data.prepare import PrepareReport
+
+SOURCES = ("folder", "london", "rafd", "oulu-casia", "mug", "bu3dfe", "helen")
+
+
+def _parse_only(texts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    only: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        name, equals, values = text.partition("=")
+        if not equals or not name or not values:
+            raise click.BadParameter(f"'{text}' is not of the form COLUMN=VALUE[,VALUE...]", param_hint="--only")
+        only[name.strip()] = tuple(value.strip() for value in values.split(","))
+    return only
+
+
+def _progress(results: Iterable[Any], total: int, done: int) -> Iterator[Any]:
+    from tqdm import tqdm
+
+    rejected = 0
+    with tqdm(total=total, initial=done, unit="picture", desc="preparing") as bar:
+        for entry in results:
+            rejected += "rejected" in entry
+            if rejected:
+                bar.set_postfix(rejected=rejected, refresh=False)
+            bar.update()
+            yield entry
+
+
+def _print_report(report: "PrepareReport", out: Path) -> None:
+    splits = ", ".join(f"{count} {name}" for name, count in sorted(report.splits.items(), reverse=True))
+    click.secho(f"{report.rows} faces of {report.subjects} subjects in {out} ({splits})", fg="green")
+    for name, values in report.attributes.items():
+        click.echo(f"  {name}: {', '.join(values)}")
+    for reason, count in sorted(report.left_out.items()):
+        click.echo(f"  not asked for: {count} with {reason}")
+    if report.rejected:
+        click.secho(f"{len(report.rejected)} rejected, listed in {out / 'rejected.csv'}:", fg="yellow")
+        for reason, count in Counter(_kind(reason) for _, reason in report.rejected).most_common():
+            click.echo(f"  {count} x {reason}")
+    elif not report.rejected:
+        click.echo("  nothing rejected")
+
+
+def _kind(reason: str) -> str:
+    """A reason without its numbers and paths, so that equal ones are counted together."""
+    import re
+
+    return re.sub(r"\d+(\.\d+)?", "N", reason.split(": ")[-1] if reason.startswith("/") else reason)
+
+
+@click.command()
+@click.argument("source", type=click.Choice(SOURCES))
+@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--size", type=click.IntRange(16, 4096), default=128, show_default=True, help="Side of the crops.")
+@click.option(
+    "--crop-scale",
+    type=click.FloatRange(2, 12),
+    default=4.0,
+    show_default=True,
+    help="Side of the crop in distances between the eyes: more shows more hair and background.",
+)
+@click.option(
+    "--test-fraction",
+    type=click.FloatRange(0, 0.9),
+    default=0.2,
+    show_default=True,
+    help="Share of the subjects kept for tests.",
+)
+@click.option("--seed", default=0, show_default=True, help="Decides which subjects those are.")
+@click.option("--attribute", "attributes", multiple=True, help="Column to use as attribute (repeat for more).")
+@click.option("--only", multiple=True, metavar="COLUMN=VALUE,...", help="Leave out what has other values.")
+@click.option(
+    "--landmarks",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of .pts or .csv files, if they do not lie beside the pictures.",
+)
+@click.option("--redetect", is_flag=True, help="Find all landmarks with dlib, whatever files there are.")
+@click.option("--largest-face", is_flag=True, help="Of several faces take the largest instead of rejecting.")
+@click.option("--subject-pattern", metavar="REGEX", help="folder: what in a file's path names the person.")
+@click.option("--class-name", default="class", show_default=True, help="folder: the attribute's name.")
+@click.option("--frames", type=click.IntRange(1), default=3, show_default=True, help="oulu-casia, mug: peak frames.")
+@click.option("--neutral", is_flag=True, help="oulu-casia: take each sequence's first frame as neutral.")
+@click.option("--workers", type=click.IntRange(1), help="Processes; the number of processors if not given.")
+@click.option("--preview", is_flag=True, help="Also write preview.png, with the landmarks drawn.")
+@click.option("--overwrite", is_flag=True, help="Replace what an earlier run with other options wrote.")
+def command(
+    source: str,
+    path: Path,
+    out: Path,
+    size: int,
+    crop_scale: float,
+    test_fraction: float,
+    seed: int,
+    attributes: tuple[str, ...],
+    only: tuple[str, ...],
+    landmarks: Path | None,
+    redetect: bool,
+    largest_face: bool,
+    subject_pattern: str | None,
+    class_name: str,
+    frames: int,
+    neutral: bool,
+    workers: int | None,
+    preview: bool,
+    overwrite: bool,
+) -> None:
+    """Make a data set folder OUT of aligned face crops from the database SOURCE in the folder PATH.
+
+    \b
+    lssl prepare london faces/london out/london --size 64 --preview
+    lssl prepare rafd RaFD/ out/rafd --only gaze=frontal
+    lssl prepare oulu-casia Oulu/ out/oulu --only lighting=normal --neutral
+    lssl prepare bu3dfe BU3DFE/ out/bu3dfe --only intensity=4
+    lssl prepare folder photos/ out/mine --subject-pattern '(\\w+)_'   a class a folder
+
+    Landmarks come from .pts or .csv files where there are any, else from dlib (pip install 'lssl[landmarks]').
+    A picture that cannot be used is listed with the reason in OUT/rejected.csv. Subjects are either trained on or
+    tested, never both. Ctrl-C loses nothing: the same command goes on where it stopped.
+    """
+    import os
+
+    from lssl.data.detect import DetectionError
+    from lssl.data.folder import FolderError, read_metadata
+    from lssl.data.prepare import PrepareOptions, list_source, prepare
+    from lssl.data.preview import write_preview
+    from lssl.data.readers import READERS, SourceError
+
+    given: dict[str, Any] = {
+        "subject_pattern": subject_pattern,
+        "attribute": class_name,
+        "frames": frames,
+        "neutral": neutral,
+    }
+    options = PrepareOptions(
+        size=size,
+        crop_scale=crop_scale,
+        test_fraction=test_fraction,
+        seed=seed,
+        attributes=attributes,
+        only=_parse_only(only),
+        landmarks_dir=landmarks,
+        redetect=redetect,
+        largest_face=largest_face,
+        reader={name: given[name] for name in READERS[source].options},
+    )
+    workers = workers or os.cpu_count() or 1
+    try:
+        listing = list_source(source, path, options)
+        searched = sum(record.needs_detector for record in listing.records)
+        click.echo(
+            f"{READERS[source].title}: {len(listing.records)} pictures of "
+            f"{len({record.subject for record in listing.records})} subjects in {path}; "
+            f"landmarks: {len(listing.records) - searched} known, {searched} by dlib; "
+            f"{size}x{size} pixels, {workers} processes"
+        )
+        report = prepare(
+            source,
+            path,
+            out,
+            options,
+            workers=workers,
+            overwrite=overwrite,
+            progress=_progress,
+            listing=listing,
+        )
+        if preview:
+            write_preview(read_metadata(out), out / "preview.png")
+    except (SourceError, FolderError, DetectionError) as error:
+        raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:
+        click.secho(f"\nInterrupted; run the same command again to go on. So far: {out}", fg="yellow", err=True)
+        raise SystemExit(130) from None
+    _print_report(report, out)
+    if preview:
+        click.echo(f"  preview: {out / 'preview.png'}")

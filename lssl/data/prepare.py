@@ -1,0 +1,367 @@
+"""From a database's folder to a data set folder: find the face, align it, crop it, write it. Nothing gets lost silently."""
+
+import hashlib
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lssl.data import detect
+from lssl.data.align import (
+    CROP_SCALE,
+    AlignmentError,
+    check_inside,
+    face_anchors,
+    face_similarity,
+    warp,
+    warp_labels,
+)
+from lssl.data.folder import FolderError
+from lssl.data.images import ImageError
+from lssl.data.landmarks import LandmarkError
+from lssl.data.readers import READERS, Listing, Loaded, SourceError, SourceRecord
+from lssl.data.readers.source import with_unique_keys
+from lssl.data.writer import REJECTED, FaceFolderWriter, FaceRow, write_pictures
+
+_REASONS = (ImageError, LandmarkError, AlignmentError, SourceError)
+#: A second face this large, in the largest one's area, makes it unclear who is meant; smaller ones are passers-by.
+_SECOND_FACE = 0.25
+
+
+@dataclass
+class PrepareOptions:
+    """What decides the content of the folder that `prepare` writes.
+
+    attributes: columns that become attributes; the reader's own choice if empty.
+    only: column to the values wanted; the rest is left out, and counted.
+    landmarks_dir: a folder that holds `.pts` or `.csv` files, as the pictures lie below the source.
+    largest_face: take the largest of several faces instead of rejecting the picture.
+    crop_scale: the crop's side in distances between the eyes' centres.
+    reader: further options of the reader (`frames`, `neutral`, `attribute`, `subject_pattern`).
+    """
+
+    size: int = 128
+    crop_scale: float = CROP_SCALE
+    test_fraction: float = 0.2
+    seed: int = 0
+    attributes: tuple[str, ...] = ()
+    only: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    landmarks_dir: Path | None = None
+    redetect: bool = False
+    largest_face: bool = False
+    reader: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class PrepareReport:
+    """What came of it: rows written, per split; rejects by reason; what was not asked for."""
+
+    rows: int
+    subjects: int
+    splits: dict[str, int]
+    rejected: list[tuple[str, str]]
+    left_out: Counter[str]
+    attributes: dict[str, list[str]]
+    was_there: int = 0
+
+
+@dataclass(frozen=True)
+class _Task:
+    """All that a worker process needs for one picture."""
+
+    record: SourceRecord
+    root: Path
+    split: str
+    attributes: tuple[str, ...]
+    size: int
+    crop_scale: float
+    redetect: bool
+    largest_face: bool
+    source_name: str
+
+
+def list_source(source: str, path: Path, options: PrepareOptions) -> Listing:
+    """The records that will be prepared. Raises SourceError for a folder that is not what `source` says."""
+    reader = READERS[source]
+    listing = reader.scan(path, **options.reader)
+    for column, values in {**reader.only, **options.only}.items():
+        listing.keep_only(column, values)
+    if not listing.records:
+        raise SourceError(f"{path}: nothing is left of {sum(listing.left_out.values())} pictures by --only")
+    records = [_with_landmarks(record, path, options.landmarks_dir) for record in listing.records]
+    if options.redetect:
+        records = [record.without_landmarks() for record in records]
+    listing.records = sorted(with_unique_keys(records), key=lambda record: record.key)
+    return listing
+
+
+def choose_attributes(listing: Listing, source: str, options: PrepareOptions) -> tuple[str, ...]:
+    """The attribute columns: those asked for, else the reader's own that have at least two values here.
+
+    Raises SourceError for a column that is not there, or that has one value although it was asked for.
+    """
+    values: dict[str, set[str]] = {}
+    for record in listing.records:
+        for name, value in record.columns.items():
+            values.setdefault(name, set()).add(value)
+    for name in options.attributes:
+        if name not in values:
+            raise SourceError(f"no column '{name}' to be an attribute; there are: {', '.join(values) or 'none'}")
+        if len(values[name]) < 2:
+            raise SourceError(f"attribute '{name}' has one class only ({min(values[name])}); two are needed")
+    if options.attributes:
+        return options.attributes
+    preferred = READERS[source].attributes or tuple(values)
+    most = max(2, len(listing.records) // 2)
+    return tuple(name for name in preferred if name in values and 2 <= len(values[name]) <= most)
+
+
+def split_subjects(subjects: Iterable[str], test_fraction: float, seed: int) -> dict[str, str]:
+    """`train` or `test` for each subject: the same for the same seed, and nearly so when subjects are added.
+
+    At least one subject is tested where the fraction is above 0 and there are two.
+    """
+    names = sorted(set(subjects))
+    order = sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+    count = round(test_fraction * len(names))
+    if test_fraction > 0 and len(names) > 1:
+        count = min(max(count, 1), len(names) - 1)
+    tested = set(order[:count])
+    return {name: "test" if name in tested else "train" for name in names}
+
+
+def prepare(
+    source: str,
+    path: Path,
+    out: Path,
+    options: PrepareOptions,
+    *,
+    workers: int = 1,
+    overwrite: bool = False,
+    progress: Callable[[Iterable[Any], int, int], Iterable[Any]] | None = None,
+    listing: Listing | None = None,
+) -> PrepareReport:
+    """Writes the data set folder `out` from a database's folder; the same bytes for any number of workers.
+
+    progress: wraps the iterator of results, given the total and how many are there already.
+    Interrupted (KeyboardInterrupt), it leaves what is done, and the next call with the same options goes on there.
+    Raises SourceError, FolderError or DetectionError before work starts, where it can be known.
+    """
+    listing = listing or list_source(source, path, options)
+    attributes = choose_attributes(listing, source, options)
+    searched = sum(record.needs_detector for record in listing.records)
+    if searched and not detect.available():
+        first = next(record for record in listing.records if record.needs_detector)
+        raise detect.DetectionError(
+            f"{searched} of {len(listing.records)} pictures have no landmark file (the first: {first.path}); "
+            + detect.EXTRA_MISSING
+        )
+    writer = FaceFolderWriter(
+        out, attributes=attributes, settings=_settings(source, path, options, listing), overwrite=overwrite
+    )
+    if not writer.finished:
+        for what, why in listing.rejected:
+            if what not in writer:
+                writer.reject(what, why)
+        tasks = _tasks(listing, attributes, path, writer.root, options)
+        missing = [task for task in tasks if task.record.key not in writer]
+        results: Iterable[Any] = _run(missing, workers)
+        if progress is not None:
+            results = progress(results, len(tasks), len(tasks) - len(missing))
+        for entry in results:
+            writer.append(entry)
+        writer.finish(source=source)
+    return _report(out, listing)
+
+
+def _settings(source: str, path: Path, options: PrepareOptions, listing: Listing) -> dict[str, Any]:
+    return {
+        "source": source,
+        "path": str(path.resolve()),
+        "pictures": len(listing.records) + len(listing.rejected),
+        "size": options.size,
+        "crop_scale": options.crop_scale,
+        "test_fraction": options.test_fraction,
+        "seed": options.seed,
+        "attributes": list(options.attributes),
+        "only": {name: list(values) for name, values in options.only.items()},
+        "landmarks": None if options.landmarks_dir is None else str(options.landmarks_dir.resolve()),
+        "redetect": options.redetect,
+        "largest_face": options.largest_face,
+        "reader": dict(sorted(options.reader.items())),
+    }
+
+
+def _tasks(
+    listing: Listing, attributes: tuple[str, ...], path: Path, out: Path, options: PrepareOptions
+) -> list[_Task]:
+    undecided = [record.subject for record in listing.records if record.split is None]
+    splits = split_subjects(undecided, options.test_fraction, options.seed)
+    # A subject that the database puts on one side is there with all its pictures.
+    splits.update({record.subject: record.split for record in listing.records if record.split is not None})
+    return [
+        _Task(
+            record,
+            out,
+            splits[record.subject],
+            attributes,
+            options.size,
+            options.crop_scale,
+            options.redetect,
+            options.largest_face,
+            record.path.relative_to(path).as_posix() if record.path.is_relative_to(path) else record.path.name,
+        )
+        for record in listing.records
+    ]
+
+
+def _prepare_one(task: _Task) -> dict[str, Any]:
+    """The journal entry of one picture, written or rejected; runs in a worker process."""
+    record = task.record
+    try:
+        row = _crop(task)
+    except _REASONS as error:
+        return {"key": record.key, "rejected": _short(error, record), "source": task.source_name}
+    except detect.DetectionError:
+        raise
+    except Exception as error:
+        reason = f"unexpected {type(error).__name__}: {error}"
+        return {"key": record.key, "rejected": reason, "source": task.source_name}
+    return write_pictures(task.root, row, task.attributes)
+
+
+def _crop(task: _Task) -> FaceRow:
+    record = task.record
+    loaded = record.load()
+    points = None if task.redetect else loaded.landmarks
+    if points is None and loaded.anchors is None:
+        points = _one_face(loaded, task.largest_face)
+    if points is not None:
+        check_inside(points, *loaded.image.shape[:2])
+    anchors = loaded.anchors if loaded.anchors is not None else face_anchors(_required(points))
+    similarity = face_similarity(anchors, task.size, task.crop_scale)
+    return FaceRow(
+        record.key,
+        warp(loaded.image, similarity, task.size),
+        record.subject,
+        task.split,
+        {name: record.columns[name] for name in task.attributes if name in record.columns},
+        landmarks=None if points is None else similarity.apply(points),
+        mask=None if loaded.mask is None else warp_labels(loaded.mask, similarity, task.size),
+        extra={
+            **{name: value for name, value in record.columns.items() if name not in task.attributes},
+            "source_file": task.source_name,
+        },
+    )
+
+
+def _required(points: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    if points is None:
+        raise AlignmentError("no face found")
+    return points
+
+
+def _one_face(loaded: Loaded, largest_face: bool) -> NDArray[np.float32] | None:
+    faces = detect.find_faces(loaded.image)
+    if not faces:
+        raise AlignmentError("no face found")
+    areas = [(face.box[2] - face.box[0]) * (face.box[3] - face.box[1]) for face in faces]
+    large = sum(area > _SECOND_FACE * areas[0] for area in areas)
+    if large > 1 and not largest_face:
+        raise AlignmentError(f"{large} faces found (--largest-face takes the largest)")
+    return faces[0].landmarks
+
+
+def _short(error: Exception, record: SourceRecord) -> str:
+    """The reason without the picture's own path, which stands beside it."""
+    return str(error).removeprefix(f"{record.path}: ")
+
+
+def _run(tasks: Sequence[_Task], workers: int) -> Iterator[dict[str, Any]]:
+    """Results as they come; a bounded number of tasks is under way, so that an interruption is soon over."""
+    if workers <= 1 or len(tasks) <= 1:
+        yield from map(_prepare_one, tasks)
+        return
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_quiet_worker)
+    try:
+        remaining = iter(tasks)
+        pending: dict[Future[list[dict[str, Any]]], None] = {}
+        while True:
+            while len(pending) < 2 * workers and (chunk := list(islice(remaining, 7))):
+                pending[pool.submit(_prepare_chunk, chunk)] = None
+            if not pending:
+                break
+            for future in wait(pending, return_when="FIRST_COMPLETED").done:
+                del pending[future]
+                yield from future.result()
+    except BrokenProcessPool:
+        raise FolderError(
+            "a worker process died (out of memory?); run the command again to go on, with fewer --workers"
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _prepare_chunk(tasks: Sequence[_Task]) -> list[dict[str, Any]]:
+    return [_prepare_one(task) for task in tasks]
+
+
+def _quiet_worker() -> None:
+    """Leaves Ctrl-C to the parent, and one thread to each worker."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+def _with_landmarks(record: SourceRecord, root: Path, landmarks_dir: Path | None) -> SourceRecord:
+    """The record with its `.pts` or `.csv` file: in `landmarks_dir` as below the source, else beside the picture."""
+    if record.landmarks is not None or (not record.needs_detector and landmarks_dir is None):
+        return record
+    places = [record.path]
+    if landmarks_dir is not None:
+        below = record.path.relative_to(root) if record.path.is_relative_to(root) else Path(record.path.name)
+        places = [landmarks_dir / below, landmarks_dir / record.path.name]
+    for place in places:
+        for suffix in (".pts", ".csv"):
+            if place.with_suffix(suffix).is_file():
+                return replace(record, landmarks=place.with_suffix(suffix))
+    return record
+
+
+def _report(out: Path, listing: Listing) -> PrepareReport:
+    from lssl.data.folder import read_metadata
+    from lssl.data.schema import sorted_values
+
+    folder = read_metadata(out)
+    return PrepareReport(
+        rows=len(folder),
+        subjects=len(set(folder.subjects)),
+        splits=dict(Counter(folder.splits)),
+        rejected=read_rejected(out),
+        left_out=+listing.left_out,
+        attributes={name: sorted_values(folder.columns[name]) for name in folder.attributes},
+    )
+
+
+def read_rejected(out: Path) -> list[tuple[str, str]]:
+    """(source, reason) of a folder's rejected.csv; empty where there is none."""
+    import csv
+
+    path = out / REJECTED
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [(row[0], row[1]) for row in list(csv.reader(file))[1:]]
