@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 _SKIN_TONES = np.array(
     [(0.95, 0.81, 0.74), (0.90, 0.73, 0.63), (0.80, 0.61, 0.49), (0.63, 0.44, 0.33), (0.42, 0.28, 0.21)]
 )
-_HAIR = np.array([(0.07, 0.065, 0.065), (0.17, 0.12, 0.09), (0.30, 0.20, 0.13), (0.46, 0.33, 0.21), (0.76, 0.61, 0.40),
+_HAIR = np.array([(0.10, 0.09, 0.09), (0.17, 0.12, 0.09), (0.30, 0.20, 0.13), (0.46, 0.33, 0.21), (0.76, 0.61, 0.40),
                   (0.52, 0.23, 0.11), (0.60, 0.59, 0.58)])  # fmt: skip
 _IRIS = np.array([(0.20, 0.12, 0.08), (0.36, 0.22, 0.12), (0.46, 0.37, 0.20), (0.40, 0.47, 0.32), (0.38, 0.53, 0.66),
                   (0.50, 0.56, 0.60)])  # fmt: skip
@@ -41,9 +41,10 @@ def _shares() -> dict[str, Array]:
     s["brow"] = np.zeros(len(points))
     columns = groups["brow"].shape[1]
     t = np.linspace(0, 1, columns)
-    along = ramp(t, 0.0, 0.10) * ramp(t, 1.0, 0.80)
+    along = ramp(t, -0.02, 0.10) * ramp(t, 1.0, 0.80)
+    soft = 0.85 * ramp(t, 0.0, 0.2) * ramp(t, 0.98, 0.7)
     for numbers in both("brow"):
-        s["brow"][numbers] = np.array([0.62, 1.0, 0.62])[:, None] * along
+        s["brow"][numbers] = np.stack([soft, along, soft])
     s["blush"] = ahead * (bump(x, y, (4.2, -2.6), (2.0, 1.7)) + 0.7 * bump(x, y, (0, -3.3), (1.5, 1.1)))
     s["blush"] += 0.8 * (parts == Part.EARS)
     jaw_side = ramp(x, 4.0, 6.2) * ramp(y, -1.0, -5.0)
@@ -90,6 +91,9 @@ def occlusion() -> Array:
         if name in groups:
             for numbers in (groups[name], template.mirror[groups[name]]):
                 light[numbers] *= value
+    crease = 0.20 * np.sin(np.pi * np.clip((np.arange(groups["lids"].shape[1]) - 1) / 15, 0, 1))
+    for numbers in (groups["lids"][2], template.mirror[groups["lids"][2]]):
+        light[numbers] *= 1 - crease
     for numbers in (groups["pocket"], template.mirror[groups["pocket"]]):
         light[numbers] *= np.array([0.5, 0.3, 0.15])[:, None]
     for numbers in (groups["ear"], template.mirror[groups["ear"]]):
@@ -119,7 +123,7 @@ def _person(generator: np.random.Generator) -> NDArray[np.float32]:
     hair = _HAIR[generator.choice(len(_HAIR), p=(1 - mix) * _HAIR_ODDS[0] + mix * _HAIR_ODDS[1])]
     hair = hair * (1 + 0.12 * noise[2])
     iris = _IRIS[generator.choice(len(_IRIS), p=(1 - mix) * _IRIS_ODDS[0] + mix * _IRIS_ODDS[1])]
-    beard = float(generator.choice([0.0, 0.22, 0.45, 0.62], p=[0.52, 0.22, 0.16, 0.10]))
+    beard = float(generator.choice([0.0, 0.15, 0.32, 0.5], p=[0.58, 0.22, 0.13, 0.07]))
     return colour_person(
         skin, hair, iris * (1 + 0.08 * noise[3]), beard=beard,
         redness=float(np.clip(0.5 + 0.3 * noise[4], 0, 1)), lip_red=float(np.clip(0.5 + 0.3 * noise[5], 0, 1.2)),
@@ -155,25 +159,26 @@ def colour_person(
     blend(0.8 * s["scalp"], 0.3 * skin + 0.7 * hair)
     dark_hair = np.minimum(hair, 0.55) * 0.85
     blend(brow_density * s["brow"], dark_hair)
-    lip = skin * np.array([0.93, 0.66, 0.66]) + lip_red * np.array([0.03, -0.06, -0.045])
+    lip = skin * np.array([0.92, 0.70, 0.70]) + lip_red * np.array([0.02, -0.05, -0.03])
     blend(0.9 * s["lip"], lip)
     blend(0.55 * s["lip_edge"], 0.45 * lip)
 
     streak = np.ones(len(parts))
     for side, name in ((groups["hair"], 1.0), (template.mirror[groups["hair"]], -1.0)):
         column = np.arange(side.shape[1])
-        streak[side] = 1 + 0.13 * np.sin(2.4 * column + name)[None] * np.linspace(0.4, 1, len(side))[:, None]
+        wave = np.cos(np.pi * column) * 0.10 + 0.12 * np.sin(2.4 * column + name)
+        streak[side] = 1 + wave[None] * np.linspace(0.3, 1, len(side))[:, None]
         streak[side[-1]] *= 0.8
     hairs = parts == Part.HAIR
-    out[hairs] = hair * streak[hairs, None]
+    out[hairs] = hair * streak[hairs, None] + 0.05 * (streak[hairs, None] - 1)
 
     out[parts == Part.PUPIL] = 0.02
     for rings in (groups["eyeball"], template.mirror[groups["eyeball"]]):
         turn = np.arange(rings.shape[1])
         fibre = 1 + 0.10 * np.sin(5 * turn) + 0.06 * np.cos(9 * turn)
-        out[rings[2]] = iris * 0.62
-        out[rings[3]] = iris * 1.12 * fibre[:, None]
-        out[rings[4]] = iris * 0.72
+        out[rings[2]] = iris * 0.8
+        out[rings[3]] = iris * 1.25 * fibre[:, None]
+        out[rings[4]] = iris * 0.85
         out[rings[5]] = 0.35 * iris + 0.12
         white = np.array([0.90, 0.885, 0.87])
         for ring in rings[6:]:
@@ -182,7 +187,7 @@ def colour_person(
             corner = ramp(np.abs(points[ring, 0]), 2.5, 1.9)[:, None]
             out[ring] += corner * 0.5 * (np.array([0.82, 0.60, 0.56]) - out[ring])
         lid = ramp(points[rings[3], 1], EYE_CENTRE[1] + 0.1, 0.6)
-        out[rings[3]] *= 1 - 0.35 * lid[:, None]
+        out[rings[3]] *= 1 - 0.25 * lid[:, None]
     lash = 0.55 * np.minimum(hair, 0.3) + 0.03
     inside = groups["lids_inside"]
     upper = np.arange(inside.shape[1]) <= 16

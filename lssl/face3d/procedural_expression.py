@@ -29,7 +29,7 @@ EXPRESSION_ACTIONS: dict[str, dict[str, float]] = {
         "lip_press": 0.25, "upper_lip_raise_L": 0.22, "chin_raise": 0.2,
     },
     "disgusted": {
-        "nose_wrinkle": 1.0, "upper_lip_raise": 1.0, "brow_lower": 0.6, "lid_tighten": 0.75, "lid_droop": 0.25,
+        "nose_wrinkle": 1.25, "upper_lip_raise": 1.1, "brow_lower": 0.65, "lid_tighten": 0.6, "lid_droop": 0.1,
         "cheek_raise": 0.5, "chin_raise": 0.4, "corner_depress": 0.45, "lips_part": 0.25,
     },
     "fearful": {
@@ -74,7 +74,7 @@ class _Regions:
 def _mouth_height(template: Template, x: Array, y: Array) -> Array:
     """Signed height over the line between the lips; on lips by which lip it is, whatever the fold."""
     height = y + 6.9
-    lens = 0.9 * np.clip(1 - (x / 2.55) ** 2, 0, 1) + 0.015
+    lens = np.sqrt(np.clip(1 - (x / 2.55) ** 2, 0, 1)) + 0.015
     groups = template.groups
     lips = np.concatenate([groups["lips_outside"][0][None], groups["lips"], groups["lips_inside"], groups["pocket"]])
     for numbers in (lips, template.mirror[lips]):
@@ -106,9 +106,10 @@ def _regions() -> _Regions:
     # the line from the mouth's corner up to the joint divides what the jaw carries from what it leaves
     along = np.clip((10.0 - z) / 8.0, 0, 1)
     height = _mouth_height(template, x, y.copy())
+    on_lip = height != y + 6.9
     outside = np.clip((x - 2.0) / 2.0, 0, 1)
-    line = height - 4.6 * along * (height == y + 6.9)
-    blend = 0.22 + 1.0 * outside + 2.2 * along
+    line = height - 4.6 * along * ~on_lip
+    blend = np.where(on_lip, 0.95, 0.3 + 1.0 * np.clip((x - 1.2) / 2.0, 0, 1.5) + 2.2 * along)
     jaw = 1 - ramp(line, -blend, blend)
     under = np.where(np.isnan(template.plane[:, 1]), 0.0, template.plane[:, 1])
     jaw *= ramp(under, -17.5, -12.0) * ramp(z, 0.5, 5.0)
@@ -156,7 +157,7 @@ def _weights() -> dict[str, Array]:
     pinch = bump(x, y, (1.4, 2.5), (1.6, 1.1))
     w["brow_lower"] = stack(
         -0.34 * brow * pinch * ramp(x, 0.05, 1.2),
-        -brow * (0.62 * bump(x, y, (1.3, 2.3), (1.8, 1.35)) + 0.22 * bump(x, y, (4.0, 2.6), (1.8, 1.2))),
+        -brow * (0.66 * bump(x, y, (1.2, 2.3), (1.9, 1.35)) + 0.34 * bump(x, y, (4.0, 2.6), (1.8, 1.2))),
         brow
         * (
             0.12 * bump(x, y, (1.2, 2.1), (1.2, 0.8))
@@ -191,12 +192,12 @@ def _weights() -> dict[str, Array]:
     )
     w["corner_pull"] = stack(
         skin * (0.78 * corner * ramp(x, 0.0, 2.2) + 0.16 * bump(x, y, (4.0, -5.4), (1.5, 1.8))),
-        skin * (0.58 * corner + 0.20 * bump(x, y, (3.6, -4.4), (1.6, 1.6)) + 0.06 * middle_upper * upper),
+        skin * (0.72 * corner + 0.20 * bump(x, y, (3.6, -4.4), (1.6, 1.6)) + 0.06 * middle_upper * upper),
         skin * (-0.42 * corner - 0.2 * middle_upper + 1.15 * groove + 0.16 * bump(x, y, (3.9, -3.6), (1.3, 1.3))),
     )
     w["dimple"] = stack(
         skin * 0.30 * corner * ramp(x, 0.0, 2.2), skin * 0.16 * corner,
-        skin * (-0.32 * bump(x, y, (2.9, -6.9), (0.65, 0.7)) + 0.12 * bump(x, y, (3.7, -6.5), (0.6, 1.0)) + 0.6 * groove),
+        skin * (-0.28 * bump(x, y, (2.85, -6.9), (0.8, 0.8)) + 0.12 * bump(x, y, (3.8, -6.5), (0.8, 1.2)) + 0.35 * groove),
     )  # fmt: skip
     w["corner_depress"] = stack(
         skin * 0.06 * corner,
@@ -239,10 +240,10 @@ def _weights() -> dict[str, Array]:
         -0.75 * skin * bump(x, y, (2.5, -7.0), (1.5, 1.8)) * ramp(x, 0, 2.2), 0.10 * upper * middle_upper,
         skin * 0.35 * bump(x, y, (0, -6.9), (2.3, 1.5)),
     )  # fmt: skip
-    lens = np.clip(1 - (x / 2.55) ** 2, 0, 1)
+    lens = np.clip(1 - (x / 2.55) ** 2, 0, 1) ** 0.6
     w["lips_part"] = stack(
         0.0,
-        lens * (0.28 * upper * bump(x, y, (0, -6.3), (2.4, 0.9)) - 0.42 * lower * bump(x, y, (0, -7.4), (2.3, 1.0))), 0.0
+        lens * (0.26 * upper * bump(x, y, (0, -6.3), (3.2, 0.9)) - 0.40 * lower * bump(x, y, (0, -7.4), (3.5, 1.0))), 0.0
     )  # fmt: skip
     for field in w.values():
         field[:, 0] *= r.side

@@ -73,7 +73,7 @@ _MODES: dict[str, Displacement] = {
     "cheekbones": lambda x, y, z: (0.2 * bump(y, z, (-1.3, 6.3), (1.7, 2.6)), 0, 0.2 * bump(x, y, (4.5, -1.4), (1.5, 1.3)) * front(z)),
     "cheek hollow": lambda x, y, z: (-0.24 * bump(y, z, (-5.0, 6.5), (1.9, 2.6)), 0, -0.22 * bump(x, y, (4.5, -5.0), (1.4, 1.7)) * front(z)),
     "face fat": lambda x, y, z: (
-        0.42 * bump(y, z, (-6.0, 5.3), (4.0, 4.0)) * ramp(x, 2.5, 5),
+        0.32 * bump(y, z, (-5.6, 5.3), (4.6, 4.4)) * ramp(x, 2.5, 5),
         -0.3 * bump(y, z, (-12.0, 7.0), (1.6, 2.6)) * ramp(x, 6, 2),
         0.26 * bump(x, y, (4.2, -5.0), (1.8, 2.8)) * front(z) + 0.15 * bump(y, z, (-12.0, 6.0), (1.8, 2.2)),
     ),
@@ -93,7 +93,7 @@ _MODES: dict[str, Displacement] = {
     "cupid's bow": lambda x, y, z: (0, (0.05 * bump(x, y, (0.6, -5.9), (0.4, 0.3)) - 0.06 * bump(x, y, (0, -5.98), (0.3, 0.3))) * front(z, 8, 9.5), 0),
     "lips forward": lambda x, y, z: (0, 0, 0.2 * bump(x, y, (0, -7.0), (2.3, 1.4)) * front(z, 6, 9)),
     "mouth corners": lambda x, y, z: (0, 0.12 * bump(x, y, (2.5, -7.0), (0.9, 0.7)) * front(z, 7, 9), 0),
-    "jaw width": lambda x, y, z: (0.42 * bump(y, z, (-7.2, 5.0), (3.2, 3.6)) * ramp(x, 2, 5), 0, 0),
+    "jaw width": lambda x, y, z: (0.33 * bump(y, z, (-7.0, 5.0), (3.8, 4.0)) * ramp(x, 2, 5), 0, 0),
     "jaw angle": lambda x, y, z: (0.08 * bump(y, z, (-7.5, 4.0), (2.0, 2.5)), -0.5 * bump(y, z, (-7.6, 4.0), (2.4, 2.8)) * ramp(x, 2, 5), 0),
     "chin length": lambda x, y, z: (0, -0.36 * ramp(y, -8.0, -11.0) * ramp(z, 3, 7.5), 0),
     "chin width": lambda x, y, z: (0.3 * bump(y, z, (-10.3, 9.5), (1.7, 2.6)) * ramp(x, 0.2, 2.2), 0, 0),
@@ -211,7 +211,7 @@ def _add_hair(fields: Array, template: Template, index: dict[str, int]) -> None:
     backward = ramp(u, 9.0, 12.0)
     sides = ramp(u, 6.5, 9.5)
     shapes: dict[str, Array] = {}
-    shapes["hair volume"] = 0.42 * soft[..., None] * outward
+    shapes["hair volume"] = 0.34 * soft[..., None] * outward
     down = np.zeros_like(points)
     down[..., 1] = -2.6 * ramp(share, 0.45, 1.0) * (0.2 * sides + 0.8 * backward)
     down[..., 0] = 0.35 * ramp(share, 0.4, 0.8) * sides
@@ -234,7 +234,7 @@ def _add_hair(fields: Array, template: Template, index: dict[str, int]) -> None:
     for name, shape in shapes.items():
         for numbers in (hair, template.mirror[hair]):
             fields[index[name], numbers] = shape
-    fields[index["hair volume"], crown, 1] = 0.42
+    fields[index["hair volume"], crown, 1] = 0.34
     fields[index["hair top"], crown, 1] = 0.45
     for numbers, sign in ((hair, 1.0), (template.mirror[hair], -1.0)):  # one side higher
         fields[index["parting"], numbers, 1] += (

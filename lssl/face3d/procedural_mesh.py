@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 LID_POINTS = 32  # vertices of a lid loop: twice relief.EYE_LOOP
-LID_OFFSETS = (0.0, 0.13, 0.28, 0.46, 0.7, 1.0)  # cm outward of the lid margin
+LID_OFFSETS = (0.0, 0.12, 0.26, 0.42, 0.66, 1.0)  # cm outward of the lid margin
 LIP_OFFSETS = (0.14, 0.32, 0.56)
 BROW = np.array([(0.95, 2.2), (1.25, 2.42), (2.4, 2.75), (3.8, 2.8), (4.9, 2.5), (5.75, 1.85), (6.2, 1.4)])
 
@@ -206,7 +206,7 @@ def _add_skin(half: _Half) -> None:
     nostril = np.stack([0.64 + 0.29 * np.cos(angles), -4.34 + 0.16 * np.sin(angles) - 0.1 * np.cos(angles)], 1)
     nostril_rim = np.stack([0.64 + 0.4 * np.cos(angles), -4.33 + 0.26 * np.sin(angles) - 0.1 * np.cos(angles)], 1)
     spine = _resample(_resample(relief.unroll(_with_depth(BROW)), closed=False), closed=False)
-    brow = np.stack([spine + [0, d] for d in (0.36, 0.0, -0.34)])
+    brow = np.stack([spine + [0, d] for d in (0.34, 0.02, -0.3)])
 
     mid_front = np.concatenate(
         [np.arange(relief.NECK_BASE, -16, 1.2), np.arange(-15.6, -11.5, 0.8), np.arange(-11.2, -8.6, 0.42),
@@ -241,7 +241,14 @@ def _add_skin(half: _Half) -> None:
     hole |= _inside(centroid, nostril)
     triangles = triangles[~hole]
 
-    skin = half.add(relief.surface(plane), Part.SKIN, "skin", plane)
+    points = relief.surface(plane)
+    # the upper lid's crease and the fold that hangs over it
+    over = np.sin(np.pi * np.clip((np.arange(LID_POINTS) - 1) / 14, 0, 1)) ** 0.7
+    for ring, (dy, dz) in ((1, (0.0, 0.03)), (2, (0.02, -0.06)), (3, (-0.04, 0.06)), (4, (-0.02, 0.04))):
+        rows = slice(ring * LID_POINTS, (ring + 1) * LID_POINTS)
+        points[rows, 1] += dy * over
+        points[rows, 2] += dz * over
+    skin = half.add(points, Part.SKIN, "skin", plane)
     half.join(triangles, Part.SKIN)
     sizes = np.cumsum([0, *map(len, loops)])
     names = ("lids", "lips_outside", "nostril", "nostril_rim", "brow")
@@ -251,7 +258,7 @@ def _add_skin(half: _Half) -> None:
     start = first_line
     half.groups["mid_front"] = skin[start : start + len(mid_front)]
     half.groups["jaw"] = skin[len(fixed) - len(jaw) : len(fixed)]
-    chin = mid_front[np.abs(mid_front - relief.JAW[0, 1]).argmin()]
+    chin = mid_front[np.abs(mid_front - relief.JAW[0, 1] + 0.12).argmin()]
     half.groups["chin"] = half.groups["mid_front"][mid_front == chin]
     # the crown: fan to one vertex
     top_row = np.flatnonzero(np.abs(plane[:, 1] - 10.6) < 1e-9)

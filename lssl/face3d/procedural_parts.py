@@ -145,8 +145,8 @@ def add_ear(half: _Half) -> None:
     turn = np.linspace(0, 2 * np.pi, 22, endpoint=False)  # 0 is forward, quarter is up
     c, s = np.cos(turn), np.sin(turn)
     lobe = np.clip(-s, 0, 1) ** 2
-    height = np.where(s > 0, 3.05, 3.0)
-    width = np.where(c > 0, 1.25, 1.95) * (1 - 0.34 * lobe)
+    height = np.where(s > 0, 2.9, 2.85)
+    width = np.where(c > 0, 1.2, 1.8) * (1 - 0.30 * lobe)
     front = np.clip(c, 0, 1) ** 1.5
     rings = []
     # (radius, out) of each ring; fractions of the outline, cm off the ear's plane
@@ -159,7 +159,7 @@ def add_ear(half: _Half) -> None:
         up = radius * height * s
         rings.append(np.stack([lift, up + 0.15 * lobe * radius, forward - 0.10 * up], 1))
     points = np.stack(rings[1:])
-    angle = np.radians(24)
+    angle = np.radians(20)
     x = points[..., 0] * np.cos(angle) - points[..., 2] * np.sin(angle)
     z = points[..., 0] * np.sin(angle) + points[..., 2] * np.cos(angle)
     points = np.stack([7.72 + x, -2.35 + points[..., 1], 0.55 + z], -1)
@@ -180,10 +180,12 @@ def hairline(u: Array) -> Array:
 
 def add_hair(half: _Half) -> None:
     """A shell over the brain case from the crown down to the hairline, its edge tucked into the skin."""
-    u = np.concatenate([np.linspace(0, 9.6, 13), np.linspace(10.4, relief.U_BACK, 13)])
-    edge = hairline(u)
+    u = np.concatenate([np.linspace(0, 9.6, 17), np.linspace(10.2, relief.U_BACK, 17)])
+    lock = np.cos(np.pi * np.arange(len(u)))  # every second column is the ridge of a lock
+    lock[[0, -1]] = 0.0
+    edge = hairline(u) + 0.13 * lock
     rows = []
-    fractions = (0.13, 0.26, 0.4, 0.54, 0.67, 0.79, 0.89, 0.96, 1.0)
+    fractions = (0.05, 0.14, 0.26, 0.4, 0.54, 0.67, 0.79, 0.9, 0.97, 1.0)
     for t in fractions:
         v = 10.95 + t**1.15 * (edge - 10.95)
         rows.append(np.stack([u, v], 1))
@@ -197,10 +199,11 @@ def add_hair(half: _Half) -> None:
     normal = np.cross(du, dv)
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
     normal[:, [0, -1], 0] = 0.0
-    thickness = np.array([1.0, 1.0, 1.0, 1.0, 0.95, 0.85, 0.65, 0.35, -0.12])[:, None, None]
-    points = points + thickness * normal
+    thickness = np.array([1.2, 1.2, 1.2, 1.15, 1.05, 0.95, 0.82, 0.58, 0.3, -0.15])[:, None]
+    ridge = np.array([0, 0.01, 0.03, 0.05, 0.06, 0.07, 0.08, 0.09, 0.06, 0.0])[:, None] * lock
+    points = points + (thickness + ridge)[..., None] * normal
     points[:, [0, -1], 0] = 0.0
     index = half.add(points, Part.HAIR, "hair", plane)
     half.groups["hair_normal"] = index
-    pole = half.add(np.array([[0.0, relief.CROWN + 1.0, 1.2]]), Part.HAIR, "hair_crown")
+    pole = half.add(np.array([[0.0, relief.CROWN + 1.22, 1.2]]), Part.HAIR, "hair_crown")
     half.strip(np.concatenate([np.repeat(pole[:, None], len(u), 1), index])[::-1], Part.HAIR)

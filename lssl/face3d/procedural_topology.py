@@ -79,7 +79,7 @@ def _landmarks(template: Template) -> Ints:
     right[51], right[54], right[57] = border[0], border[14], border[-1]
     right[52], right[53] = (_nearest(template, border[:14], 0, x) for x in _UPPER_LIP)
     right[56], right[55] = (_nearest(template, border[15:], 0, x) for x in _LOWER_LIP)
-    right[62], right[64], right[66] = meet[0], meet[14], meet[-1]
+    right[62], right[64], right[66] = meet[0], meet[12], meet[-1]
     right[63] = _nearest(template, meet[:14], 0, _INNER_LIP)
     right[65] = _nearest(template, meet[15:], 0, _INNER_LIP)
     missing = right < 0
