@@ -5,9 +5,10 @@ from lssl.ops._library import build_info
 from lssl.ops.heatmap import landmark_heatmap
 from lssl.ops.penalty import gradient_penalty
 from lssl.ops.raster import interpolate, rasterize
-from lssl.ops.shuffle_norm import pixel_shuffle_instance_norm
+from lssl.ops.shuffle_norm import PixelShuffleInstanceNorm, pixel_shuffle_instance_norm
 
 __all__ = [
+    "PixelShuffleInstanceNorm",
     "build_info",
     "gradient_penalty",
     "interpolate",

@@ -1,8 +1,105 @@
 """Pixel shuffle + instance norm + affine + activation (paper 4.1, the decoder's sub-pixel step)."""
 
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn import functional as F
+
+from lssl.ops._library import native_available, use_native
+
+ACTIVATIONS = ("none", "relu", "leaky_relu")
+
+
+def pixel_shuffle_instance_norm(
+    input: Tensor,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    upscale_factor: int = 2,
+    eps: float = 1e-5,
+    activation: str = "none",
+    negative_slope: float = 0.01,
+) -> Tensor:
+    """Pixel shuffle, instance normalisation, affine map and activation in one pass over memory.
+
+    Args:
+        input: (N, C r^2, H, W), float32, float64, bfloat16 or float16, contiguous or channels-last (any other strides
+            are made contiguous first); at least one pixel.
+        weight, bias: (C,) scale and offset of each output channel, any floating dtype; default: 1 and 0.
+        upscale_factor: r >= 1; 1 is a fused instance norm and activation.
+        eps: added to the variance, positive.
+        activation: "none", "relu" or "leaky_relu".
+        negative_slope: of "leaky_relu".
+
+    Returns:
+        (N, C, H r, W r) in input's dtype (under autocast too) and memory format. Mean and biased variance are those of
+        each sample's channel, accumulated in float64 (on CUDA in float32). Differentiable to any order; backward keeps
+        the input and two numbers a plane. The same input gives the same bits, whatever the number of threads.
+
+    Raises:
+        ValueError: wrong shape, dtype, device, upscale_factor, eps or activation, naming the argument.
+    """
+    _check(input, weight, bias, upscale_factor, eps, activation)
+    if _forward_mode() or not use_native(input):
+        return pixel_shuffle_instance_norm_reference(
+            input, weight, bias, upscale_factor, eps, activation, negative_slope
+        )
+    dtype = _accumulation_dtype(input)
+    slope = {"none": 1.0, "relu": 0.0, "leaky_relu": float(negative_slope)}[activation]
+    weight = None if weight is None else weight.to(dtype)
+    bias = None if bias is None else bias.to(dtype)
+    output, _, _ = torch.ops.lssl.pixel_shuffle_instance_norm(input, weight, bias, upscale_factor, eps, slope)
+    return output
+
+
+class PixelShuffleInstanceNorm(nn.Module):
+    """`pixel_shuffle_instance_norm` with its affine parameters: (N, C r^2, H, W) -> (N, C, H r, W r).
+
+    Args:
+        num_features: C, the channels of the output.
+        upscale_factor: r; 1 is a fused instance norm and activation.
+        eps, activation, negative_slope: as in `pixel_shuffle_instance_norm`.
+        affine: learn a scale (from 1) and an offset (from 0) for each channel.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        upscale_factor: int = 2,
+        eps: float = 1e-5,
+        activation: str = "none",
+        negative_slope: float = 0.01,
+        affine: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+        self.num_features = num_features
+        self.upscale_factor = upscale_factor
+        self.eps = eps
+        self.activation = activation
+        self.negative_slope = negative_slope
+        self.weight = nn.Parameter(torch.ones(num_features, device=device, dtype=dtype)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(num_features, device=device, dtype=dtype)) if affine else None
+
+    def reset_parameters(self) -> None:
+        if self.weight is not None and self.bias is not None:
+            nn.init.ones_(self.weight)
+            nn.init.zeros_(self.bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return pixel_shuffle_instance_norm(
+            input, self.weight, self.bias, self.upscale_factor, self.eps, self.activation, self.negative_slope
+        )
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_features}, upscale_factor={self.upscale_factor}, eps={self.eps}, "
+            f"activation={self.activation!r}, affine={self.weight is not None}"
+        )
 
 
 def pixel_shuffle_instance_norm_reference(
@@ -30,4 +127,150 @@ def pixel_shuffle_instance_norm_reference(
     return output.to(input.dtype)
 
 
-pixel_shuffle_instance_norm = pixel_shuffle_instance_norm_reference
+def _check(
+    input: Tensor, weight: Tensor | None, bias: Tensor | None, upscale_factor: int, eps: float, activation: str
+) -> None:
+    op = "pixel_shuffle_instance_norm"
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"{op}: activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+    if upscale_factor < 1:
+        raise ValueError(f"{op}: upscale_factor must be at least 1, got {upscale_factor}")
+    if not eps > 0:
+        raise ValueError(f"{op}: eps must be positive, got {eps}")
+    if input.ndim != 4:
+        raise ValueError(f"{op}: input must be (N, C r^2, H, W), got {tuple(input.shape)}")
+    if input.dtype not in (torch.float32, torch.float64, torch.bfloat16, torch.float16):
+        raise ValueError(f"{op}: input must be float32, float64, bfloat16 or float16, got {input.dtype}")
+    if input.shape[1] % upscale_factor**2 != 0:
+        raise ValueError(
+            f"{op}: input has {input.shape[1]} channels, not a multiple of upscale_factor^2 = {upscale_factor**2}"
+        )
+    if input.shape[2] == 0 or input.shape[3] == 0:
+        raise ValueError(f"{op}: input must have at least one pixel, got {tuple(input.shape)}")
+    channels = input.shape[1] // upscale_factor**2
+    for name, value in (("weight", weight), ("bias", bias)):
+        if value is None:
+            continue
+        if value.shape != (channels,) or not value.is_floating_point():
+            raise ValueError(
+                f"{op}: {name} must be floating point of shape {(channels,)}, got {tuple(value.shape)} {value.dtype}"
+            )
+        if value.device != input.device:
+            raise ValueError(f"{op}: {name} must be on {input.device}, got {value.device}")
+
+
+def _accumulation_dtype(input: Tensor) -> torch.dtype:
+    return torch.promote_types(input.dtype, torch.float32)
+
+
+def _forward_mode() -> bool:
+    """Forward-mode derivatives (torch.func.jvp, dual numbers) go through the reference: custom ops cannot have them."""
+    return forward_ad._current_level >= 0 and not torch.compiler.is_compiling()
+
+
+def _output_format(input: Tensor) -> torch.memory_format:
+    if not input.is_contiguous() and input.is_contiguous(memory_format=torch.channels_last):
+        return torch.channels_last
+    return torch.contiguous_format
+
+
+def _empty_image(input: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return torch.empty(shape, dtype=input.dtype, device=input.device, memory_format=_output_format(input))
+
+
+def _fake(
+    input: Tensor, weight: Tensor | None, bias: Tensor | None, upscale_factor: int, eps: float, negative_slope: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    n, depth, height, width = input.shape
+    channels = depth // upscale_factor**2
+    output = _empty_image(input, (n, channels, height * upscale_factor, width * upscale_factor))
+    statistics = input.new_empty((n, channels), dtype=_accumulation_dtype(input))
+    return output, statistics, torch.empty_like(statistics)
+
+
+def _backward_fake(
+    grad_output: Tensor,
+    input: Tensor,
+    mean: Tensor,
+    rstd: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    upscale_factor: int,
+    eps: float,
+    negative_slope: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    sums = mean.new_empty(mean.shape)
+    return _empty_image(input, tuple(input.shape)), sums, torch.empty_like(sums)
+
+
+def _setup(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> None:
+    input, weight, bias, *ctx.options = inputs
+    _, mean, rstd = output
+    ctx.mark_non_differentiable(mean, rstd)
+    ctx.save_for_backward(input, mean, rstd, weight, bias)
+
+
+def _backward(ctx: Any, grad_output: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    input, mean, rstd, weight, bias = ctx.saved_tensors
+    grad_input, sum_grad, sum_grad_normalized = torch.ops.lssl.pixel_shuffle_instance_norm_backward(
+        grad_output, input, mean, rstd, weight, bias, *ctx.options
+    )
+    grad_weight = sum_grad_normalized.sum(0) if ctx.needs_input_grad[1] else None
+    grad_bias = sum_grad.sum(0) if ctx.needs_input_grad[2] else None
+    return grad_input, grad_weight, grad_bias, None, None, None
+
+
+def _backward_setup(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> None:
+    grad_output, input, _, _, weight, bias, *ctx.options = inputs
+    ctx.save_for_backward(grad_output, input, weight, bias)
+
+
+def _double_backward(ctx: Any, to_grad_input: Tensor, to_sum: Tensor, to_sum_normalized: Tensor) -> tuple:
+    """The backward op's own derivative, in differentiable PyTorch operations, for the mean and rstd that input gives.
+
+    Per plane of K values, with x = (input - mean) rstd, u = grad activation', G, a, b the gradients of the three outputs,
+    and P(v) = v - mean(v) - x mean(v x), the backward is rstd w P(u), sum u, sum u x. P is its own adjoint, so u's
+    derivative is rstd w P(G) + a + b x, weight's is rstd sum G P(u), and input's goes through x, of which
+    rstd P(.) is the derivative, and through rstd = (variance + eps)^(-1/2).
+    """
+    grad_output, input, weight, bias = ctx.saved_tensors
+    r, eps, slope = ctx.options
+    dtype = _accumulation_dtype(input)
+
+    def planes(image: Tensor) -> Tensor:
+        return image.to(dtype).reshape(image.shape[0], -1, r * r * input.shape[2] * input.shape[3])
+
+    def average(values: Tensor) -> Tensor:
+        return values.mean(2, keepdim=True)
+
+    variance, mean = torch.var_mean(planes(input), 2, correction=0, keepdim=True)
+    rstd = torch.rsqrt(variance + eps)
+    x = (planes(input) - mean) * rstd
+    scale = rstd if weight is None else rstd * weight[:, None]
+    z = x if weight is None else x * weight[:, None]
+    z = z if bias is None else z + bias[:, None]
+    derivative = torch.where(z > 0, 1.0, slope).to(dtype) if slope != 1 else torch.ones_like(z)
+    u = planes(F.pixel_unshuffle(grad_output, r)) * derivative
+    G = planes(to_grad_input)
+    a, b = to_sum[..., None], to_sum_normalized[..., None]
+
+    def project(values: Tensor) -> Tensor:
+        return values - average(values) - x * average(values * x)
+
+    to_u = (scale * project(G) + a + b * x) * derivative
+    to_grad = F.pixel_shuffle(to_u.reshape(input.shape).to(grad_output.dtype), r)
+    products = average(G * project(u))
+    to_x = b * u - scale * (average(u * x) * G + average(G * x) * u)
+    to_input = rstd * (project(to_x) - x * scale * products)
+    to_weight = None if weight is None else (rstd * products).sum((0, 2)) * x.shape[2]
+    to_bias = None if bias is None else torch.zeros_like(bias)
+    return to_grad, to_input.reshape(input.shape).to(input.dtype), None, None, to_weight, to_bias, None, None, None
+
+
+if native_available():
+    torch.library.register_fake("lssl::pixel_shuffle_instance_norm", _fake)
+    torch.library.register_fake("lssl::pixel_shuffle_instance_norm_backward", _backward_fake)
+    torch.library.register_autograd("lssl::pixel_shuffle_instance_norm", _backward, setup_context=_setup)
+    torch.library.register_autograd(
+        "lssl::pixel_shuffle_instance_norm_backward", _double_backward, setup_context=_backward_setup
+    )
