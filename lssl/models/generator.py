@@ -19,9 +19,8 @@ class Generator(nn.Module):
         width: channels w of the first layer; each down-sampling doubles them.
         num_downsamplings: stride-2 convolutions d; image sides must divide by 2**d.
         residual_blocks: residual blocks at the latent's resolution.
-        output: "direct": x' is the head's tanh (paper). "mask": x' = a c + (1 - a) x with a colour c and a mask a in
-            [0, 1], so that what does not change is copied (Pumarola et al. 2018, https://arxiv.org/abs/1807.09251);
-            beyond the paper, for small images, few photographs and short runs.
+        output: "direct": x' is the head's tanh (paper). "residual": x' = clamp(x + head), so that what does not change
+            is copied; beyond the paper, for small images, few photographs and short runs.
     """
 
     def __init__(
@@ -37,8 +36,8 @@ class Generator(nn.Module):
         super().__init__()
         if attribute_dim < 1:
             raise ValueError(f"attribute_dim must be at least 1, not {attribute_dim}")
-        if output not in ("direct", "mask"):
-            raise ValueError(f'output must be "direct" or "mask", not "{output}"')
+        if output not in ("direct", "residual"):
+            raise ValueError(f'output must be "direct" or "residual", not "{output}"')
         self.attribute_dim = attribute_dim
         self.side_channels = side_channels
         self.num_downsamplings = num_downsamplings
@@ -61,14 +60,17 @@ class Generator(nn.Module):
         self.decoder = nn.Sequential(*decoder)
         self.image_head = nn.Conv2d(channels, image_channels, 7, padding=3, bias=False)
         self.side_head = nn.Conv2d(channels, side_channels, 7, padding=3, bias=False) if side_channels else None
-        self.mask_head = nn.Conv2d(channels, 1, 7, padding=3) if output == "mask" else None
+        if output == "residual":
+            with torch.no_grad():  # starts near the identity
+                self.image_head.weight.mul_(0.1)
 
     def encode(self, image: Tensor, side: Tensor | None) -> Tensor:
         """Genc: image (N, 3, H, W) and side image (N, S, H, W) to the latent (N, w 2**d, H / 2**d, W / 2**d)."""
         factor = 2**self.num_downsamplings
         if image.shape[2] % factor or image.shape[3] % factor:
             raise ValueError(
-                f"image sides must divide by {factor} ({self.num_downsamplings} down-samplings), got {tuple(image.shape)}"
+                f"image sides must divide by {factor} ({self.num_downsamplings} down-samplings), "
+                f"got {tuple(image.shape)}"
             )
         if not self.side_channels:
             pair = image
@@ -83,21 +85,16 @@ class Generator(nn.Module):
     def decode(self, latent: Tensor, attributes: Tensor, image: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Gdec: latent and attributes (N, A) to the image (N, 3, H, W) and the side image, in [-1, 1].
 
-        `image`, the encoder's input, is needed where `output` is "mask".
+        `image`, the encoder's input, is needed where `output` is "residual".
         """
-        features, colour, side = self._paint(latent, attributes)
-        if self.mask_head is None:
-            return colour, side
-        if image is None:
-            raise ValueError('a generator with output="mask" needs the input image to decode')
-        mask = torch.sigmoid(self.mask_head(features))
-        return mask * colour + (1 - mask) * image, side
-
-    def forward(self, image: Tensor, side: Tensor | None, attributes: Tensor) -> tuple[Tensor, Tensor | None]:
-        return self.decode(self.encode(image, side), attributes, image)
-
-    def _paint(self, latent: Tensor, attributes: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         y = attributes.to(latent.dtype)[:, :, None, None].expand(-1, -1, *latent.shape[2:])
         features = self.decoder(torch.cat([latent, y], 1))
         side = None if self.side_head is None else torch.tanh(self.side_head(features))
-        return features, torch.tanh(self.image_head(features)), side
+        if self.output == "direct":
+            return torch.tanh(self.image_head(features)), side
+        if image is None:
+            raise ValueError('a generator with output="residual" needs the input image to decode')
+        return (image + self.image_head(features)).clamp(-1, 1), side
+
+    def forward(self, image: Tensor, side: Tensor | None, attributes: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self.decode(self.encode(image, side), attributes, image)

@@ -1,5 +1,7 @@
 """The face parser P: a U-Net of MobileNet-v2 depthwise blocks (paper 3.1 eq. 5, 4.1, Fig. 4)."""
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -28,11 +30,11 @@ class FaceParser(nn.Module):
         )
         self.down = nn.ModuleList(
             nn.Sequential(InvertedResidual(above, below, stride=2), InvertedResidual(below, below))
-            for above, below in zip(channels, channels[1:], strict=False)
+            for above, below in itertools.pairwise(channels)
         )
         self.up = nn.ModuleList(
             InvertedResidual(below + above, above, expansion=2)
-            for above, below in reversed(list(zip(channels, channels[1:], strict=False)))
+            for above, below in reversed(list(itertools.pairwise(channels)))
         )
         self.head = nn.Conv2d(channels[0], classes, 1)
 

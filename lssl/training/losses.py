@@ -14,7 +14,7 @@ from lssl.ops import gradient_penalty
 
 #: Every logged term, in the order of Fig. 11: the critic's four, then the generator's.
 CRITIC_TERMS = ("d_real", "d_fake", "d_cls", "d_gp")
-GENERATOR_TERMS = ("g_adv", "g_cls", "g_bi", "g_latent", "g_id", "g_parse", "g_mask")
+GENERATOR_TERMS = ("g_adv", "g_cls", "g_bi", "g_latent", "g_id", "g_parse")
 
 
 def critic_adversarial(real_score: Tensor, fake_score: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ def critic_adversarial(real_score: Tensor, fake_score: Tensor) -> Tensor:
 
 def critic_penalty(critic: Discriminator, real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
     """L_gp of eq. 1: (|grad D_src| - 1)^2 at alpha real + (1 - alpha) fake, alpha (N,) in [0, 1]."""
-    return gradient_penalty(critic.realism_layers(), real, fake, alpha=alpha)
+    return gradient_penalty(critic, real, fake, alpha=alpha)
 
 
 def generator_adversarial(fake_score: Tensor) -> Tensor:
@@ -79,8 +79,3 @@ def bidirectional(
 def latent_bidirectional(latent: Tensor, latent_back: Tensor) -> Tensor:
     """Second expectation of L_bi, eq. 6: |Genc(x, s) - Genc(x', s')|_1."""
     return F.l1_loss(latent_back, latent)
-
-
-def mask_area(mask: Tensor) -> Tensor:
-    """Mean of the mask (N, 1, H, W) in [0, 1] that says how much is repainted; beyond the paper."""
-    return mask.mean()

@@ -1,0 +1,45 @@
+"""Random small moves of a face: shift, turn, scale and light; so that a critic does not learn few photographs by heart.
+
+Beyond the paper, which only mirrors.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+# What strength 1 is: shares of the picture's side, degrees, shares of the size and of the light.
+SHIFT, TURN, SCALE, GAIN, TINT = 0.08, 6.0, 0.05, 0.1, 0.05
+
+
+def draw_moves(count: int, strength: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Random (affine maps (N, 2, 3) from output to input in [-1, 1] coordinates, light (N, 4): gain, tint of R, G, B)."""
+    draw = torch.rand(count, 8, generator=generator) * 2 - 1
+    angle = draw[:, 0] * strength * math.radians(TURN)
+    scale = 1 + draw[:, 1] * strength * SCALE
+    cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
+    shift = draw[:, 2:4] * strength * 2 * SHIFT
+    affine = torch.stack([cos, -sin, shift[:, 0], sin, cos, shift[:, 1]], 1).reshape(-1, 2, 3)
+    light = torch.cat([1 + draw[:, 4:5] * strength * GAIN, draw[:, 5:8] * strength * TINT], 1)
+    return affine, light
+
+
+def move_images(images: Tensor, affine: Tensor) -> Tensor:
+    """Resamples (N, C, H, W) bilinearly, repeating the border."""
+    grid = F.affine_grid(affine, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def move_landmarks(landmarks: Tensor, affine: Tensor, size: tuple[int, int]) -> Tensor:
+    """Where the points (N, K, 2), pixels of (height, width) pictures, lie after `move_images`."""
+    extent = torch.tensor([size[1], size[0]], dtype=landmarks.dtype, device=landmarks.device)
+    unit = (landmarks + 0.5) / extent * 2 - 1
+    back = torch.linalg.inv(affine[:, :, :2])
+    moved = torch.einsum("nij,nkj->nki", back, unit - affine[:, None, :, 2])
+    return (moved + 1) / 2 * extent - 0.5
+
+
+def light_images(images: Tensor, light: Tensor) -> Tensor:
+    """Scales brightness and tints (N, 3, H, W) in [-1, 1]."""
+    return ((images + 1) * light[:, :1, None, None] - 1 + light[:, 1:, None, None]).clamp(-1, 1)
