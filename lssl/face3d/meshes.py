@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +56,7 @@ def read_mesh(path: str | Path) -> Mesh:
     if kind == "obj":
         data = _geometry_lines(path, data)
     try:
-        loaded = trimesh.load(io.BytesIO(data), file_type=kind, force="mesh", process=False, maintain_order=True)
+        loaded: Any = trimesh.load(io.BytesIO(data), file_type=kind, force="mesh", process=False, maintain_order=True)
     except Exception as error:
         raise MeshError(f"{path}: not a readable {kind.upper()} mesh ({error}); export it again") from error
     vertices = np.asarray(getattr(loaded, "vertices", np.zeros((0, 3))), np.float64)

@@ -1,6 +1,7 @@
 """Contact sheets of a face model: mean, identity modes, colours, expressions, poses, lightings."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from lssl.data.folder import read_metadata
 from lssl.face3d.bilinear import BilinearFaceModel
 from lssl.face3d.framing import portrait_camera
 from lssl.face3d.lighting import LIGHTINGS, Lighting
@@ -117,3 +119,34 @@ def sheet(rows: list[tuple[str, list[Tile]]], size: int, heading: str = "") -> I
             page.paste(Image.fromarray(picture).resize((size, size)), (column * size, y + _CAPTION))
             draw.text((column * size + 4, y + _CAPTION + size + 1), caption, _INK, font)
     return page
+
+
+def folder_sheet(root: str | Path, subjects: int = 4, columns: int = 10) -> Image.Image:
+    """A data set folder in small: the expressions of some subjects, then poses and lightings of the first."""
+    folder = read_metadata(root)
+
+    def tiles(rows: list[int], column: str) -> list[Tile]:
+        values = folder.columns[column]
+        return [(values[r], np.asarray(Image.open(folder.image_path(r)).convert("RGB"))) for r in rows]
+
+    def rows_of(subject: str, column: str) -> list[int]:
+        """One row for each value of a column, all other attributes as near to frontal, neutral and normal as is."""
+
+        def rank(row: int) -> tuple[float, bool, bool, int]:
+            c = folder.columns
+            return (abs(float(c["yaw"][row])), c["lighting"][row] != "normal", c["expression"][row] != "neutral", row)
+
+        best: dict[str, int] = {}
+        for row in sorted((r for r in range(len(folder)) if folder.subjects[r] == subject), key=rank):
+            best.setdefault(folder.columns[column][row], row)
+        order = list(dict.fromkeys(folder.columns[column]))
+        if column == "yaw":
+            order.sort(key=float)
+        return [best[value] for value in order if value in best][:columns]
+
+    people = list(dict.fromkeys(folder.subjects))[:subjects]
+    rows = [(f"Subject {person}", tiles(rows_of(person, "expression"), "expression")) for person in people]
+    for column in ("yaw", "lighting"):
+        if len(set(folder.columns[column])) > 1:
+            rows += [(f"{column}, subject {person}", tiles(rows_of(person, column), column)) for person in people[:2]]
+    return sheet(rows, rows[0][1][0][1].shape[0])

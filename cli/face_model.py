@@ -1,0 +1,200 @@
+"""`lssl face-model`: build, import, show."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from lssl.face3d.tensor_decomposition import BuildReport
+
+_OUTPUT = click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Where to write."
+)
+
+
+@click.group()
+def command() -> None:
+    """Bilinear 3D face models: make one from scans, read a published one, look at one.
+
+    \b
+    lssl face-model build scans/ -o model.npz --landmarks template.txt
+    lssl face-model import ict FaceXModel/ -o ict.npz
+    lssl face-model show ict.npz -o sheet.png
+    lssl face-model show embedded -o sheet.png
+    """
+
+
+@command.command(context_settings={"show_default": True})
+@click.argument("meshes", nargs=-1, required=True, type=click.Path(path_type=Path))
+@_OUTPUT
+@click.option(
+    "--landmarks",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Text file: the 68 landmarks' vertex numbers from 0, iBUG order; then, if wanted, 17 of the turned jaw line.",
+)
+@click.option("--parts", type=click.Path(path_type=Path), help="Text file: a part a vertex (skin, lips, sclera, ...).")
+@click.option("--variance", type=click.FloatRange(0, 1, min_open=True), default=0.999, help="Share kept, each mode.")
+@click.option("--max-identity", type=click.IntRange(1), help="Most identity weights beside the constant.")
+@click.option("--max-expression", type=click.IntRange(1), help="Most expression weights beside the constant.")
+@click.option(
+    "--folds", type=click.IntRange(0), default=5, help="Folds for the errors on left-out identities; 0: none."
+)
+@click.option("--unit", default="cm", help="Of the scans; the model is in centimetres: cm, mm or m.")
+def build(
+    meshes: tuple[Path, ...],
+    output: Path,
+    landmarks: Path,
+    parts: Path | None,
+    variance: float,
+    max_identity: int | None,
+    max_expression: int | None,
+    folds: int,
+    unit: str,
+) -> None:
+    """A model from registered scans by higher-order SVD: files, or folders of files, named <identity>_<expression>.obj
+    or .ply, all with the same triangles; one expression is "neutral". Missing scans are filled in.
+
+    \b
+    lssl face-model build scans/ -o model.npz --landmarks template.txt
+    lssl face-model build 001_neutral.obj 001_happy.obj ... -o model.npz --landmarks template.txt --variance 0.99
+    """
+    from lssl.face3d.colours import part_colours
+    from lssl.face3d.marks import read_landmark_vertices, read_parts, scan_topology
+    from lssl.face3d.meshes import MeshError, read_scans
+    from lssl.face3d.tensor_decomposition import build_model
+
+    scale = {"cm": 1.0, "mm": 0.1, "m": 100.0}.get(unit)
+    if scale is None:
+        raise click.ClickException(f"--unit {unit}: expected cm, mm or m")
+    _check_output(output)
+    try:
+        marks = read_landmark_vertices(landmarks)
+        labels = None if parts is None else read_parts(parts)
+        scans = read_scans(meshes, progress=True)
+        click.echo(
+            f"{len(scans.identities)} identities, {len(scans.expressions)} expressions "
+            f"({', '.join(scans.expressions)}), {int((~scans.present).sum())} scans missing, "
+            f"{scans.vertices.shape[2]} vertices, variance {variance:g}"
+        )
+        neutral = scans.vertices[:, 0][scans.present[:, 0]].mean(0) * scale
+        topology = scan_topology(neutral, scans.faces, marks, labels)
+        model, report = build_model(
+            scans.vertices * scale,
+            scans.expressions,
+            topology,
+            present=scans.present,
+            albedos=scans.colours,
+            variance=variance,
+            max_identity=max_identity,
+            max_expression=max_expression,
+            folds=min(folds, len(scans.identities)),
+            name=output.stem,
+            progress=True,
+        )
+        if scans.colours is None:
+            model = model.with_albedo(*part_colours(topology.vertex_parts, topology.faces))
+        model.save(output)
+    except (MeshError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+    _print_report(report, scale, unit)
+    click.echo(f"Model: {output}")
+
+
+@command.command("import")
+@click.argument("kind", type=click.Choice(["ict", "facewarehouse", "facescape"]))
+@click.argument("path", type=click.Path(path_type=Path))
+@_OUTPUT
+@click.option(
+    "--landmarks",
+    type=click.Path(path_type=Path),
+    help="facewarehouse: text file of the 68 landmarks' vertex numbers, which its files do not hold.",
+)
+@click.option(
+    "--allow-pickle",
+    is_flag=True,
+    help="facescape: its file needs Python's pickle, which runs any code the file holds; only for a file you trust.",
+)
+def import_(kind: str, path: Path, output: Path, landmarks: Path | None, allow_pickle: bool) -> None:
+    """Read a published model and write it as one of ours.
+
+    \b
+    ict            the FaceXModel folder of ICT-FaceKit (or its .tar.xz)
+    facewarehouse  the folder that holds Tester_1 ... Tester_150
+    facescape      facescape_bm_v1.6_*.npz
+
+    \b
+    lssl face-model import ict FaceXModel/ -o ict.npz
+    lssl face-model import facewarehouse FaceWarehouse/ -o fw.npz --landmarks fw68.txt
+    lssl face-model import facescape facescape_bm_v1.6_847_50_52_id_front.npz -o facescape.npz --allow-pickle
+    """
+    from lssl.face3d.importers.facescape import import_facescape
+    from lssl.face3d.importers.facewarehouse import import_facewarehouse
+    from lssl.face3d.importers.ict import import_ict
+
+    _check_output(output)
+    click.echo(f"Reading {kind} from {path}")
+    try:
+        if kind == "ict":
+            model = import_ict(path, progress=True)
+        elif kind == "facescape":
+            model = import_facescape(path, allow_pickle=allow_pickle, progress=True)
+        else:
+            model, report = import_facewarehouse(path, landmarks, progress=True)
+            _print_report(report, 1.0, "cm")
+        model.save(output)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(
+        f"{output}: {model.topology.num_vertices} vertices, {model.num_identity} identity and "
+        f"{model.num_expression} expression weights; expressions: {', '.join(model.expressions)}"
+    )
+
+
+@command.command(context_settings={"show_default": True})
+@click.argument("model")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), default="sheet.png")
+@click.option("--size", type=click.IntRange(32, 1024), default=160, help="Pixels a face.")
+@click.option("--modes", type=click.IntRange(1, 20), default=5, help="Identity modes to show at -2 and +2 sd.")
+@click.option("--seed", type=int, default=0, help="Of the row of people drawn at random.")
+def show(model: str, output: Path, size: int, modes: int, seed: int) -> None:
+    """A contact sheet of MODEL (an .npz, or "embedded"): all expressions, the mean, the first identity modes at -2 and
+    +2 standard deviations, people drawn at random, yaw from -90 to 90, the lightings.
+
+    \b
+    lssl face-model show embedded -o sheet.png
+    lssl face-model show ict.npz -o ict.png --size 200
+    """
+    from lssl.face3d.bilinear import BilinearFaceModel
+    from lssl.face3d.embedded import load_embedded_model
+    from lssl.face3d.sheet import model_sheet
+
+    if output.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise click.ClickException(f"{output}: expected a .png or .jpg name")
+    _check_output(output)
+    try:
+        face_model = load_embedded_model() if model == "embedded" else BilinearFaceModel.load(model)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    model_sheet(face_model, size, modes, seed).save(output)
+    click.echo(f"{face_model.name}: {output}")
+
+
+def _check_output(output: Path) -> None:
+    if not output.parent.is_dir():
+        raise click.ClickException(f"{output}: the folder {output.parent} does not exist; make it first")
+
+
+def _print_report(report: "BuildReport", scale: float, unit: str) -> None:
+    click.echo(
+        f"Ranks: {report.rank_identity} identity, {report.rank_expression} expression, {report.rank_spatial} spatial\n"
+        f"Variance kept: identity {report.retained_identity:.4%}, expression {report.retained_expression:.4%}\n"
+        f"Reconstruction: rms {report.rms_error / scale:.4g} {unit}, worst {report.max_error / scale:.4g} {unit}"
+    )
+    if report.held_out_error:
+        click.echo("People left out, rms error by expression (fitted to all their scans; to neutral alone):")
+        for name, error in report.held_out_error.items():
+            other = report.transfer_error.get(name)
+            transfer = "" if other is None else f"; {other / scale:.4g} {unit}"
+            click.echo(f"  {name:14} {error / scale:.4g} {unit}{transfer}")

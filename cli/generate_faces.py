@@ -1,0 +1,102 @@
+"""`lssl generate-faces`."""
+
+from pathlib import Path
+
+import click
+
+
+def _numbers(_context: click.Context, parameter: click.Parameter, text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(word) for word in text.split(",") if word.strip())
+    except ValueError:
+        raise click.BadParameter(f"expected numbers with commas between them, got {text!r}", param=parameter) from None
+
+
+def _words(_context: click.Context, _parameter: click.Parameter, text: str) -> tuple[str, ...]:
+    return tuple(word.strip().lower() for word in text.split(",") if word.strip())
+
+
+@click.command(context_settings={"show_default": True})
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--subjects", type=click.IntRange(1), default=100, help="People.")
+@click.option("--expressions", callback=_words, default="all", help="Names with commas, or 'all' the model has.")
+@click.option("--yaw", callback=_numbers, default="0", help="Degrees with commas; positive turns to the image's right.")
+@click.option("--lighting", callback=_words, default="normal", help="Of normal, weak, dark; with commas.")
+@click.option("--size", type=click.IntRange(16, 2048), default=128, help="Pixels a side.")
+@click.option("--seed", type=int, default=0, help="The same seed gives the same bytes.")
+@click.option("--test-fraction", type=click.FloatRange(0, 1), default=0.2, help="Share of the people in split test.")
+@click.option("--background", type=click.Choice(["random", "plain"]), default="random")
+@click.option(
+    "--variation", type=click.FloatRange(0, 3), default=1.0, help="Scale of the chance within a cell; 0: none."
+)
+@click.option("--model", type=click.Path(path_type=Path), help="A face model's .npz  [default: the embedded one]")
+@click.option("--sheet", type=click.Path(path_type=Path), help="Also write a contact sheet to this picture.")
+@click.option("--overwrite", is_flag=True, help="Remove the data set that OUT holds first.")
+def command(
+    out: Path,
+    subjects: int,
+    expressions: tuple[str, ...],
+    yaw: tuple[float, ...],
+    lighting: tuple[str, ...],
+    size: int,
+    seed: int,
+    test_fraction: float,
+    background: str,
+    variation: float,
+    model: Path | None,
+    sheet: Path | None,
+    overwrite: bool,
+) -> None:
+    """Write a data set of labelled faces to the folder OUT: one picture for each subject x expression x yaw x lighting,
+    with 68 landmarks and part masks, from a 3D face model; no photographs needed.
+
+    \b
+    lssl generate-faces faces/ --subjects 100
+    lssl generate-faces faces/ --subjects 100 --expressions all --yaw -45,-30,-15,0,15,30,45 \\
+        --lighting normal,weak,dark --size 128 --seed 0
+    lssl generate-faces pairs/ --expressions neutral,happy --sheet pairs.png
+    lssl face-model import ict FaceXModel -o ict.npz && lssl generate-faces faces/ --model ict.npz
+
+    An interrupted run goes on when repeated.
+    """
+    from dataclasses import asdict
+
+    from lssl.data.folder import FolderError
+    from lssl.face3d.bilinear import BilinearFaceModel
+    from lssl.face3d.embedded import cache_key, load_embedded_model
+    from lssl.face3d.generate import FaceGenerator, GenerateConfig
+    from lssl.face3d.generated import file_digest, write_generated
+    from lssl.face3d.sheet import folder_sheet
+
+    config = GenerateConfig(
+        subjects=subjects,
+        expressions=() if expressions == ("all",) else expressions,
+        yaw=yaw,
+        lighting=lighting,
+        size=size,
+        seed=seed,
+        test_fraction=test_fraction,
+        background=background,
+        variation=variation,
+    )
+    try:
+        if sheet is not None and sheet.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+            raise ValueError(f"{sheet}: expected a .png or .jpg name")
+        face_model = load_embedded_model() if model is None else BilinearFaceModel.load(model)
+        name = f"embedded {cache_key()}" if model is None else f"{model.name} {file_digest(model)}"
+        generator = FaceGenerator(face_model, config)
+        click.echo(f"Model: {face_model.name}")
+        for option, value in asdict(generator.config).items():
+            click.echo(f"  {option}: {', '.join(map(str, value)) if isinstance(value, tuple) else value}")
+        click.echo(f"{len(generator.cells)} faces to {out}")
+        rows = write_generated(out, generator, model=name, overwrite=overwrite, progress=True)
+        if sheet is not None:
+            sheet.parent.mkdir(parents=True, exist_ok=True)
+            folder_sheet(out).save(sheet)
+    except (FolderError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or out}: {error.strerror or error}") from None
+    click.echo(f"{rows} faces in {out} ({len(generator.test_subjects)} of {subjects} subjects in split test)")
+    if sheet is not None:
+        click.echo(f"Contact sheet: {sheet}")

@@ -1,0 +1,38 @@
+"""Backgrounds of rendered faces: plain grey, or a random wall of soft colour, light and grain."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+BACKGROUNDS = ("plain", "random")
+PLAIN_GREY = 0.72  # encoded, 0 to 1
+
+
+def background(kind: str, size: int, generator: np.random.Generator, light: float = 1.0) -> NDArray[np.float32]:
+    """A background (3, size, size) in [-1, 1], encoded; light: how much of the normal light falls on it, linear.
+
+    Raises ValueError for an unknown kind.
+    """
+    if kind == "plain":
+        wall = np.full((3, size, size), PLAIN_GREY)
+    elif kind == "random":
+        wall = _random_wall(size, generator)
+    else:
+        raise ValueError(f"unknown background {kind!r}; known: {', '.join(BACKGROUNDS)}")
+    return (wall.clip(0, 1) * light ** (1 / 2.2) * 2 - 1).astype(np.float32)
+
+
+def _random_wall(size: int, generator: np.random.Generator) -> NDArray[np.float64]:
+    y, x = np.mgrid[0:size, 0:size] / max(size - 1, 1) - 0.5
+    first = generator.uniform(0.15, 0.9) + generator.normal(0, 0.07, 3)
+    second = first + generator.normal(0, 0.12) + generator.normal(0, 0.05, 3)
+    angle = generator.uniform(0, 2 * np.pi)
+    mix = (0.5 + np.cos(angle) * x + np.sin(angle) * y).clip(0, 1)
+    wall = first[:, None, None] * (1 - mix) + second[:, None, None] * mix
+    # Blobs of two scales, as of a room out of focus.
+    for cells, strength in ((3, 0.09), (8, 0.04)):
+        grid = generator.normal(0, strength * generator.uniform(0, 1), (3, cells, cells)) * 0.5
+        grid += generator.normal(0, strength * generator.uniform(0, 1), (1, cells, cells))
+        where = (np.stack([y, x]) + 0.5) * (cells - 1)
+        wall += np.stack([ndimage.map_coordinates(g, where, order=3, mode="nearest") for g in grid])
+    return wall
