@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
-from scipy.sparse.linalg import spsolve
+from scipy.sparse.linalg import splu
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -218,7 +218,7 @@ def fill_over_mesh(colours: Tensor, weights: Tensor, faces: Tensor, weld: NDArra
     target = np.where(known[:, None], guess, guided)
     matrix = (laplacian + sparse.diags(strength)).tocsc()
     right = laplacian @ guided + strength[:, None] * target
-    solved = np.stack([spsolve(matrix, right[:, k]) for k in range(3)], -1)
+    solved = splu(matrix).solve(right)
     return torch.from_numpy(np.clip(solved, 0, 1).astype(np.float32)[weld])
 
 

@@ -1,0 +1,179 @@
+"""`lssl render-frontal`."""
+
+import csv
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from lssl.face3d.frontalize import Job
+
+
+@click.command()
+@click.argument("photographs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PHOTO...")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder to write; made where missing."
+)
+@click.option(
+    "--landmarks",
+    type=click.Path(exists=True, path_type=Path),
+    help="68 landmarks: a .pts or .csv file, or a folder of them, named as the photographs. Without it a .pts file "
+    "beside a photograph is used, and else dlib finds them.",
+)
+@click.option(
+    "--model", type=click.Path(exists=True, path_type=Path), help="Face model; the embedded one if not given."
+)
+@click.option(
+    "--views-of-one-subject", is_flag=True, help="All photographs show one person: one face from all of them."
+)
+@click.option("--expression", help="Draw this expression of the model instead of the photograph's own, e.g. neutral.")
+@click.option("--yaw", default=0.0, show_default=True, help="Degrees; positive turns the face to the picture's right.")
+@click.option("--pitch", default=0.0, show_default=True, help="Degrees; positive lowers the chin.")
+@click.option("--size", type=click.IntRange(32, 2048), default=128, show_default=True, help="Side of the pictures.")
+@click.option(
+    "--background",
+    type=click.Choice(["plain", "original", "blur"]),
+    default="plain",
+    show_default=True,
+    help="Grey, the photograph's surroundings bent to meet the face, or those out of focus.",
+)
+@click.option("--largest-face", is_flag=True, help="Of several faces take the largest instead of refusing.")
+@click.option("--mesh", type=click.Choice(["obj", "glb"]), help="Also write the coloured 3D face.")
+@click.option("--turntable", is_flag=True, help="Also write an animated GIF of the face turning.")
+@click.option("--keep-doubtful", is_flag=True, help="Draw faces whose fit is not to be trusted, too.")
+@click.option("--workers", type=click.IntRange(1), help="Processes; the number of processors if not given.")
+@click.option("--overwrite", is_flag=True, help="Replace what an earlier run with other options wrote.")
+def command(
+    photographs: tuple[Path, ...],
+    out: Path,
+    landmarks: Path | None,
+    model: Path | None,
+    views_of_one_subject: bool,
+    expression: str | None,
+    yaw: float,
+    pitch: float,
+    size: int,
+    background: str,
+    largest_face: bool,
+    mesh: str | None,
+    turntable: bool,
+    keep_doubtful: bool,
+    workers: int | None,
+    overwrite: bool,
+) -> None:
+    """Turn faces to the front: fit a 3D face to each photograph, colour it with the photograph, draw it frontally.
+
+    \b
+    lssl render-frontal photo.jpg -o frontal/
+    lssl render-frontal left.jpg right.jpg --views-of-one-subject -o frontal/
+    lssl render-frontal portraits/*.jpg --background original --size 256 -o frontal/
+    lssl render-frontal prepared-folder/ -o frontal/       every face of a data set folder
+
+    OUT becomes a data set folder (images/ frontal, side/ the photograph cropped) that `lssl train` takes, with
+    comparisons/ (photograph beside result), fits.csv (pose in degrees, error in eye distances) and fits/ (weights). A
+    run that was stopped goes on where it was. Exit code: 0 all faces were drawn, 2 some were not, 1 none.
+    """
+    import os
+
+    from tqdm import tqdm
+
+    from lssl.data.folder import FolderError
+    from lssl.data.writer import FaceFolderWriter
+    from lssl.face3d.frontalize import FIT_COLUMNS, FrontalError, Options, frontalize_all, load_model
+
+    try:
+        jobs, attributes = _jobs(photographs, landmarks, views_of_one_subject)
+        face_model = load_model(None if model is None else str(model))
+        if expression is not None and expression not in face_model.expressions:
+            known = ", ".join(face_model.expressions)
+            raise click.ClickException(f"--expression {expression}: the model has {known}")
+        options = Options(
+            model=None if model is None else str(model.resolve()),
+            size=size,
+            background=background,
+            expression=expression,
+            yaw=yaw,
+            pitch=pitch,
+            largest_face=largest_face,
+            mesh=mesh,
+            turntable=turntable,
+            keep_doubtful=keep_doubtful,
+        )
+        settings = {"command": "render-frontal", "photographs": sorted({p for j in jobs for p in j.photographs})}
+        settings |= {name: str(value) for name, value in vars(options).items()}
+        writer = FaceFolderWriter(out, attributes=attributes, settings=settings, overwrite=overwrite)
+    except (FrontalError, FolderError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+    waiting = [job for job in jobs if job.key not in writer]
+    click.echo(
+        f"{len(jobs)} faces, {len(jobs) - len(waiting)} already there; model {face_model.name}, {size} pixels, {out}"
+    )
+    if writer.finished and not waiting:
+        return
+    processes = min(workers or os.cpu_count() or 1, len(waiting) or 1)
+    failed = 0
+    with tqdm(total=len(jobs), initial=len(jobs) - len(waiting), unit="face", desc="frontal") as bar:
+        for job, entry in frontalize_all(waiting, options, out, processes):
+            writer.append(entry)
+            if "rejected" in entry:
+                failed += 1
+                bar.write(f"{Path(job.photographs[0]).name}: {entry['rejected']}", file=sys.stderr)
+            bar.update()
+    try:
+        drawn = writer.finish(source="render-frontal", model=face_model.name)
+    except FolderError as error:
+        raise click.ClickException(str(error)) from None
+    _write_fits(out, FIT_COLUMNS)
+    click.secho(f"{drawn} frontal faces in {out}; compare them in {out / 'comparisons'}", fg="green")
+    if writer.rejected:
+        click.secho(f"{len(writer.rejected)} photographs gave none; {out / 'rejected.csv'} says why", fg="yellow")
+        raise SystemExit(2)
+
+
+def _jobs(
+    photographs: tuple[Path, ...], landmarks: Path | None, one_subject: bool
+) -> tuple[list["Job"], tuple[str, ...]]:
+    from lssl.data.folder import read_metadata
+    from lssl.face3d.frontalize import FrontalError, Job, photograph_jobs
+
+    if len(photographs) == 1 and photographs[0].is_dir():
+        if not (photographs[0] / "metadata.csv").is_file():
+            raise FrontalError(
+                f"{photographs[0]} has no metadata.csv; name the photographs, or run `lssl prepare` first"
+            )
+        folder = read_metadata(photographs[0])
+        if folder.landmarks is None:
+            raise FrontalError(f"{photographs[0]} has no landmarks.npy; prepare it with `lssl prepare`")
+        jobs = [
+            Job(
+                Path(folder.file_names[row]).stem,
+                (str(folder.image_path(row)),),
+                (None,),
+                subject=folder.subjects[row],
+                split=folder.splits[row],
+                attributes={name: folder.columns[name][row] for name in folder.attributes},
+                points=(folder.landmarks[row],),
+            )
+            for row in range(len(folder))
+        ]
+        return jobs, tuple(folder.attributes)
+    if missing := [path for path in photographs if not path.is_file()]:
+        raise FrontalError(f"{missing[0]}: no such file")
+    return photograph_jobs(photographs, landmarks=landmarks, one_subject=one_subject), ()
+
+
+def _write_fits(out: Path, names: Sequence[str]) -> None:
+    """fits.csv: a row a face, from the folder's metadata."""
+    from lssl.data.writer import write_atomic
+
+    with (out / "metadata.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["file_name", *names])
+    table.writerows([[row["file_name"], *(row[name] for name in names)] for row in rows])
+    write_atomic(out / "fits.csv", text.getvalue().encode())

@@ -1,0 +1,258 @@
+"""Photographs in, frontal faces out: landmarks, fit, frontal rendering, and the files that a user gets."""
+
+import io
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from lssl.data.align import AlignmentError, check_inside, face_anchors, face_similarity, warp
+from lssl.data.detect import DetectionError, find_faces
+from lssl.data.images import ImageError, read_image
+from lssl.data.landmarks import LandmarkError, read_landmarks
+from lssl.data.writer import FaceRow, write_atomic, write_pictures
+from lssl.face3d.bilinear import BilinearFaceModel
+from lssl.face3d.embedded import load_embedded_model
+from lssl.face3d.fitting import FaceFit, fit_landmarks
+from lssl.face3d.frontal import FrontalFace, render_frontal
+
+_TURNTABLE = (*range(-40, 41, 5), *range(35, -40, -5))  # degrees of yaw
+FIT_COLUMNS = ("yaw", "pitch", "roll", "error", "views", "weights_file")
+
+
+class FrontalError(ValueError):
+    """A photograph that gives no frontal face; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Photographs of one subject that give one frontal face. landmarks: a file a photograph, None to find them."""
+
+    key: str
+    photographs: tuple[str, ...]
+    landmarks: tuple[str | None, ...]
+    subject: str
+    split: str = "train"
+    attributes: dict[str, str] = field(default_factory=dict)
+    points: tuple[NDArray[np.float32], ...] | None = None
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to draw; see `render_frontal`. model: a face model's file, None for the embedded one."""
+
+    model: str | None = None
+    size: int = 128
+    background: str = "plain"
+    expression: str | None = None
+    yaw: float = 0.0
+    pitch: float = 0.0
+    largest_face: bool = False
+    mesh: str | None = None
+    turntable: bool = False
+    keep_doubtful: bool = False
+
+
+@cache
+def load_model(path: str | None) -> BilinearFaceModel:
+    """The face model of a file, or the embedded one; read once a process. Raises ValueError naming the file."""
+    return load_embedded_model() if path is None else BilinearFaceModel.load(path)
+
+
+def photograph_jobs(
+    photographs: Sequence[Path], *, landmarks: Path | None = None, one_subject: bool = False
+) -> list[Job]:
+    """Jobs for loose photographs: one each, or one of all of them (views of one subject).
+
+    landmarks: a .pts or .csv file for a single photograph, or a folder of `<photograph's stem>.pts` or `.csv`; without
+    it a .pts file beside a photograph is used. Raises FrontalError where a stem occurs twice or a file is missing.
+    """
+    files = [_landmark_file(path, landmarks, len(photographs)) for path in photographs]
+    if one_subject:
+        stem = photographs[0].stem
+        return [Job(stem, tuple(map(str, photographs)), tuple(files), subject=stem)]
+    stems = [path.stem for path in photographs]
+    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
+        raise FrontalError(
+            f"two photographs are named {twice[0]}: their results would overwrite each other; rename one"
+        )
+    return [Job(p.stem, (str(p),), (f,), subject=p.stem) for p, f in zip(photographs, files, strict=True)]
+
+
+def _landmark_file(photograph: Path, landmarks: Path | None, count: int) -> str | None:
+    if landmarks is None:
+        beside = photograph.with_suffix(".pts")
+        return str(beside) if beside.is_file() else None
+    if landmarks.is_file():
+        if count > 1:
+            raise FrontalError(f"{landmarks} is one file, but there are {count} photographs; give a folder of files")
+        return str(landmarks)
+    for suffix in (".pts", ".csv"):
+        if (path := landmarks / (photograph.stem + suffix)).is_file():
+            return str(path)
+    raise FrontalError(f"{landmarks} has no {photograph.stem}.pts or {photograph.stem}.csv")
+
+
+def frontalize(job: Job, options: Options, out: Path) -> dict[str, Any]:
+    """Does one job: writes its pictures into the data set folder `out` and returns the writer's journal entry.
+
+    Raises FrontalError, ImageError, LandmarkError, AlignmentError or DetectionError saying what is wrong.
+    """
+    model = load_model(options.model)
+    images = [read_image(path) for path in job.photographs]
+    points = [_points(job, i, image, options) for i, image in enumerate(images)]
+    fit = fit_landmarks(model, torch.from_numpy(np.stack(points))[None])
+    for path, reason in zip(job.photographs, fit.reasons, strict=True):
+        if reason and not options.keep_doubtful:
+            where = f"{Path(path).name}: " if len(images) > 1 else ""
+            raise FrontalError(f"{where}the fit is not to be trusted: {reason}")
+    expression = None if options.expression is None else model.expression(options.expression)
+    face = render_frontal(
+        model,
+        fit,
+        images,
+        size=options.size,
+        expression=expression,
+        yaw=options.yaw,
+        pitch=options.pitch,
+        background=options.background,
+    )
+    weights = f"fits/{job.key}.npz"
+    crops = [
+        warp(image, face_similarity(face_anchors(p), options.size), options.size)
+        for image, p in zip(images, points, strict=True)
+    ]
+    camera = fit.camera
+    row = FaceRow(
+        job.key,
+        face.image,
+        job.subject,
+        job.split,
+        job.attributes,
+        landmarks=face.landmarks,
+        side=crops[0],
+        extra={
+            "yaw": " ".join(f"{v:.2f}" for v in camera.yaw.tolist()),
+            "pitch": " ".join(f"{v:.2f}" for v in camera.pitch.tolist()),
+            "roll": " ".join(f"{v:.2f}" for v in camera.roll.tolist()),
+            "error": " ".join(f"{v:.4f}" for v in fit.error.tolist()),
+            "views": str(len(images)),
+            "weights_file": weights,
+            "source_file": " ".join(Path(path).name for path in job.photographs),
+        },
+    )
+    _write_weights(out / weights, fit)
+    _write_png(out / "comparisons" / f"{job.key}.png", np.concatenate([*crops, face.image], axis=1))
+    if options.mesh:
+        write_mesh(out / "meshes" / f"{job.key}.{options.mesh}", model, face)
+    if options.turntable:
+        _write_turntable(out / "turntables" / f"{job.key}.gif", model, fit, images, options)
+    return write_pictures(out, row, tuple(job.attributes))
+
+
+def _points(job: Job, index: int, image: NDArray[np.uint8], options: Options) -> NDArray[np.float32]:
+    if job.points is not None:
+        return job.points[index]
+    path = job.landmarks[index]
+    if path is not None:
+        points = read_landmarks(path)
+    else:
+        faces = find_faces(image)
+        if not faces:
+            raise FrontalError("no face found")
+        areas = [(f.box[2] - f.box[0]) * (f.box[3] - f.box[1]) for f in faces]
+        large = sum(area > 0.25 * areas[0] for area in areas)
+        if large > 1 and not options.largest_face:
+            raise FrontalError(f"{large} faces found (--largest-face takes the largest)")
+        points = faces[0].landmarks
+    check_inside(points, *image.shape[:2])
+    return points
+
+
+def frontalize_all(
+    jobs: Sequence[Job], options: Options, out: Path, workers: int
+) -> Iterator[tuple[Job, dict[str, Any]]]:
+    """Each job with the writer's journal entry, in order; a failed one's entry holds `rejected`, the reason."""
+    load_model(options.model)
+    if workers <= 1 or len(jobs) <= 1:
+        for job in jobs:
+            yield job, _try(job, options, out)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+        futures = [pool.submit(_try, job, options, out) for job in jobs]
+        try:
+            for job, future in zip(jobs, futures, strict=True):
+                yield job, future.result()
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+def _one_thread() -> None:
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops, and what is begun is finished
+    torch.set_num_threads(1)
+
+
+def _try(job: Job, options: Options, out: Path) -> dict[str, Any]:
+    try:
+        return frontalize(job, options, out)
+    except (FrontalError, ImageError, LandmarkError, AlignmentError, DetectionError) as error:
+        return {"key": job.key, "source": " ".join(job.photographs), "rejected": str(error)}
+    except ValueError as error:
+        return {"key": job.key, "source": " ".join(job.photographs), "rejected": str(error)}
+
+
+def write_mesh(path: Path, model: BilinearFaceModel, face: FrontalFace) -> None:
+    """Writes the face as OBJ or GLB (by the file's ending) with a colour a vertex; centimetres, y up."""
+    import trimesh
+
+    colours = (face.vertex_colours.numpy() * 255).round().astype(np.uint8)
+    mesh = trimesh.Trimesh(face.vertices.numpy(), model.topology.faces, vertex_colors=colours, process=False)
+    data: Any = mesh.export(file_type=path.suffix[1:])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, data.encode() if isinstance(data, str) else data)
+
+
+def _write_weights(path: Path, fit: FaceFit) -> None:
+    buffer = io.BytesIO()
+    camera = fit.camera
+    pose = torch.stack([camera.yaw, camera.pitch, camera.roll, camera.scale, camera.x, camera.y], -1)
+    np.savez(
+        buffer,
+        identity=fit.identity[0].numpy(),
+        expression=fit.expression.numpy(),
+        pose=pose.numpy(),
+        landmarks=fit.landmarks.numpy(),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, buffer.getvalue())
+
+
+def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, buffer.getvalue())
+
+
+def _write_turntable(
+    path: Path, model: BilinearFaceModel, fit: FaceFit, images: list[NDArray[np.uint8]], options: Options
+) -> None:
+    frames = [
+        Image.fromarray(render_frontal(model, fit, images, size=options.size, yaw=float(yaw)).image)
+        for yaw in _TURNTABLE
+    ]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=60, loop=0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, buffer.getvalue())
