@@ -1,8 +1,10 @@
 """Backgrounds of rendered faces: plain grey, or a random wall of soft colour, light and grain."""
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy.interpolate import CubicSpline
 
 BACKGROUNDS = ("plain", "random")
 PLAIN_GREY = 0.72  # encoded, 0 to 1
@@ -24,15 +26,23 @@ def background(kind: str, size: int, generator: np.random.Generator, light: floa
 
 def _random_wall(size: int, generator: np.random.Generator) -> NDArray[np.float64]:
     y, x = np.mgrid[0:size, 0:size] / max(size - 1, 1) - 0.5
-    first = generator.uniform(0.15, 0.9) + generator.normal(0, 0.07, 3)
-    second = first + generator.normal(0, 0.12) + generator.normal(0, 0.05, 3)
+    first = generator.uniform(0.15, 0.9) + generator.normal(0, 0.035, 3)
+    second = first + generator.normal(0, 0.12) + generator.normal(0, 0.025, 3)
     angle = generator.uniform(0, 2 * np.pi)
     mix = (0.5 + np.cos(angle) * x + np.sin(angle) * y).clip(0, 1)
     wall = first[:, None, None] * (1 - mix) + second[:, None, None] * mix
     # Blobs of two scales, as of a room out of focus.
-    for cells, strength in ((3, 0.09), (8, 0.04)):
-        grid = generator.normal(0, strength * generator.uniform(0, 1), (3, cells, cells)) * 0.5
+    for cells, strength in ((3, 0.08), (8, 0.035)):
+        grid = generator.normal(0, strength * generator.uniform(0, 1), (3, cells, cells)) * 0.35
         grid += generator.normal(0, strength * generator.uniform(0, 1), (1, cells, cells))
-        where = (np.stack([y, x]) + 0.5) * (cells - 1)
-        wall += np.stack([ndimage.map_coordinates(g, where, order=3, mode="nearest") for g in grid])
+        stretch = _stretch(cells, size)
+        wall += stretch @ grid @ stretch.T
     return wall
+
+
+@cache
+def _stretch(cells: int, size: int) -> NDArray[np.float64]:
+    """(size, cells): natural cubic splines through `cells` values, at `size` places."""
+    spline = CubicSpline(np.linspace(0, 1, cells), np.eye(cells), bc_type="natural")
+    matrix: NDArray[np.float64] = spline(np.linspace(0, 1, size))
+    return matrix

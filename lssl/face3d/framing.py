@@ -8,7 +8,7 @@ from lssl.data.landmarks import LEFT_EYE, MOUTH_CORNERS, RIGHT_EYE
 from lssl.face3d.camera import Camera, Scalars
 
 # A turned head's face leaves the middle; the camera follows it this much of the way, as a photographer does.
-_FOLLOW = 0.4
+_FOLLOW = 0.5
 
 
 def portrait_camera(

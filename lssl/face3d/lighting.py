@@ -13,7 +13,7 @@ LIGHTINGS = ("normal", "weak", "dark")
 # Named lightings after the paper's Fig. 2b (Oulu-CASIA: all lights on; the screen alone; lights off): ambient, then
 # (azimuth, elevation, strength) of key and fill light, degrees, azimuth positive to the image's right.
 _NAMED: dict[str, tuple[float, tuple[tuple[float, float, float], ...]]] = {
-    "normal": (0.42, ((-30.0, 35.0, 0.62), (40.0, 15.0, 0.26))),
+    "normal": (0.40, ((-30.0, 35.0, 0.62), (40.0, 15.0, 0.25))),
     "weak": (0.085, ((-20.0, -5.0, 0.18), (45.0, 20.0, 0.05))),
     "dark": (0.026, ((-10.0, 5.0, 0.042), (50.0, 30.0, 0.012))),
 }
@@ -78,7 +78,8 @@ class Lighting:
     def __len__(self) -> int:
         return len(self.ambient)
 
-    def __getitem__(self, index: slice | Tensor) -> "Lighting":
+    def __getitem__(self, index: int | slice | Tensor) -> "Lighting":
+        index = slice(index, index + 1) if isinstance(index, int) else index
         return Lighting(*(getattr(self, f.name)[index] for f in fields(self)))
 
     def to(self, device: torch.device | str) -> "Lighting":

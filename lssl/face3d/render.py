@@ -30,6 +30,7 @@ _SHINE: dict[Part, tuple[float, float]] = {
 }
 # Light that skin scatters past the terminator: n.l becomes (n.l + w) / (1 + w), most for red.
 _WRAP = (0.30, 0.16, 0.12)
+_SHOULDER = 0.62
 
 
 @dataclass(frozen=True)
@@ -57,26 +58,38 @@ def vertex_normals(vertices: Tensor, faces: Tensor, weld: Tensor | None = None) 
     return F.normalize(normals, dim=-1)
 
 
-def shade(albedo: Tensor, normals: Tensor, lighting: Lighting, shine: Tensor) -> Tensor:
-    """Linear radiance (N, P, 3) of points with encoded albedo (N, P, 3) and camera-space unit normals (N, P, 3).
+def shade(albedo: Tensor, normals: Tensor, shine: Tensor, lighting: Lighting) -> Tensor:
+    """Linear radiance (P, 3) of points with linear albedo (P, 3) and camera-space unit normals (P, 3), under one
+    picture's light.
 
-    shine (N, P, 2): strength and shininess of the highlight (Blinn-Phong, viewer at +z). Scattering as `_WRAP`.
+    shine (P, 2): strength and shininess of the highlight (Blinn-Phong, viewer at +z). Scattering as `_WRAP`.
+    Raises ValueError where the lighting is of several pictures.
     """
+    if len(lighting) != 1:
+        raise ValueError(f"lighting: expected one picture's, got {len(lighting)}")
+    ambient, directions, colours, harmonics = (
+        t[0].to(normals.dtype) for t in (lighting.ambient, lighting.directions, lighting.colours, lighting.harmonics)
+    )
     wrap = torch.tensor(_WRAP, dtype=normals.dtype, device=normals.device)
+    halves = F.normalize(directions + torch.tensor([0.0, 0.0, 1.0], device=directions.device), dim=-1)
+    cosines = normals @ torch.cat([directions, halves]).T
+    count = len(directions)
     # The sky is above: ambient light falls off a little on what faces down.
-    diffuse = lighting.ambient[:, None] * (0.85 + 0.15 * normals[..., 1:2])
-    specular = torch.zeros_like(normals[..., :1])
-    highlights = torch.zeros_like(diffuse)
-    for light in range(lighting.directions.shape[1]):
-        direction, colour = lighting.directions[:, light], lighting.colours[:, light]
-        cosine = torch.einsum("npc,nc->np", normals, direction)[..., None]
-        diffuse = diffuse + colour[:, None] * ((cosine + wrap) / (1 + wrap)).clamp(min=0)
-        half = F.normalize(direction + torch.tensor([0.0, 0.0, 1.0], device=direction.device), dim=-1)
-        specular = torch.einsum("npc,nc->np", normals, half)[..., None].clamp(min=1e-4) ** shine[..., 1:]
-        highlights = highlights + colour[:, None] * (specular * shine[..., :1])
-    if lighting.harmonics.any():
-        diffuse = diffuse + torch.einsum("npk,nkc->npc", harmonic_basis(normals), lighting.harmonics).clamp(min=0)
-    return albedo.clamp(0, 1) ** GAMMA * diffuse + highlights
+    diffuse = ambient * (0.85 + 0.15 * normals[:, 1:2])
+    for light in range(count):
+        # (n.l + wrap) / (1 + wrap), a channel at a time in one fused step
+        scattered = torch.addcmul(wrap / (1 + wrap), cosines[:, light, None], 1 / (1 + wrap)).clamp_(min=0)
+        diffuse = torch.addcmul(diffuse, scattered, colours[light])
+    if harmonics.any():
+        diffuse = diffuse + (harmonic_basis(normals) @ harmonics).clamp(min=0)
+    powers = cosines[:, count:].clamp(min=1e-4) ** shine[:, 1:]
+    return torch.addcmul(albedo * diffuse, powers @ colours, shine[:, :1])
+
+
+def expose(radiance: Tensor) -> Tensor:
+    """Linear radiance to [0, 1): as it is up to `_SHOULDER`, then bending over smoothly, as film does."""
+    over = (radiance - _SHOULDER).clamp(min=0) / (1 - _SHOULDER)
+    return radiance.clamp(0, _SHOULDER) + (1 - _SHOULDER) * (1 - torch.exp(-over))
 
 
 def render(
@@ -94,8 +107,10 @@ def render(
 
     size: pixels, or (height, width). background: encoded grey or colours (N, 3, H, W) in [-1, 1]. supersample: samples
     a pixel along each axis, averaged in linear light. Conventions: lssl/face3d/camera.py. A length of 1 in albedo,
-    camera or lighting is repeated for all N.
+    camera or lighting is repeated for all N. Raises ValueError for a supersample beyond 1 to 5.
     """
+    if not 1 <= supersample <= 5:
+        raise ValueError(f"supersample: expected 1 to 5, got {supersample}")
     height, width = (size, size) if isinstance(size, int) else size
     count, device = len(vertices), vertices.device
     faces = _on(topology.faces, device)
@@ -107,14 +122,17 @@ def render(
         projected.detach().contiguous(), faces, height * supersample, width * supersample
     )
     normals = fine.rotate(vertex_normals(vertices, faces, _on(topology.weld, device)))
-    attributes = torch.cat([normals.expand(count, -1, -1), albedo.expand(count, -1, -1)], -1).contiguous()
-    values = interpolate(triangle, barycentric, faces, attributes).reshape(count, -1, 6)
-    shine = shine_of_face[triangle.clamp(min=0).reshape(count, -1).long()]
-    radiance = shade(values[..., 3:], F.normalize(values[..., :3], dim=-1), lighting, shine)
-
-    hit = (triangle >= 0).reshape(count, -1, 1)
-    radiance = (radiance.clamp(0, 1) * hit).transpose(1, 2).reshape(count, 3, *triangle.shape[1:])
-    coverage = F.avg_pool2d(hit.reshape(count, 1, *triangle.shape[1:]).float(), supersample)
+    linear_albedo = albedo.clamp(0, 1) ** GAMMA
+    attributes = torch.cat([normals.expand(count, -1, -1), linear_albedo.expand(count, -1, -1)], -1).contiguous()
+    values = interpolate(triangle, barycentric, faces, attributes)
+    hit = triangle >= 0
+    radiance = torch.stack(
+        [
+            _shade_picture(values[n], hit[n], triangle[n], shine_of_face, lighting[min(n, len(lighting) - 1)])
+            for n in range(count)
+        ]
+    )
+    coverage = F.avg_pool2d(hit[:, None].float(), supersample)
     ground = torch.as_tensor(background, dtype=radiance.dtype, device=device).expand(count, 3, height, width)
     linear_ground = ((ground + 1) / 2).clamp(0, 1) ** GAMMA
     linear = F.avg_pool2d(radiance, supersample) + (1 - coverage) * linear_ground
@@ -141,13 +159,26 @@ def visible_points(points: Tensor, depth: Tensor, tolerance: float = 0.6) -> Ten
     return inside & (points[..., 2] <= far[batch, y.clamp(0, height - 1), x.clamp(0, width - 1)] + tolerance)
 
 
+def _shade_picture(values: Tensor, hit: Tensor, triangle: Tensor, shine_of_face: Tensor, lighting: Lighting) -> Tensor:
+    """Exposed radiance (3, H, W), zero where nothing is, from interpolated normals and albedo (H, W, 6)."""
+    where = hit.reshape(-1).nonzero()[:, 0]
+    seen = values.reshape(-1, 6)[where]
+    shine = shine_of_face[triangle.reshape(-1)[where].long()]
+    colours = expose(shade(seen[:, 3:], F.normalize(seen[:, :3], dim=-1), shine, lighting))
+    picture = colours.new_zeros(hit.numel(), 3).index_copy(0, where, colours)
+    return picture.T.reshape(3, *hit.shape)
+
+
 def _majority_class(triangle: Tensor, class_of_face: Tensor, supersample: int) -> Tensor:
     """Parser class (N, H, W) that most of a pixel's samples have; ties go to the higher class (the smaller part)."""
-    classes = torch.where(triangle >= 0, class_of_face[triangle.clamp(min=0).long()].int(), 0)
-    if supersample == 1:
-        return classes.to(torch.uint8)
-    votes = [F.avg_pool2d((classes == c).float()[:, None], supersample) * (1 + 1e-3 * c) for c in range(4)]
-    return torch.cat(votes, 1).argmax(1).to(torch.uint8)
+    # Row -1, nothing, is the background's. Each class has five bits of one number, which hold 31 votes.
+    table = torch.cat([class_of_face, class_of_face.new_zeros(1)]).long()
+    ballots = (1 << (5 * torch.arange(4, device=table.device)))[table].float()[triangle.long()]
+    votes = F.avg_pool2d(ballots[:, None], supersample, divisor_override=1)[:, 0].int()
+    best = torch.zeros_like(votes)
+    for label in range(4):
+        best = torch.maximum(best, ((votes >> (5 * label)) & 31) * 4 + label)
+    return (best & 3).to(torch.uint8)
 
 
 def _shine_table() -> np.ndarray:

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from lssl.data.folder import read_metadata
-from lssl.face3d.bilinear import BilinearFaceModel
+from lssl.face3d.bilinear import EXPRESSIONS, BilinearFaceModel
 from lssl.face3d.framing import portrait_camera
 from lssl.face3d.lighting import LIGHTINGS, Lighting
 from lssl.face3d.render import render
@@ -18,6 +18,7 @@ from lssl.face3d.render import render
 YAWS = (-90.0, -60.0, -45.0, -30.0, -15.0, 0.0, 15.0, 30.0, 45.0, 60.0, 90.0)
 _PAPER, _INK = (250, 250, 250), (40, 40, 40)
 _CAPTION = 16
+_CROP_SCALE = 4.6
 
 Tile = tuple[str, NDArray[np.uint8]]
 
@@ -50,7 +51,7 @@ def portraits(
     pitches = torch.as_tensor(pitch, dtype=torch.float32).expand(count)
     landmarks = torch.from_numpy(model.topology.landmarks).long()
     neutral = model.vertices(identity, model.expression("neutral")[None], landmarks)
-    camera = portrait_camera(neutral, size, yaw=yaws, pitch=pitches, distance=130.0)
+    camera = portrait_camera(neutral, size, yaw=yaws, pitch=pitches, distance=130.0, crop_scale=_CROP_SCALE)
     pictures = []
     for start in range(0, count, chunk):
         rows = slice(start, start + chunk)
@@ -139,10 +140,11 @@ def folder_sheet(root: str | Path, subjects: int = 4, columns: int = 10) -> Imag
         best: dict[str, int] = {}
         for row in sorted((r for r in range(len(folder)) if folder.subjects[r] == subject), key=rank):
             best.setdefault(folder.columns[column][row], row)
-        order = list(dict.fromkeys(folder.columns[column]))
+        known = {"expression": EXPRESSIONS, "lighting": LIGHTINGS}.get(column, ())
+        order = sorted(best, key=lambda name: (known.index(name) if name in known else len(known), best[name]))
         if column == "yaw":
             order.sort(key=float)
-        return [best[value] for value in order if value in best][:columns]
+        return [best[value] for value in order][:columns]
 
     people = list(dict.fromkeys(folder.subjects))[:subjects]
     rows = [(f"Subject {person}", tiles(rows_of(person, "expression"), "expression")) for person in people]
