@@ -23,6 +23,7 @@ from lssl.data.landmarks import COUNT
 FORMAT = "lssl-faces"
 VERSION = 1
 REJECTED = "rejected.csv"
+PREVIEW = "preview.png"
 _SETTINGS = ".settings.json"
 
 
@@ -141,11 +142,12 @@ class FaceFolderWriter:
         if self.root.exists() and not self.root.is_dir():
             raise FolderError(f"{self.root} is a file; give a folder")
         begun = self._settings_on_disk()
-        if overwrite and self._rank == 0:
+        filled = self.root.is_dir() and any(self.root.iterdir())
+        if begun is None and filled and self._rank == 0:
+            raise FolderError(f"{self.root} is not empty, and no data set folder of ours; choose another folder")
+        if overwrite and begun is not None and self._rank == 0:
             self._clear()
             begun = None
-        if begun is None and self.root.is_dir() and any(self.root.iterdir()) and self._rank == 0:
-            raise FolderError(f"{self.root} is not empty; choose another folder or say --overwrite")
         if begun is not None and begun != self.settings:
             names = sorted(set(begun) | set(self.settings))
             other = [name for name in names if begun.get(name) != self.settings.get(name)]
@@ -176,7 +178,7 @@ class FaceFolderWriter:
         for name in ("images", "masks", "side"):
             for path in (self.root / name).glob("*.png"):
                 path.unlink()
-        for name in (METADATA, LANDMARKS, DESCRIPTION, REJECTED, _SETTINGS):
+        for name in (METADATA, LANDMARKS, DESCRIPTION, REJECTED, PREVIEW, _SETTINGS):
             (self.root / name).unlink(missing_ok=True)
         for path in self.root.glob(".rows-*.jsonl"):
             path.unlink()

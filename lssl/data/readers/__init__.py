@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from lssl.data.readers import folder, helen, london, mug, oulu_casia, rafd
+from lssl.data.readers import bu3dfe, folder, helen, london, mug, oulu_casia, rafd
 from lssl.data.readers.source import Listing, Loaded, SourceError, SourceRecord
 
 
@@ -38,6 +38,7 @@ READERS = {
         options=("frames", "neutral"),
     ),
     "mug": Reader(mug.scan, "MUG", mug.EXPECTED, mug.ATTRIBUTES, options=("frames",)),
+    "bu3dfe": Reader(bu3dfe.scan, "BU-3DFE, rendered at seven yaw angles", bu3dfe.EXPECTED, bu3dfe.ATTRIBUTES),
     "helen": Reader(helen.scan, "Helen with part labels", helen.EXPECTED, helen.ATTRIBUTES),
 }
 

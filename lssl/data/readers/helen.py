@@ -18,7 +18,7 @@ ATTRIBUTES: tuple[str, ...] = ()
 _LISTS = {"exemplars.txt": "train", "tuning.txt": "train", "testing.txt": "test"}
 # background, skin, left brow, right brow, left eye, right eye, nose, upper lip, inner mouth, lower lip, hair
 _PARTS = (BACKGROUND, SKIN, SKIN, SKIN, EYES, EYES, SKIN, LIPS, BACKGROUND, LIPS, BACKGROUND)
-_EYE_LABELS, _MOUTH_LABELS = (4, 5), (7, 8, 9)
+_EYE_LABELS, _UPPER_LIP = (4, 5), 7
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,10 @@ def _read_lists(root: Path) -> dict[str, str]:
 
 
 def _anchors(parts: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Eyes' centres and the mouth's, from the labels; the eyes by their place in the picture, left first."""
+    """Eyes' centres and the upper lip's, from the labels; the eyes by their place in the picture, left first."""
     centres = []
-    for labels, what in (((_EYE_LABELS[0],), "eye"), ((_EYE_LABELS[1],), "eye"), (_MOUTH_LABELS, "mouth")):
-        rows, columns = np.nonzero(np.isin(parts, labels))
+    for label, what in ((_EYE_LABELS[0], "eye"), (_EYE_LABELS[1], "eye"), (_UPPER_LIP, "upper lip")):
+        rows, columns = np.nonzero(parts == label)
         if len(rows) < 4:
             raise SourceError(f"the labels show no {what}")
         centres.append([columns.mean(), rows.mean()])
