@@ -10,9 +10,9 @@ from lssl.data.landmarks import eye_centres
 
 #: The crop's side in distances between the eyes' centres: chin and ears inside, most of the hair.
 CROP_SCALE = 4.0
-_EYE_LINE = 0.435  # of the crop's height, from the top
+EYE_LINE = 0.435  # of the crop's height, from the top
 _OUTSIDE = 0.15
-_UPPER_LIP = (50, 51, 52, 61, 62, 63)
+UPPER_LIP = (50, 51, 52, 61, 62, 63)
 # From the eyes down to the upper lip is 0.97 +- 0.06 of the distance between the eyes (82 people, neutral and smiling).
 # Above this the eyes are foreshortened by a turn of the head, and the mouth gives the scale.
 _LARGEST_RATIO = 1.07
@@ -51,7 +51,7 @@ def face_anchors(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
     by 8% of their distance from the eyes, a dropped jaw lowers them, and the head would change its size in the crop.
     """
     left, right = eye_centres(landmarks)
-    return np.stack([left, right, landmarks[list(_UPPER_LIP)].mean(0)]).astype(np.float64)
+    return np.stack([left, right, landmarks[list(UPPER_LIP)].mean(0)]).astype(np.float64)
 
 
 def face_similarity(anchors: NDArray[np.float64], size: int, crop_scale: float = CROP_SCALE) -> Similarity:
@@ -76,7 +76,7 @@ def face_similarity(anchors: NDArray[np.float64], size: int, crop_scale: float =
     matrix = scale * np.array([[cosine, sine], [-sine, cosine]])
     eyes_at, mouth_at = matrix @ between, matrix @ mouth
     x = (size - 1) / 2 - (eyes_at[0] + mouth_at[0]) / 2
-    y = _EYE_LINE * size - 0.5 - eyes_at[1]
+    y = EYE_LINE * size - 0.5 - eyes_at[1]
     return Similarity(matrix, np.array([x, y]))
 
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from lssl.data.align import CROP_SCALE, crop_anchors
-from lssl.data.landmarks import LEFT_EYE, MOUTH_CORNERS, RIGHT_EYE
+from lssl.data.align import CROP_SCALE, EYE_LINE, UPPER_LIP
+from lssl.data.landmarks import LEFT_EYE, RIGHT_EYE
 from lssl.face3d.camera import Camera, Scalars
 
 # A turned head's face leaves the middle; the camera follows it this much of the way, as a photographer does.
@@ -23,10 +23,10 @@ def portrait_camera(
 ) -> Camera:
     """N cameras for square pictures of `size` pixels, from the neutral face's 3D landmarks (N, 68, 3), centimetres.
 
-    At pose 0 the eyes and the mouth stand where `crop_anchors` puts them (least squares, no rotation). Pose in degrees
+    At pose 0 the eyes and the upper lip stand where `face_similarity` puts them. Pose in degrees
     and distance in centimetres as in `Camera`.
     """
-    groups = [list(LEFT_EYE), list(RIGHT_EYE), list(MOUTH_CORNERS)]
+    groups = [list(LEFT_EYE), list(RIGHT_EYE), list(UPPER_LIP)]
     points = torch.stack([landmarks[:, group].mean(1) for group in groups], 1)
     count = len(points)
     turned = Camera.create(yaw=yaw, pitch=pitch, roll=roll, scale=1.0, distance=distance)
@@ -39,10 +39,12 @@ def portrait_camera(
     )
     zero = torch.zeros(count)
     frontal = Camera(zero, zero, zero, turned.scale, zero, zero, turned.distance).project(points)[..., :2]
-    anchors = torch.from_numpy(crop_anchors(size, crop_scale)).to(points.dtype)
-    middle, target = frontal.mean(1), anchors.mean(0)
-    offset = frontal - middle[:, None]
-    scale = (offset * (anchors - target)).sum((1, 2)) / (offset**2).sum((1, 2))
-    drift = turned.project(points)[..., :2].mean(1) - middle
-    place = target - scale[:, None] * (middle + _FOLLOW * drift)
+    left, right, lip = frontal.unbind(1)
+    eyes = (left + right) / 2
+    scale = size / crop_scale / (right - left).norm(dim=-1)
+    # Where the crop puts the face: the eyes at their height, eyes and lip about the middle column.
+    anchor = torch.stack([(eyes[:, 0] + lip[:, 0]) / 2, eyes[:, 1]], -1)
+    target = torch.tensor([(size - 1) / 2, EYE_LINE * size - 0.5])
+    drift = turned.project(points)[..., :2].mean(1) - frontal.mean(1)
+    place = target - scale[:, None] * (anchor + _FOLLOW * drift)
     return Camera(turned.yaw, turned.pitch, turned.roll, scale, place[:, 0], place[:, 1], turned.distance)
