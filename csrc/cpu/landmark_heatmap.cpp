@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels.h"
+#include "simd_level.h"
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
@@ -96,58 +97,50 @@ LSSL_INLINE void profiles_body(const T* landmarks, const T* sigmas, T sigma, con
 
 // Values are finite and not negative, which keeps rounding to 16 bits (to nearest, ties to even) short.
 LSSL_INLINE uint16_t to_bfloat16(float value) {
-  const uint32_t bits = std::bit_cast<uint32_t>(value);
-  return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+  const int32_t bits = std::bit_cast<int32_t>(value);
+  return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 LSSL_INLINE uint16_t to_half(float value) {
-  const uint32_t bits = std::bit_cast<uint32_t>(value);
-  const uint32_t normal = (bits - (112u << 23) + 0xfffu + ((bits >> 13) & 1u)) >> 13;
+  const int32_t bits = std::bit_cast<int32_t>(value);
+  const int32_t normal = (bits - (112 << 23) + 0xfff + ((bits >> 13) & 1)) >> 13;
   // Below 2^-14 halves are multiples of 2^-24, the spacing of floats at 0.5.
-  const uint32_t subnormal = std::bit_cast<uint32_t>(value + 0.5f) - std::bit_cast<uint32_t>(0.5f);
-  const uint32_t half = value < 6.103515625e-05f ? subnormal : normal;
-  return static_cast<uint16_t>(half < 0x7c00u ? half : 0x7c00u);
+  const int32_t subnormal = std::bit_cast<int32_t>(value + 0.5f) - std::bit_cast<int32_t>(0.5f);
+  const int32_t is_small = -static_cast<int32_t>(bits < (113 << 23));  // a mask: a choice would not vectorise for AVX2
+  const int32_t half = (subnormal & is_small) | (normal & ~is_small);
+  return static_cast<uint16_t>(half < 0x7c00 ? half : 0x7c00);
 }
 
+// out[offset + i] = scale * values[i].
 template <typename T>
-LSSL_INLINE void store_row(const T* values, int64_t count, Store store, void* out, int64_t offset) {
+LSSL_INLINE void store_row(T scale, const T* values, int64_t count, Store store, void* out, int64_t offset) {
   if constexpr (sizeof(T) == sizeof(float)) {
     uint16_t* narrow = static_cast<uint16_t*>(out) + offset;
     if (store == Store::kBFloat16) {
-      for (int64_t i = 0; i < count; ++i) narrow[i] = to_bfloat16(values[i]);
+      for (int64_t i = 0; i < count; ++i) narrow[i] = to_bfloat16(scale * values[i]);
       return;
     }
     if (store == Store::kHalf) {
-      for (int64_t i = 0; i < count; ++i) narrow[i] = to_half(values[i]);
+      for (int64_t i = 0; i < count; ++i) narrow[i] = to_half(scale * values[i]);
       return;
     }
   }
-  std::memcpy(static_cast<T*>(out) + offset, values, count * sizeof(T));
+  T* same = static_cast<T*>(out) + offset;
+  for (int64_t i = 0; i < count; ++i) same[i] = scale * values[i];
 }
 
 template <typename T>
 LSSL_INLINE void planes_body(const T* profiles, const HeatmapShape& shape, int64_t begin, int64_t end, Store store,
                              void* out) {
-  constexpr int64_t block = 256;
-  T values[block];
+  const int64_t element = store == Store::kSame ? sizeof(T) : sizeof(uint16_t);
   for (int64_t i = begin; i < end; ++i) {
     const T* gx = profiles + i * shape.profile_size();
     const T* gy = gx + shape.x_stride;
     for (int64_t y = 0; y < shape.height; ++y) {
-      const T scale = gy[y];
       const int64_t row = (i * shape.height + y) * shape.width;
-      if (store == Store::kSame) {
-        T* to = static_cast<T*>(out) + row;
-        if (scale == T(0)) {
-          std::memset(to, 0, shape.width * sizeof(T));
-        } else {
-          for (int64_t x = 0; x < shape.width; ++x) to[x] = scale * gx[x];
-        }
-        continue;
-      }
-      for (int64_t x = 0; x < shape.width; x += block) {
-        const int64_t count = shape.width - x < block ? shape.width - x : block;
-        for (int64_t j = 0; j < count; ++j) values[j] = scale * gx[x + j];
-        store_row(values, count, store, out, row + x);
+      if (gy[y] == T(0)) {
+        std::memset(static_cast<char*>(out) + row * element, 0, shape.width * element);
+      } else {
+        store_row(gy[y], gx, shape.width, store, out, row);
       }
     }
   }
@@ -210,7 +203,7 @@ LSSL_INLINE void reduce_rows(const T* profiles, const int32_t* support, const He
         reduce_tile<T, Bytes, Rows, reduction>(profiles, shape, active, count, y, x, values);
         const int64_t columns = shape.width - x < lanes ? shape.width - x : lanes;
         for (int64_t r = 0; r < Rows && y + r < end; ++r) {
-          store_row(values + r * lanes, columns, store, out, (y + r) * shape.width + x);
+          store_row(T(1), values + r * lanes, columns, store, out, (y + r) * shape.width + x);
         }
       }
     }
@@ -319,15 +312,7 @@ LSSL_DEFINE(double, avx512, LSSL_AVX512, 64, 8)
 LSSL_DEFINE(float, avx2, LSSL_AVX2, 32, 8)
 LSSL_DEFINE(double, avx2, LSSL_AVX2, 32, 8)
 
-int detect() {
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl")) {
-    return 2;
-  }
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? 1 : 0;
-}
-const int level = detect();
+const int level = simd_level();
 #define LSSL_DISPATCH(function, ...)                     \
   if (level == 2) return function##_avx512(__VA_ARGS__); \
   if (level == 1) return function##_avx2(__VA_ARGS__);   \
