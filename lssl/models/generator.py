@@ -1,5 +1,7 @@
 """The encoder-decoder generator (paper 3.1, 4.1, Fig. 5 top)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -38,6 +40,15 @@ class Generator(nn.Module):
             raise ValueError(f"attribute_dim must be at least 1, not {attribute_dim}")
         if output not in ("direct", "residual"):
             raise ValueError(f'output must be "direct" or "residual", not "{output}"')
+        self._settings = {
+            "attribute_dim": attribute_dim,
+            "image_channels": image_channels,
+            "side_channels": side_channels,
+            "width": width,
+            "num_downsamplings": num_downsamplings,
+            "residual_blocks": residual_blocks,
+            "output": output,
+        }
         self.attribute_dim = attribute_dim
         self.side_channels = side_channels
         self.num_downsamplings = num_downsamplings
@@ -63,6 +74,10 @@ class Generator(nn.Module):
         if output == "residual":
             with torch.no_grad():  # starts near the identity
                 self.image_head.weight.mul_(0.1)
+
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments: `Generator(**g.settings())` has the same shapes."""
+        return dict(self._settings)
 
     def encode(self, image: Tensor, side: Tensor | None) -> Tensor:
         """Genc: image (N, 3, H, W) and side image (N, S, H, W) to the latent (N, w 2**d, H / 2**d, W / 2**d)."""

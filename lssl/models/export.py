@@ -1,0 +1,129 @@
+"""The trained generator in one file: weights, attribute schema and settings in `generator.safetensors`."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from lssl.data.dataset import heatmap_side
+from lssl.data.schema import AttributeSchema
+from lssl.models.generator import Generator
+
+FORMAT = "lssl-generator-1"
+
+
+class ExportError(ValueError):
+    """A file that is no exported generator; the message names it and what to do."""
+
+
+class TrainedGenerator(nn.Module):
+    """A generator that knows its attributes and its input: what `lssl.load_generator` returns.
+
+    Attributes:
+        network: the `Generator`.
+        schema: what y means.
+        image_size: side in pixels of the pictures it was trained on.
+        heatmap_sigma: sigma of the landmark heatmaps in pixels (unused without side image).
+        task: "attribute-synthesis" or "pose-normalization".
+        info: further settings, as text: name of the training data, alignment, iterations.
+    """
+
+    def __init__(
+        self,
+        network: Generator,
+        schema: AttributeSchema,
+        image_size: int,
+        heatmap_sigma: float | None = None,
+        task: str = "attribute-synthesis",
+        info: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.schema = schema
+        self.image_size = image_size
+        self.heatmap_sigma = image_size / 64 if heatmap_sigma is None else heatmap_sigma
+        self.task = task
+        self.info = dict(info or {})
+
+    def side_image(self, landmarks: Tensor) -> Tensor | None:
+        """The side image (N, S, H, W) of landmarks (N, 68, 2) in pixels; None for a generator without one."""
+        if not self.network.side_channels:
+            return None
+        size = (self.image_size, self.image_size)
+        return heatmap_side(landmarks, size, sigma=self.heatmap_sigma, channels=self.network.side_channels)
+
+    def forward(self, image: Tensor, side: Tensor | None, y: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(x, s, y) -> (x', s'), as `Generator`; see there for shapes and ranges."""
+        output: tuple[Tensor, Tensor | None] = self.network(image, side, y)
+        return output
+
+    @torch.inference_mode()
+    def translate(self, image: Tensor, landmarks: Tensor | None, y: Tensor) -> Tensor:
+        """Images (N, 3, H, W) in [-1, 1] with landmarks (N, 68, 2) in pixels, to attributes y (N, A): x' in [-1, 1]."""
+        if landmarks is None and self.network.side_channels:
+            raise ValueError("this generator was trained with landmark heatmaps: give landmarks")
+        side = None if landmarks is None else self.side_image(landmarks)
+        translated: Tensor = self.network(image, side, y)[0]
+        return translated.clamp(-1, 1)
+
+
+def save_generator(path: str | Path, trained: TrainedGenerator) -> None:
+    """Writes weights, schema and settings atomically to one `.safetensors` file."""
+    path = Path(path)
+    network = trained.network
+    about = {
+        "schema": trained.schema.to_dict(),
+        "network": network.settings(),
+        "image_size": trained.image_size,
+        "heatmap_sigma": trained.heatmap_sigma,
+        "task": trained.task,
+        "info": trained.info,
+    }
+    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    data = save(weights, metadata={"format": FORMAT, "lssl": json.dumps(about)})
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def load_generator(path: str | Path, device: torch.device | str = "cpu") -> TrainedGenerator:
+    """Reads `generator.safetensors` (or the run folder that holds it); ready to translate, gradients off.
+
+    No code of the file is run. Raises FileNotFoundError, or ExportError for a file that is no exported generator.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "generator.safetensors"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such generator; `lssl train` writes one into its run folder")
+    try:
+        with safe_open(str(path), framework="pt", device=str(device)) as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ExportError(f"{path}: not a safetensors file ({error})") from None
+    if metadata.get("format") != FORMAT:
+        raise ExportError(f"{path}: not a generator written by `lssl train`")
+    try:
+        about = json.loads(metadata["lssl"])
+        schema = AttributeSchema.from_dict(about["schema"])
+        network = Generator(**about["network"])
+        network.load_state_dict(weights)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ExportError(f"{path}: the generator's description is damaged ({error})") from None
+    trained = TrainedGenerator(
+        network, schema, about["image_size"], about["heatmap_sigma"], about["task"], about.get("info")
+    )
+    return trained.requires_grad_(False).eval().to(device)

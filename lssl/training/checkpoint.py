@@ -1,0 +1,99 @@
+"""Checkpoints: complete, atomic, and read without running any code from the file.
+
+A checkpoint is one `.pt` file of tensors, numbers and text. It is written beside its place, synced and renamed, so
+that whatever happens the newest file under its final name is whole.
+"""
+
+import contextlib
+import os
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_NAME = re.compile(r"iteration_(\d+)\.pt")
+FORMAT = 1
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that cannot be written, read, or used; the message names the file and what to do."""
+
+
+def save_checkpoint(folder: Path, iteration: int, state: dict[str, Any], keep: int) -> Path:
+    """Writes `folder/iteration_NNNNNNNN.pt` and then removes all but the newest `keep`.
+
+    Raises CheckpointError, leaving the earlier ones as they are, where the disk is full or not writable.
+    """
+    path = folder / f"iteration_{iteration:08d}.pt"
+    temporary = folder / f".{path.name}.{os.getpid()}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(".*.tmp"):
+            left.unlink()
+        with temporary.open("wb") as file:
+            torch.save({"format": FORMAT, "iteration": iteration, **state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(folder)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        last = latest_checkpoint(folder)
+        kept = f"the last good checkpoint is {last}" if last else "there is no earlier checkpoint"
+        raise CheckpointError(
+            f"{path}: cannot write the checkpoint ({error}); {kept}. Free space, then --resume"
+        ) from error
+    for old in checkpoints(folder)[:-keep]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Reads tensors, numbers and text only. Raises CheckpointError for anything else."""
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such checkpoint") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path}: not a readable checkpoint ({reason})") from None
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: not a checkpoint of this version of lssl")
+    return state
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The whole checkpoints of a folder, oldest first."""
+    return sorted(path for path in folder.glob("iteration_*.pt") if _NAME.fullmatch(path.name))
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    found = checkpoints(folder)
+    return found[-1] if found else None
+
+
+def load_weights(module: torch.nn.Module, state: dict[str, Any], path: Path, what: str) -> None:
+    """`load_state_dict` whose error says that the file is of another architecture, and where it differs first."""
+    own = module.state_dict()
+    for name in own.keys() | state.keys():
+        if name not in own or name not in state:
+            raise CheckpointError(f"{path} holds a {what} of another architecture: '{name}' is on one side only")
+        if own[name].shape != state[name].shape:
+            raise CheckpointError(
+                f"{path} holds a {what} of another architecture: '{name}' is {tuple(state[name].shape)} there, "
+                f"{tuple(own[name].shape)} here; train with the settings of its run folder's config.toml"
+            )
+    module.load_state_dict(state)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes the rename itself durable, where the system can open folders (POSIX)."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,136 @@
+"""One critic update and one generator update, as the paper's section 3.1 writes them."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lssl.data.schema import AttributeSchema
+from lssl.models import Discriminator, FaceParser, Generator
+from lssl.training import losses
+from lssl.training.config import LossConfig
+
+Terms = dict[str, Tensor]
+
+
+@dataclass
+class Networks:
+    """G, D and the frozen P (None: no parsing loss); `autocast` is the dtype generator and parser compute in."""
+
+    generator: Generator
+    critic: Discriminator
+    parser: FaceParser | None = None
+    autocast: torch.dtype | None = None
+
+    def compute(self, device: torch.device) -> torch.autocast:
+        return torch.autocast(device.type, self.autocast or torch.bfloat16, enabled=self.autocast is not None)
+
+
+@dataclass
+class StepBatch:
+    """What one update sees.
+
+    `image`, `side`: x and s, (N, 3, H, W) and (N, S, H, W), in [-1, 1]; `side` is None without side images.
+    `y_source`: the attributes y' of the real faces; `y`: random targets, (N, A) both. `alpha` (N,): mixing weights
+    of the gradient penalty.
+    """
+
+    image: Tensor
+    side: Tensor | None
+    y_source: Tensor
+    y: Tensor
+    alpha: Tensor
+
+
+def pair(image: Tensor, side: Tensor | None) -> Tensor:
+    """(x, s) as the critic sees it, in float32; x alone where there is no side image."""
+    return image.float() if side is None else torch.cat([image.float(), side.float()], 1)
+
+
+def classified(image: Tensor, side: Tensor | None, config: LossConfig) -> Tensor:
+    """What D_cls sees: the pair, or the image beside a blank side image.
+
+    Blank, so that a generator cannot satisfy the classifier by its side image alone, as it does on few photographs.
+    """
+    if side is None or config.classify == "pair":
+        return pair(image, side)
+    return pair(image, torch.full_like(side, -1.0))
+
+
+def critic_loss(
+    networks: Networks, batch: StepBatch, config: LossConfig, schema: AttributeSchema
+) -> tuple[Tensor, Terms]:
+    """L_D = -L_GAN + lambda_cls L_cls^r (eq. 7, 1, 2)."""
+    generator, critic = networks.generator, networks.critic
+    with torch.no_grad(), networks.compute(batch.image.device):
+        fake_image, fake_side = generator(batch.image, batch.side, batch.y)
+    real = pair(batch.image, batch.side)
+    fake = pair(fake_image, fake_side)
+
+    # One pass for all that the critic looks at.
+    inputs = [real, fake]
+    if config.classification and config.classify == "image":
+        inputs.append(classified(batch.image, batch.side, config))
+    realism, attributes = critic(torch.cat(inputs))
+    count = len(real)
+    terms = {"d_real": -realism[:count].mean(), "d_fake": realism[count : 2 * count].mean()}
+    loss = losses.critic_adversarial(realism[:count], realism[count : 2 * count])
+    if config.penalty:
+        terms["d_gp"] = losses.critic_penalty(critic, real, fake, batch.alpha)
+        loss = loss + config.penalty * terms["d_gp"]
+    if config.classification:
+        logits = attributes[2 * count :] if config.classify == "image" else attributes[:count]
+        terms["d_cls"] = losses.attribute_classification(logits, batch.y_source, schema, config.attribute_loss)
+        loss = loss + config.classification * terms["d_cls"]
+    return loss, terms
+
+
+def generator_loss(
+    networks: Networks, batch: StepBatch, config: LossConfig, schema: AttributeSchema
+) -> tuple[Tensor, Terms]:
+    """L_G = L_GAN + lambda_bi L_bi + lambda_cls L_cls^f + lambda_id L_id + lambda_p L_p (eq. 7, 1, 3 to 6)."""
+    generator, critic, parser = networks.generator, networks.critic, networks.parser
+    image, side = batch.image, batch.side
+    terms: Terms = {}
+
+    with networks.compute(image.device):
+        latent = generator.encode(image, side)
+        fake_image, fake_side = generator.decode(latent, batch.y, image)
+
+    fake = pair(fake_image, fake_side)
+    realism, logits = critic(fake)
+    terms["g_adv"] = losses.generator_adversarial(realism)
+    loss = terms["g_adv"]
+
+    if config.classification:
+        if config.classify == "image" and side is not None:
+            logits = critic(classified(fake_image, fake_side, config)).attributes
+        terms["g_cls"] = losses.attribute_classification(logits, batch.y, schema, config.attribute_loss)
+        loss = loss + config.classification * terms["g_cls"]
+
+    if config.bidirectional or config.latent:
+        with networks.compute(image.device):
+            latent_back = generator.encode(fake_image, fake_side)
+        if config.latent:
+            terms["g_latent"] = losses.latent_bidirectional(latent.float(), latent_back.float())
+            loss = loss + config.latent * terms["g_latent"]
+        if config.bidirectional:
+            with networks.compute(image.device):
+                image_back, side_back = generator.decode(latent_back, batch.y_source, fake_image)
+            terms["g_bi"] = losses.bidirectional(
+                image, image_back.float(), side, None if side_back is None else side_back.float()
+            )
+            loss = loss + config.bidirectional * terms["g_bi"]
+
+    if config.identity:
+        terms["g_id"] = losses.identity(fake_image.float(), image)
+        loss = loss + config.identity * terms["g_id"]
+
+    if config.parsing and parser is not None:
+        with networks.compute(image.device):
+            with torch.no_grad():
+                image_logits = parser(image)
+            fake_logits = parser(fake_image)
+        terms["g_parse"] = losses.parsing(fake_logits.float(), image_logits.float())
+        loss = loss + config.parsing * terms["g_parse"]
+    return loss, terms
