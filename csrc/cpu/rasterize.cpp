@@ -24,9 +24,14 @@ void draw(const Triangle<T>& triangle, int32_t index, T z0, T z1, T z2, int64_t 
   int64_t row2 = e2.at(x, triangle.y_begin) - e2.threshold;
   for (int64_t y = triangle.y_begin; y < triangle.y_end; ++y) {
     int64_t v0 = row0, v1 = row1, v2 = row2;
+    bool entered = false;
     const int64_t first = y * width + x;
     for (int64_t i = 0; i < columns; ++i, v0 += e0.step_x, v1 += e1.step_x, v2 += e2.step_x) {
-      if ((v0 | v1 | v2) < 0) continue;
+      if ((v0 | v1 | v2) < 0) {
+        if (entered) break;  // a triangle is convex
+        continue;
+      }
+      entered = true;
       const T w1 = raster::divide(static_cast<T>(v1 + e1.threshold), triangle.area);
       const T w2 = raster::divide(static_cast<T>(v2 + e2.threshold), triangle.area);
       const T z = raster::interpolate_depth(w1, w2, z0, z1, z2);
