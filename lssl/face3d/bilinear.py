@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -173,6 +173,12 @@ class BilinearFaceModel:
                 moved[name] = value.to(device)
         moved["expressions"] = {name: weights.to(device) for name, weights in self.expressions.items()}
         return BilinearFaceModel(**moved)
+
+    def with_albedo(self, mean: np.ndarray, modes: np.ndarray, std: np.ndarray) -> "BilinearFaceModel":
+        """The same shapes with another albedo model: mean (V, 3), modes (V, 3, A), std (A,), encoded colours."""
+        arrays = (np.ascontiguousarray(array, np.float32) for array in (mean, modes, std))
+        mean_V3, modes_V3A, std_A = (torch.from_numpy(array).to(self.device) for array in arrays)
+        return replace(self, albedo_mean=mean_V3, albedo_modes=modes_V3A, albedo_std=std_A)
 
     def save(self, path: str | Path) -> None:
         """Write a versioned .npz (no pickle); the file appears whole or not at all."""

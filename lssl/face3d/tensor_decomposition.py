@@ -19,6 +19,7 @@ from lssl.face3d.topology import FaceTopology
 Array = NDArray[np.float64]
 
 CONSTANT_STD = 1e-3  # prior of the weight that multiplies a mode's mean
+_MANY = 1600  # scans beyond which their span is found approximately
 _NUMERICAL_RANK = 1e-12  # of the greatest eigenvalue
 
 
@@ -173,11 +174,29 @@ def principal_components(rows: NDArray[np.floating], variance: float, limit: int
     return mean, modes, np.sqrt(values / len(rows))
 
 
+def leading_subspace(rows: NDArray[np.floating], rank: int, seed: int = 0) -> NDArray[np.floating]:
+    """Orthonormal directions (rank, D) that hold nearly all of rows (n, D), by a randomised range finder with one power
+    iteration (Halko et al. 2011): for tensors whose Gram matrix would be too large. At most min(n, D) directions."""
+    rank = min(rank, *rows.shape)
+    test = np.random.default_rng(seed).standard_normal((len(rows), rank)).astype(rows.dtype)
+    for _ in range(2):
+        directions = np.linalg.qr(rows.T @ test)[0]
+        test = rows @ directions
+    directions = np.linalg.qr(rows.T @ np.linalg.qr(test)[0])[0]
+    return np.ascontiguousarray(directions.T)
+
+
 def _compress(scans: NDArray[np.floating], present: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """The present scans in an orthonormal basis of their span: (I, E, R) and (R, 3V). Exact, and small."""
-    rows = scans[present].reshape(int(present.sum()), -1).astype(np.float64)
+    """The present scans in an orthonormal basis of their span: (I, E, R) and (R, 3V). Exact up to `_MANY` scans."""
+    rows = scans[present].reshape(int(present.sum()), -1)
     if not np.isfinite(rows).all():
         raise ValueError("scans: some coordinates are not finite")
+    if len(rows) > _MANY:
+        spatial = leading_subspace(rows, _MANY // 2).astype(np.float64)
+        coefficients = np.zeros((*present.shape, len(spatial)))
+        coefficients[present] = rows @ spatial.T
+        return coefficients, spatial
+    rows = rows.astype(np.float64)
     values, vectors = _leading(rows @ rows.T, 1.0, None)
     spatial = (vectors / np.sqrt(values)).T @ rows
     # Gram matrices square the condition: one step of orthonormalisation gives the small directions back their digits.

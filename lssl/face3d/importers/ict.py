@@ -17,6 +17,7 @@ from lssl.face3d.bilinear import EXPRESSIONS, BilinearFaceModel
 from lssl.face3d.colours import part_colours
 from lssl.face3d.importers import ImportFailed
 from lssl.face3d.importers.ict_parts import JAW_TURNED, LANDMARKS, label_parts
+from lssl.face3d.marks import head_pivot
 from lssl.face3d.tensor_decomposition import CONSTANT_STD
 from lssl.face3d.topology import FaceTopology, jaw_paths, mirror_by_position, vertex_parts_to_faces
 
@@ -69,8 +70,7 @@ def import_ict(path: str | Path, progress: bool = False) -> BilinearFaceModel:
     topology, shares = _topology(vertices, polygons[opaque], materials[opaque])
     used = np.unique(np.concatenate([topology.faces.reshape(-1), topology.jaw_contours.reshape(-1)]))
     topology, shares = _compact(topology, used), shares[used]
-    # Head space: the generic head's pivot is between the ears at the height of the nose's root.
-    origin = _pivot(vertices)
+    origin = head_pivot(vertices, np.array(LANDMARKS))
     basis = np.stack([vertices - origin, *deltas], -1)[used]
     core = torch.zeros(basis.shape[-1], 1 + len(identities), 1 + len(expressions))
     core[0, 0, 0] = 1.0
@@ -186,11 +186,6 @@ def _compose(name: str, shapes: list[str], path: Path) -> NDArray[np.float64]:
     if recipe and missing > 0.5 * sum(recipe.values()):
         raise ImportFailed(f"{path}: too few expression shapes to compose '{name}'; unpack the whole model")
     return weights
-
-
-def _pivot(vertices: NDArray[np.float64]) -> NDArray[np.float64]:
-    ears = vertices[[LANDMARKS[0], LANDMARKS[16]]].mean(0)
-    return np.array([0.0, vertices[LANDMARKS[28], 1], ears[2]])
 
 
 def _topology(
