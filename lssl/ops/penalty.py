@@ -7,17 +7,16 @@ import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from lssl.ops.penalty_analytic import analytic_penalty, autocast_dtype
+from lssl.ops.penalty_analytic import analytic_penalty
 from lssl.ops.penalty_distributed import redirectable, through_distributed
 from lssl.ops.penalty_forward import (
     NotForward,
     double_backward_penalty,
     forward_over_reverse_penalty,
-    prove_forward,
-    refuse_impure,
+    refuse_unseen,
 )
 from lssl.ops.penalty_kernels import penalty_interpolate, penalty_interpolate_reference
-from lssl.ops.penalty_layers import Chain, NotAnalytic, is_compiled, realism_chain
+from lssl.ops.penalty_layers import Chain, NotAnalytic, autocast_dtype, is_compiled, realism_chain
 
 IMPLEMENTATIONS = ("auto", "analytic", "forward_over_reverse", "double_backward")
 
@@ -66,10 +65,10 @@ def gradient_penalty(
             ConvTranspose, Linear, Flatten, AvgPool2d, AdaptiveAvgPool2d, (Leaky)ReLU, Identity and Dropout in eval
             mode, or a module with a method `realism_layers()` that returns the modules whose chain is its realism
             output. No hooks, no parametrisations, zero padding.
-            "forward_over_reverse": for layers with forward-mode derivatives (tanh, instance norm, residual blocks).
-            "auto" tries it once on two images against double backward. It calls the critic twice, so nothing random
-            and no running statistics in training mode.
-            "double_backward": any critic; the reference.
+            "forward_over_reverse": any critic whose layers are called from Python (smooth activations,
+            normalisation, residual blocks, hooks, several heads): convolutions and rectifiers are taken over, the
+            rest is left to autograd.
+            "double_backward": any critic (TorchScript, tensor subclasses); the reference.
 
     Raises:
         ValueError: shapes, dtypes, devices or `alpha` do not fit, `implementation` is unknown, or the one asked for
@@ -89,7 +88,7 @@ def penalty_implementation(critic: Callable[[Tensor], Any], images: Tensor) -> t
     """(the implementation that "auto" takes for this critic on images like these, why not an earlier one)."""
     if isinstance(critic, DistributedDataParallel) and redirectable(critic):
         critic = critic.module
-    name, _, reason = _choose(critic, images, 1.0, "auto")
+    name, _, reason = _choose(critic, images, "auto")
     return name, reason
 
 
@@ -124,7 +123,7 @@ def _penalty(critic: Callable[[Tensor], Any], x: Tensor, target: float, implemen
         critic = critic._orig_mod  # type: ignore[attr-defined]
     if isinstance(critic, DistributedDataParallel) and redirectable(critic):
         return through_distributed(critic, x, lambda module, images: _penalty(module, images, target, implementation))
-    name, chain, _ = _choose(critic, x, target, implementation)
+    name, chain, _ = _choose(critic, x, implementation)
     if chain is not None:
         return analytic_penalty(chain, x, target)
     compute = forward_over_reverse_penalty if name == "forward_over_reverse" else double_backward_penalty
@@ -132,9 +131,7 @@ def _penalty(critic: Callable[[Tensor], Any], x: Tensor, target: float, implemen
     return penalty if torch.is_grad_enabled() else penalty.detach()
 
 
-def _choose(
-    critic: Callable[[Tensor], Any], x: Tensor, target: float, implementation: str
-) -> tuple[str, Chain | None, str]:
+def _choose(critic: Callable[[Tensor], Any], x: Tensor, implementation: str) -> tuple[str, Chain | None, str]:
     """The implementation to run, the chain of layers if it is the analytic one, and why the earlier ones are not."""
     reasons = []
     if implementation in ("auto", "analytic"):
@@ -146,10 +143,7 @@ def _choose(
             reasons.append(f"analytic: {error}")
     if implementation in ("auto", "forward_over_reverse"):
         try:
-            if implementation == "auto":
-                prove_forward(critic, x, target)
-            elif isinstance(critic, torch.nn.Module):
-                refuse_impure(critic)
+            refuse_unseen(critic)
             return "forward_over_reverse", None, "; ".join(reasons)
         except NotForward as error:
             if implementation != "auto":

@@ -11,8 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lssl.ops.penalty_forward import refuse_second_derivative
 from lssl.ops.penalty_kernels import penalty_cotangent, penalty_rectify_, penalty_slope_
-from lssl.ops.penalty_layers import Chain, Convolution, Dense, Layer, Rectifier
+from lssl.ops.penalty_layers import (
+    Chain,
+    Convolution,
+    Dense,
+    Layer,
+    Rectifier,
+    autocast_dtype,
+    dense,
+    with_strides,
+)
 
 
 def analytic_penalty(chain: Chain, x: Tensor, target: float) -> Tensor:
@@ -24,13 +34,6 @@ def analytic_penalty(chain: Chain, x: Tensor, target: float) -> Tensor:
     weights, biases = _cast(chain.weights, dtype), _cast(chain.biases, dtype)
     with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
         return _penalty(x, target, chain.layers, weights, biases)[0]
-
-
-def autocast_dtype(x: Tensor) -> torch.dtype | None:
-    """The dtype that autocast gives convolutions and linear layers here, None where it leaves them alone."""
-    if x.dtype == torch.float64 or not torch.is_autocast_enabled(x.device.type):
-        return None
-    return torch.get_autocast_dtype(x.device.type)
 
 
 def _cast(tensors: tuple[Any, ...], dtype: torch.dtype | None) -> tuple[Any, ...]:
@@ -54,8 +57,8 @@ class _Penalty(torch.autograd.Function):
         return penalty
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, scale: Tensor) -> tuple:
+        refuse_second_derivative()
         layers, count = ctx.layers, len(ctx.layers)
         cotangent, *saved = ctx.saved_tensors
         weights, signals, slopes = saved[:count], saved[count : 2 * count], saved[2 * count :]
@@ -64,7 +67,7 @@ class _Penalty(torch.autograd.Function):
         # P is linear in v: scaling v scales every gradient, at the cost of the smallest tensor here.
         with torch.autocast(scale.device.type, enabled=False):
             tangent = cotangent * scale
-            last = max((i for i in range(count) if wanted[i]), default=-1)
+            last = max([i for i in range(count) if wanted[i]] or [-1])
             for i, layer in enumerate(layers[: last + 1]):
                 weight = weights[i]
                 if isinstance(layer, Convolution | Dense):
@@ -75,7 +78,7 @@ class _Penalty(torch.autograd.Function):
                     if i < last:
                         tangent = layer(tangent, weight, None)
                 elif isinstance(layer, Rectifier):
-                    tangent = _with_strides(tangent, ctx.strides[i])
+                    tangent = with_strides(tangent, ctx.strides[i])
                     penalty_slope_(tangent, slopes[i], layer.negative_slope)
                 else:
                     tangent = layer(tangent)
@@ -106,7 +109,7 @@ def _penalty(
     for layer, weight, bias in zip(layers, weights, biases, strict=True):
         packed = None
         if isinstance(layer, Rectifier):
-            x = _dense(x)
+            x = dense(x)
         shapes.append(x.shape)
         strides.append(x.stride())
         dtypes.append(x.dtype)
@@ -123,7 +126,7 @@ def _penalty(
     for i in range(len(layers) - 1, -1, -1):
         layer, weight = layers[i], weights[i]
         if isinstance(layer, Rectifier):
-            gradient = _with_strides(gradient, strides[i])
+            gradient = with_strides(gradient, strides[i])
             penalty_slope_(gradient, slopes[i], layer.negative_slope)
             continue
         # Only the shape and the strides of a layer's input are read here, never its values.
@@ -140,17 +143,3 @@ def _penalty(
 
 def _like_weight(x: Tensor, weight: Tensor) -> Tensor:
     return x if x.dtype == weight.dtype else x.to(weight.dtype)
-
-
-def _dense(x: Tensor) -> Tensor:
-    """`x` without gaps in memory; every layer's output has none today, so this copies nothing."""
-    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
-    dense = x.is_contiguous() or (x.ndim in formats and x.is_contiguous(memory_format=formats[x.ndim]))
-    return x if dense else x.contiguous()
-
-
-def _with_strides(x: Tensor, strides: tuple[int, ...]) -> Tensor:
-    """`x` laid out in memory as the slopes it meets were."""
-    if x.stride() == strides:
-        return x
-    return torch.empty_strided(x.shape, strides, dtype=x.dtype, device=x.device).copy_(x)

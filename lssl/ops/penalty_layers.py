@@ -322,3 +322,24 @@ def _flattened(layer: Flatten, ndim: int) -> int:
 
 def _named(module: nn.Module, name: str) -> str:
     return f"{name or 'the critic'} ({type(module).__name__})"
+
+
+def autocast_dtype(x: Tensor) -> torch.dtype | None:
+    """The dtype that autocast gives convolutions and linear layers here, None where it leaves them alone."""
+    if x.dtype == torch.float64 or not torch.is_autocast_enabled(x.device.type):
+        return None
+    return torch.get_autocast_dtype(x.device.type)
+
+
+def dense(x: Tensor) -> Tensor:
+    """`x` without gaps in memory; every layer's output has none today, so this copies nothing."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    dense = x.is_contiguous() or (x.ndim in formats and x.is_contiguous(memory_format=formats[x.ndim]))
+    return x if dense else x.contiguous()
+
+
+def with_strides(x: Tensor, strides: tuple[int, ...]) -> Tensor:
+    """`x` laid out in memory as the slopes it meets were."""
+    if x.stride() == strides:
+        return x
+    return torch.empty_strided(x.shape, strides, dtype=x.dtype, device=x.device).copy_(x)
