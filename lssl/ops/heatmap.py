@@ -217,7 +217,7 @@ def landmark_heatmap_reference(
     s = torch.as_tensor(sigma, dtype=dtype, device=landmarks.device).reshape(-1, 1, 1)
     if not s.is_cuda and not torch.compiler.is_compiling() and not bool(((s > 0) & s.isfinite()).all()):
         raise RuntimeError("landmark_heatmap: sigma must be positive and finite")
-    heatmap = torch.exp(-((x - lx) ** 2 + (y[:, None] - ly) ** 2) / (2 * s**2))
+    heatmap = torch.exp(-(((x - lx) / s) ** 2 + ((y[:, None] - ly) / s) ** 2) / 2)
     if shown is not None:
         heatmap = torch.where(shown[..., None, None], heatmap, 0.0)
     if reduction == "sum" or (reduction == "max" and landmarks.shape[1] == 0):

@@ -131,6 +131,11 @@ def rasterize_reference(vertices: Tensor, faces: Tensor, height: int, width: int
     return triangle.reshape(shape), barycentric.reshape(*shape, 3), depth.reshape(shape)
 
 
+def _check_indices(op: str, faces: Tensor, vertices: int) -> None:
+    if not bool(((faces >= 0) & (faces < vertices)).all()):
+        raise RuntimeError(f"{op}: faces has an index outside [0, {vertices}), the vertices")
+
+
 def _set_up(corners_M33: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
     """Snapped corners (M, 3, 2) int64; box (M, 4) x begin, x end, y begin, y end in the window; drawn (M,) bool."""
     valid = (corners_M33[..., :2].abs() <= GUARD).all((1, 2)) & corners_M33[..., 2].isfinite().all(1)
@@ -291,10 +296,17 @@ if native_available():
 
 def interpolate_reference(triangle: Tensor, barycentric: Tensor, faces: Tensor, attributes: Tensor) -> Tensor:
     """The op's specification in eager PyTorch."""
-    covered = (triangle >= 0) & (triangle < faces.shape[0])
+    n, height, width = triangle.shape
+    if not triangle.is_cuda and not torch.compiler.is_compiling():
+        _check_indices("interpolate", faces, attributes.shape[1])
     if faces.shape[0] == 0:
-        return attributes.new_zeros((*triangle.shape, attributes.shape[2]))
-    corners = faces.long()[torch.where(covered, triangle, 0).long()]
-    batch = torch.arange(triangle.shape[0], device=triangle.device)[:, None, None, None]
-    output = (attributes[batch, corners] * barycentric[..., None].to(attributes.dtype)).sum(-2)
+        connected = attributes.flatten()[:0].sum() + barycentric.flatten()[:0].sum()  # to the inputs' graphs
+        return attributes.new_zeros((n, height, width, attributes.shape[2])) + connected
+    covered = (triangle >= 0) & (triangle < faces.shape[0])
+    corners = faces.long()[torch.where(covered, triangle, 0).long()].reshape(n, height * width * 3, 1)
+    # Not indexing, whose gradient on the CPU depends on the number of threads.
+    values = attributes.gather(1, corners.expand(-1, -1, attributes.shape[2])).reshape(
+        n, height, width, 3, attributes.shape[2]
+    )
+    output = (values * barycentric[..., None].to(attributes.dtype)).sum(-2)
     return torch.where(covered[..., None], output, 0.0)
