@@ -26,6 +26,16 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class FacesConfig:
+    """The generated faces that a run without `data.folder` makes first (`lssl generate-faces` has the same names)."""
+
+    subjects: int = 100
+    expressions: tuple[str, ...] = ()  # empty: all that the embedded model has
+    size: int = 128
+    variation: float = 1.0
+
+
+@dataclass(frozen=True)
 class NetworkConfig:
     """Generator, discriminator (paper 4.1); `output` and `width` as in `lssl.models.Generator`."""
 
@@ -44,7 +54,8 @@ class LossConfig:
     """Weights of eq. 1 to 7; 0 switches a term off and spares its cost."""
 
     penalty: float = 10.0  # lambda_gp
-    classification: float = 1.0  # lambda_cls
+    classification: float = 1.0  # lambda_cls of the generator
+    critic_classification: float = 1.0  # lambda_cls of the critic; the paper has one lambda_cls for both
     bidirectional: float = 10.0  # lambda_bi of |x - x^| + |s - s^|
     latent: float = 10.0  # lambda_bi of |Enc(x, s) - Enc(x', s')|
     identity: float = 10.0  # lambda_id
@@ -58,6 +69,7 @@ class ScheduleConfig:
     iterations: int = 10_000  # generator updates
     batch_size: int = 8  # of all processes together
     critic_updates: int = 5  # a generator update
+    critic_warmup: int = 0  # first, this many updates of D_cls alone (beyond the paper: fakes get directions sooner)
     learning_rate: float = 1e-4
     beta1: float = 0.5
     beta2: float = 0.999
@@ -70,7 +82,7 @@ class ScheduleConfig:
 class SpeedConfig:
     """Beyond the paper, all off there. None changes what is computed, but for rounding."""
 
-    bf16: bool = False  # bfloat16 autocast of generator and parser; the critic stays float32
+    bf16: str = "off"  # bfloat16 autocast of generator and parser: "on", "off", "auto" (where the chip has it)
     compile: bool = False  # torch.compile
     cuda_graphs: bool = False  # torch.compile's reduce-overhead mode
     channels_last: bool = False
@@ -94,6 +106,7 @@ class TrainConfig:
     task: str = "attribute-synthesis"
     seed: int = 0
     data: DataConfig = field(default_factory=DataConfig)
+    faces: FacesConfig = field(default_factory=FacesConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     losses: LossConfig = field(default_factory=LossConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -105,6 +118,7 @@ class TrainConfig:
         _choice("network.output", self.network.output, ("direct", "residual"))
         _choice("losses.attribute_loss", self.losses.attribute_loss, ("bce", "softmax"))
         _choice("losses.classify", self.losses.classify, ("pair", "image"))
+        _choice("speed.bf16", self.speed.bf16, ("on", "off", "auto"))
         for name in ("iterations", "batch_size", "critic_updates"):
             if getattr(self.schedule, name) < 1:
                 raise ConfigError(f"schedule.{name} must be at least 1")

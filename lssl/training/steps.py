@@ -69,7 +69,7 @@ def critic_loss(
 
     # One pass for all that the critic looks at.
     inputs = [real, fake]
-    if config.classification and config.classify == "image":
+    if config.critic_classification and config.classify == "image":
         inputs.append(classified(batch.image, batch.side, config))
     realism, attributes = critic(torch.cat(inputs))
     count = len(real)
@@ -78,10 +78,10 @@ def critic_loss(
     if config.penalty:
         terms["d_gp"] = losses.critic_penalty(critic, real, fake, batch.alpha)
         loss = loss + config.penalty * terms["d_gp"]
-    if config.classification:
+    if config.critic_classification:
         logits = attributes[2 * count :] if config.classify == "image" else attributes[:count]
         terms["d_cls"] = losses.attribute_classification(logits, batch.y_source, schema, config.attribute_loss)
-        loss = loss + config.classification * terms["d_cls"]
+        loss = loss + config.critic_classification * terms["d_cls"]
     return loss, terms
 
 
