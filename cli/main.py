@@ -11,6 +11,7 @@ COMMANDS = {
     "generate-faces": ("generate_faces", "Labelled faces without a data set: a data set folder from a 3D face model."),
     "face-model": ("face_model", "Build, import and look at bilinear 3D face models."),
     "prepare": ("prepare", "A data set folder of aligned faces from a database or your own photographs."),
+    "train": ("train", "Train one model that changes all attributes of a data set's faces."),
     "doctor": ("doctor", "Versions, native kernels, and what to do about each lack."),
 }
 
