@@ -166,7 +166,7 @@ def build_model(
 
 
 def principal_components(rows: NDArray[np.floating], variance: float, limit: int | None) -> tuple[Array, Array, Array]:
-    """Mean (D,), unit-variance modes (K, D) and standard deviations (K,) of rows (n, D), by the n x n Gram matrix."""
+    """Mean (D,), orthonormal modes (K, D) and standard deviations (K,) of rows (n, D), by the n x n Gram matrix."""
     mean = rows.mean(0, dtype=np.float64)
     centred = rows - mean
     values, vectors = _leading(centred @ centred.T, variance, limit)
