@@ -174,8 +174,9 @@ def _traced_penalty(critic: Callable[[Tensor], Any], x: Tensor, target: float, i
 
 
 def _untraced_penalty(critic: Callable[[Tensor], Any], x: Tensor, target: float, implementation: str) -> Tensor:
-    return _penalty(critic, x, target, implementation)
+    # This frame is not traced, for the attribute below; `disable` keeps the frames under it from being traced.
+    return torch.compiler.disable(_penalty)(critic, x, target, implementation)
 
 
-# What torch.compiler.disable sets; the decorator itself imports torch._dynamo, which takes seconds.
+# What torch.compiler.disable sets; as a decorator it would import torch._dynamo with lssl, which takes seconds.
 _untraced_penalty._torchdynamo_disable = True  # type: ignore[attr-defined]

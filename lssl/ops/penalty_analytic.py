@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lssl.ops.penalty_forward import refuse_second_derivative
-from lssl.ops.penalty_kernels import penalty_cotangent, penalty_rectify_, penalty_slope_
+from lssl.ops.penalty_kernels import dense, penalty_cotangent, penalty_rectify_, penalty_slope_
 from lssl.ops.penalty_layers import (
     Chain,
     Convolution,
@@ -20,7 +20,6 @@ from lssl.ops.penalty_layers import (
     Layer,
     Rectifier,
     autocast_dtype,
-    dense,
     with_strides,
 )
 

@@ -1,8 +1,8 @@
 """The gradient penalty of a critic inside `DistributedDataParallel`.
 
 DDP averages gradients from hooks on the parameters, which it arms in the wrapper's forward and expects once for every
-parameter. So the penalty is computed within a call of the wrapper, with the module's forward replaced for that call,
-and every parameter is made part of its graph, whether the penalty depends on it or not.
+parameter. So the penalty is computed within a call of the wrapper, whose module is replaced for that call, and every
+parameter is made part of its graph, whether the penalty depends on it or not.
 """
 
 from collections.abc import Callable
@@ -26,13 +26,25 @@ class _Join(torch.autograd.Function):
         return gradient, *[None] * ctx.count
 
 
+class _Penalty(nn.Module):
+    """Stands in for the wrapped module while the wrapper is called for a penalty."""
+
+    def __init__(self, penalty: Callable[[nn.Module, Tensor], Tensor], module: nn.Module) -> None:
+        super().__init__()
+        self.penalty = penalty
+        self.wrapped = (module,)  # not a submodule: this module is gone after the call
+
+    def forward(self, x: Tensor) -> Tensor:
+        (module,) = self.wrapped
+        value = self.penalty(module, x)
+        if not torch.is_grad_enabled():
+            return value
+        return _Join.apply(value, *(parameter for parameter in module.parameters() if parameter.requires_grad))
+
+
 def redirectable(wrapper: DistributedDataParallel) -> bool:
-    """False where hooks or mixed precision must see the critic's own forward, and only that."""
-    hooks = (
-        getattr(module, name)
-        for module in (wrapper, wrapper.module)
-        for name in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    )
+    """False where the wrapper changes what the critic is given or returns: hooks on it, mixed precision."""
+    hooks = (wrapper._forward_hooks, wrapper._forward_pre_hooks, wrapper._backward_hooks, wrapper._backward_pre_hooks)
     return not any(hooks) and wrapper.mixed_precision is None
 
 
@@ -41,22 +53,8 @@ def through_distributed(
 ) -> Tensor:
     """penalty(wrapper.module, x), computed within a call of `wrapper`."""
     module = wrapper.module
-    original = vars(module).get("forward")
-
-    def restore() -> None:
-        if original is None:
-            vars(module).pop("forward", None)
-        else:
-            vars(module)["forward"] = original
-
-    def redirected(images: Tensor) -> Tensor:
-        restore()
-        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        value = penalty(module, images)
-        return _Join.apply(value, *parameters) if torch.is_grad_enabled() else value
-
-    vars(module)["forward"] = redirected
+    wrapper._modules["module"] = _Penalty(penalty, module)
     try:
         return wrapper(x)
     finally:
-        restore()
+        wrapper._modules["module"] = module

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from lssl.ops.penalty_kernels import penalty_cotangent, penalty_rectify_, penalty_slope_
-from lssl.ops.penalty_layers import Convolution, autocast_dtype, dense, with_strides
+from lssl.ops.penalty_kernels import dense, penalty_cotangent, penalty_rectify_, penalty_slope_
+from lssl.ops.penalty_layers import Convolution, autocast_dtype, with_strides
 
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 

@@ -69,15 +69,22 @@ def penalty_slope_reference_(tangent: Tensor, slopes: Tensor, negative_slope: fl
     tangent.copy_(torch.where(slopes, tangent, tangent * negative_slope if negative_slope else 0.0))
 
 
+def dense(x: Tensor) -> Tensor:
+    """`x` itself where it is contiguous or channels-last, else a contiguous copy."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    keep = x.is_contiguous() or (x.ndim in formats and x.is_contiguous(memory_format=formats[x.ndim]))
+    return x if keep else x.contiguous()
+
+
 if native_available():
 
     @torch.library.register_fake("lssl::penalty_interpolate")
     def _(real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
-        return torch.empty_like(real)
+        return torch.empty_like(dense(real))
 
     @torch.library.register_fake("lssl::penalty_cotangent")
     def _(gradient: Tensor, target: float) -> tuple[Tensor, Tensor]:
-        return gradient.new_empty(()), torch.empty_like(gradient)
+        return gradient.new_empty(()), torch.empty_like(dense(gradient))
 
     @torch.library.register_fake("lssl::penalty_rectify_")
     def _(input: Tensor, negative_slope: float) -> Tensor:

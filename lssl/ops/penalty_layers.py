@@ -331,13 +331,6 @@ def autocast_dtype(x: Tensor) -> torch.dtype | None:
     return torch.get_autocast_dtype(x.device.type)
 
 
-def dense(x: Tensor) -> Tensor:
-    """`x` without gaps in memory; every layer's output has none today, so this copies nothing."""
-    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
-    dense = x.is_contiguous() or (x.ndim in formats and x.is_contiguous(memory_format=formats[x.ndim]))
-    return x if dense else x.contiguous()
-
-
 def with_strides(x: Tensor, strides: tuple[int, ...]) -> Tensor:
     """`x` laid out in memory as the slopes it meets were."""
     if x.stride() == strides:
