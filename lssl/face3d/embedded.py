@@ -5,7 +5,6 @@
 
 import hashlib
 import os
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ from lssl.face3d.bilinear import EXPRESSIONS, BilinearFaceModel
 from lssl.face3d.topology import Part
 
 VERSION = 1
-PEOPLE = 112
+PEOPLE = 100
 COLOURINGS = 240
 MAX_IDENTITY = 64
 ALBEDO_MODES = 14
@@ -82,10 +81,10 @@ def _colour(model: BilinearFaceModel) -> None:
     model.albedo_std = torch.from_numpy(std.astype(np.float32))
 
 
-@cache
 def cache_key() -> str:
-    """Changes with the code that makes the model, so that an old cache is never read."""
-    digest = hashlib.sha256(f"{VERSION} {np.__version__}".encode())
+    """Changes with the code and the settings that make the model, so that an old cache is never read."""
+    settings = (VERSION, PEOPLE, COLOURINGS, MAX_IDENTITY, ALBEDO_MODES, SEED, np.__version__)
+    digest = hashlib.sha256(repr(settings).encode())
     modules = (
         procedural_albedo, procedural_expression, procedural_identity, procedural_mesh, procedural_parts,
         procedural_relief, procedural_topology, tensor_decomposition,

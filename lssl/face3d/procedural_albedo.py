@@ -16,17 +16,11 @@ from lssl.face3d.topology import Part
 
 Array = NDArray[np.float64]
 
-# Steps from fair to dark skin.
-_SKIN_TONES = np.array(
-    [(0.95, 0.81, 0.74), (0.90, 0.73, 0.63), (0.80, 0.61, 0.49), (0.63, 0.44, 0.33), (0.42, 0.28, 0.21)]
-)
-_HAIR = np.array([(0.10, 0.09, 0.09), (0.17, 0.12, 0.09), (0.30, 0.20, 0.13), (0.46, 0.33, 0.21), (0.76, 0.61, 0.40),
-                  (0.52, 0.23, 0.11), (0.60, 0.59, 0.58)])  # fmt: skip
-_IRIS = np.array([(0.20, 0.12, 0.08), (0.36, 0.22, 0.12), (0.46, 0.37, 0.20), (0.40, 0.47, 0.32), (0.38, 0.53, 0.66),
-                  (0.50, 0.56, 0.60)])  # fmt: skip
-# Likelihood of hair and iris colours on fair and on dark skin.
-_HAIR_ODDS = np.array([(0.08, 0.24, 0.24, 0.15, 0.14, 0.08, 0.07), (0.72, 0.18, 0.02, 0.0, 0.01, 0.0, 0.07)])
-_IRIS_ODDS = np.array([(0.15, 0.25, 0.14, 0.12, 0.24, 0.10), (0.68, 0.28, 0.03, 0.01, 0.0, 0.0)])
+# Mean colours and how they go from dark to light, and from cool to warm, for one standard deviation. Straight lines in
+# colour space: whatever mixture of people a model's modes make, it has colours that people have.
+_SKIN = np.array([0.765, 0.58, 0.48]), np.array([0.115, 0.120, 0.118]), np.array([0.012, -0.006, -0.016])
+_HAIR = np.array([0.30, 0.215, 0.160]), np.array([0.160, 0.130, 0.095]), np.array([0.050, -0.004, -0.022])
+_IRIS = np.array([0.37, 0.315, 0.245]), np.array([0.075, 0.080, 0.075]), np.array([-0.050, 0.035, 0.105])
 
 
 @cache
@@ -47,21 +41,22 @@ def _shares() -> dict[str, Array]:
         s["brow"][numbers] = np.stack([soft, along, soft])
     s["blush"] = ahead * (bump(x, y, (4.2, -2.6), (2.0, 1.7)) + 0.7 * bump(x, y, (0, -3.3), (1.5, 1.1)))
     s["blush"] += 0.8 * (parts == Part.EARS)
-    jaw_side = ramp(x, 4.0, 6.2) * ramp(y, -1.0, -5.0)
-    beard = ahead * (ramp(y, -4.9, -5.6) * ramp(x, 2.6, 1.9) + ramp(y, -7.0, -8.2) + 0.0 * y)
-    beard = np.maximum(beard, jaw_side * front(z, 1, 4)) * ramp(y, -12.4, -11.2)
-    s["beard"] = np.clip(beard * (1 - 0.4 * bump(x, y, (0, -8.5), (0.8, 0.3))), 0, 1)
+    # from the sideburn down the cheek to the mouth's corner and over the lip
+    top = np.interp(x, [0, 1.7, 2.8, 4.8, 6.4, 7.5], [-4.95, -4.95, -6.2, -5.9, -3.6, -0.8])
+    beard = ramp(y, top + 0.35, top - 0.9) * front(z, 1.0, 4.5)
+    beard *= ramp(np.where(np.isnan(template.plane[:, 1]), 0.0, template.plane[:, 1]), -15.0, -11.8)
+    s["beard"] = beard * (1 - 0.45 * bump(x, y, (0, -8.5), (0.9, 0.35))) * (parts == Part.SKIN)
     s["tired"] = ahead * (bump(x, y, (2.6, -0.95), (1.0, 0.35)) + 0.5 * bump(x, y, (1.9, 0.0), (0.4, 0.6)))
     s["shadow"] = ahead * bump(x, y, (3.2, 0.75), (1.35, 0.35))
     height = y + 0 * y
     plane = template.plane
     above = np.where(np.isnan(plane[:, 1]), -9.0, plane[:, 1] - hairline(np.nan_to_num(plane[:, 0])))
-    s["scalp"] = ramp(above, -0.3, 0.9) * (parts == Part.SKIN)
+    s["scalp"] = ramp(above, -0.6, 1.4) * (parts == Part.SKIN)
     s["noise"] = np.sin(7.3 * x + 1.7 * height) * np.sin(6.1 * y - 2.3 * x) * np.sin(5.2 * z + 3.1 * y)
     s["lip_edge"] = np.zeros(len(points))
     s["lip"] = (parts == Part.LIPS).astype(float)
     for numbers in both("lips_outside"):
-        s["lip"][numbers[0]] = 0.55
+        s["lip"][numbers[0]] = 0.7
     for numbers in both("lips"):
         s["lip_edge"][numbers[-1]] = 1.0
         s["lip_edge"][numbers[-2]] = 0.35
@@ -81,13 +76,19 @@ def occlusion() -> Array:
         + 0.14 * bump(x, y, (0.8, -4.5), (0.8, 0.28))
         + 0.18 * bump(x, y, (1.98, -3.9), (0.22, 0.6))
         + 0.12 * bump(x, y, (0, -8.45), (1.3, 0.3))
-        + 0.10 * bump(x, y, (2.75, -7.0), (0.35, 0.3))
+        + 0.28 * bump(x, y, (2.58, -7.0), (0.22, 0.16))
     )
     under = np.where(np.isnan(template.plane[:, 1]), 0.0, template.plane[:, 1])
     dark += 0.30 * ramp(under, -11.4, -14.0) * ramp(under, -20.5, -16.0) * ramp(z, 1.0, 4.5)
     light = 1 - dark
     light[parts == Part.INNER_MOUTH] *= 0.8
-    for name, value in (("nostril", 0.30), ("nostril_inside", 0.12), ("throat", 0.1), ("lips_inside", 0.55)):
+    for name, value in (
+        ("nostril", 0.5),
+        ("nostril_inside", 0.2),
+        ("nostril_end", 0.1),
+        ("throat", 0.4),
+        ("lips_inside", 0.55),
+    ):
         if name in groups:
             for numbers in (groups[name], template.mirror[groups[name]]):
                 light[numbers] *= value
@@ -95,10 +96,10 @@ def occlusion() -> Array:
     for numbers in (groups["lids"][2], template.mirror[groups["lids"][2]]):
         light[numbers] *= 1 - crease
     for numbers in (groups["pocket"], template.mirror[groups["pocket"]]):
-        light[numbers] *= np.array([0.5, 0.3, 0.15])[:, None]
+        light[numbers] *= np.array([0.85, 0.65, 0.45])[:, None]
     for numbers in (groups["ear"], template.mirror[groups["ear"]]):
-        light[numbers] *= np.array([0.5, 0.62, 0.85, 0.9, 0.75, 1, 1, 1, 0.9, 0.7, 0.6])[:, None]
-    light[groups["ear_middle"]] = light[template.mirror[groups["ear_middle"]]] = 0.45
+        light[numbers] *= np.array([0.55, 0.72, 0.92, 0.88, 0.8, 1, 1, 1, 0.9, 0.7, 0.6])[:, None]
+    light[groups["ear_middle"]] = light[template.mirror[groups["ear_middle"]]] = 0.5
     for name in ("teeth_upper", "teeth_lower"):
         for numbers in (groups[name], template.mirror[groups[name]]):
             shade = np.linspace(1, 0.55, numbers.shape[1]) ** 1.3
@@ -115,20 +116,18 @@ def sample_albedos(count: int, generator: np.random.Generator) -> NDArray[np.flo
 
 
 def _person(generator: np.random.Generator) -> NDArray[np.float32]:
-    tone = float(np.clip(generator.beta(1.25, 1.75), 0, 1))
-    mix = np.clip(1.3 * tone - 0.1, 0, 1)
-    noise = generator.standard_normal(8)
-    skin = np.array([np.interp(tone * 4, np.arange(5), _SKIN_TONES[:, c]) for c in range(3)])
-    skin = skin + 0.012 * noise[0] * np.array([1, -0.6, -0.8]) + 0.012 * noise[1] * np.array([0.3, 0.2, -1])
-    hair = _HAIR[generator.choice(len(_HAIR), p=(1 - mix) * _HAIR_ODDS[0] + mix * _HAIR_ODDS[1])]
-    hair = hair * (1 + 0.12 * noise[2])
-    iris = _IRIS[generator.choice(len(_IRIS), p=(1 - mix) * _IRIS_ODDS[0] + mix * _IRIS_ODDS[1])]
-    beard = float(generator.choice([0.0, 0.15, 0.32, 0.5], p=[0.58, 0.22, 0.13, 0.07]))
+    n = np.clip(generator.standard_normal(11), -2.2, 2.2)
+    fair, hair, iris = n[0], 0.55 * n[0] + 0.835 * n[1], 0.45 * n[0] + 0.89 * n[2]
     return colour_person(
-        skin, hair, iris * (1 + 0.08 * noise[3]), beard=beard,
-        redness=float(np.clip(0.5 + 0.3 * noise[4], 0, 1)), lip_red=float(np.clip(0.5 + 0.3 * noise[5], 0, 1.2)),
-        tired=float(np.clip(0.35 + 0.3 * noise[6], 0, 1)), brow_density=float(np.clip(0.8 + 0.15 * noise[7], 0.4, 1)),
-    )  # fmt: skip
+        _SKIN[0] + fair * _SKIN[1] + n[3] * _SKIN[2],
+        _HAIR[0] + hair * _HAIR[1] + n[4] * _HAIR[2],
+        _IRIS[0] + 0.6 * (n[5] + iris) * _IRIS[1] + iris * _IRIS[2],
+        beard=0.12 + 0.13 * n[6],
+        redness=0.5 + 0.25 * n[7],
+        lip_red=0.5 + 0.3 * n[8],
+        tired=0.4 + 0.3 * n[9],
+        brow_density=0.78 + 0.1 * n[10],
+    )
 
 
 def colour_person(
@@ -142,7 +141,8 @@ def colour_person(
     tired: float = 0.3,
     brow_density: float = 0.8,
 ) -> NDArray[np.float32]:
-    """Colours (V, 3) of one person from encoded colours (3,) and strengths in [0, 1]."""
+    """Colours (V, 3) of one person from encoded colours (3,) and strengths, about 0 to 1."""
+    skin, hair, iris = (np.clip(colour, 0.03, 0.97) for colour in (skin, hair, iris))
     template, s = build_template(), _shares()
     parts, groups = template.vertex_parts, template.groups
     points = template.vertices
@@ -156,7 +156,7 @@ def colour_person(
     blend(0.30 * tired * s["tired"], skin * np.array([0.62, 0.52, 0.58]))
     blend(0.22 * s["shadow"], skin * np.array([0.72, 0.58, 0.55]))
     blend(beard * s["beard"], 0.25 * skin + 0.75 * (0.8 * hair + 0.03))
-    blend(0.8 * s["scalp"], 0.3 * skin + 0.7 * hair)
+    blend(0.6 * s["scalp"], 0.3 * skin + 0.7 * hair)
     dark_hair = np.minimum(hair, 0.55) * 0.85
     blend(brow_density * s["brow"], dark_hair)
     lip = skin * np.array([0.92, 0.70, 0.70]) + lip_red * np.array([0.02, -0.05, -0.03])

@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from lssl.face3d.procedural_identity import bump, front, ramp
+from lssl.face3d.procedural_identity import bump, eye_centre, front, ramp
 from lssl.face3d.procedural_mesh import Template, build_template
 from lssl.face3d.topology import EYEBALL_PARTS, Part
 
@@ -109,8 +109,9 @@ def _regions() -> _Regions:
     on_lip = height != y + 6.9
     outside = np.clip((x - 2.0) / 2.0, 0, 1)
     line = height - 4.6 * along * ~on_lip
-    blend = np.where(on_lip, 0.95, 0.3 + 1.0 * np.clip((x - 1.2) / 2.0, 0, 1.5) + 2.2 * along)
-    jaw = 1 - ramp(line, -blend, blend)
+    blend = 0.3 + 1.0 * np.clip((x - 1.0) / 2.0, 0, 1.5) + 2.2 * along
+    # on the lips an ellipse: the opening is an oval, whatever the corners do
+    jaw = np.where(on_lip, np.clip(0.5 - 0.5 * height, 0, 1), 1 - ramp(line, -blend, blend))
     under = np.where(np.isnan(template.plane[:, 1]), 0.0, template.plane[:, 1])
     jaw *= ramp(under, -17.5, -12.0) * ramp(z, 0.5, 5.0)
     for name, share in (("teeth_lower", 1.0), ("teeth_lower_gum", 1.0), ("tongue", 0.85)):
@@ -139,6 +140,8 @@ def _weights() -> dict[str, Array]:
     inner = bump(x, y, (0.9, 2.7), (1.7, 1.5))
     outer = bump(x, y, (4.6, 2.6), (2.1, 1.5))
     corner = bump(x, y, (2.6, -7.0), (1.75, 1.5))
+    # a smile is a bow, not a wedge: the corner's pull grows towards the corner
+    bow = corner * (0.22 + 0.78 * np.clip(x / 2.6, 0, 1) ** 1.4)
     middle_upper = bump(x, y, (0.0, -6.2), (1.7, 1.0))
     wing = bump(x, y, (1.7, -3.9), (0.75, 0.8))
     fold_t = np.clip((-3.6 - y) / 3.9, 0, 1)
@@ -192,7 +195,7 @@ def _weights() -> dict[str, Array]:
     )
     w["corner_pull"] = stack(
         skin * (0.78 * corner * ramp(x, 0.0, 2.2) + 0.16 * bump(x, y, (4.0, -5.4), (1.5, 1.8))),
-        skin * (0.72 * corner + 0.20 * bump(x, y, (3.6, -4.4), (1.6, 1.6)) + 0.06 * middle_upper * upper),
+        skin * (0.74 * bow + 0.20 * bump(x, y, (3.6, -4.4), (1.6, 1.6)) + 0.06 * middle_upper * upper),
         skin * (-0.42 * corner - 0.2 * middle_upper + 1.15 * groove + 0.16 * bump(x, y, (3.9, -3.6), (1.3, 1.3))),
     )
     w["dimple"] = stack(
@@ -201,7 +204,7 @@ def _weights() -> dict[str, Array]:
     )  # fmt: skip
     w["corner_depress"] = stack(
         skin * 0.06 * corner,
-        skin * (-0.58 * corner + 0.14 * bump(x, y, (0, -6.9), (1.2, 1.0))),
+        skin * (-0.62 * bow + 0.14 * bump(x, y, (0, -6.9), (1.2, 1.0))),
         skin
         * (-0.10 * corner - 0.10 * bump(x, y, (2.9, -8.0), (0.35, 0.8)) + 0.08 * bump(x, y, (3.5, -8.0), (0.5, 0.8))),
     )
@@ -268,24 +271,16 @@ def _lid_turn(template: Template, vertices: Array, strengths: Array) -> Array:
         rel = vertices[numbers] - centre
         margin = np.arctan2(rel[0, :, 1], rel[0, :, 2])
         gap = margin - margin[partner]  # positive on the upper lid
-        turn = -shares * gap * np.where(is_upper, strengths[eye, 0], strengths[eye, 1])
+        strength = np.where(is_upper, strengths[eye, 0], strengths[eye, 1])
+        turn = -shares * gap * strength
+        # the margins stand at slightly different distances from the axis: they meet at the other's
+        reach = np.hypot(rel[0, :, 1], rel[0, :, 2])
+        grow = 1 + shares * np.clip(strength, 0, 1) * (reach[partner] / reach - 1)
         c, s = np.cos(turn), np.sin(turn)
         y, z = rel[..., 1], rel[..., 2]
-        moved = np.stack([rel[..., 0], y * c + z * s, z * c - y * s], -1)
+        moved = np.stack([rel[..., 0], (y * c + z * s) * grow, (z * c - y * s) * grow], -1)
         out[numbers] = moved - rel
     return out
-
-
-def eye_centre(template: Template, vertices: Array, left: bool) -> Array:
-    """Centre of an eyeball (3,), from its equator of vertices."""
-    ring = template.groups["eyeball"][-2]
-    pole = template.groups["eyeball_pole"]
-    if left:
-        ring, pole = template.mirror[ring], template.mirror[pole]
-    middle = vertices[ring].mean(0)
-    forward = vertices[pole][0] - middle
-    # the ring lies at 80 degrees from the pole
-    return middle - forward * (np.cos(np.radians(80.0)) / (1 - np.cos(np.radians(80.0))))
 
 
 def pose(vertices: Array, actions: dict[str, float], reach: dict[str, float] | None = None) -> Array:

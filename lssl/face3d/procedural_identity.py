@@ -10,6 +10,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from lssl.face3d import procedural_relief as relief
 from lssl.face3d.procedural_mesh import Template, build_template
 from lssl.face3d.procedural_relief import EYE_CENTRE
 from lssl.face3d.topology import EYEBALL_PARTS, Part
@@ -24,7 +25,7 @@ def bump(a: Array, b: Array, centre: tuple[float, float], spread: tuple[float, f
     return np.exp(-(((a - centre[0]) / spread[0]) ** 2) - ((b - centre[1]) / spread[1]) ** 2)
 
 
-def ramp(a: Array, start: float, end: float) -> Array:
+def ramp(a: Array, start: float | Array, end: float | Array) -> Array:
     """Smooth step from 0 at start to 1 at end (start may be the larger)."""
     t = np.clip((a - start) / (end - start), 0, 1)
     return t * t * (3 - 2 * t)
@@ -114,6 +115,8 @@ _MODES: dict[str, Displacement] = {
     "hairline": lambda x, y, z: (0, 0, 0),
     "hair fringe": lambda x, y, z: (0, 0, 0),
     "hair top": lambda x, y, z: (0, 0, 0),
+    "temple hair": lambda x, y, z: (0, 0, 0),
+    "sideburns": lambda x, y, z: (0, 0, 0),
     "parting": lambda x, y, z: (0, 0, 0),
     "crooked nose": lambda x, y, z: (0, 0, 0),
     "crooked mouth": lambda x, y, z: (0, 0, 0),
@@ -161,7 +164,9 @@ def dimension_fields() -> Array:
     where[ear] = [7.4, -2.0, 0.8]  # and so does an ear
     where[ear, 0] *= side[ear]
     hair = template.vertex_parts == Part.HAIR
-    where[hair] *= 0.93
+    hair &= ~np.isnan(template.plane[:, 0])
+    where[hair] = relief.surface(template.plane[hair])  # hair goes with the skin under it
+    where[hair, 0] *= side[hair]
     x, y, z = np.abs(where[:, 0]), where[:, 1], where[:, 2]
     fields = np.zeros((len(DIMENSIONS), len(where), 3))
     for k, mode in enumerate(_MODES.values()):
@@ -211,35 +216,37 @@ def _add_hair(fields: Array, template: Template, index: dict[str, int]) -> None:
     backward = ramp(u, 9.0, 12.0)
     sides = ramp(u, 6.5, 9.5)
     shapes: dict[str, Array] = {}
-    shapes["hair volume"] = 0.34 * soft[..., None] * outward
+    shapes["hair volume"] = 0.3 * soft[..., None] * outward
     down = np.zeros_like(points)
-    down[..., 1] = -2.6 * ramp(share, 0.45, 1.0) * (0.2 * sides + 0.8 * backward)
+    down[..., 1] = -3.3 * ramp(share, 0.45, 1.0) * (0.2 * sides + 0.8 * backward)
     down[..., 0] = 0.35 * ramp(share, 0.4, 0.8) * sides
     shapes["hair length"] = down
     puff = np.zeros_like(points)
     puff[..., 0] = 0.5 * sides * bump(share, share, (0.7, 0.7), (0.3, 9.0)) * ramp(u, 20, 14)
     shapes["hair sides"] = puff
     line = np.zeros_like(points)
-    line[..., 1] = 0.5 * ramp(share, 0.55, 1.0) * ramp(u, 8, 3)
-    line[..., 2] = -0.35 * ramp(share, 0.55, 1.0) * ramp(u, 8, 3)
+    slide = relief.surface(plane + [0.0, 0.5]) - relief.surface(plane - [0.0, 0.5])  # along the skull
+    line[:] = 0.6 * slide * (ramp(share, 0.45, 1.0) * ramp(u, 8, 3))[..., None]
     shapes["hairline"] = line
-    fringe = np.zeros_like(points)
-    fringe[..., 1] = -0.75 * ramp(share, 0.7, 1.0) * ramp(u, 6.5, 3.0)
-    fringe[..., 2] = 0.42 * ramp(share, 0.7, 1.0) * ramp(u, 6.5, 3.0)
+    fringe = -0.8 * slide * (ramp(share, 0.6, 1.0) * ramp(u, 6.5, 3.0))[..., None]
+    fringe[..., 2] += 0.14 * ramp(share, 0.7, 1.0) * ramp(u, 6.5, 3.0)
     shapes["hair fringe"] = fringe
+    shapes["temple hair"] = 0.8 * slide * (ramp(share, 0.55, 1.0) * bump(u, u, (5.0, 5.0), (2.0, 99.0)))[..., None]
+    shapes["sideburns"] = -0.9 * slide * (ramp(share, 0.8, 1.0) * bump(u, u, (9.9, 9.9), (1.0, 99.0)))[..., None]
     top = np.zeros_like(points)
-    top[..., 1] = 0.55 * ramp(share, 0.85, 0.3) * ramp(u, 16, 4)
+    top[..., 1] = 0.28 * ramp(share, 0.85, 0.3) * ramp(u, 16, 4)
     top[..., 2] = 0.3 * ramp(share, 0.9, 0.5) * ramp(u, 8, 3)
     shapes["hair top"] = top
     for name, shape in shapes.items():
         for numbers in (hair, template.mirror[hair]):
             fields[index[name], numbers] = shape
-    fields[index["hair volume"], crown, 1] = 0.34
-    fields[index["hair top"], crown, 1] = 0.45
+    fields[index["hair volume"], crown, 1] = 0.3
+    fields[index["hair top"], crown, 1] = 0.28
+    sweep = 0.55 * slide * (ramp(share, 0.6, 1.0) * ramp(u, 7.5, 4.0) * np.sin(np.clip(u / 5, 0, np.pi / 2)))[..., None]
+    sweep[..., 1] += 0.3 * soft * ramp(u, 14, 6) * np.sin(np.clip(u / 8, 0, np.pi / 2))
     for numbers, sign in ((hair, 1.0), (template.mirror[hair], -1.0)):  # one side higher
-        fields[index["parting"], numbers, 1] += (
-            sign * 0.35 * soft * ramp(u, 14, 6) * np.sin(np.clip(u / 8, 0, np.pi / 2))
-        )
+        fields[index["parting"], numbers] += sign * sweep
+        fields[index["parting"], numbers, 0] = sign * sweep[..., 0]
 
 
 def _add_uneven(fields: Array, where: Array) -> None:
@@ -251,7 +258,7 @@ def _add_uneven(fields: Array, where: Array) -> None:
     lower = ramp(y, -4.0, -7.0) * front(z, 3, 7)
     fields[index["crooked mouth"], :, 0] = 0.08 * bump(x, y, (0, -7.0), (3.0, 1.6)) * front(z, 6, 9)
     fields[index["crooked mouth"], :, 1] = 0.035 * x * bump(x, y, (0, -7.0), (3.2, 1.4)) * front(z, 6, 9)
-    fields[index["uneven eyes"], :, 1] = 0.025 * x * bump(a, y, (3.2, 1.0), (2.6, 2.4)) * front(z)
+    fields[index["uneven eyes"], :, 1] = 0.017 * x * bump(a, y, (3.2, 1.0), (2.6, 2.4)) * front(z)
     fields[index["uneven jaw"], :, 0] = 0.13 * lower
 
 
@@ -272,4 +279,32 @@ def sample_dimensions(count: int, generator: np.random.Generator) -> Array:
 
 def neutral_vertices(dimensions: Array) -> Array:
     """Neutral face (V, 3) of one person from dimensions (K,)."""
-    return build_template().vertices + np.tensordot(dimensions, dimension_fields(), 1)
+    vertices = build_template().vertices + np.tensordot(dimensions, dimension_fields(), 1)
+    _keep_lids_on_eyes(build_template(), vertices)
+    return vertices
+
+
+def _keep_lids_on_eyes(template: Template, vertices: Array) -> None:
+    """Move lids that the sum of dimensions pushed into the eyeball out to its surface and their own thickness."""
+    groups = template.groups
+    rows = np.concatenate([groups["lids"][:4], groups["lids_inside"][:1]])
+    thickness = np.array([0.06, 0.08, 0.10, 0.13, 0.012])[:, None]
+    for left, numbers in ((False, rows), (True, template.mirror[rows])):
+        centre = eye_centre(template, vertices, left)
+        pole = groups["eyeball_pole"][0]
+        radius = np.linalg.norm(vertices[template.mirror[pole] if left else pole] - centre)
+        offset = vertices[numbers] - centre
+        distance = np.linalg.norm(offset, axis=-1)
+        vertices[numbers] = centre + offset * (np.maximum(distance, radius + thickness) / distance)[..., None]
+
+
+def eye_centre(template: Template, vertices: Array, left: bool) -> Array:
+    """Centre of an eyeball (3,), from its equator of vertices."""
+    ring = template.groups["eyeball"][-2]
+    pole = template.groups["eyeball_pole"]
+    if left:
+        ring, pole = template.mirror[ring], template.mirror[pole]
+    middle = vertices[ring].mean(0)
+    forward = vertices[pole][0] - middle
+    # the ring lies at 80 degrees from the pole
+    return middle - forward * (np.cos(np.radians(80.0)) / (1 - np.cos(np.radians(80.0))))

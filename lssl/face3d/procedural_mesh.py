@@ -178,11 +178,12 @@ def _relax(plane: Array, movable: NDArray[np.bool_], along: NDArray[np.bool_], r
 @cache
 def build_template() -> Template:
     """The whole head; about 5,000 vertices, in about two seconds, the same bit for bit every time."""
-    from lssl.face3d.procedural_parts import add_ear, add_eyeball, add_hair, add_mouth_inside
+    from lssl.face3d.procedural_parts import add_ear, add_eyeball, add_hair, add_mouth_inside, add_nostril
 
     half = _Half()
     _add_skin(half)
     add_eyeball(half)
+    add_nostril(half)
     add_mouth_inside(half)
     add_ear(half)
     add_hair(half)
@@ -206,7 +207,7 @@ def _add_skin(half: _Half) -> None:
     nostril = np.stack([0.64 + 0.29 * np.cos(angles), -4.34 + 0.16 * np.sin(angles) - 0.1 * np.cos(angles)], 1)
     nostril_rim = np.stack([0.64 + 0.4 * np.cos(angles), -4.33 + 0.26 * np.sin(angles) - 0.1 * np.cos(angles)], 1)
     spine = _resample(_resample(relief.unroll(_with_depth(BROW)), closed=False), closed=False)
-    brow = np.stack([spine + [0, d] for d in (0.34, 0.02, -0.3)])
+    brow = np.stack([spine + [0, d] for d in (0.30, 0.02, -0.26)])
 
     mid_front = np.concatenate(
         [np.arange(relief.NECK_BASE, -16, 1.2), np.arange(-15.6, -11.5, 0.8), np.arange(-11.2, -8.6, 0.42),
@@ -219,8 +220,9 @@ def _add_skin(half: _Half) -> None:
     jaw = relief.unroll(relief.JAW[1:])
     lines = [_midline(0.0, mid_front), _midline(relief.U_BACK, mid_back), *rim, jaw]
     fixed = np.concatenate(loops + lines)
-    # a loop's point too near to another's gives way (first come, first kept), except the innermost loops
+    mouth = np.concatenate([border, [[-1, border[-1, 1]], [-1, border[0, 1]]]])
     free = _fill(fixed)
+    free = free[~(_inside(free, eye) | _inside(free, mouth) | _inside(free, nostril))]
     plane = np.concatenate([fixed, free])
     first_line = sum(map(len, loops))
     movable = np.zeros(len(plane), bool)
@@ -232,13 +234,11 @@ def _add_skin(half: _Half) -> None:
 
     triangles = Delaunay(plane).simplices
     corners = plane[triangles]
-    area = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    (ax, ay), (bx, by) = (corners[:, 1] - corners[:, 0]).T, (corners[:, 2] - corners[:, 0]).T
+    area = ax * by - ay * bx
     triangles = np.where(area[:, None] < 0, triangles[:, [0, 2, 1]], triangles)[np.abs(area) > 1e-9]
     centroid = plane[triangles].mean(1)
-    hole = _inside(centroid, eye) | _inside(
-        centroid, np.concatenate([border, [[-1, border[-1, 1]], [-1, border[0, 1]]]])
-    )
-    hole |= _inside(centroid, nostril)
+    hole = _inside(centroid, eye) | _inside(centroid, mouth) | _inside(centroid, nostril)
     triangles = triangles[~hole]
 
     points = relief.surface(plane)

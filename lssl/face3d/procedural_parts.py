@@ -28,7 +28,7 @@ def add_eyeball(half: _Half) -> None:
     back[:, :2] -= 0.10 * inward
     back[:, 2] -= 0.42
     inner = half.add(_rows(edge, back), Part.SKIN, "lids_inside")
-    half.strip(np.concatenate([margin_index[None], inner]), Part.SKIN, closed=True)
+    half.strip(np.concatenate([margin_index[None], inner])[::-1], Part.SKIN, closed=True)
 
     angles = np.radians([4.5, 9.6, 10.6, 19.0, 27.0, 28.6, 31.0, 42.0, 58.0, 80.0, 105.0])
     kinds = [Part.PUPIL] * 2 + [Part.IRIS] * 3 + [Part.SCLERA] * 6
@@ -44,6 +44,20 @@ def add_eyeball(half: _Half) -> None:
         half.strip(index[k : k + 2][::-1], [Part.PUPIL, *kinds][k + 1], closed=True)
     half.groups["eyeball"] = index[1:]
     half.groups["eyeball_pole"] = pole
+
+
+def add_nostril(half: _Half) -> None:
+    """The nostril's inside: a short passage up into the nose, closed at its end."""
+    ring_index = half.groups["nostril"]
+    ring = np.concatenate(half.points)[ring_index]
+    centre = ring.mean(0)
+    rows = []
+    for share, up, back in ((0.92, 0.22, 0.05), (0.6, 0.5, 0.15)):
+        rows.append(centre + share * (ring - centre) + [0.0, up, -back])
+    inside = half.add(_rows(*rows), Part.NOSE, "nostril_inside")
+    end = half.add(centre[None] + [[0.0, 0.55, -0.2]], Part.NOSE, "nostril_end")
+    grid = np.concatenate([ring_index[None], inside, np.repeat(end[:, None], len(ring), 1)])
+    half.strip(grid, Part.SKIN, closed=True)
 
 
 def contact_line(x: Array) -> Array:
@@ -62,7 +76,7 @@ def add_mouth_inside(half: _Half) -> None:
     side = np.where(upper, 1.0, -1.0)
     side[corner] = 0.0
     meet = contact_line(border[:, 0] * (2.45 / 2.55))
-    meet[:, 1] += 0.015 * side
+    meet[:, 1] -= 0.02 * side  # a little overlap, so that no one's lips gape at rest
     fullness = np.where(upper, 0.20, 0.27) * np.clip(1 - (border[:, 0] / 2.55) ** 2, 0, 1) ** 0.7
     rings = []
     for t in (0.3, 0.62, 0.86):
@@ -150,8 +164,8 @@ def add_ear(half: _Half) -> None:
     front = np.clip(c, 0, 1) ** 1.5
     rings = []
     # (radius, out) of each ring; fractions of the outline, cm off the ear's plane
-    for radius, out in ((0.0, -0.55), (0.26, -0.5), (0.44, -0.1), (0.56, 0.22), (0.7, 0.12), (0.82, 0.05), (0.92, 0.36),
-                        (1.0, 0.38), (1.03, 0.18), (0.93, -0.15), (0.6, -0.6), (0.5, -1.2)):  # fmt: skip
+    for radius, out in ((0.0, -0.25), (0.26, -0.2), (0.44, 0.06), (0.56, 0.34), (0.7, 0.18), (0.82, 0.12), (0.92, 0.44),
+                        (1.0, 0.48), (1.03, 0.28), (0.93, -0.08), (0.6, -0.6), (0.5, -1.2)):  # fmt: skip
         flat = lobe if 0.4 < radius < 0.9 else 0 * lobe
         lift = out * (1 - 0.8 * flat) + 0.12 * flat
         lift = lift * (1 - 0.75 * front) - 0.3 * front * (radius > 0.5)
@@ -164,7 +178,6 @@ def add_ear(half: _Half) -> None:
     z = points[..., 0] * np.sin(angle) + points[..., 2] * np.cos(angle)
     points = np.stack([7.72 + x, -2.35 + points[..., 1], 0.55 + z], -1)
     middle = points[0].mean(0, keepdims=True)
-    middle[:, 0] -= 0.1
     index = half.add(points, Part.EARS, "ear")
     pole = half.add(middle, Part.EARS, "ear_middle")
     grid = np.concatenate([np.repeat(pole[:, None], len(turn), 1), index])
@@ -183,7 +196,7 @@ def add_hair(half: _Half) -> None:
     u = np.concatenate([np.linspace(0, 9.6, 17), np.linspace(10.2, relief.U_BACK, 17)])
     lock = np.cos(np.pi * np.arange(len(u)))  # every second column is the ridge of a lock
     lock[[0, -1]] = 0.0
-    edge = hairline(u) + 0.13 * lock
+    edge = hairline(u) + 0.07 * lock * (1 + 0.7 * np.sin(1.7 * np.arange(len(u)))) + 0.10 * np.sin(2.3 * u)
     rows = []
     fractions = (0.05, 0.14, 0.26, 0.4, 0.54, 0.67, 0.79, 0.9, 0.97, 1.0)
     for t in fractions:
@@ -199,11 +212,10 @@ def add_hair(half: _Half) -> None:
     normal = np.cross(du, dv)
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
     normal[:, [0, -1], 0] = 0.0
-    thickness = np.array([1.2, 1.2, 1.2, 1.15, 1.05, 0.95, 0.82, 0.58, 0.3, -0.15])[:, None]
+    thickness = np.array([1.3, 1.3, 1.3, 1.25, 1.15, 1.05, 0.95, 0.76, 0.46, -0.15])[:, None]
     ridge = np.array([0, 0.01, 0.03, 0.05, 0.06, 0.07, 0.08, 0.09, 0.06, 0.0])[:, None] * lock
     points = points + (thickness + ridge)[..., None] * normal
     points[:, [0, -1], 0] = 0.0
     index = half.add(points, Part.HAIR, "hair", plane)
-    half.groups["hair_normal"] = index
-    pole = half.add(np.array([[0.0, relief.CROWN + 1.22, 1.2]]), Part.HAIR, "hair_crown")
+    pole = half.add(np.array([[0.0, relief.CROWN + 1.32, 1.2]]), Part.HAIR, "hair_crown")
     half.strip(np.concatenate([np.repeat(pole[:, None], len(u), 1), index])[::-1], Part.HAIR)

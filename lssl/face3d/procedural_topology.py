@@ -28,12 +28,12 @@ def build_topology() -> FaceTopology:
     )
     landmarks = _landmarks(template)
     return FaceTopology(
-        faces=template.faces,
+        faces=template.faces.astype(np.int32),
         vertex_parts=parts,
         face_parts=face_parts.astype(np.uint8),
-        landmarks=landmarks,
-        jaw_contours=_jaw_contours(template, landmarks),
-        mirror=template.mirror,
+        landmarks=landmarks.astype(np.int32),
+        jaw_contours=_jaw_contours(template, landmarks).astype(np.int32),
+        mirror=template.mirror.astype(np.int32),
     )
 
 
