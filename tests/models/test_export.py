@@ -1,0 +1,43 @@
+"""generator.safetensors: everything inside, nothing else needed, clear errors."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import lssl
+from lssl.data import AttributeSchema
+from lssl.models import Generator
+from lssl.models.export import ExportError, TrainedGenerator, save_generator
+
+
+@pytest.fixture
+def trained() -> TrainedGenerator:
+    torch.manual_seed(0)
+    schema = AttributeSchema.from_columns({"expression": ["neutral", "happy"], "glasses": ["0", "1"]})
+    network = Generator(schema.dimension, width=4, num_downsamplings=2, residual_blocks=1, output="residual")
+    return TrainedGenerator(network, schema, 16, info={"data": "tiny"})
+
+
+def test_round_trip(trained, tmp_path):
+    save_generator(tmp_path / "generator.safetensors", trained)
+    image, landmarks = torch.rand(2, 3, 16, 16) * 2 - 1, torch.rand(2, 68, 2) * 16
+    y = trained.schema.sample(2, torch.Generator().manual_seed(0))
+    for path in (tmp_path, tmp_path / "generator.safetensors"):
+        loaded = lssl.load_generator(path)
+        assert loaded.schema == trained.schema
+        assert (loaded.image_size, loaded.info, loaded.task) == (16, {"data": "tiny"}, "attribute-synthesis")
+        assert torch.equal(loaded.translate(image, landmarks, y), trained.translate(image, landmarks, y))
+        assert not any(p.requires_grad for p in loaded.parameters())
+
+
+def test_errors_name_the_file(trained, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"generator\.safetensors: no such generator"):
+        lssl.load_generator(tmp_path)
+    (tmp_path / "text.safetensors").write_text("no")
+    with pytest.raises(ExportError, match=r"text\.safetensors: not a safetensors file"):
+        lssl.load_generator(tmp_path / "text.safetensors")
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(ExportError, match="not a generator"):
+        lssl.load_generator(tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match="landmarks"):
+        trained.translate(torch.zeros(1, 3, 16, 16), None, torch.zeros(1, 3))
