@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from lssl.face3d import (
+    procedural_action_fields,
     procedural_albedo,
     procedural_expression,
     procedural_identity,
@@ -86,6 +87,7 @@ def cache_key() -> str:
     settings = (VERSION, PEOPLE, COLOURINGS, MAX_IDENTITY, ALBEDO_MODES, SEED, np.__version__)
     digest = hashlib.sha256(repr(settings).encode())
     modules = (
+        procedural_action_fields,
         procedural_albedo, procedural_expression, procedural_identity, procedural_mesh, procedural_parts,
         procedural_relief, procedural_topology, tensor_decomposition,
     )  # fmt: skip

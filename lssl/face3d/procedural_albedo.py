@@ -164,9 +164,9 @@ def colour_person(
     blend(0.55 * s["lip_edge"], 0.45 * lip)
 
     streak = np.ones(len(parts))
-    for side, name in ((groups["hair"], 1.0), (template.mirror[groups["hair"]], -1.0)):
+    for side, phase in ((groups["hair"], 1.0), (template.mirror[groups["hair"]], -1.0)):
         column = np.arange(side.shape[1])
-        wave = np.cos(np.pi * column) * 0.10 + 0.12 * np.sin(2.4 * column + name)
+        wave = np.cos(np.pi * column) * 0.10 + 0.12 * np.sin(2.4 * column + phase)
         streak[side] = 1 + wave[None] * np.linspace(0.3, 1, len(side))[:, None]
         streak[side[-1]] *= 0.8
     hairs = parts == Part.HAIR
