@@ -1,0 +1,238 @@
+"""Trains the face parser P (paper 3.1, Fig. 4), and trains one for `lssl train` where none is given."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+from torch.nn import functional as F
+
+from lssl.data import to_float
+from lssl.data.folder import FaceFolder, FolderError
+from lssl.data.writer import write_atomic
+from lssl.models.parser import PARSER_CLASSES, FaceParser
+from lssl.models.parser_export import FILE_NAME, ParserError, save_parser
+from lssl.models.parser_export import load_parser as _load_parser
+from lssl.training.checkpoint import CheckpointError
+from lssl.training.parser_data import ParserFaces, augment, open_parser_faces
+
+PARTS = PARSER_CLASSES[1:]
+#: The colours of Fig. 4's last column: background, skin, lips, eyes.
+COLOURS = ((24, 24, 28), (236, 188, 158), (206, 48, 74), (66, 128, 214))
+
+
+@dataclass(frozen=True)
+class ParserConfig:
+    """Adam with a warm-up and a cosine to zero; the rare classes weigh more."""
+
+    width: int = 16
+    iterations: int = 1000
+    batch_size: int = 16
+    learning_rate: float = 3e-3
+    seed: int = 0
+    log_every: int = 50
+
+
+@dataclass
+class ParserResult:
+    """The trained parser, frozen; intersection over union a part on people it has not seen; iterations done."""
+
+    parser: FaceParser
+    iou: dict[str, float]
+    iterations: int
+    interrupted: bool
+    log: list[dict[str, float]]
+
+
+def train_parser(
+    faces: ParserFaces,
+    config: ParserConfig | None = None,
+    *,
+    device: torch.device | str = "cpu",
+    progress: bool = False,
+    on_log: Callable[[dict[str, float]], None] | None = None,
+) -> ParserResult:
+    """Trains a parser. Ctrl-C (KeyboardInterrupt) stops it early; what it has learnt is returned.
+
+    Leaves the caller's random state as it was: the same seed gives the same parser wherever it is called.
+    """
+    from tqdm import trange
+
+    config = config or ParserConfig()
+    device = torch.device(device)
+    generator = torch.Generator().manual_seed(config.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        parser = FaceParser(config.width, num_levels=_levels(faces.size))
+    parser = parser.to(device).to(memory_format=torch.channels_last).train()
+    images, labels = faces.images.to(device), faces.labels.to(device)
+    weights = _class_weights(labels[faces.train.to(device)])
+    optimizer = torch.optim.Adam(parser.parameters(), lr=config.learning_rate)
+    batch_size = min(config.batch_size, len(faces.train))
+    log: list[dict[str, float]] = []
+    done, interrupted = 0, False
+    with trange(config.iterations, desc="face parser", unit="it", disable=not progress) as bar:
+        try:
+            for iteration in bar:
+                for group in optimizer.param_groups:
+                    group["lr"] = config.learning_rate * _schedule(iteration, config.iterations)
+                pick = torch.randint(len(faces.train), (batch_size,), generator=generator)
+                rows = faces.train[pick].to(device)
+                x, target = augment(images[rows], labels[rows], generator)
+                loss = F.cross_entropy(parser(x.contiguous(memory_format=torch.channels_last)), target, weights)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                done = iteration + 1
+                if done % config.log_every == 0 or done == config.iterations:
+                    value = float(loss)
+                    if not math.isfinite(value):
+                        raise FolderError(f"the parser's loss is {value} at iteration {done}; lower the learning rate")
+                    log.append({"iteration": done, "loss": round(value, 5)})
+                    bar.set_postfix(loss=f"{value:.3f}", refresh=False)
+                    if on_log is not None:
+                        on_log(log[-1])
+        except KeyboardInterrupt:
+            interrupted = True
+    parser = parser.to(memory_format=torch.contiguous_format).requires_grad_(False).eval()
+    return ParserResult(parser, parser_iou(parser, faces, faces.test), done, interrupted, log)
+
+
+@torch.no_grad()
+def parse(parser: FaceParser, images: Tensor, batch_size: int = 32) -> Tensor:
+    """The most probable label, uint8 (N, H, W), of uint8 pictures (N, 3, H, W), on the parser's device."""
+    device = next(parser.parameters()).device
+    parts = [parser(to_float(chunk.to(device))).argmax(1).byte().cpu() for chunk in images.split(batch_size)]
+    return torch.cat(parts)
+
+
+def parser_iou(parser: FaceParser, faces: ParserFaces, rows: Tensor) -> dict[str, float]:
+    """Intersection over union of each part over all pixels of the rows; NaN for a part that occurs nowhere."""
+    found, true = parse(parser, faces.images[rows]), faces.labels[rows]
+    iou = {}
+    for label, part in enumerate(PARSER_CLASSES):
+        if part in PARTS:
+            a, b = found == label, true == label
+            union = int((a | b).sum())
+            iou[part] = int((a & b).sum()) / union if union else math.nan
+    return iou
+
+
+def parser_maps(parser: FaceParser, images: Tensor, labels: Tensor | None = None) -> Image.Image:
+    """Fig. 4: a row a face: input, the maps of lips, face skin and eyes, all in colour; the true labels where given.
+
+    images: uint8 (N, 3, H, W). labels: uint8 (N, H, W).
+    """
+    device = next(parser.parameters()).device
+    with torch.no_grad():
+        probability = parser(to_float(images.to(device))).softmax(1).cpu()
+    columns = [images.permute(0, 2, 3, 1).numpy()]
+    names = ["input", "lips", "skin", "eyes", "all parts"]
+    for part in names[1:4]:
+        grey = (probability[:, PARSER_CLASSES.index(part)] * 255).round().byte().numpy()
+        columns.append(np.repeat(grey[..., None], 3, axis=3))
+    palette = np.array(COLOURS, dtype=np.uint8)
+    columns.append(palette[probability.argmax(1).numpy()])
+    if labels is not None:
+        columns.append(palette[labels.numpy()])
+        names.append("label")
+    scale = max(1, round(128 / images.shape[3]))
+    tiles = np.concatenate([np.concatenate(list(column), axis=0) for column in columns], axis=1)
+    body = Image.fromarray(tiles)
+    body = body.resize((body.width * scale, body.height * scale), Image.Resampling.NEAREST)
+    sheet = Image.new("RGB", (body.width, body.height + 20), "white")
+    sheet.paste(body, (0, 20))
+    draw = ImageDraw.Draw(sheet)
+    step = body.width / len(names)
+    for k, name in enumerate(names):
+        draw.text(((k + 0.5) * step, 10), name, fill="black", font=ImageFont.load_default(13), anchor="mm")
+    return sheet
+
+
+def write_parser_run(out: Path, faces: ParserFaces, config: ParserConfig, result: ParserResult) -> None:
+    """Writes parser.safetensors, maps.png (unseen people), report.json and metrics.jsonl to the folder `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    report = parser_report(faces, config, result)
+    save_parser(out / FILE_NAME, result.parser, **report)
+    chosen = faces.test[torch.linspace(0, len(faces.test) - 1, min(6, len(faces.test))).round().long()]
+    parser_maps(result.parser, faces.images[chosen], faces.labels[chosen]).save(out / "maps.png")
+    write_atomic(out / "report.json", (json.dumps(report, indent=2) + "\n").encode())
+    lines = "".join(json.dumps(entry) + "\n" for entry in result.log)
+    write_atomic(out / "metrics.jsonl", lines.encode())
+
+
+def parser_report(faces: ParserFaces, config: ParserConfig, result: ParserResult) -> dict[str, Any]:
+    """What was trained on what, and what it reached, as plain values."""
+    return {
+        "iou": {part: round(value, 4) if math.isfinite(value) else None for part, value in result.iou.items()},
+        "iterations": result.iterations,
+        "interrupted": result.interrupted,
+        "labels": faces.source,
+        "image_size": list(faces.size),
+        "trained_on": len(faces.train),
+        "tested_on": len(faces.test),
+        "config": asdict(config),
+    }
+
+
+def train_parser_for_run(
+    data: str | Path | FaceFolder,
+    path: Path,
+    *,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    progress: bool = True,
+    iterations: int = 400,
+    width: int = 8,
+) -> ParserResult:
+    """The short way that `lssl train` takes when no parser is given: a small parser for the run's own faces.
+
+    Writes `path` and, beside it, `parser_maps.png`. Raises KeyboardInterrupt when interrupted, writing nothing.
+    """
+    faces = open_parser_faces(data, seed=seed)
+    config = ParserConfig(width=width, iterations=iterations, batch_size=8, seed=seed)
+    result = train_parser(faces, config, device=device, progress=progress)
+    if result.interrupted:
+        raise KeyboardInterrupt
+    save_parser(path, result.parser, **parser_report(faces, config, result))
+    chosen = faces.test[torch.linspace(0, len(faces.test) - 1, min(6, len(faces.test))).round().long()]
+    parser_maps(result.parser, faces.images[chosen], faces.labels[chosen]).save(path.with_name("parser_maps.png"))
+    if progress:
+        reached = ", ".join(f"{part} {value:.2f}" for part, value in result.iou.items())
+        print(f"Face parser, trained on {faces.source}; IoU on unseen people: {reached}", flush=True)
+    return result
+
+
+def load_parser(path: Path, device: torch.device | str = "cpu") -> FaceParser:
+    """As `lssl.models.parser_export.load_parser`, with a CheckpointError for whatever is wrong with the file."""
+    try:
+        return _load_parser(path, device)
+    except (ParserError, FileNotFoundError) as error:
+        raise CheckpointError(str(error)) from None
+
+
+def _levels(size: tuple[int, int]) -> int:
+    """Down-samplings that the pictures' sides allow, four at most."""
+    for levels in (4, 3, 2):
+        if all(side % 2**levels == 0 for side in size):
+            return levels
+    raise FolderError(f"pictures of {size[1]}x{size[0]} pixels: the face parser needs sides that divide by 4")
+
+
+def _schedule(iteration: int, total: int) -> float:
+    warm = min(1.0, (iteration + 1) / max(1, min(50, total // 10)))
+    return warm * 0.5 * (1 + math.cos(math.pi * iteration / total))
+
+
+def _class_weights(labels: Tensor) -> Tensor:
+    """One over the square root of each class's share, mean 1; 0 for a class that never occurs."""
+    share = torch.bincount(labels.reshape(-1).long(), minlength=len(PARSER_CLASSES)).float()
+    share = share / share.sum()
+    weight = torch.where(share > 0, share.clamp(min=1e-6).rsqrt(), torch.zeros_like(share))
+    return weight / weight.mean()
