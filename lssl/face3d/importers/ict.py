@@ -17,7 +17,7 @@ from lssl.face3d.bilinear import EXPRESSIONS, BilinearFaceModel
 from lssl.face3d.colours import part_colours
 from lssl.face3d.importers import ImportFailed
 from lssl.face3d.importers.ict_parts import JAW_TURNED, LANDMARKS, label_parts
-from lssl.face3d.marks import head_pivot
+from lssl.face3d.marks import head_pivot, turned_jaw
 from lssl.face3d.tensor_decomposition import CONSTANT_STD
 from lssl.face3d.topology import FaceTopology, jaw_paths, mirror_by_position, vertex_parts_to_faces
 
@@ -69,7 +69,7 @@ def import_ict(path: str | Path, progress: bool = False) -> BilinearFaceModel:
     opaque = ~np.isin(materials, _TRANSPARENT)
     topology, shares = _topology(vertices, polygons[opaque], materials[opaque])
     used = np.unique(np.concatenate([topology.faces.reshape(-1), topology.jaw_contours.reshape(-1)]))
-    topology, shares = _compact(topology, used), shares[used]
+    topology, shares = _compact(topology, used, vertices), shares[used]
     origin = head_pivot(vertices, np.array(LANDMARKS))
     basis = np.stack([vertices - origin, *deltas], -1)[used]
     core = torch.zeros(basis.shape[-1], 1 + len(identities), 1 + len(expressions))
@@ -139,14 +139,14 @@ class _Shapes:
 
 def _vertices(data: bytes, name: str) -> NDArray[np.float64]:
     lines = [line[2:] for line in data.split(b"\n") if line.startswith(b"v ")]
+    if len(lines) != _VERTICES:
+        raise ImportFailed(
+            f"{name}: {len(lines)} vertices, expected {_VERTICES}; the file is truncated or of another model"
+        )
     try:
         vertices = np.array(b" ".join(lines).split(), np.float64).reshape(len(lines), 3)
     except ValueError as error:
         raise ImportFailed(f"{name}: vertices are not three numbers each; the file is damaged") from error
-    if len(vertices) != _VERTICES:
-        raise ImportFailed(
-            f"{name}: {len(vertices)} vertices, expected {_VERTICES}; the file is truncated or of another model"
-        )
     if not np.isfinite(vertices).all():
         raise ImportFailed(f"{name}: has coordinates that are not finite; the file is damaged")
     return vertices
@@ -192,28 +192,37 @@ def _topology(
     vertices: NDArray[np.float64], faces: NDArray[np.int32], materials: NDArray[np.str_]
 ) -> tuple[FaceTopology, NDArray[np.float64]]:
     parts, shares = label_parts(vertices, faces, materials)
-    turned = np.array([*JAW_TURNED[:8], LANDMARKS[8], *JAW_TURNED[8:]])
     topology = FaceTopology(
         faces=faces,
         vertex_parts=parts,
         face_parts=vertex_parts_to_faces(faces, parts),
         landmarks=np.array(LANDMARKS),
-        jaw_contours=jaw_paths(vertices, faces, np.array(LANDMARKS[:17]), turned),
-        mirror=mirror_by_position(vertices, tolerance=0.05),
+        jaw_contours=_jaw_contours(vertices, faces),
+        mirror=np.arange(len(vertices)),
     )
     return topology, shares
 
 
-def _compact(topology: FaceTopology, used: NDArray[np.int32]) -> FaceTopology:
-    """Only the vertices `used`, renumbered; a vertex whose mirror is dropped becomes its own."""
+def _jaw_contours(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> NDArray[np.int32]:
+    """On the far side of a turned head the outline is on the cheek; on the near side the jaw's own line, further back,
+    comes to be the outline (the model's `JAW_TURNED`). A landmark may slide both ways."""
+    jaw = np.array(LANDMARKS[:17])
+    back = np.array([*JAW_TURNED[:8], LANDMARKS[8], *JAW_TURNED[8:]])
+    # A place further out than the landmark would be the outline of the frontal face too.
+    back = np.where(np.abs(vertices[back, 0]) < np.abs(vertices[jaw, 0]), back, jaw)
+    forward = jaw_paths(vertices, faces, jaw, turned_jaw(vertices, jaw))
+    return np.concatenate([forward, jaw_paths(vertices, faces, jaw, back)[:, 1:]], 1)
+
+
+def _compact(topology: FaceTopology, used: NDArray[np.int32], vertices: NDArray[np.float64]) -> FaceTopology:
+    """Only the vertices `used`, renumbered, with their mirror map."""
     new = np.full(topology.num_vertices, -1, np.int32)
     new[used] = np.arange(len(used))
-    mirror = new[topology.mirror[used]]
     return FaceTopology(
         faces=new[topology.faces],
         vertex_parts=topology.vertex_parts[used],
         face_parts=topology.face_parts,
         landmarks=new[topology.landmarks],
         jaw_contours=new[topology.jaw_contours],
-        mirror=np.where(mirror < 0, np.arange(len(used)), mirror),
+        mirror=mirror_by_position(vertices[used], tolerance=0.05),
     )

@@ -27,6 +27,7 @@ _FACE = 9409
 _BROW_THICKNESS = 0.42
 _IRIS_RADIUS, _PUPIL_RADIUS = 0.62, 0.26
 _COLLAR = -9.6
+_FACE_END = 2.6  # depth at which cheeks end and ears begin
 
 _BY_MATERIAL = {
     "M_GumsTongue": Part.INNER_MOUTH,
@@ -57,6 +58,8 @@ def label_parts(
     parts[head & (y < _COLLAR) & ((np.arange(len(vertices)) >= _FACE) | (y < _COLLAR - 1.6))] = Part.CLOTHES
     parts[head & (parts == Part.SKIN) & (_above_hairline(vertices) > 0)] = Part.HAIR
     parts[head & (parts == Part.NECK) & (_above_hairline(vertices) > 0)] = Part.HAIR
+    behind = head & (parts == Part.SKIN) & (z < _FACE_END)
+    parts[behind] = np.where(y[behind] > points[3, 1], Part.EARS, Part.NECK)
     for material, part in _BY_MATERIAL.items():
         parts[np.unique(faces[materials == material])] = part
 

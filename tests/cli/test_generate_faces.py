@@ -1,0 +1,54 @@
+"""`lssl generate-faces`."""
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from lssl.cli.main import main
+from lssl.data.folder import read_metadata
+
+SMALL = ["--subjects", "2", "--expressions", "neutral,sad", "--size", "32", "--seed", "3"]
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, ["generate-faces", *map(str, arguments)])
+
+
+def test_it_writes_a_data_set_and_a_sheet(tmp_path):
+    result = run(tmp_path / "faces", *SMALL, "--yaw", "-15,0", "--lighting", "weak", "--sheet", tmp_path / "s.png")
+    assert result.exit_code == 0, result.output
+    assert "8 faces in" in result.output
+    assert "seed: 3" in result.output
+    data = read_metadata(tmp_path / "faces")
+    assert len(data) == 8
+    assert set(data.columns["yaw"]) == {"-15", "0"}
+    assert Image.open(tmp_path / "s.png").width == 2 * 32
+    again = run(tmp_path / "faces", *SMALL, "--yaw", "-15,0", "--lighting", "weak")
+    assert again.exit_code == 0, again.output
+
+
+def test_another_request_needs_overwrite(tmp_path):
+    assert run(tmp_path / "faces", *SMALL).exit_code == 0
+    refused = run(tmp_path / "faces", *SMALL, "--yaw", "30")
+    assert refused.exit_code == 1
+    assert "other settings" in refused.output
+    replaced = run(tmp_path / "faces", *SMALL, "--yaw", "30", "--overwrite")
+    assert replaced.exit_code == 0, replaced.output
+    assert set(read_metadata(tmp_path / "faces").columns["yaw"]) == {"30"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--expressions", "bored"], "unknown expression bored; known: neutral"),
+        (["--yaw", "left"], "expected numbers"),
+        (["--lighting", "noon"], "unknown lighting noon"),
+        (["--model", "nowhere.npz"], "nowhere.npz: no such file"),
+        (["--sheet", "sheet.txt"], "expected a .png"),
+    ],
+)
+def test_mistakes_are_named_before_any_work(tmp_path, arguments, message):
+    result = run(tmp_path / "faces", *arguments)
+    assert result.exit_code != 0
+    assert message in result.output
+    assert not (tmp_path / "faces").exists()

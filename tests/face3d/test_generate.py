@@ -1,0 +1,220 @@
+"""Generated faces: cells, determinism, variation, the folder, the data set that renders when asked."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from lssl.data.folder import FolderError, read_metadata
+from lssl.data.schema import AttributeSchema
+from lssl.face3d.backgrounds import background
+from lssl.face3d.embedded import load_embedded_model
+from lssl.face3d.generate import FaceGenerator, GenerateConfig
+from lssl.face3d.generated import GeneratedFaces, write_generated
+from lssl.face3d.sheet import folder_sheet
+
+CONFIG = GenerateConfig(
+    subjects=3, expressions=("neutral", "happy"), yaw=(-30.0, 0.0, 30.0), lighting=("normal", "dark"), size=48, seed=7
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_embedded_model()
+
+
+@pytest.fixture(scope="module")
+def folder(model, tmp_path_factory):
+    root = tmp_path_factory.mktemp("generated") / "faces"
+    write_generated(root, FaceGenerator(model, CONFIG), model="embedded")
+    return root
+
+
+def contents(root):
+    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+def test_there_is_a_cell_for_every_combination(model, folder):
+    data = read_metadata(folder)
+    assert len(data) == 3 * 2 * 3 * 2
+    assert data.attributes == ("expression", "yaw", "lighting")
+    cells = set(zip(data.subjects, *(data.columns[name] for name in data.attributes), strict=True))
+    assert len(cells) == len(data)
+    assert data.landmarks.shape == (36, 68, 2)
+    assert data.has_masks
+    assert {name: len(set(data.columns[name])) for name in data.attributes} == {
+        "expression": 2,
+        "yaw": 3,
+        "lighting": 2,
+    }
+
+
+def test_a_subject_is_in_one_split(folder):
+    data = read_metadata(folder)
+    splits = {(subject, split) for subject, split in zip(data.subjects, data.splits, strict=True)}
+    assert len(splits) == 3
+    assert {split for _, split in splits} == {"train", "test"}
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(model, folder, tmp_path):
+    write_generated(tmp_path / "again", FaceGenerator(model, CONFIG), model="embedded")
+    assert contents(tmp_path / "again") == contents(folder)
+    write_generated(tmp_path / "other", FaceGenerator(model, replace(CONFIG, seed=8)), model="embedded")
+    pictures = [contents(tmp_path / name) for name in ("again", "other")]
+    assert all(pictures[0][key] != pictures[1][key] for key in pictures[0] if key.startswith("images"))
+
+
+def test_an_interrupted_run_goes_on_to_the_same_bytes(model, folder, tmp_path, monkeypatch):
+    generator = FaceGenerator(model, CONFIG)
+    rendered = []
+
+    def stop_after_two(cells):
+        if len(rendered) == 2:
+            raise KeyboardInterrupt
+        rendered.append(len(cells))
+        return FaceGenerator.render(generator, cells)
+
+    monkeypatch.setattr(generator, "render", stop_after_two)
+    with pytest.raises(KeyboardInterrupt):
+        write_generated(tmp_path / "faces", generator, model="embedded")
+    assert 0 < len(list((tmp_path / "faces" / "images").iterdir())) < len(generator.cells)
+    write_generated(tmp_path / "faces", FaceGenerator(model, CONFIG), model="embedded")
+    assert contents(tmp_path / "faces") == contents(folder)
+
+
+def test_other_settings_and_other_files_are_refused(model, folder, tmp_path):
+    root = tmp_path / "faces"
+    shutil.copytree(folder, root)
+    with pytest.raises(FolderError, match="seed: 7 then, 9 now"):
+        write_generated(root, FaceGenerator(model, replace(CONFIG, seed=9)), model="embedded")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep me")
+    with pytest.raises(FolderError, match="not empty"):
+        write_generated(tmp_path / "mine", FaceGenerator(model, CONFIG), model="embedded")
+    assert (tmp_path / "mine" / "notes.txt").read_text() == "keep me"
+
+
+def test_a_cell_is_the_same_face_in_a_smaller_request(model):
+    small = replace(CONFIG, subjects=1, expressions=("happy",), yaw=(30.0,), lighting=("dark",))
+    alone = FaceGenerator(model, small)
+    face = alone.render(alone.cells)[0]
+    whole = FaceGenerator(model, CONFIG)
+    same = next(f for f in whole.render(whole.cells[:12]) if f.cell == face.cell)
+    assert (same.image.int() - face.image.int()).abs().max() <= 1
+    assert torch.allclose(same.landmarks, face.landmarks, atol=1e-3)
+
+
+def test_cells_vary_naturally_and_less_when_asked(model):
+    faces = FaceGenerator(model, replace(CONFIG, subjects=12, lighting=("normal",), yaw=(0.0,)))
+    varied = faces.render(faces.cells)
+    assert np.std([f.yaw for f in varied]) > 0.5
+    happy = [f.intensity for f in varied if f.cell.expression == "happy"]
+    assert 0.6 < min(happy) < max(happy) < 1.2
+    assert all(f.intensity == 0 for f in varied if f.cell.expression == "neutral")
+    still = FaceGenerator(model, replace(CONFIG, variation=0.0, yaw=(30.0,)))
+    assert all(f.yaw == 30 and f.pitch == 0 for f in still.render(still.cells[:4]))
+
+
+def test_identities_look_different_and_stay_themselves(model):
+    plain = replace(CONFIG, subjects=4, variation=0.0, background="plain", yaw=(0.0,), lighting=("normal",))
+    generator = FaceGenerator(model, plain)
+    faces = {(f.cell.subject, f.cell.expression): f.image.float() for f in generator.render(generator.cells)}
+    same = [(faces[s, "neutral"] - faces[s, "happy"]).abs().mean() for s in range(4)]
+    other = [(faces[s, "neutral"] - faces[t, "neutral"]).abs().mean() for s in range(4) for t in range(s)]
+    assert min(other) > 1.5 * max(same)
+
+
+def test_turned_faces_hide_landmarks_and_say_so(model, folder):
+    turned = FaceGenerator(model, replace(CONFIG, yaw=(-75.0,), expressions=("neutral",), lighting=("normal",)))
+    for face in turned.render(turned.cells):
+        assert not face.visible[[36, 39, 17, 48]].all()
+        assert face.visible[[42, 45, 26]].all()
+    data = read_metadata(folder)
+    for row in data.rows_where(yaw="0"):
+        seen = data.columns["visible"][row]
+        assert len(seen) == 68
+        assert set(seen) <= {"v", "h"}
+        assert seen.count("h") < 8
+
+
+def test_positive_yaw_turns_to_the_right_of_the_picture(folder):
+    data = read_metadata(folder)
+    for row in range(len(data)):
+        points = data.landmarks[row]
+        nose = points[30, 0] - (points[0, 0] + points[16, 0]) / 2
+        yaw = float(data.columns["yaw"][row])
+        if yaw:
+            assert np.sign(nose) == np.sign(yaw)
+        assert float(data.columns["yaw_degrees"][row]) == pytest.approx(yaw, abs=4)
+
+
+def test_dark_pictures_are_darker(folder):
+    data = read_metadata(folder)
+    light = {"normal": [], "dark": []}
+    for row in range(len(data)):
+        light[data.columns["lighting"][row]].append(np.asarray(Image.open(data.image_path(row))).mean())
+    assert max(light["dark"]) < min(light["normal"])
+
+
+def test_masks_hold_all_parts_where_the_landmarks_are(folder):
+    data = read_metadata(folder)
+    for row in data.rows_where(yaw="0"):
+        mask = np.asarray(Image.open(data.mask_path(row)))
+        assert set(np.unique(mask)) == {0, 1, 2, 3}
+        for eye in (slice(36, 42), slice(42, 48)):
+            x, y = data.landmarks[row, eye].mean(0).round().astype(int)
+            assert 3 in mask[y - 1 : y + 2, x - 1 : x + 2]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"expressions": ("bored",)}, "unknown expression bored; known: neutral"),
+        ({"lighting": ("noon",)}, "unknown lighting noon"),
+        ({"yaw": (120.0,)}, "yaw 120"),
+        ({"yaw": (0.0, 0.2)}, "given twice"),
+        ({"background": "beach"}, "unknown background"),
+        ({"subjects": 0}, "at least one subject"),
+    ],
+)
+def test_a_request_that_cannot_be_is_refused(model, change, message):
+    with pytest.raises(ValueError, match=message):
+        FaceGenerator(model, replace(CONFIG, **change))
+
+
+def test_faces_rendered_when_asked_are_those_of_the_folder(model, folder):
+    data = read_metadata(folder)
+    generator = FaceGenerator(model, CONFIG)
+    train, test = (GeneratedFaces(generator, split=split) for split in ("train", "test"))
+    assert len(train) + len(test) == len(data)
+    schema = AttributeSchema.from_columns(data.attribute_columns())
+    assert train.schema == schema
+    batch = next(iter(DataLoader(train, batch_size=5)))
+    assert batch["image"].shape == (5, 3, 48, 48)
+    assert batch["y"].shape == (5, train.y.shape[1])
+    assert batch["mask"].dtype == torch.uint8
+    key = train.cells[3].key
+    row = data.file_names.index(f"images/{key}.png")
+    on_disk = torch.from_numpy(np.array(Image.open(data.image_path(row)))).permute(2, 0, 1)
+    assert (batch["image"][3].int() - on_disk.int()).abs().max() <= 1
+    assert np.allclose(batch["landmarks"][3], data.landmarks[row], atol=2e-3)
+    assert torch.equal(train.y[3], schema.encode_columns({n: [v[row]] for n, v in data.columns.items()})[0])
+
+
+def test_backgrounds_are_in_range_and_follow_the_light():
+    wall = background("random", 33, np.random.default_rng(0))
+    assert wall.shape == (3, 33, 33)
+    assert -1 <= wall.min() < wall.max() <= 1
+    dim = background("random", 33, np.random.default_rng(0), light=0.1)
+    assert (dim <= wall + 1e-6).all()
+    assert dim.mean() < wall.mean()
+
+
+def test_the_contact_sheet_shows_expressions_poses_and_lightings(folder):
+    picture = folder_sheet(folder, subjects=2)
+    assert picture.width == 3 * 48
+    assert picture.height > 5 * 48
