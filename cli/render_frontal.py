@@ -108,12 +108,13 @@ def command(
         writer = FaceFolderWriter(out, attributes=attributes, settings=settings, overwrite=overwrite)
     except (FrontalError, FolderError, ValueError) as error:
         raise click.ClickException(str(error)) from None
+    if writer.finished:
+        click.echo(f"{out} is complete; say --overwrite to draw it again")
+        raise SystemExit(2 if (out / "rejected.csv").is_file() else 0)
     waiting = [job for job in jobs if job.key not in writer]
     click.echo(
         f"{len(jobs)} faces, {len(jobs) - len(waiting)} already there; model {face_model.name}, {size} pixels, {out}"
     )
-    if writer.finished and not waiting:
-        return
     processes = min(workers or os.cpu_count() or 1, len(waiting) or 1)
     failed = 0
     with tqdm(total=len(jobs), initial=len(jobs) - len(waiting), unit="face", desc="frontal") as bar:

@@ -160,9 +160,10 @@ def format_value(value: Any) -> str:
     if isinstance(value, tuple | list):
         return " ± ".join(format_value(part) for part in value)
     if isinstance(value, float | np.floating):
-        if not np.isfinite(value):
+        number = float(value)
+        if not np.isfinite(number):
             return "–"
-        return f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.4f}"
+        return f"{number:.2f}" if abs(number) >= 0.1 or number == 0 else f"{number:.4f}"
     return str(value)
 
 

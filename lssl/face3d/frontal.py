@@ -31,6 +31,7 @@ BACKGROUNDS = ("plain", "original", "blur")
 # Parts that a photograph can colour; the model's hair and clothes need not be where the photograph's are, and the
 # dark inside of a mouth is drawn only where the photograph shows it.
 _FACE_PARTS = tuple(part for part in Part if part not in (Part.HAIR, Part.CLOTHES, Part.LASHES))
+_MOUTH_PARTS = (Part.INNER_MOUTH, Part.TEETH, Part.TONGUE)
 _PLAIN = 0.5  # grey, encoded
 _SUPERSAMPLE = 2
 
@@ -135,8 +136,12 @@ def render_frontal(
 
 
 def _textured_faces(model: BilinearFaceModel) -> Tensor:
-    keep = np.isin(model.topology.face_parts, _FACE_PARTS)
-    return model.faces[torch.from_numpy(keep)].contiguous()
+    return model.faces[torch.from_numpy(_textured(model))].contiguous()
+
+
+def _textured(model: BilinearFaceModel) -> NDArray[np.bool_]:
+    """(F,): which of the model's triangles the photographs colour."""
+    return np.isin(model.topology.face_parts, _FACE_PARTS)
 
 
 def _mesh_colours(model: BilinearFaceModel, views: list[PosedView], scales: list[float], faces: Tensor) -> Tensor:
@@ -168,14 +173,15 @@ def _paint(
 ) -> tuple[Tensor, Tensor]:
     """Colour (H, W, 3) and the direct views' weight (H, W) of each target pixel."""
     smooth = 0.04 * triangle.shape[1]
-    direct = blend_views([sample_view(v, triangle, barycentric, faces, None) for v in views], scales, smooth)
+    mouth = torch.from_numpy(np.isin(model.topology.face_parts[_textured(model)], _MOUTH_PARTS))
+    direct = blend_views([sample_view(v, triangle, barycentric, faces, None, mouth) for v in views], scales, smooth)
     filled = interpolate(triangle, barycentric, faces, colours[None])[0]
     # Seams are hidden by a soft hand-over: a pixel belongs to the photograph only well inside what it saw.
     own = _feather(direct.weight, 0.012 * triangle.shape[1])
     if not use_mirror:
         return direct.colour * own[..., None] + filled * (1 - own)[..., None], direct.weight
     order = torch.from_numpy(model.topology.mirror).long()
-    other = blend_views([sample_view(v, triangle, barycentric, faces, order) for v in views], scales, smooth)
+    other = blend_views([sample_view(v, triangle, barycentric, faces, order, mouth) for v in views], scales, smooth)
     other = Sampled(match_mirrored_light(direct, other, pixel_normals), other.weight)
     share = _feather(other.weight, 0.012 * triangle.shape[1])[..., None]
     unseen = other.colour * share + filled * (1 - share)

@@ -112,11 +112,20 @@ def _distance_from_edges(depth: Tensor, jump: float) -> Tensor:
     return torch.from_numpy(ndimage.distance_transform_edt(~padded)[1:-1, 1:-1].astype(np.float32))
 
 
-def sample_view(view: PosedView, triangle: Tensor, barycentric: Tensor, faces: Tensor, order: Tensor | None) -> Sampled:
+def sample_view(
+    view: PosedView,
+    triangle: Tensor,
+    barycentric: Tensor,
+    faces: Tensor,
+    order: Tensor | None,
+    inside_mouth: Tensor,
+) -> Sampled:
     """The photograph's colour at each target pixel.
 
     triangle (1, H, W), barycentric (1, H, W, 3): the target picture's pixels on the mesh. order (V,): vertex to look up
     in place of each one (the mirror map, to look at the other half of the face); None for itself.
+    inside_mouth (F,) bool: triangles behind the lips. No two mouths are alike inside, so what the photograph shows
+    between the lips is taken even where the model's lips or teeth would hide it.
     """
     attributes = torch.cat([view.projected, view.normals], 1)
     if order is not None:
@@ -133,6 +142,8 @@ def sample_view(view: PosedView, triangle: Tensor, barycentric: Tensor, faces: T
     seen = (z <= near + 0.35) & (triangle[0] >= 0)
     angle = ((facing - _GRAZING) / (_FACING - _GRAZING)).clamp(0, 1)
     weight = seen * border * angle * angle * (3 - 2 * angle)
+    mouth = inside_mouth[triangle[0].clamp(min=0).long()] & (triangle[0] >= 0) & torch.isfinite(near)
+    weight = torch.where(mouth, 0.6, weight)
     return Sampled(colour.clamp(0, 1).permute(1, 2, 0), weight)
 
 
