@@ -129,4 +129,54 @@ int64_t shuffle_norm_workspace(Dtype dtype, const ShuffleNorm& call);
 const char* shuffle_norm_forward(Dtype dtype, const ShuffleNorm& call, void* workspace, Stream stream);
 const char* shuffle_norm_backward(Dtype dtype, const ShuffleNorm& call, void* workspace, Stream stream);
 
+// rasterize (float, double), a whole batch. A face with an index outside [0, vertex_count) is skipped.
+int64_t rasterize_workspace(int64_t batch, int64_t face_count);
+template <typename T>
+const char* rasterize(const T* vertices, const int32_t* faces, int64_t batch, int64_t vertex_count, int64_t face_count,
+                      int64_t height, int64_t width, void* workspace, int32_t* triangle, T* barycentric, T* depth,
+                      Stream stream);
+
+// interpolate (float, double), a whole batch of `pixels` an image.
+struct Interpolation {
+  int64_t batch, pixels, face_count, vertex_count, channels;
+  const int32_t *triangle, *faces;
+};
+template <typename T>
+const char* interpolate(const Interpolation& call, const T* barycentric, const T* attributes, T* output, Stream stream);
+int64_t interpolate_workspace(const Interpolation& call);
+template <typename T>
+const char* interpolate_attributes_backward(const Interpolation& call, const T* grad, const T* barycentric,
+                                            void* workspace, T* grad_attributes, Stream stream);
+template <typename T>
+const char* interpolate_barycentric_backward(const Interpolation& call, const T* grad, const T* attributes,
+                                             T* grad_barycentric, Stream stream);
+
+// gradient_penalty: tensors of `dtype`, a sample one block of memory; alpha float, or double for kFloat64.
+const char* penalty_interpolate(Dtype dtype, const void* real, const void* fake, const void* alpha, int64_t batch,
+                                int64_t sample_size, void* output, Stream stream);
+int64_t penalty_workspace(int64_t batch, int64_t sample_size);
+const char* penalty_cotangent(Dtype dtype, const void* gradient, int64_t batch, int64_t sample_size, double target,
+                              void* workspace, void* penalty, void* output, Stream stream);
+const char* penalty_rectify(Dtype dtype, void* x, double slope, int64_t count, uint8_t* bits, Stream stream);
+const char* penalty_slope(Dtype dtype, void* tangent, const uint8_t* bits, double slope, int64_t count, Stream stream);
+
+// landmark_heatmap (T: float, double): landmarks (N, K, 2), sigmas (K) or null: `sigma` for all, visible (N, K) or null.
+template <typename T>
+struct Heatmap {
+  int64_t batch, landmarks, height, width;
+  const T *points, *sigmas;
+  const bool* visible;
+  T sigma;
+};
+enum class HeatmapReduction : int64_t { kNone = 0, kSum = 1, kMax = 2, kOwner = 3 };
+// Writes maps of `dtype`: (N, K, H, W), or (N, 1, H, W) where reduced; kOwner: int32, the lowest landmark that reaches
+// the maximum.
+template <typename T>
+const char* heatmap(const Heatmap<T>& call, HeatmapReduction reduction, Dtype dtype, void* output, Stream stream);
+// Gradients in landmarks (N, K, 2) and in each map's sigma (N, K). grad is (N, K, H, W), or (N, 1, H, W) where `shared`;
+// owners (N, H, W) restricts a landmark to the pixels it owns, or is null.
+template <typename T>
+const char* heatmap_backward(const Heatmap<T>& call, const T* grad, bool shared, const int32_t* owners,
+                             T* grad_landmarks, T* grad_sigmas, Stream stream);
+
 }  // namespace lssl::cuda

@@ -1,5 +1,7 @@
 // pixel_shuffle_instance_norm on channels-last tensors: a cluster of blocks takes a slab of a sample, up to 128 bytes
 // of every pixel, each block some of the pixels.
+#include <algorithm>
+
 #include "shuffle_norm.cuh"
 
 namespace lssl::cuda {
@@ -464,7 +466,9 @@ const char* run(Dtype dtype, const ShuffleNorm& call, bool is_forward, void* wor
                    static_cast<A>(call.eps),
                    static_cast<A>(call.negative_slope)};
   const int64_t blocks = call.batch * slabs * shape.chunks;
-  const int64_t x_bytes = int64_t{kVectors} * kThreads * sizeof(Vector);
+  const int64_t at_once = kThreads / shape.lanes,
+                held = std::min<int64_t>(kVectors, ceil_div(shape.chunk_pixels, at_once));
+  const int64_t x_bytes = held * kThreads * sizeof(Vector);
   const auto queue = [&](auto kernel, int64_t cluster) {
     return launch(kernel, blocks, kThreads, x_bytes, static_cast<int>(cluster), stream, s);
   };

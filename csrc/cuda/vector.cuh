@@ -52,8 +52,13 @@ struct alignas(16) Vector {
 template <typename T>
 constexpr int kValues = 16 / static_cast<int>(sizeof(T));
 
+// Through the read-only cache: nothing in the same kernel may write there.
 __device__ __forceinline__ Vector load(const Vector* p) {
   const uint4 v = __ldg(reinterpret_cast<const uint4*>(p));
+  return {{v.x, v.y, v.z, v.w}};
+}
+__device__ __forceinline__ Vector load_mutable(const Vector* p) {
+  const uint4 v = *reinterpret_cast<const uint4*>(p);
   return {{v.x, v.y, v.z, v.w}};
 }
 __device__ __forceinline__ void store(Vector* p, const Vector& v) {
@@ -210,7 +215,7 @@ const char* launch(void (*kernel)(Parameters...), int64_t blocks, int threads, i
   attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
   config.attrs = &attribute;
   config.numAttrs = cluster > 1 ? 1 : 0;
-  const cudaError_t error = cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...);
+  const cudaError_t error = cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
   if (error == cudaSuccess) return nullptr;
   cudaGetLastError();  // clear it: the caller reports it
   return cudaGetErrorString(error);
