@@ -13,6 +13,7 @@ COMMANDS = {
     "prepare": ("prepare", "A data set folder of aligned faces from a database or your own photographs."),
     "train": ("train", "Train one model that changes all attributes of a data set's faces."),
     "doctor": ("doctor", "Versions, native kernels, and what to do about each lack."),
+    "train-parser": ("train_parser", "The face parser (lips, skin, eyes) of the parsing loss."),
 }
 
 

@@ -70,7 +70,7 @@ def train_parser(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         parser = FaceParser(config.width, num_levels=_levels(faces.size))
-    parser = parser.to(device).to(memory_format=torch.channels_last).train()
+    parser = parser.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     images, labels = faces.images.to(device), faces.labels.to(device)
     weights = _class_weights(labels[faces.train.to(device)])
     optimizer = torch.optim.Adam(parser.parameters(), lr=config.learning_rate)
@@ -91,7 +91,7 @@ def train_parser(
                 optimizer.step()
                 done = iteration + 1
                 if done % config.log_every == 0 or done == config.iterations:
-                    value = float(loss)
+                    value = float(loss.detach())
                     if not math.isfinite(value):
                         raise FolderError(f"the parser's loss is {value} at iteration {done}; lower the learning rate")
                     log.append({"iteration": done, "loss": round(value, 5)})
@@ -100,7 +100,8 @@ def train_parser(
                         on_log(log[-1])
         except KeyboardInterrupt:
             interrupted = True
-    parser = parser.to(memory_format=torch.contiguous_format).requires_grad_(False).eval()
+    parser = parser.to(memory_format=torch.contiguous_format)
+    parser.requires_grad_(False).eval()
     return ParserResult(parser, parser_iou(parser, faces, faces.test), done, interrupted, log)
 
 
@@ -188,8 +189,8 @@ def train_parser_for_run(
     seed: int = 0,
     device: torch.device | str = "cpu",
     progress: bool = True,
-    iterations: int = 400,
-    width: int = 8,
+    iterations: int = 300,
+    width: int = 16,
 ) -> ParserResult:
     """The short way that `lssl train` takes when no parser is given: a small parser for the run's own faces.
 
@@ -231,8 +232,12 @@ def _schedule(iteration: int, total: int) -> float:
 
 
 def _class_weights(labels: Tensor) -> Tensor:
-    """One over the square root of each class's share, mean 1; 0 for a class that never occurs."""
+    """One over the fourth root of each class's share, mean 1; 0 for a class that never occurs.
+
+    On London at 64x64 (300 iterations, width 8) the lips' and eyes' IoU was 0.64 and 0.61 with it, 0.63 and 0.42 with
+    equal weights, 0.55 and 0.52 with the square root, which makes the parts too large.
+    """
     share = torch.bincount(labels.reshape(-1).long(), minlength=len(PARSER_CLASSES)).float()
     share = share / share.sum()
-    weight = torch.where(share > 0, share.clamp(min=1e-6).rsqrt(), torch.zeros_like(share))
+    weight = torch.where(share > 0, share.clamp(min=1e-6).pow(-0.25), torch.zeros_like(share))
     return weight / weight.mean()

@@ -1,0 +1,103 @@
+"""`lssl train-parser`."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Data set folder with masks/ or landmarks.npy.  [default: faces of the embedded 3D model]",
+)
+@click.option("--out", "-o", type=click.Path(path_type=Path), default="runs/parser", show_default=True)
+@click.option(
+    "--masks",
+    type=click.Choice(["auto", "folder", "landmarks"]),
+    default="auto",
+    show_default=True,
+    help="Labels: the folder's masks, or drawn from its 68 landmarks; auto: masks where there are any.",
+)
+@click.option("--iterations", type=click.IntRange(1), default=1000, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True)
+@click.option("--width", type=click.IntRange(8), default=16, show_default=True, help="Channels of the first level.")
+@click.option("--learning-rate", type=float, default=3e-3, show_default=True)
+@click.option("--max-faces", type=click.IntRange(2), default=4000, show_default=True, help="Use at most this many.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU where there is one]")
+@click.option("--overwrite", is_flag=True, help="Replace the parser that is there.")
+def command(
+    data: Path | None,
+    out: Path,
+    masks: str,
+    iterations: int,
+    batch_size: int,
+    width: int,
+    learning_rate: float,
+    max_faces: int,
+    seed: int,
+    device: str | None,
+    overwrite: bool,
+) -> None:
+    """Train the face parser (lips, face skin, eyes) that the parsing loss looks through.
+
+    \b
+    lssl train-parser                                    faces of the embedded model, exact masks
+    lssl prepare helen Helen/ data/helen --size 128
+    lssl train-parser --data data/helen -o runs/parser   as in the paper
+    lssl train-parser --data data/london                 photographs: masks drawn from their landmarks
+    lssl train --data data/london --parser runs/parser/parser.safetensors
+
+    The folder gets parser.safetensors, maps.png (people it has not seen: Fig. 4 of the paper), report.json
+    (intersection over union a part) and metrics.jsonl. Ctrl-C stops early and keeps what it has learnt.
+    """
+    import torch
+
+    from lssl.data.folder import FolderError
+    from lssl.training.parser_data import open_parser_faces
+    from lssl.training.parser_training import ParserConfig, train_parser, write_parser_run
+
+    if (out / "parser.safetensors").is_file() and not overwrite:
+        raise click.ClickException(f"{out} holds a parser already; choose another --out or say --overwrite")
+    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    config = ParserConfig(width, iterations, batch_size, learning_rate, seed)
+    try:
+        data = data or _generated(out, seed)
+        faces = open_parser_faces(data, masks=masks, max_faces=max_faces, seed=seed)
+        click.echo(
+            f"{data}: {len(faces.train)} faces to learn from, {len(faces.test)} of other people to test, "
+            f"{faces.size[1]}x{faces.size[0]}, labels: {faces.source}"
+        )
+        click.echo(f"{config} on {chosen}")
+        result = train_parser(faces, config, device=chosen, progress=True)
+        write_parser_run(out, faces, config, result)
+    except FolderError as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or out}: {error.strerror or error}") from None
+    click.secho("Intersection over union on people it has not seen:", bold=True)
+    for part, value in result.iou.items():
+        click.echo(f"  {part:6} {value:.3f}")
+    click.echo(f"  {out / 'parser.safetensors'}; maps: {out / 'maps.png'}")
+    if result.interrupted:
+        click.secho(f"Stopped after {result.iterations} of {iterations} iterations.", fg="yellow", err=True)
+        raise SystemExit(130)
+
+
+def _generated(out: Path, seed: int) -> Path:
+    """Faces of the embedded model with all poses, beside the parser."""
+    from lssl.face3d.embedded import cache_key, load_embedded_model
+    from lssl.face3d.generate import FaceGenerator, GenerateConfig
+    from lssl.face3d.generated import write_generated
+
+    folder = out / "faces"
+    wanted = GenerateConfig(subjects=60, yaw=(-30.0, 0.0, 30.0), lighting=("normal",), size=64, seed=seed)
+    click.echo(f"No --data: 60 people of the embedded face model, to {folder}")
+    write_generated(
+        folder,
+        FaceGenerator(load_embedded_model(), wanted),
+        model=f"embedded {cache_key()}",
+        progress=True,
+    )
+    return folder
