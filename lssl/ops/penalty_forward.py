@@ -85,7 +85,7 @@ def refuse_unseen(critic: object) -> None:
 
 def uncompiled() -> contextlib.AbstractContextManager:
     """Runs compiled parts of a critic eagerly: compiled graphs have no second derivatives."""
-    if "torch._dynamo" not in sys.modules:
+    if "torch._dynamo" not in sys.modules or torch.compiler.is_compiling():
         return contextlib.nullcontext()
     return torch.compiler.set_stance("force_eager")
 
