@@ -69,7 +69,7 @@ class Trainer:
         self.folder = Path(folder)
         self.quiet = quiet or not self.processes.first
         self.iteration = 0
-        self.sums: dict[str, float] = {}
+        self.sums: dict[str, Any] = {}
 
         device = self.processes.device
         torch.manual_seed(config.seed)
@@ -77,8 +77,9 @@ class Trainer:
             torch.use_deterministic_algorithms(True)
         generator, critic = build_networks(config, train_set)
         memory = torch.channels_last if config.speed.channels_last else torch.contiguous_format
-        generator.to(device=device, memory_format=memory)
-        critic.to(device=device, memory_format=memory)
+        for network in (generator, critic):
+            network.to(device)
+            network.to(memory_format=memory)  # type: ignore[call-overload]
         if parser is not None:
             parser.to(device).eval().requires_grad_(False)
         self.processes.broadcast(generator, critic)
@@ -169,12 +170,11 @@ class Trainer:
         return finished
 
     def save(self) -> None:
-        """Writes a checkpoint, generator.safetensors and losses.png (rank 0); others wait."""
+        """Writes a checkpoint and generator.safetensors (rank 0); others wait."""
         if self.processes.first:
             save_checkpoint(self.folder / "checkpoints", self.iteration, self.state_dict(), self.config.output.keep)
             try:
                 save_generator(self.folder / "generator.safetensors", self.exported())
-                draw_losses(read_metrics(self.folder / "metrics.jsonl"), self.folder / "losses.png")
             except OSError as error:
                 good = latest_checkpoint(self.folder / "checkpoints")
                 raise CheckpointError(
@@ -297,6 +297,7 @@ class Trainer:
 
     @torch.no_grad()
     def _sample(self) -> None:
+        """Writes a grid of unseen subjects and losses.png (rank 0)."""
         if not self.processes.first:
             return
         if self.samples is None:
@@ -306,6 +307,7 @@ class Trainer:
         try:
             folder.mkdir(exist_ok=True)
             grid.save(folder / f"iteration_{self.iteration:08d}.png")
+            draw_losses(read_metrics(self.folder / "metrics.jsonl"), self.folder / "losses.png")
         except OSError as error:
             good = latest_checkpoint(self.folder / "checkpoints")
             raise CheckpointError(f"{folder}: cannot write ({error}); the last good checkpoint is {good}") from error

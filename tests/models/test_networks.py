@@ -61,7 +61,9 @@ def test_paper_discriminator_shapes():
 @pytest.mark.parametrize("side_channels", [0, 1, 3])
 def test_generator_shapes_and_range(downs, size, output, side_channels):
     torch.manual_seed(0)
-    network = Generator(3, side_channels=side_channels, width=4, num_downsamplings=downs, residual_blocks=1, output=output)
+    network = Generator(
+        3, side_channels=side_channels, width=4, num_downsamplings=downs, residual_blocks=1, output=output
+    )
     image = torch.rand(2, 3, size, size) * 2 - 1
     side = torch.rand(2, side_channels, size, size) * 2 - 1 if side_channels else None
     latent = network.encode(image, side)
@@ -132,7 +134,9 @@ def test_parser_is_a_unet_of_depthwise_blocks():
 
 def test_errors():
     with pytest.raises(ValueError, match="divide by 4"):
-        Generator(2, width=4, num_downsamplings=2)(torch.zeros(1, 3, 18, 18), torch.zeros(1, 1, 18, 18), torch.zeros(1, 2))
+        Generator(2, width=4, num_downsamplings=2)(
+            torch.zeros(1, 3, 18, 18), torch.zeros(1, 1, 18, 18), torch.zeros(1, 2)
+        )
     with pytest.raises(ValueError, match="side image of 1 channels, got none"):
         Generator(2, width=4, num_downsamplings=1).encode(torch.zeros(1, 3, 8, 8), None)
     with pytest.raises(ValueError, match="at least 1"):

@@ -1,0 +1,107 @@
+"""Each term against its equation."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from lssl.data import AttributeSchema
+from lssl.models import Discriminator, FaceParser, Generator
+from lssl.training import losses
+from lssl.training.config import LossConfig
+from lssl.training.steps import Networks, StepBatch, critic_loss, generator_loss
+
+SCHEMA = AttributeSchema.from_columns({"expression": ["neutral", "happy", "sad"], "glasses": ["0", "1"]})
+
+
+@pytest.fixture
+def networks() -> Networks:
+    torch.manual_seed(0)
+    generator = Generator(4, width=4, num_downsamplings=1, residual_blocks=1)
+    return Networks(generator, Discriminator(4, 4, 16, 4, 2), FaceParser(8, 2).eval().requires_grad_(False))
+
+
+@pytest.fixture
+def batch() -> StepBatch:
+    chance = torch.Generator().manual_seed(0)
+    image, side = torch.rand(3, 3, 16, 16, generator=chance) * 2 - 1, torch.rand(3, 1, 16, 16, generator=chance) * 2 - 1
+    return StepBatch(image, side, SCHEMA.sample(3, chance), SCHEMA.sample(3, chance), torch.rand(3, generator=chance))
+
+
+def test_attribute_losses():
+    chance = torch.Generator().manual_seed(0)
+    logits, y = torch.randn(5, 4, generator=chance), SCHEMA.sample(5, chance)
+    p = logits.sigmoid()
+    expected = -(y * p.log() + (1 - y) * (1 - p).log()).sum(1).mean()
+    torch.testing.assert_close(losses.attribute_classification(logits, y, SCHEMA), expected)
+    softmax = losses.attribute_classification(logits, y, SCHEMA, "softmax")
+    expected = -(y[:, :3] * logits[:, :3].log_softmax(1)).sum(1).mean()
+    expected = expected + F.binary_cross_entropy(p[:, 3], y[:, 3])
+    torch.testing.assert_close(softmax, expected)
+
+
+def test_parsing_loss_is_zero_for_equal_maps_and_has_the_softmax_losses_gradient():
+    torch.manual_seed(0)
+    target, fake = torch.randn(2, 4, 3, 3), torch.randn(2, 4, 3, 3, requires_grad=True)
+    assert losses.parsing(target, target).abs() < 1e-6
+    (gradient,) = torch.autograd.grad(losses.parsing(fake, target), fake)
+    (plain,) = torch.autograd.grad(F.cross_entropy(fake, target.softmax(1)), fake)
+    torch.testing.assert_close(gradient, plain)
+
+
+def test_critic_loss_is_equation_7(networks, batch):
+    config = LossConfig(critic_classification=2.0)
+    loss, terms = critic_loss(networks, batch, config, SCHEMA)
+    expected = terms["d_real"] + terms["d_fake"] + 10 * terms["d_gp"] + 2 * terms["d_cls"]
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    assert all(p.grad is not None for p in networks.critic.parameters())
+    assert all(p.grad is None for p in networks.generator.parameters())
+
+
+def test_generator_loss_is_equation_7(networks, batch):
+    config = LossConfig(classification=2.0, bidirectional=3.0, latent=4.0, identity=5.0, parsing=6.0)
+    loss, t = generator_loss(networks, batch, config, SCHEMA)
+    expected = t["g_adv"] + 2 * t["g_cls"] + 3 * t["g_bi"] + 4 * t["g_latent"] + 5 * t["g_id"] + 6 * t["g_parse"]
+    torch.testing.assert_close(loss, expected)
+    fake, fake_side = networks.generator(batch.image, batch.side, batch.y)
+    torch.testing.assert_close(t["g_id"], (fake - batch.image).abs().mean())
+    back, side_back = networks.generator(fake, fake_side, batch.y_source)
+    torch.testing.assert_close(t["g_bi"], (back - batch.image).abs().mean() + (side_back - batch.side).abs().mean())
+    latent = networks.generator.encode(batch.image, batch.side)
+    torch.testing.assert_close(t["g_latent"], (networks.generator.encode(fake, fake_side) - latent).abs().mean())
+    loss.backward()
+    assert all(p.grad is not None for p in networks.generator.parameters())
+
+
+@pytest.mark.parametrize(
+    ("setting", "term"),
+    [
+        ("classification", "g_cls"),
+        ("bidirectional", "g_bi"),
+        ("latent", "g_latent"),
+        ("identity", "g_id"),
+        ("parsing", "g_parse"),
+    ],
+)
+def test_weight_zero_leaves_a_term_out(networks, batch, setting, term):
+    _, terms = generator_loss(networks, batch, LossConfig(), SCHEMA)
+    assert term in terms
+    _, terms = generator_loss(networks, batch, LossConfig(**{setting: 0.0}), SCHEMA)
+    assert term not in terms
+
+
+def test_runs_without_side_image_and_with_image_classification(batch):
+    torch.manual_seed(0)
+    batch.side = None
+    networks = Networks(Generator(4, side_channels=0, width=4, num_downsamplings=1), Discriminator(4, 3, 16, 4, 2))
+    for step in (critic_loss, generator_loss):
+        assert step(networks, batch, LossConfig(parsing=0), SCHEMA)[0].isfinite()
+
+
+def test_image_classification_does_not_see_the_side_image(networks, batch):
+    config = LossConfig(classify="image")
+    _, terms = critic_loss(networks, batch, config, SCHEMA)
+    batch.side = torch.zeros_like(batch.side)
+    _, other = critic_loss(networks, batch, config, SCHEMA)
+    assert torch.equal(terms["d_cls"], other["d_cls"])
+    assert not torch.equal(terms["d_real"], other["d_real"])

@@ -1,0 +1,276 @@
+"""A run: its folder, stop and resume bit for bit, kill, bad data, several processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import lssl
+from lssl.data import FolderError, SchemaError
+from lssl.training import CheckpointError, ConfigError, TrainConfig, TrainingError
+from lssl.training.checkpoint import checkpoints, latest_checkpoint, load_checkpoint, save_checkpoint
+from lssl.training.run import prepare_run
+
+
+def run(config: TrainConfig, out: Path, **options: bool) -> bool:
+    return prepare_run(config, out, quiet=True, **options).train()
+
+
+def same(a: object, b: object) -> bool:
+    """Bitwise equality of nested states."""
+    if isinstance(a, torch.Tensor):
+        return isinstance(b, torch.Tensor) and torch.equal(a, b)
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return a == b
+
+
+def rows(out: Path) -> list[dict]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def losses_of(out: Path) -> list[dict]:
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows(out)]
+
+
+def test_run_folder(config, tmp_path):
+    out = tmp_path / "run"
+    assert run(config, out)
+    assert [row["iteration"] for row in rows(out)] == [2, 4, 6]
+    expected = {"d_real", "d_fake", "d_gp", "d_cls", "g_adv", "g_cls", "g_bi", "g_latent", "g_id"}
+    assert expected | {"iteration", "learning_rate", "seconds"} == set(rows(out)[0])
+    assert sorted(p.name for p in (out / "samples").iterdir()) == [f"iteration_{k:08d}.png" for k in (0, 3, 6)]
+    with Image.open(out / "losses.png") as figure:
+        assert figure.width > 500
+    assert [p.name for p in checkpoints(out / "checkpoints")] == ["iteration_00000004.pt", "iteration_00000006.pt"]
+    assert TrainConfig.load(out / "config.toml").losses == config.losses
+    trained = lssl.load_generator(out)
+    assert trained.schema.names == ["neutral", "happy"]
+    with Image.open(out / "samples" / "iteration_00000006.png") as grid:
+        assert grid.size == (3 * 128, 3 * 128 + 18)
+
+
+def test_stopped_and_resumed_is_bitwise_the_same(config, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert run(config, whole)
+    trainer = prepare_run(config, parts, quiet=True)
+    iterate = trainer._iterate
+
+    def stop_in_the_third(rate: float) -> None:
+        iterate(rate)
+        if trainer.iteration == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    trainer._iterate = stop_in_the_third
+    assert not trainer.train()
+    assert latest_checkpoint(parts / "checkpoints").name == "iteration_00000003.pt"
+    torch.manual_seed(99)  # whatever happens in between
+    assert run(config, parts, resume=True)
+    a, b = (load_checkpoint(latest_checkpoint(out / "checkpoints")) for out in (whole, parts))
+    assert same(a, b)
+    assert losses_of(whole) == losses_of(parts)
+
+
+def test_run_from_its_own_config_repeats(config, tmp_path):
+    assert run(config, tmp_path / "a")
+    assert run(TrainConfig.load(tmp_path / "a" / "config.toml"), tmp_path / "b")
+    assert losses_of(tmp_path / "a") == losses_of(tmp_path / "b")
+
+
+def test_learns(config, tmp_path):
+    """Reconstruction falls: the loop optimizes what it says."""
+    config = config.with_overrides({"schedule.iterations": 60, "schedule.decay_start": 1.0, "output.log_every": 10})
+    assert run(config, tmp_path / "run")
+    values = [row["g_bi"] for row in rows(tmp_path / "run")]
+    assert values[-1] < 0.8 * values[0]
+
+
+COMMAND = [sys.executable, "-m", "lssl", "train", "--quiet", "--threads", "1"]
+
+
+def start(config: TrainConfig, out: Path, *more: str, prefix: list[str] | None = None) -> subprocess.Popen:
+    file = out.with_suffix(".toml")
+    file.write_text(config.to_toml())
+    command = [*(prefix or COMMAND), "--config", str(file), "--out", str(out), *more]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+
+
+def wait_for_checkpoint(out: Path, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 120
+    while latest_checkpoint(out / "checkpoints") is None:
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            pytest.fail(f"no checkpoint: {process.communicate()[0]}")
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+def test_kill_9_loses_at_most_the_time_since_the_last_checkpoint(config, tmp_path):
+    out = tmp_path / "run"
+    long = config.with_overrides({"schedule.iterations": 100_000, "output.checkpoint_every": 1})
+    process = start(long, out)
+    wait_for_checkpoint(out, process)
+    process.kill()
+    process.communicate()
+    newest = latest_checkpoint(out / "checkpoints")
+    iteration = load_checkpoint(newest)["iteration"]
+    assert iteration >= 1
+    with (out / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"iteration": iteration + 1, "g_adv": 0.0}) + '\n{"iteration": 7, "g_')  # cut short
+    finish = long.with_overrides({"schedule.iterations": iteration + 4})
+    assert run(finish, out, resume=True)
+    numbers = [row["iteration"] for row in rows(out)]
+    assert numbers == sorted(set(numbers))
+    assert numbers[-1] == iteration + 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_saves_and_exits_cleanly(config, tmp_path, number):
+    out = tmp_path / "run"
+    process = start(config.with_overrides({"schedule.iterations": 100_000}), out)
+    wait_for_checkpoint(out, process)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert "Stopped at iteration" in output
+    assert "--resume" in output
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_losses_of_one(config, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert run(config, one)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "lssl"]
+    process = start(config, two, "--device", "cpu", prefix=[*launcher, "train", "--quiet", "--threads", "1"])
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    for a, b in zip(losses_of(one), losses_of(two), strict=True):
+        for name in a:
+            assert b[name] == pytest.approx(a[name], rel=2e-3, abs=2e-5), name
+
+
+def test_full_disk_is_one_clear_error_and_keeps_the_last_checkpoint(config, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    assert run(config, out)
+    before = latest_checkpoint(out / "checkpoints")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    longer = config.with_overrides({"schedule.iterations": 8})
+    with pytest.raises(CheckpointError, match=rf"No space left.*last good checkpoint is .*{before.name}"):
+        run(longer, out, resume=True)
+    monkeypatch.undo()
+    assert latest_checkpoint(out / "checkpoints") == before
+    assert not list((out / "checkpoints").glob(".*"))
+    assert run(longer, out, resume=True)
+
+
+def test_not_finite_loss_is_one_clear_error(config, tmp_path):
+    out = tmp_path / "run"
+    assert run(config, out)
+    before = latest_checkpoint(out / "checkpoints")
+    with pytest.raises(TrainingError, match=rf"not finite at iteration 8; the last good checkpoint is .*{before.name}"):
+        run(config.with_overrides({"schedule.iterations": 8, "losses.identity": float("nan")}), out, resume=True)
+    assert latest_checkpoint(out / "checkpoints") == before
+
+
+def test_checkpoint_of_another_architecture(config, tmp_path):
+    out = tmp_path / "run"
+    assert run(config, out)
+    with pytest.raises(CheckpointError, match=r"generator of another architecture: .*config\.toml"):
+        run(config.with_overrides({"network.width": 8}), out, resume=True)
+    with pytest.raises(CheckpointError, match="another architecture"):
+        run(config.with_overrides({"network.residual_blocks": 2}), out, resume=True)
+    with pytest.raises(CheckpointError, match="batch_size 4, but it is 8 now"):
+        run(config.with_overrides({"schedule.batch_size": 8}), out, resume=True)
+
+
+def test_checkpoints_run_no_code(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (os.system, ("true",))
+
+    torch.save({"format": 1, "x": Evil()}, tmp_path / "iteration_00000001.pt")
+    with pytest.raises(CheckpointError, match="not a readable checkpoint"):
+        load_checkpoint(tmp_path / "iteration_00000001.pt")
+    (tmp_path / "half.pt").write_bytes(b"PK\x03\x04 cut")
+    with pytest.raises(CheckpointError, match=r"half\.pt: not a readable checkpoint"):
+        load_checkpoint(tmp_path / "half.pt")
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        load_checkpoint(tmp_path / "none.pt")
+
+
+def test_only_the_newest_checkpoints_are_kept(tmp_path):
+    for k in range(5):
+        save_checkpoint(tmp_path, k, {"x": torch.zeros(1)}, keep=2)
+    assert [p.name for p in checkpoints(tmp_path)] == ["iteration_00000003.pt", "iteration_00000004.pt"]
+
+
+def test_a_run_is_not_overwritten(config, tmp_path):
+    assert run(config, tmp_path / "run")
+    with pytest.raises(CheckpointError, match="holds a run already"):
+        run(config, tmp_path / "run")
+    with pytest.raises(CheckpointError, match="no checkpoint to resume from"):
+        run(config, tmp_path / "empty", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "message"),
+    [
+        (
+            lambda f: (f / "images" / "0_0.png").write_bytes(b"no picture"),
+            FolderError,
+            r"0_0\.png: not a readable picture",
+        ),
+        (lambda f: (f / "images" / "0_0.png").unlink(), FolderError, r"0_0\.png is missing"),
+        (
+            lambda f: np.save(f / "landmarks.npy", np.zeros((3, 68, 2))),
+            FolderError,
+            "has 3 rows but metadata.csv has 20",
+        ),
+        (lambda f: np.save(f / "landmarks.npy", np.zeros((20, 5, 2))), FolderError, r"expected \(rows, 68, 2\)"),
+        (lambda f: (f / "landmarks.npy").unlink(), FolderError, "no landmarks.npy"),
+        (lambda f: (f / "metadata.csv").unlink(), FolderError, "metadata.csv is missing"),
+        (lambda f: replace_text(f, "subject", "person"), FolderError, "no column 'subject'"),
+        (lambda f: replace_text(f, ",test,", ",train,"), FolderError, "no row with split 'test'"),
+    ],
+)
+def test_bad_data_is_found_before_work(config, faces, tmp_path, spoil, error, message):
+    spoil(faces)
+    with pytest.raises(error, match=message):
+        prepare_run(config, tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def replace_text(folder: Path, old: str, new: str) -> None:
+    path = folder / "metadata.csv"
+    path.write_text(path.read_text().replace(old, new))
+
+
+def test_one_class_and_unknown_attribute(config, faces, tmp_path):
+    with pytest.raises(FolderError, match="no attribute column 'age'"):
+        prepare_run(config.with_overrides({"data.attributes": "age"}), tmp_path / "run", quiet=True)
+    replace_text(faces, "happy", "neutral")
+    with pytest.raises(SchemaError, match="one class only"):
+        prepare_run(config.with_overrides({"data.attributes": "expression"}), tmp_path / "run", quiet=True)
+
+
+def test_sizes_that_do_not_fit(config, tmp_path):
+    with pytest.raises(ConfigError, match=r"16x16.*divides by 64"):
+        prepare_run(config.with_overrides({"network.critic_layers": 6}), tmp_path / "run", quiet=True)
+    with pytest.raises(FolderError, match="fewer than the batch"):
+        prepare_run(config.with_overrides({"schedule.batch_size": 100}), tmp_path / "run", quiet=True)
