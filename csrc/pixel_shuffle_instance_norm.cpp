@@ -22,8 +22,7 @@ using torch::headeronly::MemoryFormat;
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-constexpr int64_t kValues = 32768;         // values that are worth a thread
-constexpr int64_t kCachedBytes = 4 << 20;  // channels-last samples that are summed before they are written
+constexpr int64_t kValues = 32768;  // values that are worth a thread
 constexpr char kOp[] = "pixel_shuffle_instance_norm: ";
 
 Dtype dtype_of(const Tensor& input) {
@@ -102,41 +101,54 @@ ShuffleNorm describe(const Tensor& input, const std::optional<Tensor>& weight, c
 
 // Bands of rows of a channels-last sample: enough pixels that a band's sums weigh little against its values.
 struct Bands {
-  int64_t rows, count, group;  // input rows a band, bands a sample, samples at a time
+  int64_t rows, count;  // input rows a band, bands a sample
 
-  Bands(const ShuffleNorm& op, size_t element_size) {
-    const int64_t depth = op.channels * op.factor * op.factor, row = op.width * depth;
+  explicit Bands(const ShuffleNorm& op) {
+    const int64_t row = op.width * op.channels * op.factor * op.factor;
     rows = std::clamp<int64_t>(std::max(kValues / row, 64 / op.width), 1, op.height);
     count = (op.height + rows - 1) / rows;
-    group = std::max<int64_t>(1, kCachedBytes / (op.height * row * static_cast<int64_t>(element_size)));
   }
 };
 
+// Sums of the bands, statistics, output: a sample to a thread where that feeds every thread, so that the sample is
+// still in the cache for the output; else the bands of all samples in three parallel steps. The same bits either way.
 template <typename Sums, typename Statistics, typename Rows>
-void run_channels_last(const ShuffleNorm& op, size_t element_size, int64_t sums_a_band, Sums sums,
-                       Statistics statistics, Rows rows) {
-  const Bands bands(op, element_size);
-  std::vector<double> memory(static_cast<size_t>(bands.group * bands.count * sums_a_band));
-  for (int64_t first = 0; first < op.batch; first += bands.group) {
-    const int64_t samples = std::min(bands.group, op.batch - first);
-    const int64_t values = op.channels * op.factor * op.factor * op.width * bands.rows;
-    const int64_t grain = std::max<int64_t>(1, kValues / values);
-    const auto over_bands = [&](const auto& f) {
-      torch::stable::parallel_for(0, samples * bands.count, grain, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-          const int64_t row = i % bands.count * bands.rows;
-          f(first + i / bands.count, row, std::min(row + bands.rows, op.height), memory.data() + i * sums_a_band);
-        }
-      });
-    };
-    over_bands([&](int64_t n, int64_t begin, int64_t end, double* to) { sums(op, n, begin, end, to); });
-    torch::stable::parallel_for(0, samples, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        statistics(op, first + i, bands.count, memory.data() + i * bands.count * sums_a_band);
+void run_channels_last(const ShuffleNorm& op, int64_t sums_a_band, Sums sums, Statistics statistics, Rows rows) {
+  const Bands bands(op);
+  const int64_t jobs = op.batch * bands.count, threads = torch::stable::get_num_threads();
+  const auto memory_of = [&](int64_t samples) {
+    return std::vector<double>(static_cast<size_t>(samples * bands.count * sums_a_band));
+  };
+  const auto begin_of = [&](int64_t job) { return job % bands.count * bands.rows; };
+  const auto sum_band = [&](int64_t job, double* to) {
+    sums(op, job / bands.count, begin_of(job), std::min(begin_of(job) + bands.rows, op.height), to);
+  };
+  const auto write_band = [&](int64_t job) {
+    rows(op, job / bands.count, begin_of(job), std::min(begin_of(job) + bands.rows, op.height));
+  };
+  if (op.batch % threads == 0 || op.batch >= 4 * threads) {
+    torch::stable::parallel_for(0, op.batch, 1, [&](int64_t begin, int64_t end) {
+      std::vector<double> memory = memory_of(1);
+      for (int64_t n = begin; n < end; ++n) {
+        for (int64_t i = 0; i < bands.count; ++i) sum_band(n * bands.count + i, memory.data() + i * sums_a_band);
+        statistics(op, n, bands.count, memory.data());
+        for (int64_t i = 0; i < bands.count; ++i) write_band(n * bands.count + i);
       }
     });
-    over_bands([&](int64_t n, int64_t begin, int64_t end, double*) { rows(op, n, begin, end); });
+    return;
   }
+  std::vector<double> memory = memory_of(op.batch);
+  torch::stable::parallel_for(0, jobs, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t job = begin; job < end; ++job) sum_band(job, memory.data() + job * sums_a_band);
+  });
+  torch::stable::parallel_for(0, op.batch, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t n = begin; n < end; ++n) {
+      statistics(op, n, bands.count, memory.data() + n * bands.count * sums_a_band);
+    }
+  });
+  torch::stable::parallel_for(0, jobs, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t job = begin; job < end; ++job) write_band(job);
+  });
 }
 
 void run_planes(const ShuffleNorm& op, void (*planes)(const ShuffleNorm&, int64_t, int64_t)) {
@@ -162,8 +174,8 @@ std::tuple<Tensor, Tensor, Tensor> forward(const Tensor& input_in, const std::op
   op.rstd = rstd.mutable_data_ptr();
   const ShuffleNormKernels& kernels = lssl::cpu::shuffle_norm_kernels(dtype);
   if (op.channels_last) {
-    run_channels_last(op, input.element_size(), 2 * input.size(1), kernels.forward_rows_sums,
-                      kernels.forward_statistics, kernels.forward_rows);
+    run_channels_last(op, 2 * input.size(1), kernels.forward_rows_sums, kernels.forward_statistics,
+                      kernels.forward_rows);
   } else {
     run_planes(op, kernels.forward_planes);
   }
@@ -204,8 +216,8 @@ std::tuple<Tensor, Tensor, Tensor> backward(const Tensor& grad_output_in, const 
   op.sum_grad_normalized = sum_grad_normalized.mutable_data_ptr();
   const ShuffleNormKernels& kernels = lssl::cpu::shuffle_norm_kernels(dtype);
   if (op.channels_last) {
-    run_channels_last(op, input.element_size(), 2 * op.channels, kernels.backward_rows_sums,
-                      kernels.backward_statistics, kernels.backward_rows);
+    run_channels_last(op, 2 * op.channels, kernels.backward_rows_sums, kernels.backward_statistics,
+                      kernels.backward_rows);
   } else {
     run_planes(op, kernels.backward_planes);
   }

@@ -6,47 +6,60 @@
 
 namespace lssl::cpu::LSSL_SIMD {
 
-// Per input channel of sample n: sums over rows [begin, end) of x - shift and of its square, shift being the first
-// value of the output channel's plane.
+// Output channel c's plane of sample n, as the input holds it: runs of r^2 values, one a pixel.
+LSSL_INLINE PlaneStrides strides_of(const ShuffleNorm& op) {
+  const int64_t group = op.factor * op.factor;
+  return {op.height * op.width, op.channels * group, group, 1};
+}
+
+// Per input channel of sample n: sums over rows [begin, end) of x - shift and of its square; in the accumulation type
+// along a row, in doubles from row to row.
 template <typename T>
 void forward_rows_sums(const ShuffleNorm& op, int64_t n, int64_t begin, int64_t end, double* sums) {
-  constexpr int L = kVectorBytes / 8;
+  using A = Accumulation<T>;
+  using V = Vector<A, kLanes<T>>;
+  constexpr int L = kLanes<T>;
   const int64_t group = op.factor * op.factor, depth = op.channels * group;
   const T* sample = static_cast<const T*>(op.input) + n * op.height * op.width * depth;
-  Scratch<double> shift(depth);
-  for (int64_t k = 0; k < depth; ++k) shift.data[k] = load_double<1>(sample + k - k % group);
-  double* squares = sums + depth;
-  for (int64_t k = 0; k < 2 * depth; ++k) sums[k] = 0;
-  const T *x = sample + begin * op.width * depth, *stop = sample + end * op.width * depth;
-  // Pixels by fours, so that the sums are loaded and stored once for four values.
-  while (x < stop) {
-    const int64_t pixels = (stop - x) / depth >= 4 ? 4 : 1;
-    int64_t k = 0;
-    for (; k + L <= depth; k += L) {
-      const auto s = load<L>(shift.data + k);
-      auto sum = load<L>(sums + k), square = load<L>(squares + k);
-      for (int64_t p = 0; p < pixels; ++p) {
-        const auto d = load_double<L>(x + p * depth + k) - s;
-        sum += d;
-        square += d * d;
+  Scratch<A> memory(3 * depth);
+  A *shift = memory.data, *row_sums = shift + depth, *row_squares = row_sums + depth;
+  for (int64_t k = 0; k < depth; ++k) {
+    shift[k] = k % group ? shift[k - 1] : shift_of(sample + k, strides_of(op));
+    sums[k] = 0, sums[depth + k] = 0;
+  }
+  for (int64_t h = begin; h < end; ++h) {
+    for (int64_t k = 0; k < 2 * depth; ++k) row_sums[k] = 0;
+    const T *x = sample + h * op.width * depth, *stop = x + op.width * depth;
+    // Pixels by fours, so that the sums are loaded and stored once for four values.
+    while (x < stop) {
+      const int64_t pixels = stop - x >= 4 * depth ? 4 : 1;
+      int64_t k = 0;
+      for (; k + L <= depth; k += L) {
+        const V s = load<L>(shift + k);
+        V sum = load<L>(row_sums + k), square = load<L>(row_squares + k);
+        for (int64_t p = 0; p < pixels; ++p) {
+          const V d = load<L>(x + p * depth + k) - s;
+          sum += d;
+          square += d * d;
+        }
+        store<L>(row_sums + k, sum, false);
+        store<L>(row_squares + k, square, false);
       }
-      store<L>(sums + k, sum, false);
-      store<L>(squares + k, square, false);
-    }
-    for (; k < depth; ++k) {
-      for (int64_t p = 0; p < pixels; ++p) {
-        const double d = load_double<1>(x + p * depth + k) - shift.data[k];
-        sums[k] += d;
-        squares[k] += d * d;
+      for (; k < depth; ++k) {
+        for (int64_t p = 0; p < pixels; ++p) {
+          const A d = load<1>(x + p * depth + k) - shift[k];
+          row_sums[k] += d;
+          row_squares[k] += d * d;
+        }
       }
+      x += pixels * depth;
     }
-    x += pixels * depth;
+    for (int64_t k = 0; k < 2 * depth; ++k) sums[k] += static_cast<double>(row_sums[k]);
   }
 }
 
 template <typename T>
 void forward_statistics(const ShuffleNorm& op, int64_t n, int64_t bands, const double* sums) {
-  using A = Accumulation<T>;
   const int64_t group = op.factor * op.factor, depth = op.channels * group;
   const T* sample = static_cast<const T*>(op.input) + n * op.height * op.width * depth;
   Scratch<double> total(2 * depth);
@@ -57,10 +70,9 @@ void forward_statistics(const ShuffleNorm& op, int64_t n, int64_t bands, const d
   for (int64_t c = 0; c < op.channels; ++c) {
     double sum = 0, square = 0;
     for (int64_t k = c * group; k < (c + 1) * group; ++k) sum += total.data[k], square += total.data[depth + k];
-    const double count = static_cast<double>(group * op.height * op.width);
-    const Moments m = moments(load_double<1>(sample + c * group), sum, square, count);
-    static_cast<A*>(op.mean)[n * op.channels + c] = static_cast<A>(m.mean);
-    static_cast<A*>(op.rstd)[n * op.channels + c] = static_cast<A>(1 / __builtin_sqrt(m.variance + op.eps));
+    const T* x = sample + c * group;
+    const PlaneStrides at = strides_of(op);
+    keep_statistics<T>(op, n * op.channels + c, moments(x, at, shift_of(x, at), sum, square));
   }
 }
 

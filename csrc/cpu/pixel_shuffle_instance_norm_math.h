@@ -33,11 +33,52 @@ struct Moments {
   double mean, variance;
 };
 
-// Mean and biased variance from sums of x - shift and (x - shift)^2, where shift is one of the values: then
-// (mean - shift)^2 <= count * variance, and doubles leave the subtraction enough digits whatever the mean.
-LSSL_INLINE Moments moments(double shift, double sum, double square, double count) {
+// A plane's values lie `step` apart in `runs` runs of `length`, `jump` apart.
+struct PlaneStrides {
+  int64_t runs, jump, length, step;
+};
+
+// Four values of the plane, averaged: near enough to the mean that float sums of x - shift and (x - shift)^2 do.
+template <typename T>
+LSSL_INLINE Accumulation<T> shift_of(const T* x, const PlaneStrides& at) {
+  const T* middle = x + at.runs / 2 * at.jump;
+  const auto value = [&](int64_t eighth) { return load<1>(middle + at.length * eighth / 8 * at.step); };
+  return ((value(1) + value(3)) + (value(5) + value(7))) * Accumulation<T>(0.25);
+}
+
+template <typename T>
+__attribute__((noinline)) Moments moments_by_two_passes(const T* x, const PlaneStrides& at) {
+  double mean = 0, variance = 0;
+  const double count = static_cast<double>(at.runs * at.length);
+  for (int64_t run = 0; run < at.runs; ++run) {
+    for (int64_t i = 0; i < at.length; ++i) mean += load_double<1>(x + run * at.jump + i * at.step);
+  }
+  mean /= count;
+  for (int64_t run = 0; run < at.runs; ++run) {
+    for (int64_t i = 0; i < at.length; ++i) {
+      const double d = load_double<1>(x + run * at.jump + i * at.step) - mean;
+      variance += d * d;
+    }
+  }
+  return {mean, variance / count};
+}
+
+// Mean and biased variance from the sums. Where the shift was far from the mean, which is rare (outliers), the
+// subtraction would lose digits: then the plane is read again.
+template <typename T>
+LSSL_INLINE Moments moments(const T* x, const PlaneStrides& at, Accumulation<T> shift, double sum, double square) {
+  constexpr double kFar = 64;  // in variances
+  const double count = static_cast<double>(at.runs * at.length);
   const double offset = sum / count, variance = square / count - offset * offset;
-  return {shift + offset, variance < 0 ? 0 : variance};
+  if (!(offset * offset <= kFar * variance) && (offset != 0 || variance != 0)) return moments_by_two_passes(x, at);
+  return {static_cast<double>(shift) + offset, variance};
+}
+
+template <typename T>
+LSSL_INLINE void keep_statistics(const ShuffleNorm& op, int64_t plane, const Moments& m) {
+  using A = Accumulation<T>;
+  static_cast<A*>(op.mean)[plane] = static_cast<A>(m.mean);
+  static_cast<A*>(op.rstd)[plane] = static_cast<A>(1 / __builtin_sqrt(m.variance + op.eps));
 }
 
 template <int L, Activation kActivation, typename T, typename A>

@@ -8,27 +8,34 @@ namespace lssl::cpu::LSSL_SIMD {
 
 template <typename T>
 LSSL_INLINE Moments plane_moments(const T* x, int64_t count) {
-  constexpr int L = kVectorBytes / 8, kUnroll = 4;
-  using V = Vector<double, L>;
-  const double shift = load_double<1>(x);
-  V sums[kUnroll] = {}, squares[kUnroll] = {};
-  int64_t i = 0;
-  for (; i + kUnroll * L <= count; i += kUnroll * L) {
+  using A = Accumulation<T>;
+  using V = Vector<A, kLanes<T>>;
+  constexpr int L = kLanes<T>, kUnroll = 4;
+  constexpr int64_t kStep = kUnroll * L, kBlock = 16 * kStep;  // a block in the accumulation type, blocks in double
+  const PlaneStrides at{1, 0, count, 1};
+  const A shift = shift_of(x, at);
+  double sum = 0, square = 0;
+  const int64_t whole = count / kStep * kStep;
+  for (int64_t i = 0; i < whole;) {
+    V sums[kUnroll] = {}, squares[kUnroll] = {};
+    const int64_t end = i + kBlock < whole ? i + kBlock : whole;
+    for (; i < end; i += kStep) {
 #pragma GCC unroll 4
-    for (int k = 0; k < kUnroll; ++k) {
-      const V d = load_double<L>(x + i + k * L) - shift;
-      sums[k] += d;
-      squares[k] += d * d;
+      for (int k = 0; k < kUnroll; ++k) {
+        const V d = load<L>(x + i + k * L) - shift;
+        sums[k] += d;
+        squares[k] += d * d;
+      }
     }
+    sum += sum_lanes<L, A>((sums[0] + sums[1]) + (sums[2] + sums[3]));
+    square += sum_lanes<L, A>((squares[0] + squares[1]) + (squares[2] + squares[3]));
   }
-  double sum = sum_lanes<L, double>((sums[0] + sums[1]) + (sums[2] + sums[3]));
-  double square = sum_lanes<L, double>((squares[0] + squares[1]) + (squares[2] + squares[3]));
-  for (; i < count; ++i) {
-    const double d = load_double<1>(x + i) - shift;
+  for (int64_t i = whole; i < count; ++i) {
+    const double d = static_cast<double>(load<1>(x + i) - shift);
     sum += d;
     square += d * d;
   }
-  return moments(shift, sum, square, static_cast<double>(count));
+  return moments(x, at, shift, sum, square);
 }
 
 // L values, or for r = 2 the L values of either input row that make 2 L of an output row.
@@ -79,14 +86,11 @@ void normalize_plane(const T* x, T* y, int64_t height, int64_t width, int64_t r,
 
 template <typename T, Activation kActivation>
 void forward_planes(const ShuffleNorm& op, int64_t begin, int64_t end) {
-  using A = Accumulation<T>;
   const int64_t r = op.factor, count = r * r * op.height * op.width;
   const bool stream = should_stream<T>(op, op.output, r == 1 ? count : r * op.width);
   for (int64_t plane = begin; plane < end; ++plane) {
     const T* x = static_cast<const T*>(op.input) + plane * count;
-    const Moments m = plane_moments(x, count);
-    static_cast<A*>(op.mean)[plane] = static_cast<A>(m.mean);
-    static_cast<A*>(op.rstd)[plane] = static_cast<A>(1 / __builtin_sqrt(m.variance + op.eps));
+    keep_statistics<T>(op, plane, plane_moments(x, count));
     normalize_plane<kActivation>(x, static_cast<T*>(op.output) + plane * count, op.height, op.width, r,
                                  affine_of<T>(op, plane), stream);
   }

@@ -112,7 +112,7 @@ def pixel_shuffle_instance_norm_reference(
     negative_slope: float = 0.01,
 ) -> Tensor:
     """The op's specification in eager PyTorch."""
-    shuffled = F.pixel_shuffle(input, upscale_factor)
+    shuffled = _shuffle(input, upscale_factor)
     statistics = shuffled.to(torch.promote_types(shuffled.dtype, torch.float32))
     variance, mean = torch.var_mean(statistics, dim=(2, 3), correction=0, keepdim=True)
     output = (statistics - mean) * torch.rsqrt(variance + eps)
@@ -125,6 +125,20 @@ def pixel_shuffle_instance_norm_reference(
     elif activation == "leaky_relu":
         output = F.leaky_relu(output, negative_slope)
     return output.to(input.dtype)
+
+
+def _shuffle(image: Tensor, r: int) -> Tensor:
+    if image.numel() == 0:  # PyTorch's own gives empty batches a gradient of the wrong shape
+        n, depth, height, width = image.shape
+        return image.reshape(n, depth // r**2, height * r, width * r)
+    return F.pixel_shuffle(image, r)
+
+
+def _unshuffle(image: Tensor, r: int) -> Tensor:
+    if image.numel() == 0:
+        n, channels, height, width = image.shape
+        return image.reshape(n, channels * r**2, height // r, width // r)
+    return F.pixel_unshuffle(image, r)
 
 
 def _check(
@@ -250,7 +264,7 @@ def _double_backward(ctx: Any, to_grad_input: Tensor, to_sum: Tensor, to_sum_nor
     z = x if weight is None else x * weight[:, None]
     z = z if bias is None else z + bias[:, None]
     derivative = torch.where(z > 0, 1.0, slope).to(dtype) if slope != 1 else torch.ones_like(z)
-    u = planes(F.pixel_unshuffle(grad_output, r)) * derivative
+    u = planes(_unshuffle(grad_output, r)) * derivative
     G = planes(to_grad_input)
     a, b = to_sum[..., None], to_sum_normalized[..., None]
 
@@ -258,7 +272,7 @@ def _double_backward(ctx: Any, to_grad_input: Tensor, to_sum: Tensor, to_sum_nor
         return values - average(values) - x * average(values * x)
 
     to_u = (scale * project(G) + a + b * x) * derivative
-    to_grad = F.pixel_shuffle(to_u.reshape(input.shape).to(grad_output.dtype), r)
+    to_grad = _shuffle(to_u.reshape(input.shape).to(grad_output.dtype), r)
     products = average(G * project(u))
     to_x = b * u - scale * (average(u * x) * G + average(G * x) * u)
     to_input = rstd * (project(to_x) - x * scale * products)
