@@ -160,7 +160,8 @@ const char* penalty_cotangent(Dtype dtype, const void* gradient, int64_t batch, 
 const char* penalty_rectify(Dtype dtype, void* x, double slope, int64_t count, uint8_t* bits, Stream stream);
 const char* penalty_slope(Dtype dtype, void* tangent, const uint8_t* bits, double slope, int64_t count, Stream stream);
 
-// landmark_heatmap (T: float, double): landmarks (N, K, 2), sigmas (K) or null: `sigma` for all, visible (N, K) or null.
+// landmark_heatmap (T: float, double): landmarks (N, K, 2), sigmas (K) or null: `sigma` for all, visible (N, K) or
+// null.
 template <typename T>
 struct Heatmap {
   int64_t batch, landmarks, height, width;
@@ -173,8 +174,8 @@ enum class HeatmapReduction : int64_t { kNone = 0, kSum = 1, kMax = 2, kOwner = 
 // the maximum.
 template <typename T>
 const char* heatmap(const Heatmap<T>& call, HeatmapReduction reduction, Dtype dtype, void* output, Stream stream);
-// Gradients in landmarks (N, K, 2) and in each map's sigma (N, K). grad is (N, K, H, W), or (N, 1, H, W) where `shared`;
-// owners (N, H, W) restricts a landmark to the pixels it owns, or is null.
+// Gradients in landmarks (N, K, 2) and in each map's sigma (N, K). grad is (N, K, H, W), or (N, 1, H, W) where
+// `shared`; owners (N, H, W) restricts a landmark to the pixels it owns, or is null.
 template <typename T>
 const char* heatmap_backward(const Heatmap<T>& call, const T* grad, bool shared, const int32_t* owners,
                              T* grad_landmarks, T* grad_sigmas, Stream stream);
