@@ -10,7 +10,7 @@ from lssl.data.landmarks import eye_centres
 
 #: The crop's side in distances between the eyes' centres: chin and ears inside, most of the hair.
 CROP_SCALE = 4.0
-EYE_LINE = 0.435  # of the crop's height, from the top
+EYE_LINE = 0.435  #: The eyes' height, a share of the crop's, from the top.
 _OUTSIDE = 0.15
 UPPER_LIP = (50, 51, 52, 61, 62, 63)
 # From the eyes down to the upper lip is 0.97 +- 0.06 of the distance between the eyes (82 people, neutral and smiling).
@@ -54,7 +54,34 @@ def face_anchors(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.stack([left, right, landmarks[list(UPPER_LIP)].mean(0)]).astype(np.float64)
 
 
-def face_similarity(anchors: NDArray[np.float64], size: int, crop_scale: float = CROP_SCALE) -> Similarity:
+@dataclass(frozen=True)
+class Framing:
+    """Where faces lie in a data set's crops, so that a photograph can be framed as a model saw its training faces.
+
+    crop_scale: the crop's side in distances between the eyes' centres. eye_line: the eyes' height, a share of the side.
+    """
+
+    crop_scale: float = CROP_SCALE
+    eye_line: float = EYE_LINE
+
+    def to_dict(self) -> dict[str, float]:
+        return {"crop_scale": round(self.crop_scale, 4), "eye_line": round(self.eye_line, 4)}
+
+
+def framing_of(landmarks: NDArray[np.float32], size: int) -> Framing:
+    """The framing (medians) of square crops of `size` pixels with landmarks (N, 68, 2)."""
+    units, heights = [], []
+    for points in landmarks:
+        left, right, mouth = face_anchors(points)
+        between = (left + right) / 2
+        units.append(max(np.hypot(*(right - left)), np.hypot(*(mouth - between)) / _LARGEST_RATIO))
+        heights.append(between[1])
+    return Framing(size / max(float(np.median(units)), 1e-3), (float(np.median(heights)) + 0.5) / size)
+
+
+def face_similarity(
+    anchors: NDArray[np.float64], size: int, crop_scale: float = CROP_SCALE, eye_line: float = EYE_LINE
+) -> Similarity:
     """The similarity that brings a face's anchors (3, 2), see `face_anchors`, upright into a crop of `size` pixels.
 
     The eyes give height, tilt and, unless the head is turned, scale; the mouth gives the scale of turned heads, a
@@ -76,7 +103,7 @@ def face_similarity(anchors: NDArray[np.float64], size: int, crop_scale: float =
     matrix = scale * np.array([[cosine, sine], [-sine, cosine]])
     eyes_at, mouth_at = matrix @ between, matrix @ mouth
     x = (size - 1) / 2 - (eyes_at[0] + mouth_at[0]) / 2
-    y = EYE_LINE * size - 0.5 - eyes_at[1]
+    y = eye_line * size - 0.5 - eyes_at[1]
     return Similarity(matrix, np.array([x, y]))
 
 
@@ -123,14 +150,18 @@ def warp(image: NDArray[np.uint8], similarity: Similarity, size: int) -> NDArray
 
 
 def crop_face(
-    image: NDArray[np.uint8], landmarks: NDArray[np.float32], size: int, crop_scale: float = CROP_SCALE
+    image: NDArray[np.uint8],
+    landmarks: NDArray[np.float32],
+    size: int,
+    crop_scale: float = CROP_SCALE,
+    eye_line: float = EYE_LINE,
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], Similarity]:
     """An aligned square crop (size, size, 3) of a photograph, its landmarks (68, 2), and the similarity used.
 
     Raises AlignmentError for a face that is cut off, tiny, or degenerate.
     """
     check_inside(landmarks, image.shape[0], image.shape[1])
-    similarity = face_similarity(face_anchors(landmarks), size, crop_scale)
+    similarity = face_similarity(face_anchors(landmarks), size, crop_scale, eye_line)
     return warp(image, similarity, size), similarity.apply(landmarks), similarity
 
 

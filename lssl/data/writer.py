@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lssl.data.align import framing_of
 from lssl.data.folder import DESCRIPTION, LANDMARKS, METADATA, REQUIRED_COLUMNS, FolderError
 from lssl.data.landmarks import COUNT
 
@@ -121,8 +122,10 @@ class FaceFolderWriter:
         landmarks = [row["landmarks"] for row in rows]
         if all(points is not None for points in landmarks):
             buffer = io.BytesIO()
-            np.save(buffer, np.array(landmarks, dtype=np.float32))
+            points = np.array(landmarks, dtype=np.float32)
+            np.save(buffer, points)
             write_atomic(self.root / LANDMARKS, buffer.getvalue())
+            info = {"alignment": framing_of(points, rows[0]["size"][1]).to_dict(), **info}
         description = {
             "format": FORMAT,
             "version": VERSION,
