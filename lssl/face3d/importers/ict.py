@@ -198,7 +198,7 @@ def _topology(
         face_parts=vertex_parts_to_faces(faces, parts),
         landmarks=np.array(LANDMARKS),
         jaw_contours=_jaw_contours(vertices, faces),
-        mirror=np.arange(len(vertices)),
+        mirror=np.arange(len(vertices), dtype=np.int32),
     )
     return topology, shares
 
