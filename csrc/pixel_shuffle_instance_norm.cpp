@@ -116,6 +116,8 @@ template <typename Sums, typename Statistics, typename Rows>
 void run_channels_last(const ShuffleNorm& op, int64_t sums_a_band, Sums sums, Statistics statistics, Rows rows) {
   const Bands bands(op);
   const int64_t jobs = op.batch * bands.count, threads = torch::stable::get_num_threads();
+  const int64_t row = op.width * op.channels * op.factor * op.factor;
+  const auto grain = [&](int64_t rows) { return std::max<int64_t>(1, kValues / (row * rows)); };
   const auto memory_of = [&](int64_t samples) {
     return std::vector<double>(static_cast<size_t>(samples * bands.count * sums_a_band));
   };
@@ -127,7 +129,7 @@ void run_channels_last(const ShuffleNorm& op, int64_t sums_a_band, Sums sums, St
     rows(op, job / bands.count, begin_of(job), std::min(begin_of(job) + bands.rows, op.height));
   };
   if (op.batch % threads == 0 || op.batch >= 4 * threads) {
-    torch::stable::parallel_for(0, op.batch, 1, [&](int64_t begin, int64_t end) {
+    torch::stable::parallel_for(0, op.batch, grain(op.height), [&](int64_t begin, int64_t end) {
       std::vector<double> memory = memory_of(1);
       for (int64_t n = begin; n < end; ++n) {
         for (int64_t i = 0; i < bands.count; ++i) sum_band(n * bands.count + i, memory.data() + i * sums_a_band);
@@ -138,15 +140,15 @@ void run_channels_last(const ShuffleNorm& op, int64_t sums_a_band, Sums sums, St
     return;
   }
   std::vector<double> memory = memory_of(op.batch);
-  torch::stable::parallel_for(0, jobs, 1, [&](int64_t begin, int64_t end) {
+  torch::stable::parallel_for(0, jobs, grain(bands.rows), [&](int64_t begin, int64_t end) {
     for (int64_t job = begin; job < end; ++job) sum_band(job, memory.data() + job * sums_a_band);
   });
-  torch::stable::parallel_for(0, op.batch, 1, [&](int64_t begin, int64_t end) {
+  torch::stable::parallel_for(0, op.batch, grain(bands.count), [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; ++n) {
       statistics(op, n, bands.count, memory.data() + n * bands.count * sums_a_band);
     }
   });
-  torch::stable::parallel_for(0, jobs, 1, [&](int64_t begin, int64_t end) {
+  torch::stable::parallel_for(0, jobs, grain(bands.rows), [&](int64_t begin, int64_t end) {
     for (int64_t job = begin; job < end; ++job) write_band(job);
   });
 }
