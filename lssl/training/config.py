@@ -47,6 +47,7 @@ class NetworkConfig:
     heatmap_sigma: float = 0.0  # pixels; 0: 2 at 128x128 and in proportion elsewhere
     critic_width: int = 64
     critic_layers: int = 6
+    critic_sees_target: bool = False  # show D_src the attributes beside the pair (beyond the paper)
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class ScheduleConfig:
     critic_updates: int = 5  # a generator update
     critic_warmup: int = 0  # first, this many updates of D_cls alone (beyond the paper: fakes get directions sooner)
     learning_rate: float = 1e-4
+    critic_learning_rate: float = 0.0  # 0: the same
     beta1: float = 0.5
     beta2: float = 0.999
     constant_epochs: float = 100.0  # learning rate falls linearly to 0 after this many epochs; 0: use decay_start

@@ -15,15 +15,47 @@ Terms = dict[str, Tensor]
 
 @dataclass
 class Networks:
-    """G, D and the frozen P (None: no parsing loss); `autocast` is the dtype generator and parser compute in."""
+    """G, D and the frozen P (None: no parsing loss).
+
+    `autocast` is the dtype generator and parser compute in. `conditional`: the critic is shown y beside the pair.
+    """
 
     generator: Generator
     critic: Discriminator
     parser: FaceParser | None = None
     autocast: torch.dtype | None = None
+    conditional: bool = False
 
     def compute(self, device: torch.device) -> torch.autocast:
         return torch.autocast(device.type, self.autocast or torch.bfloat16, enabled=self.autocast is not None)
+
+    def seen(self, image: Tensor, side: Tensor | None, y: Tensor) -> Tensor:
+        """What D_src sees, float32: (x, s); x alone without side images; with y as constant planes where conditional.
+
+        Conditional is beyond the paper. D_cls of few photographs is easily satisfied by tints that no one takes for a
+        smile; a critic that knows y asks for what distinguishes the real faces of that attribute.
+        """
+        return self._stack(image, side, y * 2 - 1)
+
+    def classified(self, image: Tensor, side: Tensor | None, config: LossConfig) -> Tensor:
+        """What D_cls sees: the pair, or the image beside a blank side image; y's planes are blank.
+
+        Blank, so that a generator cannot satisfy the classifier by its side image alone, as it does on few photographs.
+        """
+        if side is not None and config.classify == "image":
+            side = torch.full_like(side, -1.0)
+        return self._stack(image, side, image.new_zeros(1, 1))
+
+    def _stack(self, image: Tensor, side: Tensor | None, planes: Tensor) -> Tensor:
+        parts = [image.float()] if side is None else [image.float(), side.float()]
+        if self.conditional:
+            size = (len(image), self.generator.attribute_dim, *image.shape[2:])
+            parts.append(planes[:, :, None, None].float().expand(size))
+        return torch.cat(parts, 1)
+
+    def separate_classification(self, config: LossConfig) -> bool:
+        """Whether D_cls sees something else than D_src, so that it needs a pass of its own."""
+        return self.conditional or (config.classify == "image" and self.generator.side_channels > 0)
 
 
 @dataclass
@@ -42,21 +74,6 @@ class StepBatch:
     alpha: Tensor
 
 
-def pair(image: Tensor, side: Tensor | None) -> Tensor:
-    """(x, s) as the critic sees it, in float32; x alone where there is no side image."""
-    return image.float() if side is None else torch.cat([image.float(), side.float()], 1)
-
-
-def classified(image: Tensor, side: Tensor | None, config: LossConfig) -> Tensor:
-    """What D_cls sees: the pair, or the image beside a blank side image.
-
-    Blank, so that a generator cannot satisfy the classifier by its side image alone, as it does on few photographs.
-    """
-    if side is None or config.classify == "pair":
-        return pair(image, side)
-    return pair(image, torch.full_like(side, -1.0))
-
-
 def critic_loss(
     networks: Networks, batch: StepBatch, config: LossConfig, schema: AttributeSchema
 ) -> tuple[Tensor, Terms]:
@@ -64,22 +81,25 @@ def critic_loss(
     generator, critic = networks.generator, networks.critic
     with torch.no_grad(), networks.compute(batch.image.device):
         fake_image, fake_side = generator(batch.image, batch.side, batch.y)
-    real = pair(batch.image, batch.side)
-    fake = pair(fake_image, fake_side)
+    real = networks.seen(batch.image, batch.side, batch.y_source)
+    fake = networks.seen(fake_image, fake_side, batch.y)
 
     # One pass for all that the critic looks at.
     inputs = [real, fake]
-    if config.critic_classification and config.classify == "image":
-        inputs.append(classified(batch.image, batch.side, config))
+    apart = bool(config.critic_classification) and networks.separate_classification(config)
+    if apart:
+        inputs.append(networks.classified(batch.image, batch.side, config))
     realism, attributes = critic(torch.cat(inputs))
     count = len(real)
     terms = {"d_real": -realism[:count].mean(), "d_fake": realism[count : 2 * count].mean()}
     loss = losses.critic_adversarial(realism[:count], realism[count : 2 * count])
     if config.penalty:
-        terms["d_gp"] = losses.critic_penalty(critic, real, fake, batch.alpha)
+        # A conditional critic's slope matters at one y, not between two.
+        mixed = networks.seen(batch.image, batch.side, batch.y) if networks.conditional else real
+        terms["d_gp"] = losses.critic_penalty(critic, mixed, fake, batch.alpha)
         loss = loss + config.penalty * terms["d_gp"]
     if config.critic_classification:
-        logits = attributes[2 * count :] if config.classify == "image" else attributes[:count]
+        logits = attributes[2 * count :] if apart else attributes[:count]
         terms["d_cls"] = losses.attribute_classification(logits, batch.y_source, schema, config.attribute_loss)
         loss = loss + config.critic_classification * terms["d_cls"]
     return loss, terms
@@ -97,14 +117,13 @@ def generator_loss(
         latent = generator.encode(image, side)
         fake_image, fake_side = generator.decode(latent, batch.y, image)
 
-    fake = pair(fake_image, fake_side)
-    realism, logits = critic(fake)
+    realism, logits = critic(networks.seen(fake_image, fake_side, batch.y))
     terms["g_adv"] = losses.generator_adversarial(realism)
     loss = terms["g_adv"]
 
     if config.classification:
-        if config.classify == "image" and side is not None:
-            logits = critic(classified(fake_image, fake_side, config)).attributes
+        if networks.separate_classification(config):
+            logits = critic(networks.classified(fake_image, fake_side, config)).attributes
         terms["g_cls"] = losses.attribute_classification(logits, batch.y, schema, config.attribute_loss)
         loss = loss + config.classification * terms["g_cls"]
 

@@ -29,7 +29,7 @@ from lssl.training.distributed import Processes
 from lssl.training.metrics import MetricsLog, read_metrics
 from lssl.training.samples import draw_losses, sample_grid, sample_rows
 from lssl.training.schedule import learning_rate, set_learning_rate, update_average
-from lssl.training.steps import Networks, StepBatch, Terms, classified, critic_loss, generator_loss
+from lssl.training.steps import Networks, StepBatch, Terms, critic_loss, generator_loss
 
 
 class TrainingError(RuntimeError):
@@ -84,7 +84,13 @@ class Trainer:
             parser.to(device).eval().requires_grad_(False)
         self.processes.broadcast(generator, critic)
         autocast = torch.bfloat16 if config.speed.bf16 == "on" else None
-        self.networks = Networks(generator, critic, parser if config.losses.parsing else None, autocast)
+        self.networks = Networks(
+            generator,
+            critic,
+            parser if config.losses.parsing else None,
+            autocast,
+            config.network.critic_sees_target,
+        )
         self.average = copy.deepcopy(generator).requires_grad_(False) if config.schedule.ema else None
         betas = (config.schedule.beta1, config.schedule.beta2)
         self.generator_optimizer = torch.optim.Adam(generator.parameters(), config.schedule.learning_rate, betas)
@@ -209,7 +215,8 @@ class Trainer:
     def _iterate(self, rate: float) -> None:
         """critic_updates critic updates and one generator update (paper 4)."""
         schedule = self.config.schedule
-        set_learning_rate(self.critic_optimizer, rate)
+        faster = (schedule.critic_learning_rate or schedule.learning_rate) / schedule.learning_rate
+        set_learning_rate(self.critic_optimizer, rate * faster)
         set_learning_rate(self.generator_optimizer, rate)
         for _ in range(schedule.critic_updates):
             loss, terms = critic_loss(self.networks, self._next_batch(), self.config.losses, self.schema)
@@ -264,7 +271,7 @@ class Trainer:
         training, self.loader = self.loader, self._loader(self.config.seed + 1, self.loader.flip)
         for _ in range(count):
             batch = self._next_batch()
-            seen = classified(batch.image, batch.side, self.config.losses)
+            seen = self.networks.classified(batch.image, batch.side, self.config.losses)
             logits = self.networks.critic(seen).attributes
             loss = losses.attribute_classification(
                 logits, batch.y_source, self.schema, self.config.losses.attribute_loss
@@ -343,7 +350,10 @@ def build_networks(config: TrainConfig, dataset: FaceDataset) -> tuple[Generator
         residual_blocks=network.residual_blocks,
         output=network.output,
     )
-    critic = Discriminator(dataset.schema.dimension, 3 + sides, height, network.critic_width, network.critic_layers)
+    planes = dataset.schema.dimension if network.critic_sees_target else 0
+    critic = Discriminator(
+        dataset.schema.dimension, 3 + sides + planes, height, network.critic_width, network.critic_layers
+    )
     return generator, critic
 
 

@@ -105,3 +105,17 @@ def test_image_classification_does_not_see_the_side_image(networks, batch):
     _, other = critic_loss(networks, batch, config, SCHEMA)
     assert torch.equal(terms["d_cls"], other["d_cls"])
     assert not torch.equal(terms["d_real"], other["d_real"])
+
+
+def test_conditional_critic(batch):
+    torch.manual_seed(0)
+    networks = Networks(Generator(4, width=4, num_downsamplings=1), Discriminator(4, 8, 16, 4, 2), conditional=True)
+    config = LossConfig(parsing=0)
+    loss, terms = critic_loss(networks, batch, config, SCHEMA)
+    loss.backward()
+    batch.y_source = batch.y_source.flip(0)
+    assert not torch.equal(critic_loss(networks, batch, config, SCHEMA)[1]["d_real"], terms["d_real"])
+    seen = networks.seen(batch.image, batch.side, batch.y)
+    assert torch.equal(seen[:, 4:, 3, 5], batch.y * 2 - 1)
+    assert torch.equal(networks.classified(batch.image, batch.side, config)[:, 4:], torch.zeros(3, 4, 16, 16))
+    generator_loss(networks, batch, config, SCHEMA)[0].backward()
