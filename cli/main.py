@@ -14,6 +14,8 @@ COMMANDS = {
     "train": ("train", "Train one model that changes all attributes of a data set's faces."),
     "doctor": ("doctor", "Versions, native kernels, and what to do about each lack."),
     "train-parser": ("train_parser", "The face parser (lips, skin, eyes) of the parsing loss."),
+    "synthesize": ("synthesize", "Change the attributes of the faces in photographs."),
+    "augment": ("augment", "A labelled data set folder of synthesized faces."),
 }
 
 

@@ -1,0 +1,118 @@
+"""`lssl augment`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--per-class", type=click.IntRange(1), default=1000, show_default=True, help="Faces to make a class.")
+@click.option("--attribute", default="", help="Whose values are the classes.  [default: the model's first]")
+@click.option(
+    "--intensity",
+    nargs=2,
+    type=click.FloatRange(0, 1.5),
+    default=(0.8, 1.2),
+    show_default=True,
+    help="Range from which each face's strength is drawn.",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["train", "test", "all"]),
+    default="train",
+    show_default=True,
+    help="Whose faces to start from; with train, nobody of the test set is in the result.",
+)
+@click.option(
+    "--landmarks",
+    type=click.Choice(["none", "dlib"]),
+    default="none",
+    show_default=True,
+    help="dlib: find the landmarks of each result, and reject one without a face.",
+)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU where there is one]")
+@click.option("--overwrite", is_flag=True, help="Replace what an earlier run with other options wrote.")
+def command(
+    model: Path,
+    data: Path,
+    out: Path,
+    per_class: int,
+    attribute: str,
+    intensity: tuple[float, float],
+    split: str,
+    landmarks: str,
+    seed: int,
+    device: str | None,
+    overwrite: bool,
+) -> None:
+    """Write a data set folder OUT of labelled faces, synthesized by MODEL from those of the folder DATA.
+
+    \b
+    lssl augment runs/rafd data/rafd data/synthetic --per-class 1000
+    lssl augment runs/faces data/faces data/synthetic --attribute expression --intensity 1 1
+    torchrun --nproc-per-node=4 -m lssl augment runs/rafd data/rafd data/synthetic --per-class 10000
+
+    Each face is changed from another class to the one it is labelled with; its other attributes and its subject stay.
+    Ctrl-C loses nothing: the same command goes on where it stopped, on any number of processes.
+    """
+    from lssl.data import FolderError, SchemaError, read_metadata
+    from lssl.data.detect import EXTRA_MISSING, DetectionError, available
+    from lssl.data.images import ImageError
+    from lssl.models.export import ExportError, load_generator
+    from lssl.training.distributed import start_processes, stop_processes
+    from lssl.training.synthetic_folder import AugmentOptions, augment_folder
+
+    if intensity[0] > intensity[1]:
+        raise click.BadParameter("give the lower end first", param_hint="--intensity")
+    options = AugmentOptions(per_class, attribute, intensity, split, seed, landmarks)
+    processes = start_processes(device)
+    try:
+        if landmarks == "dlib" and not available():
+            raise DetectionError(EXTRA_MISSING)
+        folder = read_metadata(data)
+        generator = load_generator(model, processes.device)
+        if processes.first:
+            click.echo(f"{model} on {data}: {options}; {processes.world_size} processes, {processes.device}")
+        rows = augment_folder(
+            generator,
+            folder,
+            out,
+            options,
+            model_name=model.name,
+            processes=processes,
+            overwrite=overwrite,
+            progress=_bar,
+        )
+    except (FolderError, SchemaError, DetectionError, ExportError, ImageError) as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:
+        click.secho("\nInterrupted; run the same command again to go on.", fg="yellow", err=True)
+        raise SystemExit(130) from None
+    finally:
+        stop_processes()
+    if rows is not None:
+        click.secho(f"{rows} faces in {out}", fg="green")
+        rejected = out / "rejected.csv"
+        if rejected.is_file():
+            count = len(rejected.read_text(encoding="utf-8").splitlines()) - 1
+            click.secho(f"{count} rejected, listed in {rejected}", fg="yellow")
+
+
+def _bar(total: int, done: int) -> Callable[[int], None]:
+    from tqdm import tqdm
+
+    bar = tqdm(total=total, initial=done, unit="face", desc="synthesizing")
+
+    def advance(count: int) -> None:
+        bar.update(min(count, total - bar.n))
+        if bar.n >= total:
+            bar.close()
+
+    return advance

@@ -1,0 +1,304 @@
+"""Translating faces with a trained generator: raw photographs (find, align, translate, paste back) or prepared ones."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+from torch import Tensor
+
+from lssl.data import FaceFolder, detect, to_float, to_uint8
+from lssl.data.align import (
+    CROP_SCALE,
+    EYE_LINE,
+    AlignmentError,
+    Framing,
+    Similarity,
+    check_inside,
+    face_anchors,
+    face_similarity,
+    warp,
+)
+from lssl.data.folder import FolderError
+from lssl.data.images import SUFFIXES, read_image
+from lssl.data.landmarks import read_landmarks
+from lssl.data.masks import landmark_mask
+from lssl.data.schema import AttributeSchema, SchemaError
+from lssl.models.export import TrainedGenerator
+
+_PLAIN = ("neutral", "normal", "0", "front", "frontal")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One picture that is asked for: the values to change, how far (0 the source, 1 fully, 1.5 beyond), its name."""
+
+    values: Mapping[str, str]
+    intensity: float
+    name: str
+
+    @property
+    def file_name(self) -> str:
+        return self.name.replace(" ", "_").replace("=", "_")
+
+
+@dataclass
+class InputFace:
+    """A face as the generator takes it. `photograph` and `similarity` are there for raw photographs only."""
+
+    name: str
+    image: NDArray[np.uint8]  # (S, S, 3)
+    landmarks: NDArray[np.float32] | None
+    source: dict[str, str]  # a value a group
+    photograph: NDArray[np.uint8] | None = None
+    similarity: Similarity | None = None
+
+
+def parse_targets(schema: AttributeSchema, texts: Sequence[str], intensities: Sequence[float]) -> list[Target]:
+    """Targets from users' words: `happy`, `expression=happy`, several at once as `happy+dark`; each at each intensity.
+
+    No texts: every value of every group. Raises SchemaError for a word that the model does not know.
+    """
+    if texts:
+        chosen = [[schema.find(word.strip()) for word in text.split("+")] for text in texts]
+    else:
+        chosen = [[pair] for pair in schema.targets()]
+    several = len(set(intensities)) > 1
+    targets = []
+    for pairs in chosen:
+        if len({group for group, _ in pairs}) < len(pairs):
+            raise SchemaError(f"'{'+'.join(value for _, value in pairs)}' asks for two values of one attribute")
+        name = "+".join(_value_name(schema, group, value) for group, value in pairs)
+        for intensity in intensities:
+            label = f"{name} {intensity:g}" if several else name
+            targets.append(Target(dict(pairs), intensity, label))
+    return targets
+
+
+def source_values(schema: AttributeSchema, given: Sequence[str]) -> dict[str, str]:
+    """What a raw photograph is taken to show: the given values, else neutral, normal light, yaw 0, or the first value."""
+    values = {}
+    for group in schema.groups:
+        plain = [value for value in _PLAIN if value in group.values]
+        values[group.name] = plain[0] if plain else group.values[0]
+    for word in given:
+        group_name, value = schema.find(word)
+        values[group_name] = value
+    return values
+
+
+def target_vector(schema: AttributeSchema, source: Mapping[str, str], target: Target) -> Tensor:
+    """y (A,) = y_source + intensity (y_target - y_source): 0 gives the source's, 1 the target's attributes."""
+    start = schema.encode(source)
+    goal = schema.encode({**source, **target.values})
+    return start + target.intensity * (goal - start)
+
+
+def framing(model: TrainedGenerator) -> Framing:
+    """How the model's training faces lay in their crops; the framing of `lssl prepare` where it does not say."""
+    known = model.info.get("alignment")
+    if not isinstance(known, dict):
+        return Framing()
+    return Framing(float(known.get("crop_scale", CROP_SCALE)), float(known.get("eye_line", EYE_LINE)))
+
+
+def read_photograph(
+    path: Path,
+    model: TrainedGenerator,
+    source: dict[str, str],
+    *,
+    landmarks_dir: Path | None = None,
+    largest_face: bool = False,
+) -> InputFace:
+    """Reads, finds (a `.pts` or `.csv` beside the photograph spares that) and aligns one face.
+
+    Raises ImageError, LandmarkError, AlignmentError (no face, two faces, cut off) or DetectionError.
+    """
+    photograph = read_image(path)
+    points = _landmark_file(path, landmarks_dir)
+    if points is None:
+        faces = detect.find_faces(photograph)
+        if not faces:
+            raise AlignmentError(f"{path}: no face found")
+        if len(faces) > 1 and not largest_face:
+            raise AlignmentError(f"{path}: {len(faces)} faces found; --largest-face takes the largest")
+        points = faces[0].landmarks
+    frame = framing(model)
+    try:
+        check_inside(points, *photograph.shape[:2])
+        anchors = face_anchors(points)
+        similarity = face_similarity(anchors, model.image_size, frame.crop_scale, frame.eye_line)
+    except AlignmentError as error:
+        raise AlignmentError(f"{path}: {error}") from None
+    crop = warp(photograph, similarity, model.image_size)
+    return InputFace(path.stem, crop, similarity.apply(points), source, photograph, similarity)
+
+
+def prepared_faces(folder: FaceFolder, model: TrainedGenerator) -> Iterator[InputFace]:
+    """The faces of a data set folder, attributes from its columns.
+
+    Raises FolderError for another picture size, and SchemaError for a column or value that the model does not know.
+    """
+    check_folder(folder, model)
+    schema = model.schema
+    for row in range(len(folder)):
+        values = {group.name: folder.columns[group.name][row] for group in schema.groups}
+        image = read_image(folder.image_path(row))
+        if image.shape[:2] != (model.image_size, model.image_size):
+            raise FolderError(
+                f"{folder.image_path(row)} is {image.shape[1]}x{image.shape[0]}, but the model was trained at "
+                f"{model.image_size}x{model.image_size}; prepare the folder with --size {model.image_size}"
+            )
+        points = None if folder.landmarks is None else folder.landmarks[row]
+        yield InputFace(Path(folder.file_names[row]).stem, image, points, values)
+
+
+def check_folder(folder: FaceFolder, model: TrainedGenerator) -> None:
+    """Raises FolderError or SchemaError where the folder lacks what the model needs."""
+    for group in model.schema.groups:
+        if group.name not in folder.columns:
+            raise SchemaError(
+                f"{folder.root}/metadata.csv has no column '{group.name}', which the model's attributes need"
+            )
+        for value in set(folder.columns[group.name]):
+            group.index(value)
+    if model.network.side_channels and folder.landmarks is None:
+        raise FolderError(f"{folder.root} has no landmarks.npy, which this model's side image needs")
+
+
+@torch.inference_mode()
+def translate_batch(
+    model: TrainedGenerator, faces: Sequence[InputFace], targets: Sequence[Target]
+) -> list[NDArray[np.uint8]]:
+    """Each face to its own target, in one batch: uint8 pictures (S, S, 3)."""
+    device = next(model.parameters()).device
+    image = to_float(torch.from_numpy(np.stack([f.image for f in faces])).permute(0, 3, 1, 2).to(device))
+    landmarks = None
+    if model.network.side_channels:
+        points = [f.landmarks for f in faces if f.landmarks is not None]
+        if len(points) < len(faces):
+            raise ValueError("this generator was trained with landmark heatmaps: give landmarks for every face")
+        landmarks = torch.from_numpy(np.stack(points)).to(device)
+    y = torch.stack([target_vector(model.schema, f.source, t) for f, t in zip(faces, targets, strict=True)])
+    output = model.translate(image, landmarks, y.to(device))
+    return list(to_uint8(output).permute(0, 2, 3, 1).cpu().numpy())
+
+
+def translate_all(
+    model: TrainedGenerator, faces: Sequence[InputFace], targets: Sequence[Target], *, batch_size: int = 16
+) -> list[list[NDArray[np.uint8]]]:
+    """Each face to each target, a list of uint8 pictures (S, S, 3) a face."""
+    results: list[list[NDArray[np.uint8]]] = [[] for _ in faces]
+    for start in range(0, len(faces), batch_size):
+        chunk = faces[start : start + batch_size]
+        for target in targets:
+            for k, picture in enumerate(translate_batch(model, chunk, [target] * len(chunk))):
+                results[start + k].append(picture)
+    return results
+
+
+def paste_back(face: InputFace, translated: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The whole photograph with the translated face in it, feathered, in the photograph's own sharpness.
+
+    What the generator changes is added to the photograph, so that what it leaves keeps the photograph's fine detail;
+    where the change is large (a mouth that opened) the generator's pixels replace it, or the old mouth would shine
+    through.
+    """
+    if face.photograph is None or face.similarity is None or face.landmarks is None:
+        raise ValueError(f"{face.name} was not read from a photograph")
+    photograph = face.photograph
+    height, width = photograph.shape[:2]
+    size = translated.shape[0]
+    before, after = face.image.astype(np.float32), translated.astype(np.float32)
+    change = np.abs(after - before).max(2)
+    replaced = _blur(np.clip((change - 18) / 40, 0, 1), size / 48)
+    alpha = _face_feather(face.landmarks, size)
+    corners = np.array([[-0.5, -0.5], [size - 0.5, -0.5], [-0.5, size - 0.5], [size - 0.5, size - 0.5]])
+    inverse = face.similarity.inverse()
+    inside = corners @ inverse.matrix.T + inverse.offset
+    low = np.clip(np.floor(inside.min(0)).astype(int) - 1, 0, [width - 1, height - 1])
+    high = np.clip(np.ceil(inside.max(0)).astype(int) + 2, 1, [width, height])
+    window = photograph[low[1] : high[1], low[0] : high[0]].astype(np.float32)
+
+    def to_window(planes: NDArray[np.float32]) -> NDArray[np.float32]:
+        assert face.similarity is not None
+        return _resample(planes, face.similarity, low, window.shape[:2])
+
+    detail = window - to_window(before)
+    feather = to_window(alpha[..., None])
+    strength = to_window(replaced[..., None])
+    new = to_window(after) + (1 - strength) * detail
+    mixed = window + feather * (new - window)
+    result = photograph.copy()
+    result[low[1] : high[1], low[0] : high[0]] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    return result
+
+
+def expand_inputs(paths: Sequence[Path]) -> list[Path]:
+    """Photographs from files and folders of them (not data set folders), in order. Raises FolderError for none."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+            if not inside:
+                raise FolderError(f"{path} holds no pictures, and no metadata.csv either")
+            found += inside
+        else:
+            found.append(path)
+    return found
+
+
+def _face_feather(landmarks: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """1 on the face and a little around it, falling softly to 0 before the crop's border."""
+    mask = landmark_mask(landmarks, (size, size)) > 0
+    grown = _blur(mask.astype(np.float32), size / 20)
+    soft = _blur(np.clip(grown * 4, 0, 1), size / 40)
+    border = np.minimum(np.arange(size), np.arange(size)[::-1]) / (size / 16)
+    edge = np.clip(np.minimum(border[None], border[:, None]), 0, 1)
+    return (soft * edge).astype(np.float32)
+
+
+def _blur(values: NDArray[np.float32], radius: float) -> NDArray[np.float32]:
+    picture = Image.fromarray((np.clip(values, 0, 1) * 255).astype(np.uint8))
+    blurred = np.asarray(picture.filter(ImageFilter.GaussianBlur(radius)), dtype=np.float32)
+    return (blurred / 255).astype(np.float32)
+
+
+def _resample(
+    planes: NDArray[np.float32], similarity: Similarity, low: NDArray[np.int_], shape: tuple[int, ...]
+) -> NDArray[np.float32]:
+    """The crop's planes (S, S, C) seen in a window of the photograph that starts at `low`: bicubic, border repeated."""
+    size = planes.shape[0]
+    y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float64)
+    at = np.stack([x + low[0], y + low[1]], -1) @ similarity.matrix.T + similarity.offset
+    grid = torch.from_numpy((2 * (at + 0.5) / size - 1).astype(np.float32))[None]
+    values = torch.from_numpy(np.ascontiguousarray(planes)).permute(2, 0, 1)[None].float()
+    sampled = torch.nn.functional.grid_sample(values, grid, mode="bicubic", padding_mode="border", align_corners=False)
+    return sampled[0].permute(1, 2, 0).numpy()
+
+
+def _landmark_file(path: Path, landmarks_dir: Path | None) -> NDArray[np.float32] | None:
+    places = [path] if landmarks_dir is None else [landmarks_dir / path.name, path]
+    for place in places:
+        for suffix in (".pts", ".csv"):
+            if place.with_suffix(suffix).is_file():
+                return read_landmarks(place.with_suffix(suffix))
+    return None
+
+
+def _value_name(schema: AttributeSchema, group: str, value: str) -> str:
+    shared = sum(value in other.values for other in schema.groups) > 1
+    if schema.group(group).binary:
+        return group if value == schema.group(group).values[1] else f"{group} {value}"
+    return f"{group} {value}" if shared or _is_number(value) else value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
