@@ -2,6 +2,7 @@
 
 from lssl.ops import reference
 from lssl.ops._library import build_info
+from lssl.ops.critic_step import features_and_penalty
 from lssl.ops.heatmap import landmark_heatmap
 from lssl.ops.penalty import gradient_penalty
 from lssl.ops.raster import interpolate, rasterize
@@ -10,6 +11,7 @@ from lssl.ops.shuffle_norm import PixelShuffleInstanceNorm, pixel_shuffle_instan
 __all__ = [
     "PixelShuffleInstanceNorm",
     "build_info",
+    "features_and_penalty",
     "gradient_penalty",
     "interpolate",
     "landmark_heatmap",

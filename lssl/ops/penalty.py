@@ -75,10 +75,9 @@ def gradient_penalty(
             is not known to be right for this critic (the message says why).
         TypeError: the critic returns no tensor.
     """
-    _check(real, fake, implementation)
-    alpha = _mixing_weights(real, alpha, generator)
-    with torch.no_grad():
-        x = penalty_interpolate(real.detach(), fake.detach(), alpha)
+    if implementation not in IMPLEMENTATIONS:
+        raise ValueError(f"implementation must be one of {', '.join(IMPLEMENTATIONS)}; got {implementation!r}")
+    x = mixture(real, fake, alpha, generator)
     if torch.compiler.is_compiling():
         return _traced_penalty(critic, x, float(target), implementation)
     return _penalty(critic, x, float(target), implementation)
@@ -92,9 +91,14 @@ def penalty_implementation(critic: Callable[[Tensor], Any], images: Tensor) -> t
     return name, reason
 
 
-def _check(real: Tensor, fake: Tensor, implementation: str) -> None:
-    if implementation not in IMPLEMENTATIONS:
-        raise ValueError(f"implementation must be one of {', '.join(IMPLEMENTATIONS)}; got {implementation!r}")
+def mixture(real: Tensor, fake: Tensor, alpha: Tensor | None, generator: torch.Generator | None) -> Tensor:
+    """The images at which the penalty is taken, as constants; raises ValueError where the arguments do not fit."""
+    _check(real, fake)
+    with torch.no_grad():
+        return penalty_interpolate(real.detach(), fake.detach(), _mixing_weights(real, alpha, generator))
+
+
+def _check(real: Tensor, fake: Tensor) -> None:
     if real.ndim < 2 or not real.is_floating_point():
         raise ValueError(f"real must be floating-point images (N, ...); got {real.dtype} {tuple(real.shape)}")
     for what, of_real, of_fake in (

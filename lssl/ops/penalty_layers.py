@@ -256,6 +256,8 @@ def _layer(module: Any, name: str, ndim: int) -> Layer | None:
     if kind in _CONVOLUTIONS or kind in _TRANSPOSED:
         return _convolution(module, name, ndim)
     if kind is nn.Flatten:
+        if module.start_dim % ndim == 0:
+            raise NotAnalytic(f"{_named(module, name)} flattens a batch's samples together")
         return Flatten(module.start_dim, module.end_dim)
     if kind is nn.AvgPool2d or kind is nn.AdaptiveAvgPool2d:
         if ndim != 4:
