@@ -191,9 +191,9 @@ class FaceGenerator:
         def normal(spread: float) -> float:
             return amount * spread * float(np.clip(rng.normal(), -2.5, 2.5))
 
-        intensity = 1.0 + amount * float(rng.uniform(-0.3, 0.12))
+        intensity = 1.0 + amount * float(rng.uniform(-0.25, 0.12))
         others = [name for name in model.expressions if name not in ("neutral", cell.expression)]
-        trace = amount * float(rng.uniform(0, 0.12))
+        trace = amount * float(rng.uniform(0, 0.1))
         weights = model.expression(cell.expression, intensity)
         if others:
             other = others[int(rng.integers(len(others)))]
