@@ -1,0 +1,201 @@
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from lssl.cli.main import main
+from lssl.data import AttributeGroup, AttributeSchema, FaceFolderWriter, FaceRow, detect
+from lssl.data.landmarks import write_pts
+from lssl.models import Generator
+from lssl.models.export import TrainedGenerator, save_generator
+
+SCHEMA = AttributeSchema((AttributeGroup("expression", ("neutral", "happy", "sad")),))
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [*map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "generator.safetensors"
+    network = Generator(3, 3, 1, 8, 2, 1)
+    save_generator(path, TrainedGenerator(network, SCHEMA, 32))
+    return path
+
+
+def points(centre=(100, 80), unit=30.0):
+    found = np.tile(np.array(centre, np.float32), (68, 1))
+    angle = np.linspace(np.pi, 0, 17)
+    found[:17] += unit * np.stack([1.15 * np.cos(angle), 1.8 * np.sin(angle)], 1).astype(np.float32)
+    found[17:27, 1] -= 0.4 * unit
+    found[36:42, 0] -= 0.5 * unit
+    found[42:48, 0] += 0.5 * unit
+    found[48:68, 1] += 0.97 * unit
+    return found
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data") / "data"
+    writer = FaceFolderWriter(root, attributes=["expression"], settings={})
+    rng = np.random.default_rng(0)
+    for subject in range(4):
+        for expression in ("neutral", "happy", "sad"):
+            image = rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)
+            split = "test" if subject == 3 else "train"
+            row = FaceRow(f"{subject}_{expression}", image, f"s{subject}", split, {"expression": expression},
+                          landmarks=points((15.5, 13), 8))  # fmt: skip
+            writer.add(row)
+    writer.finish()
+    return root
+
+
+def photo(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 255, (200, 200, 3), dtype=np.uint8)).save(path)
+    write_pts(path.with_suffix(".pts"), points())
+    return path
+
+
+def test_photographs_to_pictures_grid_and_pasted(tmp_path, model) -> None:
+    a, b = photo(tmp_path / "x" / "a.jpg"), photo(tmp_path / "y" / "a.jpg")
+    result = run("synthesize", model, a, b, "--to", "happy,sad", "--paste", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "taken to show: expression neutral" in result.output
+    assert "2 faces to 2 targets" in result.output
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "a-2_happy.png",
+        "a-2_happy_photo.png",
+        "a-2_sad.png",
+        "a-2_sad_photo.png",
+        "a_happy.png",
+        "a_happy_photo.png",
+        "a_sad.png",
+        "a_sad_photo.png",
+        "grid_01.png",
+    ]
+    with Image.open(tmp_path / "out" / "a_happy_photo.png") as pasted:
+        assert pasted.size == (200, 200)
+    with Image.open(tmp_path / "out" / "grid_01.png") as grid:
+        assert grid.width == 3 * 128
+        assert grid.height > 2 * 128
+
+
+def test_a_prepared_folder_and_all_targets(tmp_path, model, data) -> None:
+    result = run("synthesize", model, data, "--all", "--split", "test", "--intensity", "0.5,1", "-o", tmp_path / "o")
+    assert result.exit_code == 0, result.output
+    assert "3 faces to 6 targets" in result.output
+    assert (tmp_path / "o" / "3_happy_sad_0.5.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--to", "glad"], 1, "no attribute value 'glad'; known are expression: neutral, happy, sad"),
+        ([], 2, "say what to change to"),
+        (["--to", "sad", "--all"], 2, "either --to VALUE,... or --all"),
+        (["--to", "sad", "--intensity", "2"], 2, "does not lie between 0 and 1.5"),
+        (["--to", "sad", "--intensity", "much"], 2, "is no number"),
+        (["--to", "sad", "--source", "old"], 1, "no attribute value 'old'"),
+    ],
+)
+def test_wrong_words_are_answered_before_any_work(tmp_path, model, arguments, code, message) -> None:
+    result = run("synthesize", model, photo(tmp_path / "a.png"), *arguments, "-o", tmp_path / "out")
+    assert result.exit_code == code
+    assert message in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_no_model_is_named(tmp_path) -> None:
+    (tmp_path / "m.safetensors").write_text("no")
+    picture = photo(tmp_path / "a.png")
+    result = run("synthesize", tmp_path / "m.safetensors", picture, "--all")
+    assert result.exit_code == 1
+    assert "m.safetensors: not a safetensors file" in result.output
+    result = run("synthesize", tmp_path / "absent", picture, "--all")
+    assert result.exit_code == 1
+    assert "no such generator" in result.output
+
+
+@pytest.mark.skipif(not detect.available(), reason="dlib or its models are not installed")
+def test_bad_photographs_are_named_and_the_rest_goes_on(tmp_path, model) -> None:
+    good = photo(tmp_path / "good.png")
+    Image.new("RGB", (200, 200), (90, 140, 90)).save(tmp_path / "grass.png")
+    (tmp_path / "broken.png").write_bytes(b"")
+    result = run("synthesize", model, tmp_path / "grass.png", good, tmp_path / "broken.png", "--to", "sad",
+                 "-o", tmp_path / "out")  # fmt: skip
+    assert result.exit_code == 1
+    assert "grass.png: no face found" in result.output
+    assert "broken.png: the file is empty" in result.output
+    assert "1 faces to 1 targets" in result.output
+    assert (tmp_path / "out" / "good_sad.png").is_file()
+
+
+def test_augment_writes_resumes_and_refuses(tmp_path, model, data) -> None:
+    arguments = ["augment", model, data, tmp_path / "out", "--per-class", 4]
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    assert "12 faces in" in result.output
+    assert run(*arguments).exit_code == 0
+    other = run(*arguments, "--seed", 1)
+    assert other.exit_code == 1
+    assert "made with other settings (seed: 0 then, 1 now)" in other.output
+    assert run(*arguments, "--seed", 1, "--overwrite").exit_code == 0
+    wrong = run("augment", model, data, tmp_path / "x", "--attribute", "age")
+    assert wrong.exit_code == 1
+    assert "no attribute 'age'" in wrong.output
+    assert run("augment", model, data, tmp_path / "x", "--intensity", 1, 0.5).exit_code == 2
+
+
+@pytest.mark.slow
+def test_augment_under_torchrun_gives_the_same_folder(tmp_path, model, data) -> None:
+    assert run("augment", model, data, tmp_path / "one", "--per-class", 20).exit_code == 0
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [
+        *torchrun,
+        "-m",
+        "lssl",
+        "augment",
+        model,
+        data,
+        tmp_path / "two",
+        "--per-class",
+        "20",
+        "--device",
+        "cpu",
+    ]
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert re.search(r"60 faces in", done.stdout)
+
+    def files(root):
+        return {p.relative_to(root).as_posix(): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+
+
+def test_train_parser_command(tmp_path, data) -> None:
+    out = tmp_path / "parser"
+    arguments = ["train-parser", "--data", data, "-o", out, "--iterations", 3, "--width", 8, "--device", "cpu"]
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    assert "masks drawn from the 68 landmarks" in result.output
+    assert re.search(r"skin +0\.\d+", result.output)
+    assert (out / "maps.png").is_file()
+    again = run(*arguments)
+    assert again.exit_code == 1
+    assert "holds a parser already" in again.output
+    absent = run("train-parser", "--data", tmp_path / "nowhere", "-o", tmp_path / "p")
+    assert absent.exit_code == 1
+    assert "no such folder" in absent.output
