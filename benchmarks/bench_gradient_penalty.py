@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lssl.models import Discriminator
-from lssl.ops import gradient_penalty, penalty_kernels, reference
+from lssl.ops import features_and_penalty, gradient_penalty, penalty_kernels, reference
 
 
 def paper_critic(width: int, image_size: int, device: str) -> Discriminator:
@@ -109,6 +109,42 @@ def test_critic(compare, device: str, full: bool, batch: int, width: int, size: 
         floor=convolution_passes(critic, make()[0]),
         compiled=width < 64,
         **others,
+    )
+
+
+@pytest.mark.parametrize(("batch", "width", "size"), CRITICS)
+def test_critic_step(compare, device: str, full: bool, batch: int, width: int, size: int):
+    """The whole step: adversarial, attribute and penalty losses, and all gradients."""
+    if width == 64 and not full and device == "cpu":
+        pytest.skip("the paper's critic takes minutes on the CPU: --benchmark-full")
+    critic = paper_critic(width, size, device)
+
+    def finish(features: Tensor, penalty: Tensor) -> None:
+        realism = critic.realism_head(features)
+        attributes = critic.attribute_head(features[:batch].flatten(1))
+        loss = realism[batch:].mean() - realism[:batch].mean() + attributes.square().mean() + 10 * penalty
+        critic.zero_grad()
+        loss.backward()
+
+    def together(real: Tensor, fake: Tensor, alpha: Tensor) -> None:
+        samples = torch.cat([real, fake])
+        finish(*features_and_penalty(critic.trunk, critic.realism_head, samples, real, fake, alpha=alpha))
+
+    def apart(penalty: Callable[..., Tensor]) -> Callable[..., None]:
+        return lambda real, fake, alpha: finish(
+            critic.trunk(torch.cat([real, fake])), penalty(critic, real, fake, alpha=alpha)
+        )
+
+    compare(
+        "critic step: features_and_penalty",
+        shape=f"{batch}x6x{size}x{size} width {width}",
+        dtype=torch.float32,
+        device=device,
+        inputs=image_pair(batch, size, device),
+        native=together,
+        eager=apart(reference.gradient_penalty),
+        compiled=False,
+        apart=apart(gradient_penalty),
     )
 
 
