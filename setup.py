@@ -27,16 +27,16 @@ def sources(*folders: str, suffixes: tuple[str, ...]) -> list[str]:
 
 
 def native_extensions() -> tuple[list, dict]:
+    import torch
     from pybind11.setup_helpers import Pybind11Extension
     from torch.utils import cpp_extension
 
-    with_cuda = os.environ.get("LSSL_CUDA")
-    if with_cuda is None:
-        import torch
-
-        use_cuda = cpp_extension.CUDA_HOME is not None and torch.version.cuda is not None
-    else:
-        use_cuda = with_cuda == "1"
+    can_cuda = cpp_extension.CUDA_HOME is not None and torch.version.cuda is not None
+    use_cuda = {"0": False, "1": True}.get(os.environ.get("LSSL_CUDA", ""), can_cuda)
+    if use_cuda and not can_cuda:
+        sys.exit(
+            "lssl: LSSL_CUDA=1 needs nvcc (set CUDA_HOME) and a CUDA build of PyTorch; unset it to build for the CPU."
+        )
 
     defines = [("TORCH_TARGET_VERSION", STABLE_TARGET)]
     cxx_flags = ["-O3", "-std=c++20", "-fvisibility=hidden", "-fno-math-errno", "-ffp-contract=fast"]
@@ -50,14 +50,11 @@ def native_extensions() -> tuple[list, dict]:
         compile_args["nvcc"] = ["-O3", "-std=c++20", "--expt-relaxed-constexpr", "-lineinfo"]
         files += sources("csrc/cuda", suffixes=(".cpp", ".cu"))
         if not os.environ.get("TORCH_CUDA_ARCH_LIST"):
-            import torch
-
             if not torch.cuda.is_available():
                 os.environ["TORCH_CUDA_ARCH_LIST"] = "8.0;9.0;10.0+PTX"
             else:
                 major, minor = torch.cuda.get_device_capability()
                 os.environ["TORCH_CUDA_ARCH_LIST"] = f"{major}.{minor}"
-        defines.append(("LSSL_CUDA_ARCHS", '"' + os.environ["TORCH_CUDA_ARCH_LIST"] + '"'))
 
     ops = extension(
         "lssl._ops",
@@ -66,7 +63,9 @@ def native_extensions() -> tuple[list, dict]:
         define_macros=defines,
         extra_compile_args=compile_args,
     )
-    module_defines = [(name, value) for name, value in defines if name.startswith("LSSL_")]
+    module_defines = []
+    if use_cuda:
+        module_defines = [("LSSL_WITH_CUDA", "1"), ("LSSL_CUDA_ARCHS", f'"{os.environ["TORCH_CUDA_ARCH_LIST"]}"')]
     module = Pybind11Extension(
         "lssl._C", ["csrc/module.cpp"], cxx_std=17, define_macros=module_defines, libraries=["dl"]
     )
