@@ -255,7 +255,7 @@ def _face_feather(landmarks: NDArray[np.float32], size: int) -> NDArray[np.float
     """1 on the face and a little around it, falling softly to 0 before the crop's border."""
     mask = landmark_mask(landmarks, (size, size)) > 0
     grown = _blur(mask.astype(np.float32), size / 20)
-    soft = _blur(np.clip(grown * 4, 0, 1), size / 40)
+    soft = _blur(np.clip(grown * 2.5, 0, 1), size / 40)
     border = np.minimum(np.arange(size), np.arange(size)[::-1]) / (size / 16)
     edge = np.clip(np.minimum(border[None], border[:, None]), 0, 1)
     return (soft * edge).astype(np.float32)
