@@ -1,8 +1,9 @@
 """Generated faces as a data set folder on disk, and as a data set that renders when asked."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -46,28 +47,43 @@ def write_generated(
         return len(cells)
     # A batch is rendered whole or not at all, so that a face has the same bits after an interruption.
     batches = [cells[start : start + BATCH] for start in range(0, len(cells), BATCH)]
+    pending = [batch for batch in batches if any(cell.key not in writer for cell in batch)]
+
+    def make(batch: list[Cell]) -> list[dict[str, Any]]:
+        faces = [face for face in generator.render(batch) if face.cell.key not in writer]
+        return [write_pictures(writer.root, _row(face, generator), ATTRIBUTES) for face in faces]
+
     with (
         tqdm(total=len(cells), initial=len(writer), desc="Generating", unit="face", disable=not progress) as bar,
-        ThreadPoolExecutor(2) as pool,
+        _batch_workers() as pool,
     ):
-        for batch in batches:
-            missing = {cell.key for cell in batch if cell.key not in writer}
-            if not missing:
-                continue
-            faces = [face for face in generator.render(batch) if face.cell.key in missing]
-            rows = [_row(face, generator.split(face.cell.subject)) for face in faces]
-            for entry in pool.map(lambda row: write_pictures(writer.root, row, ATTRIBUTES), rows):
+        for entries in pool.map(make, pending):
+            for entry in entries:
                 writer.append(entry)
-            bar.update(len(rows))
+            bar.update(len(entries))
     return writer.finish()
 
 
-def _row(face: GeneratedFace, split: str) -> FaceRow:
+@contextmanager
+def _batch_workers() -> Iterator[ThreadPoolExecutor]:
+    """A thread a core, each with one thread inside PyTorch: batches are independent, small operations split badly, and
+    the bits do not depend on the number of cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    pool = ThreadPoolExecutor(threads)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
+
+
+def _row(face: GeneratedFace, generator: FaceGenerator) -> FaceRow:
     return FaceRow(
         key=face.cell.key,
         image=np.ascontiguousarray(face.image.permute(1, 2, 0).numpy()),
         subject=f"{face.cell.subject:05d}",
-        split=split,
+        split=generator.split(face.cell.subject),
         attributes=cell_attributes(face.cell),
         landmarks=face.landmarks.numpy(),
         mask=face.mask.numpy(),
