@@ -45,7 +45,7 @@ def convolve(window: Window, x: Tensor, weight: Tensor, bias: Tensor | None) -> 
 
 def input_gradient(window: Window, gradient: Tensor, weight: Tensor, shape: torch.Size) -> Tensor:
     """From the gradient of the output to that of the input, of `shape`."""
-    outputs, channels, *kernel = weight.shape
+    channels, *kernel = weight.shape[1:]
     columns = _matrix(weight).T @ _rows(gradient)
     count = shape[0]
     if _channels_last(weight):
