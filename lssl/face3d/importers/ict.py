@@ -31,8 +31,8 @@ _TRANSPARENT = ("M_EyeOcclusion", "M_LacrimalFluid", "M_EyeBlend", "M_EyeLashes"
 # Named expressions from FACS-like shapes, after EMFACS (Friesen and Ekman 1983); both sides alike unless named.
 _COMPOSED: dict[str, dict[str, float]] = {
     "neutral": {},
-    "angry": {"browDown": 1.0, "eyeWide": 0.35, "eyeSquint": 0.35, "noseSneer": 0.35, "mouthPucker": 0.25,
-              "mouthFrown": 0.35, "mouthPress": 0.6, "cheekSquint": 0.2},
+    "angry": {"browDown": 1.2, "eyeSquint": 0.45, "noseSneer": 0.45, "mouthPucker": 0.2, "mouthFrown": 0.5,
+              "mouthPress": 0.6, "cheekSquint": 0.3},
     "contemptuous": {"mouthSmile_L": 0.75, "mouthDimple_L": 0.6, "cheekSquint_L": 0.35, "browDown_R": 0.3,
                      "browOuterUp_L": 0.35, "eyeSquint": 0.25, "mouthUpperUp_L": 0.15},
     "disgusted": {"noseSneer": 1.0, "mouthUpperUp": 0.85, "browDown": 0.6, "cheekSquint": 0.7, "eyeSquint": 0.55,

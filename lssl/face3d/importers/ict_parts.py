@@ -68,7 +68,7 @@ def label_parts(
         parts[in_front & (_brow_distance(vertices, brow) < 1.0)] = Part.BROWS
     paint[parts == Part.BROWS] = Part.BROWS
     paint[_tongue(vertices, parts)] = Part.TONGUE
-    among = (Part.SKIN, Part.NOSE, Part.EARS, Part.NECK, Part.LIPS, Part.BROWS, Part.HAIR)
+    among = (Part.SKIN, Part.NOSE, Part.EARS, Part.NECK, Part.LIPS, Part.BROWS, Part.HAIR, Part.CLOTHES)
     shares = soften(paint, faces, among, 2)
     _add_eyes(vertices, faces, materials, parts, shares)
     return parts, shares
@@ -131,7 +131,7 @@ def _above_hairline(vertices: Array) -> Array:
 
 def _tongue(vertices: Array, parts: NDArray[np.uint8]) -> NDArray[np.bool_]:
     index = np.arange(len(vertices))
-    return (index >= 14062) & (parts == Part.INNER_MOUTH) & (np.abs(vertices[:, 0]) < 1.9)
+    return (index >= 14062) & (parts == Part.INNER_MOUTH) & (np.abs(vertices[:, 0]) < 1.5)
 
 
 def _add_eyes(
