@@ -1,0 +1,22 @@
+"""`lssl evaluate`: a group of commands, a file each (`evaluate_<name>.py`)."""
+
+import click
+
+from lssl.cli.main import LazyGroup
+
+# command: (module, one line for `lssl evaluate --help`)
+EXPERIMENTS: dict[str, tuple[str, str]] = {}
+
+
+@click.command(cls=LazyGroup, modules=EXPERIMENTS)
+def command() -> None:
+    """The paper's experiments on any data set folder, each with its own report.
+
+    \b
+    lssl evaluate transfer --data london/ --model runs/london
+    lssl evaluate augmentation --data faces/ --quick
+    lssl evaluate ablation --data faces/ --quick
+
+    Each writes report.html, results.json (with the subjects of each fold) and results.csv, and prints its table. A run
+    that was stopped goes on when it is repeated.
+    """
