@@ -11,6 +11,8 @@ _SETTINGS = {
     "seed": "seed",
     "data": "data.folder",
     "attributes": "data.attributes",
+    "method": "pose.method",
+    "real_faces": "pose.real_faces",
     "iterations": "schedule.iterations",
     "batch_size": "schedule.batch_size",
     "critic_updates": "schedule.critic_updates",
@@ -40,7 +42,9 @@ _ABLATIONS = {
 @click.command()
 @click.option("--data", type=click.Path(), help="Data set folder (lssl prepare).  [default: generated faces]")
 @click.option(
-    "--preset", type=click.Choice(["quick", "standard", "paper"]), help="[default: quick without --data, else standard]"
+    "--preset",
+    type=click.Choice(["quick", "standard", "paper", "pose"]),
+    help="[default: quick without --data, else standard; pose for pose normalization]",
 )
 @click.option(
     "--config",
@@ -52,6 +56,14 @@ _ABLATIONS = {
 @click.option("--resume", is_flag=True, help="Continue the run in --out.")
 @click.option("--attributes", help="Columns of metadata.csv, with commas.  [default: all attribute columns]")
 @click.option("--task", type=click.Choice(["attribute-synthesis", "pose-normalization"]))
+@click.option(
+    "--method", type=click.Choice(["lssl", "simgan"]), help="Pose normalization: the paper's, or SimGAN to compare."
+)
+@click.option(
+    "--real-faces",
+    type=click.Path(),
+    help="Pose normalization: data set folder of real faces for the critic.  [default: near-frontal photographs of --data]",
+)
 @click.option("--iterations", type=click.IntRange(1), help="Generator updates.")
 @click.option("--batch-size", type=click.IntRange(1), help="Of all processes together.")
 @click.option("--critic-updates", type=click.IntRange(1), help="A generator update.")
@@ -111,10 +123,12 @@ def command(
     lssl train --data rafd/ --preset paper --out runs/rafd
     lssl train --out runs/rafd --resume               goes on after a stop, a kill, a full disk
     lssl train --config runs/rafd/config.toml --out runs/again
+    lssl train --task pose-normalization --data frontal/     a folder that `lssl render-frontal` wrote
     torchrun --nproc-per-node=2 -m lssl train --data rafd/ --preset paper
 
     The run folder gets config.toml (all settings), metrics.jsonl, losses.png, samples/ (unseen subjects: the input,
-    then each target), checkpoints/ and generator.safetensors (for `lssl synthesize` and lssl.load_generator).
+    then each target), checkpoints/ and generator.safetensors (for `lssl synthesize`, `lssl normalize-pose` and
+    lssl.load_generator).
     Ctrl-C saves and stops.
     """
     import torch
@@ -133,7 +147,8 @@ def command(
             raise ConfigError("--resume needs --out, the run folder to continue")
         if config_file is None and resume and out is not None:
             config_file = str(out / "config.toml")
-        preset = preset or ("standard" if flags["data"] else "quick")
+        usual = "pose" if flags["task"] == "pose-normalization" else "standard" if flags["data"] else "quick"
+        preset = preset or usual
         config = TrainConfig.preset(preset) if config_file is None else TrainConfig.load(config_file)
         config = config.with_overrides(_overrides(flags, assignments))
         name = Path(config.data.folder).name if config.data.folder else "faces"

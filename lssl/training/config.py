@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-PRESETS = ("quick", "standard", "paper")
+PRESETS = ("quick", "standard", "paper", "pose")
 TASKS = ("attribute-synthesis", "pose-normalization")
 
 
@@ -66,6 +66,19 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
+class PoseConfig:
+    """Pose normalization (paper 3.2): what the critic takes as real, and what the generator is asked for."""
+
+    method: str = "lssl"  # or "simgan", the comparison
+    real_faces: str = ""  # data set folder of real faces; "": the photographs in the data's own side/
+    near_frontal: float = 10.0  # of those, the photographs within this yaw in degrees; all where there are too few
+    keep: float = 0.5  # share of the targets that say "as in the photograph": y = 0, which normalizing asks for
+    buffer: int = 512  # SimGAN's history of refined faces
+    refiner_blocks: int = 4  # SimGAN's residual blocks
+    refiner_warmup: int = 200  # SimGAN: first, this many updates of the self-regularization alone
+
+
+@dataclass(frozen=True)
 class ScheduleConfig:
     iterations: int = 10_000  # generator updates
     batch_size: int = 8  # of all processes together
@@ -111,6 +124,7 @@ class TrainConfig:
     faces: FacesConfig = field(default_factory=FacesConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     losses: LossConfig = field(default_factory=LossConfig)
+    pose: PoseConfig = field(default_factory=PoseConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     speed: SpeedConfig = field(default_factory=SpeedConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
@@ -120,6 +134,11 @@ class TrainConfig:
         _choice("network.output", self.network.output, ("direct", "residual"))
         _choice("losses.attribute_loss", self.losses.attribute_loss, ("bce", "softmax"))
         _choice("losses.classify", self.losses.classify, ("pair", "image"))
+        _choice("pose.method", self.pose.method, ("lssl", "simgan"))
+        if not 0 < self.pose.keep <= 1:
+            raise ConfigError(f"pose.keep must lie in (0, 1], not {self.pose.keep}")
+        if self.pose.buffer < 1:
+            raise ConfigError("pose.buffer must be at least 1")
         _choice("speed.bf16", self.speed.bf16, ("on", "off", "auto"))
         for name in ("iterations", "batch_size", "critic_updates"):
             if getattr(self.schedule, name) < 1:

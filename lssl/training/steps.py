@@ -18,6 +18,7 @@ class Networks:
     """G, D and the frozen P (None: no parsing loss).
 
     `autocast` is the dtype generator and parser compute in. `conditional`: the critic is shown y beside the pair.
+    `single_image`: the critic sees x alone, never s (pose normalization, Fig. 3b).
     """
 
     generator: Generator
@@ -25,6 +26,7 @@ class Networks:
     parser: FaceParser | None = None
     autocast: torch.dtype | None = None
     conditional: bool = False
+    single_image: bool = False
 
     def compute(self, device: torch.device) -> torch.autocast:
         return torch.autocast(device.type, self.autocast or torch.bfloat16, enabled=self.autocast is not None)
@@ -47,7 +49,7 @@ class Networks:
         return self._stack(image, side, image.new_zeros(1, 1))
 
     def _stack(self, image: Tensor, side: Tensor | None, planes: Tensor) -> Tensor:
-        parts = [image.float()] if side is None else [image.float(), side.float()]
+        parts = [image.float()] if side is None or self.single_image else [image.float(), side.float()]
         if self.conditional:
             size = (len(image), self.generator.attribute_dim, *image.shape[2:])
             parts.append(planes[:, :, None, None].float().expand(size))
@@ -55,7 +57,8 @@ class Networks:
 
     def separate_classification(self, config: LossConfig) -> bool:
         """Whether D_cls sees something else than D_src, so that it needs a pass of its own."""
-        return self.conditional or (config.classify == "image" and self.generator.side_channels > 0)
+        pairs = self.generator.side_channels > 0 and not self.single_image
+        return self.conditional or (config.classify == "image" and pairs)
 
 
 @dataclass
@@ -65,6 +68,9 @@ class StepBatch:
     `image`, `side`: x and s, (N, 3, H, W) and (N, S, H, W), in [-1, 1]; `side` is None without side images.
     `y_source`: the attributes y' of the real faces; `y`: random targets, (N, A) both. `alpha` (N,): mixing weights
     of the gradient penalty.
+
+    Pose normalization, where x is simulated: `real` are the faces that D_src takes as real, `y_real` their attributes
+    (None: not known, D_cls then learns from x); `given` is what the generator is told where that is not y.
     """
 
     image: Tensor
@@ -72,6 +78,24 @@ class StepBatch:
     y_source: Tensor
     y: Tensor
     alpha: Tensor
+    real: Tensor | None = None
+    y_real: Tensor | None = None
+    given: Tensor | None = None
+
+    @property
+    def told(self) -> Tensor:
+        return self.y if self.given is None else self.given
+
+    @property
+    def real_faces(self) -> Tensor:
+        return self.image if self.real is None else self.real
+
+    @property
+    def labelled(self) -> tuple[Tensor, Tensor]:
+        """The faces that D_cls learns from, and their attributes."""
+        if self.real is None or self.y_real is None:
+            return self.image, self.y_source
+        return self.real, self.y_real
 
 
 def critic_loss(
@@ -80,27 +104,29 @@ def critic_loss(
     """L_D = -L_GAN + lambda_cls L_cls^r (eq. 7, 1, 2)."""
     generator, critic = networks.generator, networks.critic
     with torch.no_grad(), networks.compute(batch.image.device):
-        fake_image, fake_side = generator(batch.image, batch.side, batch.y)
-    real = networks.seen(batch.image, batch.side, batch.y_source)
+        fake_image, fake_side = generator(batch.image, batch.side, batch.told)
+    labelled, y_labelled = batch.labelled
+    real = networks.seen(batch.real_faces, batch.side, y_labelled)
     fake = networks.seen(fake_image, fake_side, batch.y)
 
     # One pass for all that the critic looks at.
     inputs = [real, fake]
-    apart = bool(config.critic_classification) and networks.separate_classification(config)
+    apart = networks.separate_classification(config) or labelled is not batch.real_faces
+    apart = apart and bool(config.critic_classification)
     if apart:
-        inputs.append(networks.classified(batch.image, batch.side, config))
+        inputs.append(networks.classified(labelled, batch.side, config))
     realism, attributes = critic(torch.cat(inputs))
     count = len(real)
     terms = {"d_real": -realism[:count].mean(), "d_fake": realism[count : 2 * count].mean()}
     loss = losses.critic_adversarial(realism[:count], realism[count : 2 * count])
     if config.penalty:
         # A conditional critic's slope matters at one y, not between two.
-        mixed = networks.seen(batch.image, batch.side, batch.y) if networks.conditional else real
+        mixed = networks.seen(batch.real_faces, batch.side, batch.y) if networks.conditional else real
         terms["d_gp"] = losses.critic_penalty(critic, mixed, fake, batch.alpha)
         loss = loss + config.penalty * terms["d_gp"]
     if config.critic_classification:
         logits = attributes[2 * count :] if apart else attributes[:count]
-        terms["d_cls"] = losses.attribute_classification(logits, batch.y_source, schema, config.attribute_loss)
+        terms["d_cls"] = losses.attribute_classification(logits, y_labelled, schema, config.attribute_loss)
         loss = loss + config.critic_classification * terms["d_cls"]
     return loss, terms
 
@@ -115,7 +141,7 @@ def generator_loss(
 
     with networks.compute(image.device):
         latent = generator.encode(image, side)
-        fake_image, fake_side = generator.decode(latent, batch.y, image)
+        fake_image, fake_side = generator.decode(latent, batch.told, image)
 
     realism, logits = critic(networks.seen(fake_image, fake_side, batch.y))
     terms["g_adv"] = losses.generator_adversarial(realism)

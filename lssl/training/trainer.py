@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from lssl.data import FaceBatch, FaceDataset, FaceLoader, heatmap_side
@@ -75,7 +76,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         if config.speed.deterministic:
             torch.use_deterministic_algorithms(True)
-        generator, critic = build_networks(config, train_set)
+        generator, critic = self._build_networks()
         memory = torch.channels_last if config.speed.channels_last else torch.contiguous_format
         for network in (generator, critic):
             network.to(device)
@@ -90,6 +91,7 @@ class Trainer:
             parser if config.losses.parsing else None,
             autocast,
             config.network.critic_sees_target,
+            single_image=config.task == "pose-normalization",
         )
         self.average = copy.deepcopy(generator).requires_grad_(False) if config.schedule.ema else None
         betas = (config.schedule.beta1, config.schedule.beta2)
@@ -256,7 +258,7 @@ class Trainer:
         if batch.side is None:
             return image, None
         if self.train_set.side != "heatmap" or batch.landmarks is None:
-            return image, move_images(batch.side, affine)
+            return image, light_images(move_images(batch.side, affine), light[:, : 1 + batch.side.shape[1]])
         landmarks = move_landmarks(batch.landmarks, affine, self.train_set.size)
         channels = self.config.network.side_channels
         return image, heatmap_side(landmarks, self.train_set.size, sigma=self.train_set.sigma, channels=channels)
@@ -271,11 +273,9 @@ class Trainer:
         training, self.loader = self.loader, self._loader(self.config.seed + 1, self.loader.flip)
         for _ in range(count):
             batch = self._next_batch()
-            seen = self.networks.classified(batch.image, batch.side, self.config.losses)
-            logits = self.networks.critic(seen).attributes
-            loss = losses.attribute_classification(
-                logits, batch.y_source, self.schema, self.config.losses.attribute_loss
-            )
+            image, y = batch.labelled
+            logits = self.networks.critic(self.networks.classified(image, batch.side, self.config.losses)).attributes
+            loss = losses.attribute_classification(logits, y, self.schema, self.config.losses.attribute_loss)
             self._update(self.critic_optimizer, self.networks.critic, loss)
         self.loader = training
 
@@ -309,7 +309,7 @@ class Trainer:
             return
         if self.samples is None:
             self.samples = self.test_set.batch(sample_rows(self.test_set, self.config.output.sample_faces))
-        grid = sample_grid(self.average or self.networks.generator, self.samples, self.schema)
+        grid = self._draw_samples(self.average or self.networks.generator, self.samples)
         folder = self.folder / "samples"
         try:
             folder.mkdir(exist_ok=True)
@@ -318,6 +318,12 @@ class Trainer:
         except OSError as error:
             good = latest_checkpoint(self.folder / "checkpoints")
             raise CheckpointError(f"{folder}: cannot write ({error}); the last good checkpoint is {good}") from error
+
+    def _draw_samples(self, generator: Generator, samples: FaceBatch) -> Image.Image:
+        return sample_grid(generator, samples, self.schema)
+
+    def _build_networks(self) -> tuple[Generator, Discriminator]:
+        return build_networks(self.config, self.train_set)
 
     def _loader(self, seed: int, flip: bool) -> FaceLoader:
         return FaceLoader(
@@ -351,9 +357,8 @@ def build_networks(config: TrainConfig, dataset: FaceDataset) -> tuple[Generator
         output=network.output,
     )
     planes = dataset.schema.dimension if network.critic_sees_target else 0
-    critic = Discriminator(
-        dataset.schema.dimension, 3 + sides + planes, height, network.critic_width, network.critic_layers
-    )
+    seen = 3 + planes + (0 if config.task == "pose-normalization" else sides)  # there a single image (Fig. 3b)
+    critic = Discriminator(dataset.schema.dimension, seen, height, network.critic_width, network.critic_layers)
     return generator, critic
 
 
