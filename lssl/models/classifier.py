@@ -6,6 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from lssl.models.weights import read_weights
+
 ARCHITECTURES = ("small", "resnet50", "vgg16")
 
 
@@ -187,15 +189,7 @@ def load_pretrained(model: nn.Module, path: str | Path) -> list[str]:
     Returns the names of the model's parameters that the file did not fill. Raises ValueError naming the file when
     more than the last layer is missing or a shape differs, FileNotFoundError when it is not there.
     """
-    path = Path(path)
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        state = load_file(str(path))
-    else:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        state = state.get("state_dict", state.get("model", state))
-    renamed = {_torchvision_name(model, key.removeprefix("module.")): value for key, value in state.items()}
+    renamed = {_torchvision_name(model, key): value for key, value in read_weights(path).items()}
     own = model.state_dict()
     heads = ("fc.", "head.", "classifier.6.")
     kept = {}
