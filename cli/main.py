@@ -14,34 +14,47 @@ COMMANDS = {
     "train": ("train", "Train one model that changes all attributes of a data set's faces."),
     "doctor": ("doctor", "Versions, native kernels, and what to do about each lack."),
     "train-parser": ("train_parser", "The face parser (lips, skin, eyes) of the parsing loss."),
+    "train-classifier": ("train_classifier", "A classifier of expressions or another attribute, tested on strangers."),
+    "evaluate": ("evaluate", "The paper's experiments: tables, figures and a report, on any data set folder."),
     "synthesize": ("synthesize", "Change the attributes of the faces in photographs."),
     "augment": ("augment", "A labelled data set folder of synthesized faces."),
 }
 
 
 class LazyGroup(click.Group):
-    """Imports a command's module when it is called, so that `lssl --help` answers at once."""
+    """Imports a command's module when it is called, so that `lssl --help` answers at once.
+
+    modules: command to (module below lssl.cli, one line for the group's help).
+    """
+
+    def __init__(self, *args: Any, modules: dict[str, tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.modules = modules
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(self.modules)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self.modules:
             return None
-        module = import_module(f"lssl.cli.{COMMANDS[cmd_name][0]}")
+        module = import_module(f"lssl.cli.{self.modules[cmd_name][0]}")
         command: click.Command = module.command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl([(name, text) for name, (_, text) in self.modules.items()])
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         kwargs.setdefault("max_content_width", 110)
         return super().main(*args, **kwargs)
 
 
-@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command(
+    cls=LazyGroup,
+    modules=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(package_name="lssl")
 def main() -> None:
     """Change the attributes of faces, turn faces to the front, and prove that synthesized faces train better.
