@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lssl.data.dataset import heatmap_side
 from lssl.data.schema import AttributeSchema
 from lssl.models.generator import Generator
+from lssl.models.simgan import Refiner
 
 FORMAT = "lssl-generator-1"
 
@@ -25,7 +26,7 @@ class TrainedGenerator(nn.Module):
     """A generator that knows its attributes and its input: what `lssl.load_generator` returns.
 
     Attributes:
-        network: the `Generator`.
+        network: the `Generator`, or SimGAN's `Refiner`, which is called alike.
         schema: what y means.
         image_size: side in pixels of the pictures it was trained on.
         heatmap_sigma: sigma of the landmark heatmaps in pixels (unused without side image).
@@ -35,7 +36,7 @@ class TrainedGenerator(nn.Module):
 
     def __init__(
         self,
-        network: Generator,
+        network: Generator | Refiner,
         schema: AttributeSchema,
         image_size: int,
         heatmap_sigma: float | None = None,
@@ -78,6 +79,7 @@ def save_generator(path: str | Path, trained: TrainedGenerator) -> None:
     network = trained.network
     about = {
         "schema": trained.schema.to_dict(),
+        "architecture": type(network).__name__,
         "network": network.settings(),
         "image_size": trained.image_size,
         "heatmap_sigma": trained.heatmap_sigma,
@@ -119,7 +121,8 @@ def load_generator(path: str | Path, device: torch.device | str = "cpu") -> Trai
     try:
         about = json.loads(metadata["lssl"])
         schema = AttributeSchema.from_dict(about["schema"])
-        network = Generator(**about["network"])
+        kinds: dict[str, type[Generator] | type[Refiner]] = {"Generator": Generator, "Refiner": Refiner}
+        network = kinds[about.get("architecture", "Generator")](**about["network"])
         network.load_state_dict(weights)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ExportError(f"{path}: the generator's description is damaged ({error})") from None

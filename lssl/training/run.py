@@ -1,6 +1,8 @@
 """From settings to a trainer: data (made first where none is named), face parser, run folder, resume."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from lssl.data import FaceDataset, read_metadata
 from lssl.data.folder import FolderError
@@ -8,6 +10,8 @@ from lssl.models.parser import FaceParser
 from lssl.training.checkpoint import CheckpointError, checkpoints
 from lssl.training.config import ConfigError, TrainConfig
 from lssl.training.distributed import Processes
+from lssl.training.pose_trainer import PoseTrainer, check_pairs, frontal_attributes, open_real_faces
+from lssl.training.simgan import SimGANTrainer
 from lssl.training.trainer import Trainer
 
 
@@ -32,6 +36,8 @@ def prepare_run(
     if checkpoints(out / "checkpoints") and not resume:
         raise CheckpointError(f"{out} holds a run already; continue it with --resume, or choose another --out")
     if not config.data.folder:
+        if config.task == "pose-normalization":
+            raise ConfigError("pose normalization needs --data, a folder that `lssl render-frontal` wrote")
         config = _with_generated_faces(config, out, processes, quiet)
     train_set, test_set = open_faces(config, processes)
     if processes.first and not quiet:
@@ -42,7 +48,7 @@ def prepare_run(
     parser = None
     if config.losses.parsing:
         parser = _parser(config, out, parser_path, processes, quiet)
-    trainer = Trainer(config, train_set, test_set, out, parser=parser, processes=processes, quiet=quiet)
+    trainer = _trainer(config, train_set, test_set, out, parser=parser, processes=processes, quiet=quiet)
     if resume:
         path = trainer.resume()
         if processes.first and not quiet:
@@ -53,6 +59,10 @@ def prepare_run(
 def open_faces(config: TrainConfig, processes: Processes) -> tuple[FaceDataset, FaceDataset]:
     """(training faces, unseen faces) with one schema."""
     folder = read_metadata(config.data.folder, attributes=config.data.attributes or None)
+    if config.task == "pose-normalization":
+        check_pairs(folder)
+        if not config.data.attributes:
+            folder = replace(folder, attributes=frontal_attributes(folder))
     schema = folder.schema()
     side = "none"
     if config.network.side_channels:
@@ -74,6 +84,17 @@ def open_faces(config: TrainConfig, processes: Processes) -> tuple[FaceDataset, 
             f"{folder.root} has {len(sets[0])} training faces, fewer than the batch of {config.schedule.batch_size}"
         )
     return sets[0], sets[1]
+
+
+def _trainer(config: TrainConfig, train_set: FaceDataset, test_set: FaceDataset, out: Path, **options: Any) -> Trainer:
+    if config.task != "pose-normalization":
+        return Trainer(config, train_set, test_set, out, **options)
+    real_set, labelled = open_real_faces(config, train_set)
+    kind = SimGANTrainer if config.pose.method == "simgan" else PoseTrainer
+    if options["processes"].first and not options["quiet"]:
+        where = real_set.folder.root / Path(real_set.folder.file_names[0]).parent
+        print(f"Real faces for the critic: {len(real_set)} of {where}", flush=True)
+    return kind(config, train_set, test_set, out, real_set=real_set, real_labels=labelled, **options)
 
 
 def _with_generated_faces(config: TrainConfig, out: Path, processes: Processes, quiet: bool) -> TrainConfig:

@@ -110,7 +110,10 @@ class Trainer:
         path = path or latest_checkpoint(self.folder / "checkpoints")
         if path is None:
             raise CheckpointError(f"{self.folder / 'checkpoints'}: no checkpoint to resume from")
-        state = load_checkpoint(path, self.processes.device)
+        self._load_state(load_checkpoint(path, self.processes.device), path)
+        return path
+
+    def _load_state(self, state: dict[str, Any], path: Path) -> None:
         if state["schema"] != self.schema.to_dict():
             raise CheckpointError(f"{path} was trained on other attributes: {state['schema']}")
         load_weights(self.networks.generator, state["generator"], path, "generator")
@@ -126,7 +129,6 @@ class Trainer:
         torch.set_rng_state(state["random"].cpu())
         self.iteration = int(state["iteration"])
         self.sums = dict(state["sums"])
-        return path
 
     def train(self) -> bool:
         """Runs until `schedule.iterations`; True when finished, False when told to stop."""
@@ -205,14 +207,16 @@ class Trainer:
 
     def exported(self) -> TrainedGenerator:
         """What the run delivers: the averaged generator where there is one."""
-        info = {
+        network = self.average or self.networks.generator
+        sigma = self.config.network.heatmap_sigma or None
+        return TrainedGenerator(network, self.schema, self.train_set.size[0], sigma, self.config.task, self._about())
+
+    def _about(self) -> dict[str, Any]:
+        return {
             "data": self.train_set.folder.root.name,
             "alignment": self.train_set.folder.info.get("alignment"),
             "iterations": self.iteration,
         }
-        network = self.average or self.networks.generator
-        sigma = self.config.network.heatmap_sigma or None
-        return TrainedGenerator(network, self.schema, self.train_set.size[0], sigma, self.config.task, info)
 
     def _iterate(self, rate: float) -> None:
         """critic_updates critic updates and one generator update (paper 4)."""

@@ -1,0 +1,248 @@
+"""Pose normalization and SimGAN: training on pairs, stop and resume bit for bit, use of the trained network."""
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lssl.data import AttributeSchema, FaceFolderWriter, FaceRow, FolderError, read_metadata
+from lssl.data.schema import SchemaError
+from lssl.models import Generator
+from lssl.models.export import ExportError, TrainedGenerator, load_generator
+from lssl.models.simgan import Refiner
+from lssl.training import CheckpointError, ConfigError, TrainConfig
+from lssl.training.checkpoint import latest_checkpoint, load_checkpoint
+from lssl.training.pose_normalization import load_normalizer, normalize_faces, normalize_folder, parse_changes
+from lssl.training.pose_trainer import kept_attributes, near_frontal_photographs, spread_groups
+from lssl.training.run import prepare_run
+from lssl.training.simgan import RefinedHistory
+
+SIZE = 16
+SCHEMA = AttributeSchema.from_columns({"expression": ["neutral", "happy", "sad"], "glasses": ["0", "1"]})
+
+
+def write_pairs(root: Path, *, size: int = SIZE, sides: bool = True) -> Path:
+    """Simulated faces: grey with a bar whose height is the expression; photographs: coloured, the bar shifted by yaw."""
+    chance = np.random.default_rng(0)
+    writer = FaceFolderWriter(root, attributes=("expression",), settings={"background": "original", "model": "None"})
+    for subject in range(6):
+        colour = chance.integers(60, 200, 3)
+        for k, value in enumerate(("neutral", "happy")):
+            for yaw in (-30, 0, 30):
+                simulated = np.full((size, size, 3), 128, np.uint8)
+                simulated[10 + 2 * k : 12 + 2 * k, 4:12] = 200
+                photograph = np.full((size, size, 3), colour, np.uint8)
+                photograph[10 + 2 * k : 12 + 2 * k, 4 + yaw // 10 : 12 + yaw // 10] = 250
+                writer.add(
+                    FaceRow(
+                        f"{subject}_{value}_{yaw:+d}",
+                        simulated,
+                        f"s{subject}",
+                        "test" if subject == 5 else "train",
+                        {"expression": value},
+                        landmarks=chance.uniform(2, size - 2, (68, 2)).astype(np.float32),
+                        side=photograph if sides else None,
+                        extra={"yaw": f"{yaw + 1.5:.2f}", "error": "0.01"},
+                    )
+                )
+    writer.finish(source="render-frontal")
+    return root
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    return write_pairs(tmp_path / "pairs")
+
+
+@pytest.fixture(params=["lssl", "simgan"])
+def pose_config(request: pytest.FixtureRequest, config: TrainConfig, pairs: Path) -> TrainConfig:
+    return config.with_overrides(
+        {
+            "task": "pose-normalization",
+            "data.folder": str(pairs),
+            "network.side_channels": 3,
+            "network.critic_sees_target": request.param == "lssl",
+            "losses.classify": "image",
+            "pose.method": request.param,
+            "pose.buffer": 5,
+            "pose.refiner_blocks": 1,
+            "pose.refiner_warmup": 2,
+        }
+    )
+
+
+def run(config: TrainConfig, out: Path, **options: bool) -> bool:
+    return prepare_run(config, out, quiet=True, **options).train()
+
+
+def same(a: object, b: object) -> bool:
+    if isinstance(a, torch.Tensor):
+        return isinstance(b, torch.Tensor) and torch.equal(a, b)
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return a == b
+
+
+def test_run_folder_and_use(pose_config, pairs, tmp_path):
+    out = tmp_path / "run"
+    assert run(pose_config, out)
+    assert (out / "losses.png").is_file()
+    assert len(list((out / "samples").iterdir())) == 3
+    model = load_normalizer(out)
+    assert model.schema.names == ["neutral", "happy"]  # the yaw is no attribute of a frontal face
+    assert isinstance(model.network, Refiner if pose_config.pose.method == "simgan" else Generator)
+    assert model.info["rendering"] == {"background": "original", "model": "None"}
+    folder = read_metadata(pairs)
+    writer = FaceFolderWriter(tmp_path / "out", attributes=folder.attributes, settings={})
+    normalize_folder(model, folder, writer)
+    assert writer.finish() == len(folder)
+    written = read_metadata(tmp_path / "out")
+    assert written.file_names == folder.file_names
+    assert written.columns["yaw"] == folder.columns["yaw"]
+    assert np.array_equal(written.landmarks, folder.landmarks)
+    assert (tmp_path / "out" / "comparisons" / "0_happy_+0.png").is_file()
+
+
+def test_stopped_and_resumed_is_bitwise_the_same(pose_config, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert run(pose_config, whole)
+    trainer = prepare_run(pose_config, parts, quiet=True)
+    iterate = trainer._iterate
+
+    def stop_in_the_third(rate: float) -> None:
+        iterate(rate)
+        if trainer.iteration == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    trainer._iterate = stop_in_the_third
+    assert not trainer.train()
+    torch.manual_seed(99)  # whatever happens in between
+    assert run(pose_config, parts, resume=True)
+    a, b = (load_checkpoint(latest_checkpoint(out / "checkpoints")) for out in (whole, parts))
+    assert same(a, b)
+    if pose_config.pose.method == "simgan":
+        assert a["history"].shape == (5, 3, SIZE, SIZE)
+
+
+def test_a_run_of_one_method_is_not_resumed_as_the_other(pose_config, tmp_path):
+    assert run(pose_config, tmp_path / "run")
+    other = "lssl" if pose_config.pose.method == "simgan" else "simgan"
+    with pytest.raises(CheckpointError, match="another architecture"):
+        run(pose_config.with_overrides({"pose.method": other}), tmp_path / "run", resume=True)
+
+
+def test_what_the_critic_takes_as_real(pairs):
+    folder = read_metadata(pairs)
+    frontal = near_frontal_photographs(folder, 10.0, 1)
+    assert set(frontal.columns["yaw"]) == {"1.50"}
+    assert all(name.startswith("side/") for name in frontal.file_names)
+    assert len(near_frontal_photographs(folder, 10.0, 13)) == len(folder)  # too few: all
+    without = replace(folder, columns={"expression": folder.columns["expression"]})
+    assert len(near_frontal_photographs(without, 10.0, 1)) == len(folder)
+
+
+@pytest.mark.parametrize("pose_config", ["lssl"], indirect=True)
+def test_batches(pose_config, tmp_path):
+    """Where the target is kept, y is the photograph's own and the generator is told nothing."""
+    trainer = prepare_run(pose_config, tmp_path / "run", quiet=True)
+    kept = 0
+    for _ in range(20):
+        batch = trainer._next_batch()
+        silent = (batch.given == 0).all(1)
+        kept += int(silent.sum())
+        assert torch.equal(batch.y[silent], batch.y_source[silent])
+        assert torch.equal(batch.given[~silent], batch.y[~silent])
+        assert batch.real.shape == batch.image.shape
+        assert batch.y_real.sum(1).eq(1).all()
+    assert 20 < kept < 60  # of 80, half are kept
+
+
+def test_kept_attributes():
+    assert kept_attributes(SCHEMA).tolist() == [0, 0, 0, 0.5]
+    spread = spread_groups(torch.tensor([[True, False], [False, True]]), SCHEMA)
+    assert spread.tolist() == [[True, True, True, False], [False, False, False, True]]
+
+
+@pytest.mark.parametrize("pose_config", ["lssl"], indirect=True)
+def test_real_faces_of_another_folder(pose_config, pairs, tmp_path):
+    labelled = prepare_run(pose_config.with_overrides({"pose.real_faces": str(pairs)}), tmp_path / "a", quiet=True)
+    assert labelled._next_batch().y_real is not None
+    other = write_pairs(tmp_path / "other")
+    table = (other / "metadata.csv").read_text()
+    (other / "metadata.csv").write_text(table.replace("expression", "mood"))
+    unlabelled = pose_config.with_overrides({"pose.real_faces": str(other)})
+    with pytest.raises(ConfigError, match=r"no column expression.*critic_sees_target=false"):
+        prepare_run(unlabelled, tmp_path / "b", quiet=True)
+    unlabelled = unlabelled.with_overrides({"network.critic_sees_target": False})
+    assert run(unlabelled, tmp_path / "b")
+    large = write_pairs(tmp_path / "large", size=32)
+    with pytest.raises(FolderError, match="32x32"):
+        prepare_run(pose_config.with_overrides({"pose.real_faces": str(large)}), tmp_path / "c", quiet=True)
+
+
+@pytest.mark.parametrize("pose_config", ["lssl"], indirect=True)
+def test_folders_that_cannot_be_used(pose_config, tmp_path):
+    bare = write_pairs(tmp_path / "bare", sides=False)
+    with pytest.raises(FolderError, match="no side/.*render-frontal"):
+        prepare_run(pose_config.with_overrides({"data.folder": str(bare)}), tmp_path / "run", quiet=True)
+    with pytest.raises(ConfigError, match="needs --data"):
+        prepare_run(pose_config.with_overrides({"data.folder": ""}), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_history_is_half_of_the_fakes():
+    history, chance = RefinedHistory(6), torch.Generator().manual_seed(0)
+    batches = [torch.full((4, 3, 2, 2), value / 127.5 - 1) for value in (10.0, 20.0, 30.0, 40.0, 50.0)]
+    assert torch.equal(history.exchange(batches[0], chance), batches[0])  # nothing to mix in yet
+    second = history.exchange(batches[1], chance)
+    assert torch.equal(second[:2], batches[1][:2])
+    assert torch.equal(second[2:], batches[0][:2])
+    for batch in batches[2:]:
+        history.exchange(batch, chance)
+        assert len(history.images) <= 6
+    values = history.images[:, 0, 0, 0].tolist()
+    assert len(values) == 6
+    assert values.count(50) == 2  # the newest are in, in place of older ones
+
+
+def test_normalizing(tmp_path):
+    torch.manual_seed(0)
+    network = Generator(3, side_channels=1, width=4, num_downsamplings=1, residual_blocks=1)
+    schema = AttributeSchema.from_columns({"expression": ["neutral", "happy", "sad"]})
+    model = TrainedGenerator(network, schema, SIZE, task="pose-normalization").eval()
+    chance = np.random.default_rng(0)
+    simulated, photographs = chance.integers(0, 255, (2, 5, SIZE, SIZE, 3), dtype=np.uint8)
+    faces = normalize_faces(model, simulated, photographs, batch_size=2)
+    assert faces.shape == simulated.shape
+    np.testing.assert_allclose(faces, normalize_faces(model, list(simulated), list(photographs)), atol=1)
+    happy = normalize_faces(model, simulated, photographs, to=parse_changes(model, "happy"))
+    assert not np.array_equal(faces, happy)
+    assert len(normalize_faces(model, [], [])) == 0
+    with pytest.raises(ValueError, match="simulated: expected pictures of shape"):
+        normalize_faces(model, simulated[:, :8], photographs)
+    with pytest.raises(ValueError, match="5 simulated faces, but 4 photographs"):
+        normalize_faces(model, simulated, photographs[:4])
+    with pytest.raises(SchemaError, match="two values"):
+        parse_changes(model, "happy,sad")
+    with pytest.raises(ExportError, match="attribute-synthesis"):
+        normalize_faces(TrainedGenerator(network, schema, SIZE), simulated, photographs)
+
+
+def test_a_refiner_is_exported_and_read_again(tmp_path):
+    from lssl.models.export import save_generator
+
+    torch.manual_seed(0)
+    refiner = Refiner(2, width=4, blocks=1, output="residual")
+    schema = AttributeSchema.from_columns({"expression": ["neutral", "happy"]})
+    save_generator(tmp_path / "generator.safetensors", TrainedGenerator(refiner, schema, SIZE))
+    again = load_generator(tmp_path)
+    image, y = torch.rand(2, 3, SIZE, SIZE), schema.sample(2)
+    torch.testing.assert_close(again(image, None, y)[0], refiner(image, None, y)[0])
+    with pytest.raises(ExportError, match="attribute-synthesis"):
+        load_normalizer(tmp_path)
