@@ -3,6 +3,7 @@
 A feature set is (N, D), a row an image, from whatever network the caller states; a measure never fetches one.
 """
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy import linalg
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 Array = NDArray[np.floating]
+_PART = 1000  # rows whose distances to all others are held at once
 
 
 def _features(name: str, features: Array, least: int = 2) -> NDArray[np.float64]:
@@ -83,8 +85,16 @@ def precision_recall(real: Array, fake: Array, neighbours: int = 3) -> Precision
 
 
 def _coverage(centres: NDArray[np.float64], points: NDArray[np.float64], k: int) -> float:
-    radii = np.sort(_distances(centres, centres), axis=1)[:, k]  # column 0 is the point itself
-    return float((_distances(points, centres) <= radii * (1 + 1e-9) + 1e-12).any(1).mean())
+    """Share of points that lie in the ball of some centre, which reaches to its k-th neighbour; in parts, for memory."""
+    radii = np.concatenate(
+        [np.partition(_distances(part, centres), k, axis=1)[:, k] for part in _parts(centres)]  # 0: the point itself
+    )
+    covered = [(_distances(part, centres) <= radii * (1 + 1e-9) + 1e-12).any(1) for part in _parts(points)]
+    return float(np.concatenate(covered).mean())
+
+
+def _parts(rows: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    return [rows[start : start + _PART] for start in range(0, len(rows), _PART)]
 
 
 def _distances(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -117,37 +127,33 @@ def identity_distance(first: Array, second: Array) -> NDArray[np.float64]:
     return np.linalg.norm(first - second, axis=1)
 
 
-@dataclass(frozen=True)
-class Diversity:
-    """Mean L1 distance (0 to 255) between outputs: of one input over targets, and of one target over inputs.
+def different_pairs(
+    same: Sequence[Hashable], differ: Sequence[Hashable], most: int = 500, seed: int = 0
+) -> NDArray[np.int64]:
+    """Random pairs of rows (P, 2) that agree in `same` and differ in `differ`; `most` at most, none twice.
 
-    `over_inputs` near zero with varied inputs is mode collapse (the mean face); `over_targets` near zero means that
-    the attribute is ignored. `input_spread` is the same figure for the inputs themselves, to compare with.
+    Diversity is the distance over such pairs: between the outputs of one input over targets (near zero where the target
+    is ignored), and between the outputs of one target over inputs (near zero where all faces became one: mode collapse).
     """
-
-    over_targets: float
-    over_inputs: float
-    input_spread: float
-
-
-def diversity(inputs: NDArray[np.uint8], outputs: NDArray[np.uint8]) -> Diversity:
-    """Diversity of outputs (N, T, H, W, 3): input n translated to target t; inputs (N, H, W, 3), all uint8."""
-    if outputs.ndim != 5 or inputs.shape != outputs[:, 0].shape:
-        raise ValueError(f"inputs {inputs.shape} and outputs {outputs.shape} must be (N, H, W, 3) and (N, T, H, W, 3)")
-    flat = outputs.reshape(*outputs.shape[:2], -1).astype(np.float32)
-    return Diversity(
-        over_targets=float(np.mean([_spread(row) for row in flat])),
-        over_inputs=float(np.mean([_spread(flat[:, t]) for t in range(flat.shape[1])])),
-        input_spread=_spread(inputs.reshape(len(inputs), -1).astype(np.float32)),
-    )
+    rng = np.random.default_rng(seed)
+    groups: dict[Hashable, list[int]] = {}
+    for row in rng.permutation(len(same)).tolist():
+        groups.setdefault(same[row], []).append(row)
+    pairs: list[tuple[int, int]] = []
+    for offset in range(1, max(map(len, groups.values()), default=0)):
+        for rows in groups.values():
+            pairs += [(a, b) for a, b in zip(rows, rows[offset:], strict=False) if differ[a] != differ[b]]
+        if len(pairs) >= most:
+            break
+    chosen = rng.permutation(len(pairs))[:most]
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)[chosen]
 
 
-def _spread(rows: NDArray[np.float32]) -> float:
-    """Mean absolute difference over all pairs of different rows; 0 for one row."""
-    if len(rows) < 2:
-        return 0.0
-    pairs = [np.abs(rows[i] - rows[i + 1 :]).mean(1) for i in range(len(rows) - 1)]
-    return float(np.concatenate(pairs).mean())
+def pixel_distance(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
+    """Mean absolute difference, 0 to 255, over pairs of uint8 images (N, H, W, 3)."""
+    if first.shape != second.shape or first.dtype != np.uint8 or second.dtype != np.uint8:
+        raise ValueError(f"pairs must be uint8 of one shape; got {first.shape} and {second.shape}")
+    return float(np.mean([np.abs(a.astype(np.int16) - b).mean() for a, b in zip(first, second, strict=True)]))
 
 
 def confusion_matrix(true: NDArray[np.integer], predicted: NDArray[np.integer], classes: int) -> NDArray[np.int64]:
