@@ -8,6 +8,7 @@ import click
 # command: (module, one line for `lssl --help`)
 COMMANDS = {
     "render-frontal": ("render_frontal", "Turn faces to the front with a bilinear 3D face."),
+    "normalize-pose": ("normalize_pose", "Turn faces to the front and make them realistic with a trained generator."),
     "generate-faces": ("generate_faces", "Labelled faces without a data set: a data set folder from a 3D face model."),
     "face-model": ("face_model", "Build, import and look at bilinear 3D face models."),
     "prepare": ("prepare", "A data set folder of aligned faces from a database or your own photographs."),

@@ -114,8 +114,8 @@ def normalize_folder(
                 continue
             write_image(writer.root / "comparisons" / f"{key}.png", np.concatenate([photograph, frontal, face], 1))
             writer.append(write_pictures(writer.root, _row(folder, row, key, face, photograph, to), writer.attributes))
-        if on_done is not None:
-            on_done(len(group))
+            if on_done is not None:
+                on_done(1)
 
 
 def parse_changes(model: TrainedGenerator, text: str) -> dict[str, str]:

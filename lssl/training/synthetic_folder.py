@@ -99,7 +99,7 @@ def augment_folder(
     settings = {
         "source": "augment",
         "model": model_name,
-        "model_weights": _fingerprint(model),
+        "model_weights": weights_fingerprint(model),
         "data": folder.root.name,
         **{name: list(v) if isinstance(v, tuple) else v for name, v in vars(options).items()},
     }
@@ -180,7 +180,7 @@ def _write(writer: FaceFolderWriter, row: FaceRow | tuple[str, str], names: list
     return write_pictures(writer.root, row, names)
 
 
-def _fingerprint(model: TrainedGenerator) -> str:
+def weights_fingerprint(model: TrainedGenerator) -> str:
     """A short name for the weights, so that another model of the same name does not go on in this one's folder."""
     total = 0
     for name, value in sorted(model.network.state_dict().items()):

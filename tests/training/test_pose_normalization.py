@@ -189,7 +189,7 @@ def test_real_faces_of_another_folder(pose_config, pairs, tmp_path):
 @pytest.mark.parametrize("pose_config", ["lssl"], indirect=True)
 def test_folders_that_cannot_be_used(pose_config, tmp_path):
     bare = write_pairs(tmp_path / "bare", sides=False)
-    with pytest.raises(FolderError, match="no side/.*render-frontal"):
+    with pytest.raises(FolderError, match=r"no side/.*render-frontal"):
         prepare_run(pose_config.with_overrides({"data.folder": str(bare)}), tmp_path / "run", quiet=True)
     with pytest.raises(ConfigError, match="needs --data"):
         prepare_run(pose_config.with_overrides({"data.folder": ""}), tmp_path / "run", quiet=True)
