@@ -5,7 +5,10 @@ import click
 from lssl.cli.main import LazyGroup
 
 # command: (module, one line for `lssl evaluate --help`)
-EXPERIMENTS: dict[str, tuple[str, str]] = {}
+EXPERIMENTS = {
+    "transfer": ("evaluate_transfer", "Table 2: are synthesized versions of unseen faces recognised as their target?"),
+    "images": ("evaluate_images", "FID, KID, likeness, identity and diversity of synthesized pictures beside real ones."),
+}
 
 
 @click.command(cls=LazyGroup, modules=EXPERIMENTS)

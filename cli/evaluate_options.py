@@ -1,0 +1,187 @@
+"""The options that the experiments of `lssl evaluate` share, and what they stand for."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from lssl.evaluation.experiment import Settings
+    from lssl.evaluation.report import Report
+
+_OPTIONS = [
+    click.option(
+        "--data", type=click.Path(path_type=Path), required=True, help="Data set folder (lssl prepare, generate-faces)."
+    ),
+    click.option("--attribute", default="", help="Whose values are the classes.  [default: the folder's first]"),
+    click.option(
+        "--folds",
+        type=click.IntRange(1),
+        help="Folds by subject; 1: the folder's own train and test split.",
+    ),
+    click.option("--quick", is_flag=True, help="A small version in minutes: few iterations, few folds; it says so."),
+    click.option(
+        "--preset",
+        type=click.Choice(["quick", "standard", "paper"]),
+        help="Of the generators to train.  [default: standard]",
+    ),
+    click.option(
+        "--config",
+        "config_file",
+        type=click.Path(dir_okay=False),
+        help="Settings of the generators, such as a run's config.toml, in a preset's place.",
+    ),
+    click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="A setting of the generators, such as schedule.iterations=1000; repeatable.",
+    ),
+    click.option(
+        "--architecture",
+        type=click.Choice(["small", "resnet50", "vgg16"]),
+        default="small",
+        show_default=True,
+        help="Of the classifiers.",
+    ),
+    click.option(
+        "--weights",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="Pretrained weights for the classifiers to start from, a local file.",
+    ),
+    click.option("--classifier-iterations", type=click.IntRange(1), help="[default: as lssl train-classifier]"),
+    click.option("--seed", default=0, show_default=True, help="Of folds, generators and classifiers."),
+    click.option("--out", "-o", type=click.Path(path_type=Path), help="[default: runs/<experiment>-<data>]"),
+    click.option("--overwrite", is_flag=True, help="Forget what an earlier experiment left in --out."),
+    click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU where there is one]"),
+    click.option("--quiet", is_flag=True, help="No progress bars."),
+]
+
+#: What --quick changes, where no other option says otherwise.
+QUICK_TRAINING = {"schedule.iterations": 200, "schedule.critic_warmup": 100, "output.sample_every": 100}
+QUICK_CLASSIFIER = 150
+QUICK_FOLDS = 2
+
+
+def experiment_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the shared options to a command."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def make_settings(
+    *,
+    data: Path,
+    attribute: str,
+    folds: int | None,
+    default_folds: int,
+    quick: bool,
+    preset: str | None,
+    config_file: str | None,
+    assignments: tuple[str, ...],
+    architecture: str,
+    weights: Path | None,
+    classifier_iterations: int | None,
+    seed: int,
+    device: str | None,
+    quiet: bool,
+    real_subjects: int = 0,
+) -> "Settings":
+    """The experiment's settings from the command line. Raises ConfigError."""
+    import torch
+
+    from lssl.evaluation.experiment import Settings
+    from lssl.training.classifier_training import ClassifierConfig
+    from lssl.training.config import TrainConfig
+
+    training = (
+        TrainConfig.load(config_file)
+        if config_file
+        else TrainConfig.preset(preset or ("quick" if quick else "standard"))
+    )
+    if quick:
+        training = training.with_overrides(QUICK_TRAINING)
+    training = training.with_overrides({"seed": seed, "data.folder": "", **parse_assignments(assignments)})
+    if quick and not classifier_iterations:
+        classifier_iterations = QUICK_CLASSIFIER
+    return Settings(
+        data=data,
+        attribute=attribute,
+        folds=folds or (min(QUICK_FOLDS, default_folds) if quick else default_folds),
+        seed=seed,
+        real_subjects=real_subjects,
+        training=training,
+        judge=ClassifierConfig(architecture, classifier_iterations or 0, seed=seed),
+        weights=weights,
+        device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        quiet=quiet,
+    )
+
+
+def parse_assignments(assignments: tuple[str, ...]) -> dict[str, str]:
+    """`("schedule.iterations=10",)` as a dictionary."""
+    values = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise click.BadParameter(f"expected NAME=VALUE, got '{assignment}'", param_hint="--set")
+        values[name.strip()] = value.strip()
+    return values
+
+
+def command_line() -> str:
+    """What the user typed, for the report."""
+    import shlex
+    import sys
+
+    return shlex.join(["lssl", *sys.argv[1:]])
+
+
+@contextmanager
+def clear_errors(out: Path) -> Iterator[None]:
+    """Turns what users can put right into one line, and Ctrl-C into exit code 130 with how to go on."""
+    from lssl.data import FolderError, SchemaError
+    from lssl.data.align import AlignmentError
+    from lssl.data.detect import DetectionError
+    from lssl.data.images import ImageError
+    from lssl.models.classifier_export import ClassifierError
+    from lssl.models.export import ExportError
+    from lssl.training.checkpoint import CheckpointError
+    from lssl.training.config import ConfigError
+    from lssl.training.trainer import TrainingError
+
+    known = (
+        FolderError,
+        SchemaError,
+        AlignmentError,
+        DetectionError,
+        ImageError,
+        ClassifierError,
+        ExportError,
+        CheckpointError,
+        ConfigError,
+        TrainingError,
+    )
+    try:
+        yield
+    except known as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or out}: {error.strerror or error}") from None
+    except KeyboardInterrupt:
+        click.secho(f"\nInterrupted; run the same command again to go on. So far: {out}", fg="yellow", err=True)
+        raise SystemExit(130) from None
+
+
+def print_report(report: "Report", out: Path) -> None:
+    """The tables on the console, and where the page is."""
+    from lssl.evaluation.report import console_table
+
+    for table in report.tables:
+        click.echo("")
+        click.echo(console_table(table))
+    click.echo(f"\n{out / 'report.html'}")

@@ -1,0 +1,40 @@
+"""`lssl evaluate transfer`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lssl.cli.evaluate_options import clear_errors, command_line, experiment_options, make_settings, print_report
+
+
+@click.command()
+@click.option("--model", type=click.Path(path_type=Path), help="Trained generator or its run.  [default: train one]")
+@click.option(
+    "--classifier",
+    type=click.Path(path_type=Path),
+    help="Trained classifier (lssl train-classifier).  [default: train one]",
+)
+@experiment_options
+def command(model: Path | None, classifier: Path | None, out: Path | None, overwrite: bool, **options: Any) -> None:
+    """Table 2: a classifier of real faces looks at synthesized versions of unseen faces.
+
+    \b
+    lssl evaluate transfer --data london/ --model runs/london
+    lssl evaluate transfer --data london/ --model runs/london --classifier runs/smile
+    lssl evaluate transfer --data mug/ --folds 10 --architecture resnet50 --preset paper
+    lssl evaluate transfer --data faces/ --quick
+
+    Each unseen test face is changed to every class; the table says how many are recognised as their target, beside
+    how many real test faces are recognised, and what stays: the person (dlib's embedding), and the picture where its
+    own class is asked for (SSIM). A given model or classifier must not have seen the folder's test subjects.
+    """
+    from lssl.evaluation.transfer_report import evaluate_transfer
+
+    out = out or Path("runs") / f"transfer-{options['data'].name}"
+    with clear_errors(out):
+        settings = make_settings(default_folds=1, **options)
+        report = evaluate_transfer(
+            settings, out, command_line(), model_path=model, judge_path=classifier, overwrite=overwrite
+        )
+    print_report(report, out)

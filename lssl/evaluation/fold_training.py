@@ -1,0 +1,87 @@
+"""Trains what a fold needs, on its training faces alone: generator (with its face parser) and classifier.
+
+Each part is kept in the experiment's state; a part that is finished is read, one that was stopped goes on.
+"""
+
+from pathlib import Path
+
+from lssl.data import AttributeGroup, AttributeSchema, FaceDataset, FaceFolder
+from lssl.models.classifier_export import FILE_NAME, TrainedClassifier, load_classifier, save_classifier
+from lssl.models.export import TrainedGenerator, load_generator
+from lssl.training.checkpoint import checkpoints
+from lssl.training.classifier_training import ClassifierConfig, labelled_faces, train_classifier
+from lssl.training.config import TrainConfig
+from lssl.training.distributed import Processes
+from lssl.training.parser_training import load_parser, train_parser_for_run
+from lssl.training.trainer import Trainer
+
+
+def train_fold_generator(
+    config: TrainConfig,
+    faces: FaceFolder,
+    schema: AttributeSchema,
+    out: Path,
+    *,
+    processes: Processes | None = None,
+    quiet: bool = False,
+) -> TrainedGenerator:
+    """A generator trained on all `faces`, and on nothing else, in the run folder `out`.
+
+    Its sample grids show training faces: nobody else is known here. With `losses.parsing` a face parser is trained on
+    the same faces first. Raises KeyboardInterrupt when it was stopped; the run goes on at the next call.
+    """
+    path = out / "generator.safetensors"
+    processes = processes or Processes()
+    if path.is_file():
+        trained = load_generator(path, processes.device)
+        if trained.info.get("iterations") == config.schedule.iterations:
+            return trained
+    train_set = FaceDataset(
+        faces,
+        schema,
+        device=processes.device,
+        side="heatmap" if config.network.side_channels else "none",
+        side_channels=config.network.side_channels or 1,
+        sigma=config.network.heatmap_sigma or None,
+    )
+    parser = None
+    if config.losses.parsing:
+        kept = out / "parser.safetensors"
+        if not kept.is_file():
+            train_parser_for_run(faces, kept, seed=config.seed, device=processes.device, progress=not quiet)
+        parser = load_parser(kept)
+    trainer = Trainer(config, train_set, train_set, out, parser=parser, processes=processes, quiet=quiet)
+    if checkpoints(out / "checkpoints"):
+        trainer.resume()
+    if not trainer.train():
+        raise KeyboardInterrupt
+    for checkpoint in checkpoints(out / "checkpoints"):  # the generator is done; ten folds of them would fill a disk
+        checkpoint.unlink()
+    return load_generator(path, processes.device)
+
+
+def train_fold_classifier(
+    config: ClassifierConfig,
+    faces: FaceFolder,
+    group: AttributeGroup,
+    out: Path,
+    *,
+    synthetic: FaceFolder | None = None,
+    weights: Path | None = None,
+    device: str = "cpu",
+    quiet: bool = False,
+) -> TrainedClassifier:
+    """A classifier trained on all `faces` (and the synthesized ones), and on nothing else, kept in the folder `out`.
+
+    Raises KeyboardInterrupt when it was stopped, keeping nothing.
+    """
+    if (out / FILE_NAME).is_file():
+        return load_classifier(out, device)
+    real = labelled_faces(faces, group.name, group=group, device=device)
+    made = None if synthetic is None else labelled_faces(synthetic, group.name, group=group, device=device)
+    result = train_classifier(real, config, synthetic=made, weights=weights, progress=not quiet)
+    if result.interrupted:
+        raise KeyboardInterrupt
+    result.classifier.info["subjects"] = sorted(set(faces.subjects))
+    save_classifier(out / FILE_NAME, result.classifier)
+    return result.classifier

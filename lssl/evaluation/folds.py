@@ -1,0 +1,126 @@
+"""Who is trained on and who is tested: folds by subject, and the checks of a folder before hours are spent on it."""
+
+import hashlib
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from lssl.data import AttributeGroup, AttributeSchema, FaceFolder, FolderError
+from lssl.data.folder import check_images
+from lssl.data.images import ImageError, read_image
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One split of the subjects; nobody is in both parts."""
+
+    number: int
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        both = sorted(set(self.train) & set(self.test))
+        if both:
+            raise FolderError(f"fold {self.number}: subject '{both[0]}' is both trained on and tested")
+
+    def to_dict(self) -> dict[str, object]:
+        return {"fold": self.number, "train": list(self.train), "test": list(self.test)}
+
+
+def subject_folds(subjects: Iterable[str], count: int, seed: int) -> list[Fold]:
+    """`count` folds of equal size (but for one subject), each subject tested once; the same for the same seed.
+
+    Raises FolderError for fewer than two folds, or more folds than subjects.
+    """
+    names = sorted(set(subjects))
+    if not 2 <= count <= len(names):
+        raise FolderError(f"{count} folds of {len(names)} subjects: give --folds from 2 to the number of subjects")
+    order = sorted(names, key=lambda name: hashlib.sha256(f"folds:{seed}:{name}".encode()).digest())
+    folds = []
+    for number in range(count):
+        tested = set(order[number::count])
+        folds.append(Fold(number, tuple(n for n in names if n not in tested), tuple(n for n in names if n in tested)))
+    return folds
+
+
+def given_split(folder: FaceFolder) -> Fold:
+    """The folder's own train and test subjects as the only fold. Raises FolderError where there is no such split."""
+    parts = {
+        name: sorted({folder.subjects[row] for row in folder.rows_where(split=name)}) for name in ("train", "test")
+    }
+    for name, subjects in parts.items():
+        if not subjects:
+            raise FolderError(
+                f"{folder.root}/metadata.csv has no row with split '{name}'; prepare the folder again with "
+                "--test-fraction, or let the experiment make folds with --folds"
+            )
+    both = sorted(set(parts["train"]) & set(parts["test"]))
+    if both:
+        raise FolderError(
+            f"{folder.root}/metadata.csv: subject '{both[0]}' is in split train and in split test ({len(both)} such)"
+        )
+    return Fold(0, tuple(parts["train"]), tuple(parts["test"]))
+
+
+def choose_folds(folder: FaceFolder, count: int, seed: int) -> list[Fold]:
+    """`count` folds; 1 means the folder's own split."""
+    return [given_split(folder)] if count == 1 else subject_folds(folder.subjects, count, seed)
+
+
+def rows_of(folder: FaceFolder, subjects: Iterable[str], split: str = "train") -> FaceFolder:
+    """The rows of some subjects, marked as one split."""
+    wanted = set(subjects)
+    part = folder.select([row for row, subject in enumerate(folder.subjects) if subject in wanted])
+    return replace(part, splits=[split] * len(part))
+
+
+def limit_subjects(fold: Fold, count: int) -> Fold:
+    """The fold with only `count` of its training subjects (0: all), the first in an order that the names decide."""
+    if not count or count >= len(fold.train):
+        return fold
+    order = sorted(fold.train, key=lambda name: hashlib.sha256(f"few:{name}".encode()).digest())
+    return Fold(fold.number, tuple(sorted(order[:count])), fold.test)
+
+
+def check_faces(folder: FaceFolder, attribute: str, folds: list[Fold]) -> AttributeGroup:
+    """Checks all that an experiment needs before it starts, every picture included, and returns the classes.
+
+    Raises FolderError or SchemaError: no such column, one class, no subjects, an unreadable picture, pictures of
+    several sizes, or a fold whose training part lacks a class.
+    """
+    table = f"{folder.root}/metadata.csv"
+    if attribute not in folder.columns:
+        raise FolderError(f"{table} has no column '{attribute}'; it has: {', '.join(folder.columns) or 'none'}")
+    nameless = [row for row, subject in enumerate(folder.subjects) if not subject]
+    if nameless:
+        raise FolderError(
+            f"{table}, line {nameless[0] + 2}: no subject ({len(nameless)} such rows); whom a picture shows must be known "
+            "to test on unseen people: prepare the folder with --subject-pattern"
+        )
+    group = AttributeSchema.from_columns({attribute: folder.columns[attribute]}).groups[0]
+    for fold in folds:
+        wanted = set(fold.train)
+        found = {v for v, s in zip(folder.columns[attribute], folder.subjects, strict=True) if s in wanted}
+        missing = [value for value in group.values if value not in found]
+        if missing:
+            raise FolderError(
+                f"{folder.root}: of the {len(fold.train)} subjects trained on in fold {fold.number} none has "
+                f"{attribute} '{missing[0]}'; use fewer folds, another --seed or more subjects"
+            )
+    check_images(folder)
+    read_all(folder)
+    return group
+
+
+def read_all(folder: FaceFolder) -> None:
+    """Decodes every picture once. Raises FolderError for the first that cannot be read."""
+
+    def read(row: int) -> None:
+        read_image(folder.image_path(row))
+
+    with ThreadPoolExecutor(4) as pool:
+        try:
+            for _ in pool.map(read, range(len(folder))):
+                pass
+        except ImageError as error:
+            raise FolderError(f"{error}; prepare the folder again") from None

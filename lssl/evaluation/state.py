@@ -1,0 +1,76 @@
+"""The state of an experiment on disk, a JSON file a finished part, so that a killed one goes on where it stopped."""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lssl.data import FolderError
+from lssl.data.writer import write_atomic
+
+_SETTINGS = "settings.json"
+
+
+class ExperimentState:
+    """What is done of an experiment, in `folder/state/`.
+
+    Args:
+        folder: the experiment's output folder, made where it is not there.
+        settings: whatever decides the results. A folder begun with other settings is refused.
+        overwrite: forget what is there.
+
+    Raises FolderError naming the settings that differ.
+    """
+
+    def __init__(self, folder: str | Path, settings: Mapping[str, Any], *, overwrite: bool = False) -> None:
+        self.root = Path(folder) / "state"
+        self.settings: dict[str, Any] = json.loads(json.dumps(dict(settings)))
+        if self.root.parent.exists() and not self.root.parent.is_dir():
+            raise FolderError(f"{self.root.parent} is a file; give a folder")
+        if overwrite and self.root.is_dir():
+            shutil.rmtree(self.root)
+        path = self.root / _SETTINGS
+        if path.is_file():
+            begun = _read(path)
+            names = sorted(set(begun) | set(self.settings))
+            changes = [
+                f"{name}: {begun.get(name)!r} then, {self.settings.get(name)!r} now"
+                for name in names
+                if begun.get(name) != self.settings.get(name)
+            ]
+            if changes:
+                raise FolderError(
+                    f"{self.root.parent} holds an experiment with other settings ({'; '.join(changes)}); "
+                    "repeat them, choose another --out, or say --overwrite"
+                )
+        else:
+            self.root.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, (json.dumps(self.settings, indent=2) + "\n").encode())
+
+    def folder(self, name: str) -> Path:
+        """A folder for a part's own files (a run, pictures)."""
+        path = self.root / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def done(self, name: str) -> bool:
+        return (self.root / f"{name}.json").is_file()
+
+    def part(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The result of the part `name`: read where it is finished, else made and written whole.
+
+        Either way the values are those that JSON gives back, so that a resumed experiment ends in the same table.
+        """
+        path = self.root / f"{name}.json"
+        if not path.is_file():
+            write_atomic(path, (json.dumps(make(), indent=1) + "\n").encode())
+        return _read(path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FolderError(f"{path}: not readable ({error}); delete it, or say --overwrite") from None
+    return values

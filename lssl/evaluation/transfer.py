@@ -1,0 +1,160 @@
+"""Table 2: a classifier of real faces looks at synthesized versions of unseen faces.
+
+Besides the agreement with the target, what a generator must keep: the person (distance of face embeddings between
+input and output) and, asked for the expression that is there already, the whole picture (SSIM).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lssl.data import FaceFolder, detect
+from lssl.evaluation.metrics import confusion_matrix, identity_distance, image_similarity
+from lssl.models.classifier_export import TrainedClassifier
+from lssl.models.export import TrainedGenerator
+from lssl.training.samples import labelled_grid
+from lssl.training.synthesis import InputFace, Target, prepared_faces, translate_batch
+
+_MOST_IDENTITIES = 600
+_GRID_FACES = 8
+_WRONG = (214, 40, 40)
+
+
+@dataclass
+class Transferred:
+    """Unseen faces and their translations: `pictures[n, t]` is face n as class t, uint8 (N, T, S, S, 3)."""
+
+    faces: list[InputFace]
+    source: NDArray[np.int64]  # (N,) the class of each face
+    subjects: list[str]
+    classes: tuple[str, ...]
+    pictures: NDArray[np.uint8]
+
+    @property
+    def images(self) -> NDArray[np.uint8]:
+        """The faces themselves, (N, S, S, 3)."""
+        return np.stack([face.image for face in self.faces])
+
+
+def transfer(
+    model: TrainedGenerator, test: FaceFolder, attribute: str, *, batch_size: int = 16, progress: bool = False
+) -> Transferred:
+    """Each face of `test` to each class of the attribute, its other attributes kept.
+
+    Raises FolderError or SchemaError where the folder does not fit the model.
+    """
+    from tqdm import tqdm
+
+    group = model.schema.group(attribute)
+    faces = list(prepared_faces(test, model))
+    size = model.image_size
+    pictures = np.empty((len(faces), len(group.values), size, size, 3), np.uint8)
+    starts = tqdm(range(0, len(faces), batch_size), desc="translating", unit="batch", disable=not progress, leave=False)
+    for start in starts:
+        chunk = faces[start : start + batch_size]
+        for t, value in enumerate(group.values):
+            made = translate_batch(model, chunk, [Target({attribute: value}, 1.0, value)] * len(chunk))
+            pictures[start : start + len(chunk), t] = made
+    source = np.array([group.index(face.source[attribute]) for face in faces], np.int64)
+    return Transferred(faces, source, list(test.subjects), group.values, pictures)
+
+
+def measure(judge: TrainedClassifier, result: Transferred, *, identities: bool) -> dict[str, Any]:
+    """The figures of one fold, as plain values.
+
+    real, changed, kept: confusion matrices (row: true or asked, column: recognised) of the test faces, of their
+        translations to another class, and of those to their own class. ssim, psnr: of the latter with their input.
+    identity (where `identities`): distances input to translation (to another class), and, to compare with, between
+        real photographs of one person and of different people.
+    """
+    count = len(result.classes)
+    real = classify(judge, result.images)
+    guesses = np.stack([classify(judge, result.pictures[:, t]) for t in range(count)], 1)
+    asked = np.broadcast_to(np.arange(count), guesses.shape)
+    other = asked != result.source[:, None]
+    own = result.pictures[np.arange(len(result.faces)), result.source]
+    ssim, psnr = image_similarity(result.images, own)
+    figures: dict[str, Any] = {
+        "classes": list(result.classes),
+        "faces": len(result.faces),
+        "real": confusion_matrix(result.source, real, count).tolist(),
+        "changed": confusion_matrix(asked[other], guesses[other], count).tolist(),
+        "kept": confusion_matrix(asked[~other], guesses[~other], count).tolist(),
+        "ssim": ssim,
+        "psnr": psnr,
+    }
+    if identities:
+        figures["identity"] = measure_identity(result)
+    return figures
+
+
+def measure_identity(result: Transferred) -> dict[str, list[float]]:
+    """dlib embedding distances: `changed` (face to its translation), `same` person, `different` people (real faces).
+
+    The input's landmarks serve its translation too, so that both are cropped alike. Raises DetectionError without dlib.
+    """
+    pairs = [(n, t) for n in range(len(result.faces)) for t in range(len(result.classes)) if t != result.source[n]]
+    if len(pairs) > _MOST_IDENTITIES:
+        pairs = [pairs[k] for k in np.linspace(0, len(pairs) - 1, _MOST_IDENTITIES).round().astype(int)]
+    wanted = sorted({n for n, _ in pairs})
+    place = {n: k for k, n in enumerate(wanted)}
+    points = [result.faces[n].landmarks for n in wanted]
+    known = all(p is not None for p in points)
+    landmarks = np.stack([p for p in points if p is not None]) if known else None
+    inputs = detect.identity_embedding(result.images[wanted], landmarks)
+    outputs = detect.identity_embedding(
+        np.stack([result.pictures[n, t] for n, t in pairs]),
+        None if landmarks is None else landmarks[[place[n] for n, _ in pairs]],
+    )
+    changed = identity_distance(inputs[[place[n] for n, _ in pairs]], outputs)
+    people = np.array([result.subjects[n] for n in wanted])
+    first, second = np.triu_indices(len(wanted), 1)
+    between = identity_distance(inputs[first], inputs[second])
+    alike = people[first] == people[second]
+    return {
+        "changed": _rounded(changed),
+        "same": _rounded(between[alike][:_MOST_IDENTITIES]),
+        "different": _rounded(between[~alike][:: max(1, int((~alike).sum()) // _MOST_IDENTITIES)]),
+    }
+
+
+def classify(judge: TrainedClassifier, images: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """The judge's class (N,) of uint8 pictures (N, H, W, 3)."""
+    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+    return judge.predict(pixels).argmax(1).numpy()
+
+
+def transfer_grid(judge: TrainedClassifier, result: Transferred) -> NDArray[np.uint8]:
+    """Faces of several people, input and each class; what the judge takes for another class has a red frame."""
+    rows = _spread(result.subjects, _GRID_FACES)
+    columns = [torch.from_numpy(result.images[rows]).permute(0, 3, 1, 2)]
+    for t in range(len(result.classes)):
+        pictures = result.pictures[rows, t].copy()
+        wrong = classify(judge, pictures) != t
+        width = max(1, pictures.shape[1] // 64)
+        for k in np.flatnonzero(wrong):
+            _frame(pictures[k], width)
+        columns.append(torch.from_numpy(pictures).permute(0, 3, 1, 2))
+    return np.asarray(labelled_grid(columns, ["input", *result.classes]))
+
+
+def _frame(picture: NDArray[np.uint8], width: int) -> None:
+    picture[:width] = picture[-width:] = picture[:, :width] = picture[:, -width:] = _WRONG
+
+
+def _spread(subjects: Sequence[str], count: int) -> list[int]:
+    """Rows of different people where there are enough, spread over the rows."""
+    first: dict[str, list[int]] = {}
+    for row, subject in enumerate(subjects):
+        first.setdefault(subject, []).append(row)
+    people = list(first.values())
+    chosen = people if len(people) <= count else [people[k * len(people) // count] for k in range(count)]
+    return [rows[k % len(rows)] for k, rows in enumerate(chosen)]
+
+
+def _rounded(values: NDArray[np.float64]) -> list[float]:
+    return [round(float(value), 4) for value in values]
