@@ -27,13 +27,13 @@ body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 60rem; background: 
        font: 1rem/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.6rem; line-height: 1.2; margin: 0 0 .25rem; }
 h2 { font-size: 1.15rem; margin: 2.2rem 0 .5rem; }
-p.about, figcaption, caption { color: var(--soft); font-size: .9rem; }
+p.about, p.note, figcaption { color: var(--soft); font-size: .9rem; }
+p.note { margin: 0 0 .6rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; min-width: 50%; }
-caption { text-align: left; padding-bottom: .4rem; }
 th, td { padding: .35rem .8rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
-thead th { border-bottom: 2px solid var(--ink); }
+thead th { border-bottom: 2px solid var(--ink); vertical-align: bottom; white-space: normal; }
 tbody tr:nth-child(even) { background: var(--band); }
 td.best { font-weight: 700; color: var(--mark); }
 figure { margin: 1rem 0; } figure img, figure svg { max-width: 100%; height: auto; }
@@ -90,9 +90,9 @@ class Report:
                 for name, value in zip(table.header, row, strict=True)
             )
             lines.append(f"<tr>{cells}</tr>")
-        caption = f"<caption>{html.escape(table.note)}</caption>" if table.note else ""
+        note = f"<p class=note>{html.escape(table.note)}</p>" if table.note else ""
         self._body.append(
-            f"<h2>{html.escape(table.title)}</h2><div class=scroll><table>{caption}<thead><tr>{head}</tr></thead>"
+            f"<h2>{html.escape(table.title)}</h2>{note}<div class=scroll><table><thead><tr>{head}</tr></thead>"
             f"<tbody>{''.join(lines)}</tbody></table></div>"
         )
 
@@ -102,8 +102,11 @@ class Report:
         Image.fromarray(image).save(buffer, "PNG", optimize=True)
         data = base64.b64encode(buffer.getvalue()).decode()
         text = html.escape(caption)
+        # A wide sheet of faces keeps a readable size on a phone, where it scrolls.
+        width = f"min-width:{min(image.shape[1], 640)}px" if image.shape[1] > 400 else ""
         self._body.append(
-            f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'
+            f'<figure><div class=scroll><img alt="{text}" style="{width}" src="data:image/png;base64,{data}"></div>'
+            f"<figcaption>{text}</figcaption></figure>"
         )
 
     def plot(self, figure: "Figure", caption: str) -> None:
