@@ -22,6 +22,9 @@ class _Step(NamedTuple):
     kernel: tuple[int, int]
 
 
+_Branch = Sequence[_Step | tuple[_Step, _Step]]
+
+
 class ConvBatchNorm(nn.Module):
     """Convolution, batch norm, ReLU: torchvision's `BasicConv2d`, with its names."""
 
@@ -46,7 +49,7 @@ class Mixed(nn.Module):
     def __init__(
         self,
         c_in: int,
-        branches: Sequence[Sequence[_Step | tuple[_Step, _Step]]],
+        branches: Sequence[_Branch],
         pool_channels: int = 0,
         pool: str = "average",
     ) -> None:
@@ -170,6 +173,6 @@ def _mixed_7(c_in: int, pool: str) -> Mixed:
         return _Step(f"{name}a", 384, (1, 3)), _Step(f"{name}b", 384, (3, 1))
 
     one = [_Step("branch1x1", 320, (1, 1))]
-    single = [*_chain("branch3x3", (384, 1, 1)), fork("branch3x3_2")]
-    double = [*_chain("branch3x3dbl", (448, 1, 1), (384, 3, 3)), fork("branch3x3dbl_3")]
+    single: _Branch = [*_chain("branch3x3", (384, 1, 1)), fork("branch3x3_2")]
+    double: _Branch = [*_chain("branch3x3dbl", (448, 1, 1), (384, 3, 3)), fork("branch3x3dbl_3")]
     return Mixed(c_in, [one, single, double], 192, pool)
