@@ -1,0 +1,91 @@
+"""`lssl evaluate activations`."""
+
+from pathlib import Path
+
+import click
+
+from lssl.cli.evaluate_options import clear_errors, command_line, print_report
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--layer", type=click.IntRange(1), default=5, show_default=True, help="Of the encoder, counted from 1.")
+@click.option("--units", type=click.IntRange(1), default=12, show_default=True, help="Units to show.")
+@click.option("--unit", "chosen", help="Show these units, such as 3,17,40, instead of choosing.")
+@click.option("--pictures", type=click.IntRange(1), default=8, show_default=True, help="Faces a unit.")
+@click.option(
+    "--quantile",
+    type=click.FloatRange(0, 1),
+    default=0.95,
+    show_default=True,
+    help="A unit is active above this quantile of its activations in all faces.",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["train", "test", "all"]),
+    default="all",
+    show_default=True,
+    help="Whose faces to look through.",
+)
+@click.option(
+    "--out", "-o", type=click.Path(path_type=Path), help="Folder of the report.  [default: runs/activations-<DATA>]"
+)
+@click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU where there is one]")
+def command(
+    model: Path,
+    data: Path,
+    layer: int,
+    units: int,
+    chosen: str | None,
+    pictures: int,
+    quantile: float,
+    split: str,
+    out: Path | None,
+    device: str | None,
+) -> None:
+    """Fig. 10: the face regions that activate hidden units of the generator's encoder most.
+
+    \b
+    lssl evaluate activations runs/faces faces/
+    lssl evaluate activations runs/london london/ --layer 3 --units 20
+    lssl evaluate activations runs/london london/ --unit 5,17 --pictures 12
+
+    MODEL is a trained generator or its run folder, DATA a data set folder of its picture size. Of every region of the
+    face the units with the steadiest and sharpest response are shown, each with the faces of different people that
+    activate it most. The folder gets activations.png too.
+    """
+    import torch
+    from PIL import Image
+
+    from lssl.data import read_metadata
+    from lssl.evaluation.activation_report import show_activations
+    from lssl.evaluation.activations import open_faces
+    from lssl.evaluation.report import Report
+    from lssl.models.export import load_generator
+
+    try:
+        named = [int(part) for part in chosen.split(",")] if chosen else []
+    except ValueError:
+        raise click.BadParameter(f"'{chosen}' are no numbers with commas", param_hint="--unit") from None
+    out = out or Path("runs") / f"activations-{data.resolve().name}"
+    with clear_errors(out):
+        trained = load_generator(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        folder = read_metadata(data)
+        folder = folder if split == "all" else folder.split(split)
+        faces = open_faces(folder, trained, next(trained.parameters()).device)
+        report = Report(f"What units of {model.name} look at, in {data.name}", command_line(), 0)
+        sheet = show_activations(
+            report,
+            trained,
+            faces,
+            layer=layer,
+            units=units,
+            chosen=named,
+            pictures=pictures,
+            quantile=quantile,
+            progress=True,
+        )
+        report.write(out)
+        Image.fromarray(sheet).save(out / "activations.png")
+    print_report(report, out)
