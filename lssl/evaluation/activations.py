@@ -108,7 +108,7 @@ def encoder_layer(model: TrainedGenerator, number: int) -> Layer:
     if not 1 <= number <= len(network.encoder):
         raise SchemaError(f"layer {number}: the model's encoder has layers 1 to {len(network.encoder)}")
     field, stride, units, kind = 1, 1, 0, ""
-    for module in network.encoder[:number]:
+    for module in list(network.encoder)[:number]:
         convolutions = [part for part in module.modules() if isinstance(part, nn.Conv2d)]
         for convolution in convolutions:
             field += (convolution.kernel_size[0] - 1) * stride
@@ -124,7 +124,7 @@ def encoder_layer(model: TrainedGenerator, number: int) -> Layer:
 def find_peaks(model: TrainedGenerator, faces: FaceDataset, layer: Layer, *, progress: bool = False) -> Peaks:
     """The peak of every unit of the layer in every face."""
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
-    height, width = layer.size
+    width = layer.size[1]
     scale = faces.size[1] / width
     for maps in _maps(model, faces, layer, range(len(faces)), "activations" if progress else ""):
         flat = maps.flatten(2)
@@ -132,8 +132,7 @@ def find_peaks(model: TrainedGenerator, faces: FaceDataset, layer: Layer, *, pro
         place = torch.stack([index % width, index // width], 2)
         spread = flat.std(2).clamp(min=1e-6)
         parts.append((value.cpu(), ((place + 0.5) * scale - 0.5).cpu(), ((value - flat.mean(2)) / spread).cpu()))
-    value, place, contrast = (torch.cat(values).float().numpy() for values in zip(*parts, strict=True))
-    return Peaks(value, place, contrast)
+    return Peaks(*(torch.cat(values).float().numpy() for values in zip(*parts, strict=True)))
 
 
 def region_of(points: NDArray[np.float32], landmarks: NDArray[np.float32], size: tuple[int, int]) -> list[str]:
