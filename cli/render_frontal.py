@@ -139,7 +139,7 @@ def _jobs(
     photographs: tuple[Path, ...], landmarks: Path | None, one_subject: bool
 ) -> tuple[list["Job"], tuple[str, ...]]:
     from lssl.data.folder import read_metadata
-    from lssl.face3d.frontalize import FrontalError, Job, photograph_jobs
+    from lssl.face3d.frontalize import FrontalError, folder_jobs, photograph_jobs
 
     if len(photographs) == 1 and photographs[0].is_dir():
         if not (photographs[0] / "metadata.csv").is_file():
@@ -147,21 +147,7 @@ def _jobs(
                 f"{photographs[0]} has no metadata.csv; name the photographs, or run `lssl prepare` first"
             )
         folder = read_metadata(photographs[0])
-        if folder.landmarks is None:
-            raise FrontalError(f"{photographs[0]} has no landmarks.npy; prepare it with `lssl prepare`")
-        jobs = [
-            Job(
-                Path(folder.file_names[row]).stem,
-                (str(folder.image_path(row)),),
-                (None,),
-                subject=folder.subjects[row],
-                split=folder.splits[row],
-                attributes={name: folder.columns[name][row] for name in folder.attributes},
-                points=(folder.landmarks[row],),
-            )
-            for row in range(len(folder))
-        ]
-        return jobs, tuple(folder.attributes)
+        return folder_jobs(folder), tuple(folder.attributes)
     if missing := [path for path in photographs if not path.is_file()]:
         raise FrontalError(f"{missing[0]}: no such file")
     return photograph_jobs(photographs, landmarks=landmarks, one_subject=one_subject), ()

@@ -16,6 +16,7 @@ from PIL import Image
 
 from lssl.data.align import AlignmentError, check_inside, face_anchors, face_similarity, warp
 from lssl.data.detect import DetectionError, find_faces
+from lssl.data.folder import FaceFolder
 from lssl.data.images import ImageError, read_image
 from lssl.data.landmarks import LandmarkError, read_landmarks
 from lssl.data.writer import FaceRow, write_atomic, write_pictures
@@ -85,6 +86,24 @@ def photograph_jobs(
             f"two photographs are named {twice[0]}: their results would overwrite each other; rename one"
         )
     return [Job(p.stem, (str(p),), (f,), subject=p.stem) for p, f in zip(photographs, files, strict=True)]
+
+
+def folder_jobs(folder: FaceFolder) -> list[Job]:
+    """A job for each face of a data set folder, named by its file. Raises FrontalError where it has no landmarks."""
+    if folder.landmarks is None:
+        raise FrontalError(f"{folder.root} has no landmarks.npy; prepare it with `lssl prepare`")
+    return [
+        Job(
+            Path(folder.file_names[row]).stem,
+            (str(folder.image_path(row)),),
+            (None,),
+            subject=folder.subjects[row],
+            split=folder.splits[row],
+            attributes={name: folder.columns[name][row] for name in folder.attributes},
+            points=(folder.landmarks[row],),
+        )
+        for row in range(len(folder))
+    ]
 
 
 def _landmark_file(photograph: Path, landmarks: Path | None, count: int) -> str | None:
