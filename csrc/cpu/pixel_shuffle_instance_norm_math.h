@@ -98,7 +98,7 @@ LSSL_INLINE Affine<Accumulation<T>> affine_of(const ShuffleNorm& op, int64_t pla
 // Past the cache where the next reader could not find the result there anyway. Rows must keep vectors aligned.
 template <typename T>
 LSSL_INLINE bool should_stream(const ShuffleNorm& op, const void* result, int64_t row) {
-  constexpr int64_t kStreamBytes = int64_t{16} << 20;
+  constexpr int64_t kStreamBytes = int64_t{8} << 20;
   const int64_t bytes = op.batch * op.channels * op.factor * op.factor * op.height * op.width * int64_t{sizeof(T)};
   return bytes >= kStreamBytes && reinterpret_cast<uintptr_t>(result) % 64 == 0 &&
          row * int64_t{sizeof(T)} % kVectorBytes == 0;

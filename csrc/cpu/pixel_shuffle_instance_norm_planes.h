@@ -38,6 +38,12 @@ LSSL_INLINE Moments plane_moments(const T* x, int64_t count) {
   return moments(x, at, shift, sum, square);
 }
 
+// From a plane to the next, to be asked for while this one is written; small enough to stay in the cache until then.
+template <typename T>
+LSSL_INLINE int64_t prefetch_distance(int64_t count) {
+  return count * int64_t{sizeof(T)} <= 128 << 10 ? count : 0;
+}
+
 // L values, or for r = 2 the L values of either input row that make 2 L of an output row.
 template <int L, Activation kActivation, typename T, typename A>
 LSSL_INLINE void normalize_one(const T* x, T* y, const Affine<A>& affine, bool stream) {
@@ -191,9 +197,14 @@ struct PlaneGradWriter {
   const Affine<A>& affine;
   GradLine<A> line;
   bool stream;
+  const T *next_x, *next_grad;  // asked for while this plane, in the cache by now, is written
 
   template <int N>
   LSSL_INLINE void run(int64_t at, Vector<A, N> grad) {
+    if constexpr (N > 1) {
+      __builtin_prefetch(next_x + at, 0, 2);
+      __builtin_prefetch(next_grad + at, 0, 2);
+    }
     write_grads<N, kActivation>(x + at, grad, affine, line, to + at, stream && N > 1);
   }
   LSSL_INLINE void row_done(int64_t) {}
@@ -204,6 +215,7 @@ void backward_planes(const ShuffleNorm& op, int64_t begin, int64_t end) {
   using A = Accumulation<T>;
   const int64_t r = op.factor, count = r * r * op.height * op.width;
   const bool stream = should_stream<T>(op, op.grad_input, r == 1 ? count : op.width);
+  const int64_t ahead = prefetch_distance<T>(count);
   for (int64_t plane = begin; plane < end; ++plane) {
     const T* x = static_cast<const T*>(op.input) + plane * count;
     const T* grad = static_cast<const T*>(op.grad_output) + plane * count;
@@ -212,8 +224,10 @@ void backward_planes(const ShuffleNorm& op, int64_t begin, int64_t end) {
     walk_grads(grad, op.height, op.width, r, sums);
     sums.flush();
     keep_grad_sums<T>(op, plane, sums.sum_u, sums.sum_ux);
-    PlaneGradWriter<T, kActivation> writer{x, static_cast<T*>(op.grad_input) + plane * count, affine,
-                                           grad_line<T>(op, plane, affine.scale, sums.sum_u, sums.sum_ux), stream};
+    PlaneGradWriter<T, kActivation> writer{x,           static_cast<T*>(op.grad_input) + plane * count,
+                                           affine,      grad_line<T>(op, plane, affine.scale, sums.sum_u, sums.sum_ux),
+                                           stream,      x + ahead,
+                                           grad + ahead};
     walk_grads(grad, op.height, op.width, r, writer);
   }
   if (stream) sfence();

@@ -124,8 +124,15 @@ LSSL_INLINE auto round_to(Vector<Accumulation<T>, L> v) {
   } else if constexpr (__is_same(T, BFloat16)) {
     const auto bits = bit_cast<Vector<uint32_t, L>>(v);
     const auto nearest_even = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
-    const Vector<uint32_t, L> nan = bits * 0u + 0x7fc0u;
-    return convert<uint16_t, L, uint32_t>(v == v ? nearest_even : nan);
+    const Vector<uint32_t, L> nan = bits * 0u + 0x7fc0u, result = v == v ? nearest_even : nan;
+#if LSSL_SIMD_LEVEL == 1
+    if constexpr (L == 8) {  // GCC narrows lane by lane here
+      const auto packed = _mm256_packus_epi32(bit_cast<__m256i>(result), bit_cast<__m256i>(result));
+      const auto low = _mm256_castsi256_si128(_mm256_permute4x64_epi64(packed, 0x08));
+      return bit_cast<Vector<uint16_t, L>>(low);
+    }
+#endif
+    return convert<uint16_t, L, uint32_t>(result);
   } else if constexpr (L == 1) {
     return float_to_half(v);
 #if LSSL_SIMD_LEVEL == 2

@@ -22,8 +22,8 @@ __device__ __forceinline__ double gaussian(double t) {
   return x < -708.0 ? 0.0 : exp(x);
 }
 
-// One landmark as the profiles see it. A landmark that is not finite gives NaN: reading it back to raise would wait for
-// the device.
+// One landmark as the profiles see it. One that is not finite, or whose sigma is not positive, gives NaN: reading it
+// back to raise would wait for the device.
 template <typename T>
 struct Peak {
   T x, y, sigma;
@@ -33,6 +33,7 @@ struct Peak {
     x = finite_or_nan(call.points[2 * i]);
     y = finite_or_nan(call.points[2 * i + 1]);
     sigma = call.sigmas == nullptr ? call.sigma : call.sigmas[i % call.landmarks];
+    if (!(sigma > T(0))) sigma = T(NAN);
     shown = call.visible == nullptr || call.visible[i];
   }
   static __device__ __forceinline__ T finite_or_nan(T v) { return v + (v - v); }
