@@ -75,15 +75,16 @@ class Iteration:
             self.pair.generator(batch.image, batch.side, batch.y)
 
     def critic(self, batch: StepBatch) -> None:
-        fast = losses.critic_penalty
+        fast = losses.critic_and_penalty
         if self.double_backward:
-            losses.critic_penalty = lambda critic, real, fake, alpha: reference.gradient_penalty(
-                critic.realism, real, fake, alpha=alpha
+            losses.critic_and_penalty = lambda critic, samples, real, fake, alpha: (
+                critic(samples),
+                reference.gradient_penalty(critic.realism, real, fake, alpha=alpha),
             )
         try:
             loss, _ = steps.critic_loss(self.pair, batch, CONFIG, SCHEMA)
         finally:
-            losses.critic_penalty = fast
+            losses.critic_and_penalty = fast
         self.critic_adam.zero_grad()
         loss.backward()
         self.critic_adam.step()

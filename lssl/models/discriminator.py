@@ -41,7 +41,10 @@ class Discriminator(nn.Module):
         self.attribute_head = nn.Linear(channels * (image_size // 2**num_layers) ** 2, attribute_dim, bias=False)
 
     def forward(self, x: Tensor) -> CriticOutput:
-        features = self.trunk(x)
+        return self.heads(self.trunk(x))
+
+    def heads(self, features: Tensor) -> CriticOutput:
+        """Both heads on the trunk's features (N, C, h, w)."""
         return CriticOutput(self.realism_head(features), self.attribute_head(features.flatten(1)))
 
     def realism(self, x: Tensor) -> Tensor:

@@ -4,8 +4,25 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lssl.models.blocks import ConvNorm, ResidualBlock
+
+OUTPUTS = ("direct", "residual", "warp")
+_FLOW_GRID = 16  # a flow has this many independent vectors along a side
+
+
+def move(image: Tensor, flow: Tensor) -> Tensor:
+    """Looks image (N, C, H, W) up at each pixel's place plus flow (N, 2, H, W), in half-sides of the image (x, y).
+
+    The flow is smoothed to a 16x16 grid first, so that it can bend a face but not shatter it; the border repeats.
+    """
+    height, width = flow.shape[2:]
+    block = max(1, min(height, width) // _FLOW_GRID)
+    smooth = F.interpolate(F.avg_pool2d(flow, block), size=(height, width), mode="bilinear", align_corners=False)
+    still = torch.eye(2, 3, dtype=flow.dtype, device=flow.device).expand(len(flow), 2, 3)
+    places = F.affine_grid(still, list(image.shape), align_corners=False) + smooth.permute(0, 2, 3, 1)
+    return F.grid_sample(image, places, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 class Generator(nn.Module):
@@ -22,7 +39,9 @@ class Generator(nn.Module):
         num_downsamplings: stride-2 convolutions d; image sides must divide by 2**d.
         residual_blocks: residual blocks at the latent's resolution.
         output: "direct": x' is the head's tanh (paper). "residual": x' = clamp(x + head), so that what does not change
-            is copied; beyond the paper, for small images, few photographs and short runs.
+            is copied. "warp": x' = clamp(warp(x, flow) + head), where two more channels of the head are a smooth flow;
+            expressions are movements first and colours second. Both are beyond the paper, for small images, few
+            photographs and short runs.
     """
 
     def __init__(
@@ -38,8 +57,8 @@ class Generator(nn.Module):
         super().__init__()
         if attribute_dim < 1:
             raise ValueError(f"attribute_dim must be at least 1, not {attribute_dim}")
-        if output not in ("direct", "residual"):
-            raise ValueError(f'output must be "direct" or "residual", not "{output}"')
+        if output not in OUTPUTS:
+            raise ValueError(f"output must be one of {', '.join(OUTPUTS)}, not '{output}'")
         self._settings = {
             "attribute_dim": attribute_dim,
             "image_channels": image_channels,
@@ -53,6 +72,7 @@ class Generator(nn.Module):
         self.side_channels = side_channels
         self.num_downsamplings = num_downsamplings
         self.output = output
+        self.image_channels = image_channels
 
         channels = width
         encoder: list[nn.Module] = [ConvNorm(image_channels + side_channels, width, 7)]
@@ -69,9 +89,10 @@ class Generator(nn.Module):
             decoder.append(ConvNorm(channels, width * 2**level, 3, upscale_factor=2))
             channels = width * 2**level
         self.decoder = nn.Sequential(*decoder)
-        self.image_head = nn.Conv2d(channels, image_channels, 7, padding=3, bias=False)
+        painted = image_channels + (2 if output == "warp" else 0)
+        self.image_head = nn.Conv2d(channels, painted, 7, padding=3, bias=False)
         self.side_head = nn.Conv2d(channels, side_channels, 7, padding=3, bias=False) if side_channels else None
-        if output == "residual":
+        if output != "direct":
             with torch.no_grad():  # starts near the identity
                 self.image_head.weight.mul_(0.1)
 
@@ -100,16 +121,20 @@ class Generator(nn.Module):
     def decode(self, latent: Tensor, attributes: Tensor, image: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Gdec: latent and attributes (N, A) to the image (N, 3, H, W) and the side image, in [-1, 1].
 
-        `image`, the encoder's input, is needed where `output` is "residual".
+        `image`, the encoder's input, is needed unless `output` is "direct".
         """
         y = attributes.to(latent.dtype)[:, :, None, None].expand(-1, -1, *latent.shape[2:])
         features = self.decoder(torch.cat([latent, y], 1))
         side = None if self.side_head is None else torch.tanh(self.side_head(features))
+        painted = self.image_head(features)
         if self.output == "direct":
-            return torch.tanh(self.image_head(features)), side
+            return torch.tanh(painted), side
         if image is None:
-            raise ValueError('a generator with output="residual" needs the input image to decode')
-        return (image + self.image_head(features)).clamp(-1, 1), side
+            raise ValueError(f'a generator with output="{self.output}" needs the input image to decode')
+        if self.output == "warp":
+            painted, flow = painted.split([self.image_channels, 2], 1)
+            image = move(image.float(), 0.5 * flow.float())
+        return (image + painted).clamp(-1, 1), side
 
     def forward(self, image: Tensor, side: Tensor | None, attributes: Tensor) -> tuple[Tensor, Tensor | None]:
         return self.decode(self.encode(image, side), attributes, image)

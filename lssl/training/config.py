@@ -8,6 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from lssl.models.generator import OUTPUTS
+
 PRESETS = ("quick", "standard", "paper", "pose")
 TASKS = ("attribute-synthesis", "pose-normalization")
 
@@ -62,7 +64,9 @@ class LossConfig:
     identity: float = 10.0  # lambda_id
     parsing: float = 10.0  # lambda_p
     attribute_loss: str = "bce"  # "bce" (paper) or "softmax" (code)
-    classify: str = "pair"  # what D_cls sees: "pair" (paper) or "image", the side image blank (beyond the paper)
+    # What D_cls sees: "pair" (paper); beyond it "image", the side image blank; "luminance", the image in grey, too.
+    classify: str = "pair"
+    classifier_noise: float = 0.0  # standard deviation of noise on what D_cls sees (beyond the paper)
 
 
 @dataclass(frozen=True)
@@ -131,9 +135,9 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _choice("task", self.task, TASKS)
-        _choice("network.output", self.network.output, ("direct", "residual"))
+        _choice("network.output", self.network.output, OUTPUTS)
         _choice("losses.attribute_loss", self.losses.attribute_loss, ("bce", "softmax"))
-        _choice("losses.classify", self.losses.classify, ("pair", "image"))
+        _choice("losses.classify", self.losses.classify, ("pair", "image", "luminance"))
         _choice("pose.method", self.pose.method, ("lssl", "simgan"))
         if not 0 < self.pose.keep <= 1:
             raise ConfigError(f"pose.keep must lie in (0, 1], not {self.pose.keep}")

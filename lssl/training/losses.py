@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lssl.data.schema import AttributeSchema
-from lssl.models.discriminator import Discriminator
-from lssl.ops import gradient_penalty
+from lssl.models.discriminator import CriticOutput, Discriminator
+from lssl.ops.critic_step import features_and_penalty
 
 #: Every logged term, in the order of Fig. 11: the critic's four, then the generator's.
 CRITIC_TERMS = ("d_real", "d_fake", "d_cls", "d_gp")
@@ -22,9 +22,12 @@ def critic_adversarial(real_score: Tensor, fake_score: Tensor) -> Tensor:
     return fake_score.mean() - real_score.mean()
 
 
-def critic_penalty(critic: Discriminator, real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
-    """L_gp of eq. 1: (|grad D_src| - 1)^2 at alpha real + (1 - alpha) fake, alpha (N,) in [0, 1]."""
-    return gradient_penalty(critic, real, fake, alpha=alpha)
+def critic_and_penalty(
+    critic: Discriminator, samples: Tensor, real: Tensor, fake: Tensor, alpha: Tensor
+) -> tuple[CriticOutput, Tensor]:
+    """D(samples), and L_gp of eq. 1: (|grad D_src| - 1)^2 at alpha real + (1 - alpha) fake, alpha (N,) in [0, 1]."""
+    features, penalty = features_and_penalty(critic.trunk, critic.realism_head, samples, real, fake, alpha=alpha)
+    return critic.heads(features), penalty
 
 
 def generator_adversarial(fake_score: Tensor) -> Tensor:

@@ -39,12 +39,19 @@ class Networks:
         """
         return self._stack(image, side, y * 2 - 1)
 
-    def classified(self, image: Tensor, side: Tensor | None, config: LossConfig) -> Tensor:
+    def classified(self, image: Tensor, side: Tensor | None, config: LossConfig, noise: Tensor | None = None) -> Tensor:
         """What D_cls sees: the pair, or the image beside a blank side image; y's planes are blank.
 
-        Blank, so that a generator cannot satisfy the classifier by its side image alone, as it does on few photographs.
+        Blank, so that a generator cannot satisfy the classifier by its side image alone, and grey, so that it cannot by
+        tints, as it does on few photographs. A classifier that looks through noise (N, 1, H, W) has gradients that move
+        what people see (Cohen et al. 2019; Kaur et al. 2019), not what only it sees.
         """
-        if side is not None and config.classify == "image":
+        if config.classify == "luminance":
+            weights = image.new_tensor([0.299, 0.587, 0.114])
+            image = (image * weights[:, None, None]).sum(1, keepdim=True).expand_as(image)
+        if noise is not None:
+            image = image + noise
+        if side is not None and config.classify != "pair":
             side = torch.full_like(side, -1.0)
         return self._stack(image, side, image.new_zeros(1, 1))
 
@@ -58,7 +65,12 @@ class Networks:
     def separate_classification(self, config: LossConfig) -> bool:
         """Whether D_cls sees something else than D_src, so that it needs a pass of its own."""
         pairs = self.generator.side_channels > 0 and not self.single_image
-        return self.conditional or (config.classify == "image" and pairs)
+        return (
+            self.conditional
+            or bool(config.classifier_noise)
+            or config.classify == "luminance"
+            or (config.classify == "image" and pairs)
+        )
 
 
 @dataclass
@@ -67,7 +79,7 @@ class StepBatch:
 
     `image`, `side`: x and s, (N, 3, H, W) and (N, S, H, W), in [-1, 1]; `side` is None without side images.
     `y_source`: the attributes y' of the real faces; `y`: random targets, (N, A) both. `alpha` (N,): mixing weights
-    of the gradient penalty.
+    of the gradient penalty. `noise` (N, 1, H, W): what D_cls looks through, None: nothing.
 
     Pose normalization, where x is simulated: `real` are the faces that D_src takes as real, `y_real` their attributes
     (None: not known, D_cls then learns from x); `given` is what the generator is told where that is not y.
@@ -81,6 +93,7 @@ class StepBatch:
     real: Tensor | None = None
     y_real: Tensor | None = None
     given: Tensor | None = None
+    noise: Tensor | None = None
 
     @property
     def told(self) -> Tensor:
@@ -114,16 +127,20 @@ def critic_loss(
     apart = networks.separate_classification(config) or labelled is not batch.real_faces
     apart = apart and bool(config.critic_classification)
     if apart:
-        inputs.append(networks.classified(labelled, batch.side, config))
-    realism, attributes = critic(torch.cat(inputs))
-    count = len(real)
-    terms = {"d_real": -realism[:count].mean(), "d_fake": realism[count : 2 * count].mean()}
-    loss = losses.critic_adversarial(realism[:count], realism[count : 2 * count])
+        inputs.append(networks.classified(labelled, batch.side, config, batch.noise))
+    penalty = None
     if config.penalty:
         # A conditional critic's slope matters at one y, not between two.
         mixed = networks.seen(batch.real_faces, batch.side, batch.y) if networks.conditional else real
-        terms["d_gp"] = losses.critic_penalty(critic, mixed, fake, batch.alpha)
-        loss = loss + config.penalty * terms["d_gp"]
+        (realism, attributes), penalty = losses.critic_and_penalty(critic, torch.cat(inputs), mixed, fake, batch.alpha)
+    else:
+        realism, attributes = critic(torch.cat(inputs))
+    count = len(real)
+    terms = {"d_real": -realism[:count].mean(), "d_fake": realism[count : 2 * count].mean()}
+    loss = losses.critic_adversarial(realism[:count], realism[count : 2 * count])
+    if penalty is not None:
+        terms["d_gp"] = penalty
+        loss = loss + config.penalty * penalty
     if config.critic_classification:
         logits = attributes[2 * count :] if apart else attributes[:count]
         terms["d_cls"] = losses.attribute_classification(logits, y_labelled, schema, config.attribute_loss)
@@ -149,7 +166,7 @@ def generator_loss(
 
     if config.classification:
         if networks.separate_classification(config):
-            logits = critic(networks.classified(fake_image, fake_side, config)).attributes
+            logits = critic(networks.classified(fake_image, fake_side, config, batch.noise)).attributes
         terms["g_cls"] = losses.attribute_classification(logits, batch.y, schema, config.attribute_loss)
         loss = loss + config.classification * terms["g_cls"]
 

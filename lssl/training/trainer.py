@@ -96,7 +96,8 @@ class Trainer:
         self.average = copy.deepcopy(generator).requires_grad_(False) if config.schedule.ema else None
         betas = (config.schedule.beta1, config.schedule.beta2)
         self.generator_optimizer = torch.optim.Adam(generator.parameters(), config.schedule.learning_rate, betas)
-        self.critic_optimizer = torch.optim.Adam(critic.parameters(), config.schedule.learning_rate, betas)
+        critic_rate = config.schedule.critic_learning_rate or config.schedule.learning_rate
+        self.critic_optimizer = torch.optim.Adam(critic.parameters(), critic_rate, betas)
         if config.speed.compile or config.speed.cuda_graphs:
             compile_networks(self.networks, config.speed.cuda_graphs)
 
@@ -251,7 +252,11 @@ class Trainer:
         y = self.processes.share(self.schema.sample(count, chance))
         alpha = self.processes.share(torch.rand(count, generator=chance))
         image, side = self._move(batch, chance)
-        return StepBatch(image, side, batch.y, y, alpha)
+        noise = None
+        if self.config.losses.classifier_noise:
+            noise = torch.randn(count, 1, *image.shape[2:], generator=chance) * self.config.losses.classifier_noise
+            noise = self.processes.share(noise)
+        return StepBatch(image, side, batch.y, y, alpha, noise=noise)
 
     def _move(self, batch: FaceBatch, chance: torch.Generator) -> tuple[Tensor, Tensor | None]:
         strength = self.config.data.jitter
@@ -278,7 +283,8 @@ class Trainer:
         for _ in range(count):
             batch = self._next_batch()
             image, y = batch.labelled
-            logits = self.networks.critic(self.networks.classified(image, batch.side, self.config.losses)).attributes
+            seen = self.networks.classified(image, batch.side, self.config.losses, batch.noise)
+            logits = self.networks.critic(seen).attributes
             loss = losses.attribute_classification(logits, y, self.schema, self.config.losses.attribute_loss)
             self._update(self.critic_optimizer, self.networks.critic, loss)
         self.loader = training

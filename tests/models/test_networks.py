@@ -57,7 +57,7 @@ def test_paper_discriminator_shapes():
 
 
 @pytest.mark.parametrize(("downs", "size"), [(1, 16), (2, 16), (3, 32)])
-@pytest.mark.parametrize("output", ["direct", "residual"])
+@pytest.mark.parametrize("output", ["direct", "residual", "warp"])
 @pytest.mark.parametrize("side_channels", [0, 1, 3])
 def test_generator_shapes_and_range(downs, size, output, side_channels):
     torch.manual_seed(0)
