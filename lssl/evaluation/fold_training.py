@@ -13,7 +13,7 @@ from lssl.training.classifier_training import ClassifierConfig, labelled_faces, 
 from lssl.training.config import TrainConfig
 from lssl.training.distributed import Processes
 from lssl.training.parser_training import load_parser, train_parser_for_run
-from lssl.training.trainer import Trainer
+from lssl.training.run import make_trainer, task_side
 
 
 def train_fold_generator(
@@ -22,13 +22,16 @@ def train_fold_generator(
     schema: AttributeSchema,
     out: Path,
     *,
+    parser_path: Path | None = None,
+    parser_iterations: int = 300,
     processes: Processes | None = None,
     quiet: bool = False,
 ) -> TrainedGenerator:
     """A generator trained on all `faces`, and on nothing else, in the run folder `out`.
 
     Its sample grids show training faces: nobody else is known here. With `losses.parsing` a face parser is trained on
-    the same faces first. Raises KeyboardInterrupt when it was stopped; the run goes on at the next call.
+    the same faces first, and kept in `parser_path` (out/parser.safetensors if not given; variants share one). Raises
+    KeyboardInterrupt when it was stopped; the run goes on at the next call.
     """
     path = out / "generator.safetensors"
     processes = processes or Processes()
@@ -40,17 +43,24 @@ def train_fold_generator(
         faces,
         schema,
         device=processes.device,
-        side="heatmap" if config.network.side_channels else "none",
+        side=task_side(config),
         side_channels=config.network.side_channels or 1,
         sigma=config.network.heatmap_sigma or None,
     )
     parser = None
     if config.losses.parsing:
-        kept = out / "parser.safetensors"
+        kept = parser_path or out / "parser.safetensors"
         if not kept.is_file():
-            train_parser_for_run(faces, kept, seed=config.seed, device=processes.device, progress=not quiet)
+            train_parser_for_run(
+                faces,
+                kept,
+                seed=config.seed,
+                device=processes.device,
+                progress=not quiet,
+                iterations=parser_iterations,
+            )
         parser = load_parser(kept)
-    trainer = Trainer(config, train_set, train_set, out, parser=parser, processes=processes, quiet=quiet)
+    trainer = make_trainer(config, train_set, train_set, out, parser=parser, processes=processes, quiet=quiet)
     if checkpoints(out / "checkpoints"):
         trainer.resume()
     if not trainer.train():

@@ -32,3 +32,19 @@ def paper_figures(experiment: str, source: str | None) -> tuple[str, list[tuple[
     """(the paper's table, [(method, accuracy)]), or None where the data set is not the paper's."""
     wanted, title, rows = _FIGURES[experiment]
     return (title, rows) if source == wanted else None
+
+
+_POSE: list[tuple[str, tuple[float, float, float]]] = [
+    ("real profile faces", (70.15, 66.50, 58.90)),
+    ("simulated frontal faces", (70.91, 65.90, 59.30)),
+    ("CycleGAN", (71.60, 67.32, 61.50)),
+    ("LSSL without parsing loss", (72.10, 68.52, 63.35)),
+    ("LSSL", (72.70, 69.10, 64.05)),
+]
+
+
+def paper_pose_figures(source: str | None) -> tuple[str, list[tuple[str, dict[str, float]]]] | None:
+    """(Table 3, [(method, {"±15": accuracy, ...})]), or None where the data set is not BU-3DFE."""
+    if source != "bu3dfe":
+        return None
+    return "Table 3, BU-3DFE", [(name, dict(zip(("±15", "±30", "±45"), v, strict=True))) for name, v in _POSE]

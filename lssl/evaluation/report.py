@@ -166,7 +166,7 @@ def format_value(value: Any) -> str:
         number = float(value)
         if not np.isfinite(number):
             return "–"
-        return f"{number:.2f}" if abs(number) >= 0.1 or number == 0 else f"{number:.4f}"
+        return f"{number:.4f}" if 5e-5 <= abs(number) < 0.1 else f"{round(number, 2) + 0.0:.2f}"
     return str(value)
 
 

@@ -134,16 +134,17 @@ def transfer_grid(judge: TrainedClassifier, result: Transferred) -> NDArray[np.u
     columns = [torch.from_numpy(result.images[rows]).permute(0, 3, 1, 2)]
     for t in range(len(result.classes)):
         pictures = result.pictures[rows, t].copy()
-        wrong = classify(judge, pictures) != t
-        width = max(1, pictures.shape[1] // 64)
-        for k in np.flatnonzero(wrong):
-            _frame(pictures[k], width)
+        frame_wrong(pictures, classify(judge, pictures) != t)
         columns.append(torch.from_numpy(pictures).permute(0, 3, 1, 2))
     return np.asarray(labelled_grid(columns, ["input", *result.classes]))
 
 
-def _frame(picture: NDArray[np.uint8], width: int) -> None:
-    picture[:width] = picture[-width:] = picture[:, :width] = picture[:, -width:] = _WRONG
+def frame_wrong(pictures: NDArray[np.uint8], wrong: NDArray[np.bool_]) -> None:
+    """Draws a red frame into those of the pictures (N, S, S, 3) that were taken for another class."""
+    width = max(1, pictures.shape[1] // 64)
+    for k in np.flatnonzero(wrong):
+        picture = pictures[k]
+        picture[:width] = picture[-width:] = picture[:, :width] = picture[:, -width:] = _WRONG
 
 
 def _spread(subjects: Sequence[str], count: int) -> list[int]:

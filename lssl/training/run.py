@@ -48,7 +48,7 @@ def prepare_run(
     parser = None
     if config.losses.parsing:
         parser = _parser(config, out, parser_path, processes, quiet)
-    trainer = _trainer(config, train_set, test_set, out, parser=parser, processes=processes, quiet=quiet)
+    trainer = make_trainer(config, train_set, test_set, out, parser=parser, processes=processes, quiet=quiet)
     if resume:
         path = trainer.resume()
         if processes.first and not quiet:
@@ -64,16 +64,13 @@ def open_faces(config: TrainConfig, processes: Processes) -> tuple[FaceDataset, 
         if not config.data.attributes:
             folder = replace(folder, attributes=frontal_attributes(folder))
     schema = folder.schema()
-    side = "none"
-    if config.network.side_channels:
-        side = "image" if config.task == "pose-normalization" else "heatmap"
     sets = [
         FaceDataset(
             folder,
             schema,
             split=split,
             device=processes.device,
-            side=side,
+            side=task_side(config),
             side_channels=config.network.side_channels or 1,
             sigma=config.network.heatmap_sigma or None,
         )
@@ -86,7 +83,17 @@ def open_faces(config: TrainConfig, processes: Processes) -> tuple[FaceDataset, 
     return sets[0], sets[1]
 
 
-def _trainer(config: TrainConfig, train_set: FaceDataset, test_set: FaceDataset, out: Path, **options: Any) -> Trainer:
+def task_side(config: TrainConfig) -> str:
+    """What the task's side image is, as `FaceDataset` takes it."""
+    if not config.network.side_channels:
+        return "none"
+    return "image" if config.task == "pose-normalization" else "heatmap"
+
+
+def make_trainer(
+    config: TrainConfig, train_set: FaceDataset, test_set: FaceDataset, out: Path, **options: Any
+) -> Trainer:
+    """The trainer of the configured task; options are those of `Trainer`. Raises FolderError or ConfigError."""
     if config.task != "pose-normalization":
         return Trainer(config, train_set, test_set, out, **options)
     real_set, labelled = open_real_faces(config, train_set)

@@ -1,0 +1,202 @@
+"""Table 3: a classifier of frontal faces looks at turned ones: as they are, turned to the front, and made realistic."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lssl.data import AttributeGroup, FaceFolder, FaceFolderWriter, FolderError, read_metadata
+from lssl.data.folder import check_images
+from lssl.data.images import read_image
+from lssl.evaluation.folds import Fold
+from lssl.evaluation.metrics import confusion_matrix
+from lssl.evaluation.transfer import classify
+from lssl.face3d.frontalize import FrontalError, Options, folder_jobs, frontalize_all
+from lssl.models.classifier_export import TrainedClassifier
+from lssl.models.export import TrainedGenerator
+from lssl.training.pose_normalization import normalize_faces
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the table.
+
+    key: names its files. normalizer: the trained generator of a fold; None for what needs none.
+    """
+
+    name: str
+    key: str
+    normalizer: Callable[[Fold], TrainedGenerator] | None = None
+
+
+RAW = Method("photographs", "raw")
+FRONTAL = Method("simulated frontal", "frontal")
+
+
+@dataclass(frozen=True)
+class FrontalFaces:
+    """The simulated frontal face of each face of a folder, where there is one.
+
+    rows: for each row of the faces, its row in `folder` (images/ simulated, side/ the photograph), or None.
+    """
+
+    folder: FaceFolder
+    rows: list[int | None]
+
+    def simulated(self, rows: Sequence[int]) -> list[NDArray[np.uint8]]:
+        """The simulated faces of rows that have one, uint8 (S, S, 3) each."""
+        return [read_image(self.folder.image_path(self._row(row))) for row in rows]
+
+    def photographs(self, rows: Sequence[int]) -> list[NDArray[np.uint8]]:
+        """The aligned photographs that the simulated faces came from."""
+        return [read_image(self.folder.side_path(self._row(row))) for row in rows]
+
+    def _row(self, row: int) -> int:
+        found = self.rows[row]
+        assert found is not None
+        return found
+
+
+def frontal_yaw(folder: FaceFolder, column: str) -> dict[str, float]:
+    """The yaw values of a folder, as text and in degrees, by size. Raises FolderError without frontal and turned ones."""
+    where = f"{folder.root}/metadata.csv"
+    if column not in folder.columns:
+        raise FolderError(
+            f"{where} has no column '{column}' with the yaw in degrees; name it with --yaw-column. It has: "
+            f"{', '.join(folder.columns) or 'none'}"
+        )
+    yaws: dict[str, float] = {}
+    for row, text in enumerate(folder.columns[column]):
+        if text not in yaws:
+            try:
+                yaws[text] = float(text)
+            except ValueError:
+                raise FolderError(f"{where}, line {row + 2}: '{text}' in column '{column}' is no angle") from None
+    if 0 not in yaws.values():
+        raise FolderError(f"{where}: no face has {column} 0, and frontal faces are what the classifier learns from")
+    if len(set(yaws.values())) < 2:
+        raise FolderError(f"{where}: every face has {column} 0; turned faces are what is tested")
+    return dict(sorted(yaws.items(), key=lambda item: item[1]))
+
+
+def check_frontal_classes(folder: FaceFolder, group: AttributeGroup, frontal: Sequence[int], folds: list[Fold]) -> None:
+    """Raises FolderError where a fold's frontal training faces lack a class."""
+    for fold in folds:
+        people = set(fold.train)
+        found = {folder.columns[group.name][row] for row in frontal if folder.subjects[row] in people}
+        if missing := [value for value in group.values if value not in found]:
+            raise FolderError(
+                f"{folder.root}: no frontal face of the subjects trained on in fold {fold.number} has {group.name} "
+                f"'{missing[0]}'; use fewer folds or more subjects"
+            )
+
+
+def render_faces(
+    folder: FaceFolder,
+    out: Path,
+    *,
+    size: int,
+    yaw_column: str = "yaw",
+    background: str = "original",
+    face_model: Path | None = None,
+    workers: int = 1,
+    progress: bool = False,
+) -> None:
+    """Draws every face of the folder from the front into the data set folder `out`; goes on where it was stopped.
+
+    The true yaw is left out of its attributes: no trained part may know it. Faces whose fit is doubtful are drawn too.
+    Raises FolderError where the folder has no landmarks or no face could be drawn.
+    """
+    from tqdm import tqdm
+
+    known = replace(folder, attributes=tuple(name for name in folder.attributes if name != yaw_column))
+    options = Options(
+        model=None if face_model is None else str(face_model), size=size, background=background, keep_doubtful=True
+    )
+    settings = {"command": "evaluate pose", "data": folder.root.name, **{k: str(v) for k, v in vars(options).items()}}
+    try:
+        jobs = folder_jobs(known)
+    except FrontalError as error:
+        raise FolderError(str(error)) from None
+    writer = FaceFolderWriter(out, attributes=known.attributes, settings=settings)
+    if writer.finished:
+        return
+    waiting = [job for job in jobs if job.key not in writer]
+    bar = tqdm(total=len(jobs), initial=len(jobs) - len(waiting), desc="frontal", unit="face", disable=not progress)
+    with bar:
+        for _, entry in frontalize_all(waiting, options, out, workers):
+            writer.append(entry)
+            bar.update()
+    writer.finish(source="render-frontal")
+
+
+def open_frontal(folder: FaceFolder, root: Path) -> FrontalFaces:
+    """The simulated faces in `root` of the faces of `folder`, matched by file name.
+
+    Raises FolderError where none match, or the pictures' size differs.
+    """
+    frontal = read_metadata(root)
+    place = {Path(name).stem: row for row, name in enumerate(frontal.file_names)}
+    rows = [place.get(Path(name).stem) for name in folder.file_names]
+    if all(row is None for row in rows):
+        raise FolderError(f"{root} has no simulated face of {folder.root}; draw them with `lssl render-frontal`")
+    if not (root / "side").is_dir():
+        raise FolderError(f"{root} has no side/: it was not written by `lssl render-frontal`")
+    sizes = check_images(folder), check_images(frontal)
+    if sizes[0] != sizes[1]:
+        raise FolderError(
+            f"{folder.root} has pictures of {sizes[0][1]} pixels, {root} of {sizes[1][1]}; draw them with "
+            f"`lssl render-frontal --size {sizes[0][1]}`"
+        )
+    return FrontalFaces(frontal, rows)
+
+
+def method_pictures(
+    method: Method, fold: Fold, folder: FaceFolder, frontal: FrontalFaces, rows: Sequence[int]
+) -> list[NDArray[np.uint8]]:
+    """The pictures that the method makes of some faces; the photograph itself where no frontal face could be drawn."""
+    pictures = [read_image(folder.image_path(row)) for row in rows]
+    drawn = [k for k, row in enumerate(rows) if frontal.rows[row] is not None]
+    if method.key == RAW.key or not drawn:
+        return pictures
+    some = [rows[k] for k in drawn]
+    made: Sequence[NDArray[np.uint8]] = frontal.simulated(some)
+    if method.normalizer is not None:
+        made = list(normalize_faces(method.normalizer(fold), made, frontal.photographs(some)))
+    for k, picture in zip(drawn, made, strict=True):
+        pictures[k] = picture
+    return pictures
+
+
+def measure_method(
+    method: Method,
+    fold: Fold,
+    judge: TrainedClassifier,
+    folder: FaceFolder,
+    frontal: FrontalFaces,
+    yaws: dict[str, float],
+    yaw_column: str,
+    *,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Confusion matrix (row: true class) of a fold's test faces at each yaw, as plain values by the yaw's text."""
+    from tqdm import tqdm
+
+    if method.normalizer is not None:
+        method.normalizer(fold)  # trained now, where it was not yet, and not under the bar
+    tested, values = set(fold.test), folder.columns[judge.group.name]
+    confusion = {}
+    for text in tqdm(yaws, desc=f"{method.name}, fold {fold.number}", unit="yaw", disable=not progress, leave=False):
+        rows = [
+            row
+            for row, subject in enumerate(folder.subjects)
+            if subject in tested and folder.columns[yaw_column][row] == text
+        ]
+        pictures = np.stack(method_pictures(method, fold, folder, frontal, rows)) if rows else None
+        guesses = classify(judge, pictures) if pictures is not None else np.zeros(0, np.int64)
+        true = np.array([judge.group.index(values[row]) for row in rows], np.int64)
+        confusion[text] = confusion_matrix(true, guesses, len(judge.classes)).tolist()
+    return {"confusion": confusion}
