@@ -7,7 +7,14 @@ from lssl.cli.main import LazyGroup
 # command: (module, one line for `lssl evaluate --help`)
 EXPERIMENTS = {
     "transfer": ("evaluate_transfer", "Table 2: are synthesized versions of unseen faces recognised as their target?"),
-    "images": ("evaluate_images", "FID, KID, likeness, identity and diversity of synthesized pictures beside real ones."),
+    "augmentation": ("evaluate_augmentation", "Table 1, Fig. 8: does a classifier learn more from synthesized faces?"),
+    "ablation": ("evaluate_ablation", "Tables 1 and 2 without side image, bidirectional loss, parsing loss."),
+    "pose": ("evaluate_pose", "Table 3: turned faces, raw, drawn from the front, and normalized."),
+    "images": (
+        "evaluate_images",
+        "FID, KID, likeness, identity and diversity of synthesized pictures beside real ones.",
+    ),
+    "activations": ("evaluate_activations", "Fig. 10: the face regions that activate units of the encoder most."),
 }
 
 

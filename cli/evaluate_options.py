@@ -63,6 +63,7 @@ _OPTIONS = [
 #: What --quick changes, where no other option says otherwise.
 QUICK_TRAINING = {"schedule.iterations": 200, "schedule.critic_warmup": 100, "output.sample_every": 100}
 QUICK_CLASSIFIER = 150
+QUICK_PARSER = 60
 QUICK_FOLDS = 2
 
 
@@ -117,6 +118,7 @@ def make_settings(
         training=training,
         judge=ClassifierConfig(architecture, classifier_iterations or 0, seed=seed),
         weights=weights,
+        parser_iterations=QUICK_PARSER if quick else 300,
         device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
         quiet=quiet,
     )

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Settings:
     real_subjects: train on so many of a fold's training subjects only; 0: all.
     training, judge: of the generators and the classifiers that the experiment trains.
     weights: a file of pretrained weights for the classifiers to start from.
+    parser_iterations: of the face parsers, where the generators have a parsing loss.
     """
 
     data: Path
@@ -38,6 +39,7 @@ class Settings:
     training: TrainConfig = field(default_factory=lambda: TrainConfig.preset("standard"))
     judge: ClassifierConfig = field(default_factory=ClassifierConfig)
     weights: Path | None = None
+    parser_iterations: int = 300
     device: str = "cpu"
     quiet: bool = False
 
@@ -103,8 +105,7 @@ def open_experiment(name: str, settings: Settings, out: Path, *, overwrite: bool
         attribute = folder.attributes[0]
     folds = [limit_subjects(f, settings.real_subjects) for f in choose_folds(folder, settings.folds, settings.seed)]
     group = check_faces(folder, attribute, folds)
-    if attribute not in folder.attributes:
-        folder = read_metadata(settings.data, attributes=[attribute])
+    folder = replace(folder, attributes=_trained_attributes(folder, attribute))
     schema = folder.schema()
     state = ExperimentState(
         out,
@@ -118,12 +119,20 @@ def open_experiment(name: str, settings: Settings, out: Path, *, overwrite: bool
             "real_subjects": settings.real_subjects,
             "training": settings.training.to_dict(),
             "classifier": asdict(settings.judge),
+            "parser_iterations": settings.parser_iterations,
             "weights": None if settings.weights is None else fingerprint(settings.weights),
             **further,
         },
         overwrite=overwrite,
     )
     return Experiment(settings, folder, schema, group, folds, state)
+
+
+def _trained_attributes(folder: FaceFolder, attribute: str) -> tuple[str, ...]:
+    """The folder's attributes that vary, the experiment's own among them: what a generator can learn to change."""
+    if attribute not in folder.attributes:
+        return (attribute,)
+    return tuple(name for name in folder.attributes if len(set(folder.columns[name])) > 1)
 
 
 def check_unseen(model: TrainedGenerator, folds: Sequence[Fold]) -> None:

@@ -90,6 +90,7 @@ def evaluate_transfer(
                 train,
                 experiment.schema,
                 parts / "generator",
+                parser_iterations=settings.parser_iterations,
                 processes=experiment.processes,
                 quiet=settings.quiet,
             )

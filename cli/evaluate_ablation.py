@@ -1,0 +1,51 @@
+"""`lssl evaluate ablation`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lssl.cli.evaluate_options import clear_errors, command_line, experiment_options, make_settings, print_report
+
+
+@click.command()
+@click.option("--per-class", type=click.IntRange(1), help="Synthesized faces a class.  [default: 1000; quick: 100]")
+@click.option(
+    "--real-subjects", type=click.IntRange(0), default=0, help="Train on so many people of each fold.  [default: all]"
+)
+@click.option(
+    "--repeats", type=click.IntRange(1), default=1, show_default=True, help="Classifiers a variant, seeds apart."
+)
+@experiment_options
+def command(
+    per_class: int | None,
+    real_subjects: int,
+    repeats: int,
+    out: Path | None,
+    overwrite: bool,
+    **options: Any,
+) -> None:
+    """Tables 1 and 2 for generators without side image, without bidirectional loss, without parsing loss.
+
+    \b
+    lssl evaluate ablation --data faces/ --quick
+    lssl evaluate ablation --data london/ --folds 3 --per-class 500 --repeats 3
+
+    In each fold a generator of every variant is trained on the training people and measured twice: are its
+    translations of unseen faces recognised (transfer), and does a classifier learn from its faces (augmentation)?
+    Where a preset leaves a part out, the full variant has it: see losses in the settings of results.json.
+    """
+    from lssl.evaluation.ablation import evaluate_ablation
+
+    out = out or Path("runs") / f"ablation-{options['data'].name}"
+    with clear_errors(out):
+        settings = make_settings(default_folds=3, real_subjects=real_subjects, **options)
+        report = evaluate_ablation(
+            settings,
+            out,
+            command_line(),
+            per_class=per_class or (100 if options["quick"] else 1000),
+            repeats=repeats,
+            overwrite=overwrite,
+        )
+    print_report(report, out)

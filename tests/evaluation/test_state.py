@@ -1,0 +1,44 @@
+"""A finished part is never made again; other settings are refused by name."""
+
+import pytest
+
+from lssl.data import FolderError
+from lssl.evaluation.state import ExperimentState
+
+
+def test_a_part_is_made_once(tmp_path):
+    made = []
+
+    def make():
+        made.append(1)
+        return {"accuracy": 90.5, "pair": (1, 2)}
+
+    state = ExperimentState(tmp_path / "out", {"seed": 1})
+    first = state.part("fold-00", make)
+    again = ExperimentState(tmp_path / "out", {"seed": 1}).part("fold-00", make)
+    assert first == again == {"accuracy": 90.5, "pair": [1, 2]}
+    assert made == [1]
+
+
+def test_an_interrupted_part_leaves_nothing(tmp_path):
+    def stop():
+        raise KeyboardInterrupt
+
+    state = ExperimentState(tmp_path / "out", {"seed": 1})
+    with pytest.raises(KeyboardInterrupt):
+        state.part("fold-00", stop)
+    assert not state.done("fold-00")
+
+
+def test_other_settings_are_refused_and_overwrite_forgets(tmp_path):
+    ExperimentState(tmp_path / "out", {"seed": 1, "folds": 5}).part("fold-00", dict)
+    with pytest.raises(FolderError, match=r"other settings \(seed: 1 then, 2 now\)"):
+        ExperimentState(tmp_path / "out", {"seed": 2, "folds": 5})
+    assert not ExperimentState(tmp_path / "out", {"seed": 2, "folds": 5}, overwrite=True).done("fold-00")
+
+
+def test_a_damaged_part_is_named(tmp_path):
+    state = ExperimentState(tmp_path / "out", {})
+    (state.root / "fold-00.json").write_text("{")
+    with pytest.raises(FolderError, match=r"fold-00\.json: not readable"):
+        state.part("fold-00", dict)
