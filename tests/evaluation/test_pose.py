@@ -255,12 +255,17 @@ def test_nobody_tested_is_seen_and_a_stopped_run_goes_on(settings, frontal, tmp_
         evaluate_pose(settings, out, "lssl", frontal_folder=frontal)
 
 
-def test_a_further_normalizer_adds_a_row_to_what_is_there(settings, frontal, tmp_path):
+def test_a_further_normalizer_adds_a_row_to_what_is_there(settings, frontal, tmp_path, monkeypatch):
+    model = TrainedGenerator(ShowsPhotograph(), AttributeSchema((GROUP,)), SIZE, task="pose-normalization")
+    monkeypatch.setattr(pose_report, "train_fold_classifier", lambda *args, **options: reader())
+    monkeypatch.setattr(pose_report, "train_fold_generator", lambda *args, **options: model)
     out = tmp_path / "out"
     evaluate_pose(settings, out, "lssl", normalizers=(), frontal_folder=frontal)
     kept = {p.name: p.stat().st_mtime_ns for p in (out / "state").glob("fold-*.json")}
-    table = evaluate_pose(settings, out, "lssl", normalizers=("simgan",), frontal_folder=frontal).tables[0]
-    assert [line[0] for line in table.rows] == ["photographs", "simulated frontal", "normalized (SimGAN)"]
+    table = evaluate_pose(settings, out, "lssl", normalizers=("lssl", "simgan"), frontal_folder=frontal).tables[0]
+    names = ["photographs", "simulated frontal", "normalized (LSSL)", "normalized (SimGAN)"]
+    assert [line[0] for line in table.rows] == names
+    assert row(table, "normalized (SimGAN)")[1:] == row(table, "photographs")[1:]
     assert all((out / "state" / name).stat().st_mtime_ns == time for name, time in kept.items())
 
 
