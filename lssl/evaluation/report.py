@@ -35,6 +35,8 @@ th, td { padding: .35rem .8rem; border-bottom: 1px solid var(--line); text-align
 th:first-child, td:first-child { text-align: left; }
 thead th { border-bottom: 2px solid var(--ink); vertical-align: bottom; white-space: normal; }
 tbody tr:nth-child(even) { background: var(--band); }
+@media (max-width: 40rem) { table { width: 100%; font-size: .9rem; } th, td { padding: .35rem .4rem; }
+        td:first-child { white-space: normal; min-width: 7rem; } }
 td.best { font-weight: 700; color: var(--mark); }
 figure { margin: 1rem 0; } figure img, figure svg { max-width: 100%; height: auto; }
 figure img { border-radius: 6px; image-rendering: auto; }
