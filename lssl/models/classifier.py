@@ -12,7 +12,7 @@ ARCHITECTURES = ("small", "resnet50", "vgg16")
 
 
 class SmallClassifier(nn.Module):
-    """Five convolution stages and a global average; two cores train it in about a minute.
+    """Five convolution stages and a 2 x 2 grid of averages; one core trains it in less than a minute.
 
     Args:
         classes: number of classes.
@@ -21,7 +21,7 @@ class SmallClassifier(nn.Module):
     Input (N, 3, H, W) in [-1, 1], H and W at least 32; output logits (N, classes). `features` gives (N, 4 width).
     """
 
-    def __init__(self, classes: int, width: int = 32) -> None:
+    def __init__(self, classes: int, width: int = 16) -> None:
         super().__init__()
         channels = [3, width, 2 * width, 4 * width, 4 * width]
         layers: list[nn.Module] = []
@@ -164,13 +164,15 @@ _VGG_FACE_CONVOLUTIONS = {
 _VGG_FACE_LINEAR = {"fc6": 0, "fc7": 3, "fc8": 6}
 
 
-def build_classifier(architecture: str, classes: int) -> nn.Module:
-    """Makes a classifier with random weights; `architecture` is one of `ARCHITECTURES`.
+def build_classifier(architecture: str, classes: int, *, width: int = 16) -> nn.Module:
+    """Makes a classifier with random weights; `architecture` is one of `ARCHITECTURES`, `width` is the small one's.
 
+    In threefold cross-validation on London (64x64, two expressions), 16 channels reached what 32 did at a quarter of
+    the cost.
     Raises ValueError for another name.
     """
     if architecture == "small":
-        return SmallClassifier(classes)
+        return SmallClassifier(classes, width)
     if architecture == "resnet50":
         return ResNet50(classes)
     if architecture == "vgg16":

@@ -121,7 +121,8 @@ def load_classifier(path: str | Path, device: torch.device | str = "cpu") -> Tra
     try:
         about = json.loads(metadata["lssl"])
         (group,) = AttributeSchema.from_dict(about["schema"]).groups
-        network = build_classifier(about["architecture"], len(group.values))
+        width = len(weights["stages.0.weight"]) if about["architecture"] == "small" else 0
+        network = build_classifier(about["architecture"], len(group.values), width=width)
         network.load_state_dict(weights)
         trained = TrainedClassifier(network, group, about["architecture"], int(about["image_size"]), about.get("info"))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
