@@ -77,7 +77,7 @@ class Iteration:
     def critic(self, batch: StepBatch) -> None:
         fast = losses.critic_and_penalty
         if self.double_backward:
-            losses.critic_and_penalty = lambda critic, samples, real, fake, alpha: (
+            losses.critic_and_penalty = lambda critic, samples, real, fake, alpha, _: (
                 critic(samples),
                 reference.gradient_penalty(critic.realism, real, fake, alpha=alpha),
             )

@@ -39,8 +39,9 @@ class Generator(nn.Module):
         num_downsamplings: stride-2 convolutions d; image sides must divide by 2**d.
         residual_blocks: residual blocks at the latent's resolution.
         output: "direct": x' is the head's tanh (paper). "residual": x' = clamp(x + head), so that what does not change
-            is copied. "warp": x' = clamp(warp(x, flow) + head), where two more channels of the head are a smooth flow;
-            expressions are movements first and colours second. Both are beyond the paper, for small images, few
+            is copied. "warp": x' = shade(warp(x, flow)) + head, where two more channels of the head are a smooth flow
+            and one is a change of brightness: expressions are movements first, shading second (neither changes whose
+            skin it is) and new colours, such as teeth, last. Both are beyond the paper, for small images, few
             photographs and short runs.
     """
 
@@ -89,7 +90,7 @@ class Generator(nn.Module):
             decoder.append(ConvNorm(channels, width * 2**level, 3, upscale_factor=2))
             channels = width * 2**level
         self.decoder = nn.Sequential(*decoder)
-        painted = image_channels + (2 if output == "warp" else 0)
+        painted = image_channels + (3 if output == "warp" else 0)
         self.image_head = nn.Conv2d(channels, painted, 7, padding=3, bias=False)
         self.side_head = nn.Conv2d(channels, side_channels, 7, padding=3, bias=False) if side_channels else None
         if output != "direct":
@@ -132,8 +133,9 @@ class Generator(nn.Module):
         if image is None:
             raise ValueError(f'a generator with output="{self.output}" needs the input image to decode')
         if self.output == "warp":
-            painted, flow = painted.split([self.image_channels, 2], 1)
-            image = move(image.float(), 0.5 * flow.float())
+            painted, flow, light = painted.float().split([self.image_channels, 2, 1], 1)
+            image = (move(image.float(), 0.2 * flow) + 1) * (0.5 * light).exp() - 1
+            painted = 0.25 * painted
         return (image + painted).clamp(-1, 1), side
 
     def forward(self, image: Tensor, side: Tensor | None, attributes: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -49,13 +49,16 @@ class NetworkConfig:
     heatmap_sigma: float = 0.0  # pixels; 0: 2 at 128x128 and in proportion elsewhere
     critic_width: int = 64
     critic_layers: int = 6
-    critic_sees_target: bool = False  # show D_src the attributes beside the pair (beyond the paper)
+    critic_sees_target: bool = False  # D_src judges faces as ones of attributes y (beyond the paper)
 
 
 @dataclass(frozen=True)
 class LossConfig:
     """Weights of eq. 1 to 7; 0 switches a term off and spares its cost."""
 
+    # "wasserstein" (paper), or "logistic" with the penalty on real images (beyond it): tells few photographs from their
+    # fakes after a tenth of the updates.
+    adversarial: str = "wasserstein"
     penalty: float = 10.0  # lambda_gp
     classification: float = 1.0  # lambda_cls of the generator
     critic_classification: float = 1.0  # lambda_cls of the critic; the paper has one lambda_cls for both
@@ -136,6 +139,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         _choice("task", self.task, TASKS)
         _choice("network.output", self.network.output, OUTPUTS)
+        _choice("losses.adversarial", self.losses.adversarial, ("wasserstein", "logistic"))
         _choice("losses.attribute_loss", self.losses.attribute_loss, ("bce", "softmax"))
         _choice("losses.classify", self.losses.classify, ("pair", "image", "luminance"))
         _choice("pose.method", self.pose.method, ("lssl", "simgan"))

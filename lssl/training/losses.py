@@ -17,22 +17,41 @@ CRITIC_TERMS = ("d_real", "d_fake", "d_cls", "d_gp")
 GENERATOR_TERMS = ("g_adv", "g_cls", "g_bi", "g_latent", "g_id", "g_parse")
 
 
-def critic_adversarial(real_score: Tensor, fake_score: Tensor) -> Tensor:
-    """-L_GAN of eq. 1 without its penalty, what the critic minimizes: E[D(fake)] - E[D(real)]."""
+def critic_adversarial(real_score: Tensor, fake_score: Tensor, kind: str = "wasserstein") -> Tensor:
+    """What the critic minimizes: -L_GAN of eq. 1 without its penalty, E[D(fake)] - E[D(real)].
+
+    `kind="logistic"` is beyond the paper: E[softplus(D(fake))] + E[softplus(-D(real))] (Goodfellow et al. 2014).
+    """
+    if kind == "logistic":
+        return F.softplus(fake_score).mean() + F.softplus(-real_score).mean()
     return fake_score.mean() - real_score.mean()
 
 
 def critic_and_penalty(
-    critic: Discriminator, samples: Tensor, real: Tensor, fake: Tensor, alpha: Tensor
+    critic: Discriminator,
+    samples: Tensor,
+    real: Tensor,
+    fake: Tensor,
+    alpha: Tensor,
+    kind: str = "wasserstein",
 ) -> tuple[CriticOutput, Tensor]:
-    """D(samples), and L_gp of eq. 1: (|grad D_src| - 1)^2 at alpha real + (1 - alpha) fake, alpha (N,) in [0, 1]."""
-    features, penalty = features_and_penalty(critic.trunk, critic.realism_head, samples, real, fake, alpha=alpha)
+    """D(samples), and L_gp of eq. 1: (|grad D_src| - 1)^2 at alpha real + (1 - alpha) fake, alpha (N,) in [0, 1].
+
+    `kind="logistic"` is beyond the paper: |grad D_src|^2 at the real images, R1 of Mescheder et al. 2018.
+    """
+    if kind == "logistic":
+        fake, target = real, 0.0
+    else:
+        target = 1.0
+    features, penalty = features_and_penalty(
+        critic.trunk, critic.realism_head, samples, real, fake, target=target, alpha=alpha
+    )
     return critic.heads(features), penalty
 
 
-def generator_adversarial(fake_score: Tensor) -> Tensor:
-    """L_GAN of eq. 1 as the generator sees it: -E[D(fake)]."""
-    return -fake_score.mean()
+def generator_adversarial(fake_score: Tensor, kind: str = "wasserstein") -> Tensor:
+    """L_GAN of eq. 1 as the generator sees it: -E[D(fake)]; `kind="logistic"`: E[softplus(-D(fake))]."""
+    return F.softplus(-fake_score).mean() if kind == "logistic" else -fake_score.mean()
 
 
 def attribute_classification(logits: Tensor, y: Tensor, schema: AttributeSchema, kind: str = "bce") -> Tensor:
@@ -51,6 +70,18 @@ def attribute_classification(logits: Tensor, y: Tensor, schema: AttributeSchema,
         else:
             terms.append(F.cross_entropy(logits[:, part], y[:, part]))
     return torch.stack(terms).sum()
+
+
+def projection(logits: Tensor, y: Tensor, schema: AttributeSchema) -> Tensor:
+    """<y, D_cls> of a critic that judges faces as ones of attributes y (Miyato & Koyama 2018), (N, 1, 1, 1).
+
+    Logits and y are (N, A); y is centred in each group, so that logits that are all alike count for nothing.
+    """
+    parts = []
+    for group in schema.groups:
+        part = y[:, schema.slices[group.name]]
+        parts.append(2 * part - 1 if group.binary else part - part.mean(1, keepdim=True))
+    return (torch.cat(parts, 1) * logits).sum(1)[:, None, None, None]
 
 
 def identity(fake: Tensor, image: Tensor) -> Tensor:

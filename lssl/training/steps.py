@@ -7,6 +7,7 @@ from torch import Tensor
 
 from lssl.data.schema import AttributeSchema
 from lssl.models import Discriminator, FaceParser, Generator
+from lssl.ops import gradient_penalty
 from lssl.training import losses
 from lssl.training.config import LossConfig
 
@@ -17,7 +18,10 @@ Terms = dict[str, Tensor]
 class Networks:
     """G, D and the frozen P (None: no parsing loss).
 
-    `autocast` is the dtype generator and parser compute in. `conditional`: the critic is shown y beside the pair.
+    `autocast` is the dtype generator and parser compute in. `conditional`: D_src judges a pair as one of attributes y
+    (beyond the paper): D_src(x, s) + <y, D_cls(x)>, the projection of Miyato & Koyama 2018. D_cls of few photographs,
+    which learns from real faces alone, is easily satisfied by tints that no one takes for a smile; here it learns from
+    the fakes, too, that these are none.
     `single_image`: the critic sees x alone, never s (pose normalization, Fig. 3b).
     """
 
@@ -31,16 +35,13 @@ class Networks:
     def compute(self, device: torch.device) -> torch.autocast:
         return torch.autocast(device.type, self.autocast or torch.bfloat16, enabled=self.autocast is not None)
 
-    def seen(self, image: Tensor, side: Tensor | None, y: Tensor) -> Tensor:
-        """What D_src sees, float32: (x, s); x alone without side images; with y as constant planes where conditional.
-
-        Conditional is beyond the paper. D_cls of few photographs is easily satisfied by tints that no one takes for a
-        smile; a critic that knows y asks for what distinguishes the real faces of that attribute.
-        """
-        return self._stack(image, side, y * 2 - 1)
+    def seen(self, image: Tensor, side: Tensor | None) -> Tensor:
+        """What D_src sees, float32: (x, s), or x alone without side images and for a critic of single images."""
+        parts = [image.float()] if side is None or self.single_image else [image.float(), side.float()]
+        return torch.cat(parts, 1)
 
     def classified(self, image: Tensor, side: Tensor | None, config: LossConfig, noise: Tensor | None = None) -> Tensor:
-        """What D_cls sees: the pair, or the image beside a blank side image; y's planes are blank.
+        """What D_cls sees: the pair, or the image beside a blank side image.
 
         Blank, so that a generator cannot satisfy the classifier by its side image alone, and grey, so that it cannot by
         tints, as it does on few photographs. A classifier that looks through noise (N, 1, H, W) has gradients that move
@@ -53,14 +54,7 @@ class Networks:
             image = image + noise
         if side is not None and config.classify != "pair":
             side = torch.full_like(side, -1.0)
-        return self._stack(image, side, image.new_zeros(1, 1))
-
-    def _stack(self, image: Tensor, side: Tensor | None, planes: Tensor) -> Tensor:
-        parts = [image.float()] if side is None or self.single_image else [image.float(), side.float()]
-        if self.conditional:
-            size = (len(image), self.generator.attribute_dim, *image.shape[2:])
-            parts.append(planes[:, :, None, None].float().expand(size))
-        return torch.cat(parts, 1)
+        return self.seen(image, side)
 
     def separate_classification(self, config: LossConfig) -> bool:
         """Whether D_cls sees something else than D_src, so that it needs a pass of its own."""
@@ -119,33 +113,59 @@ def critic_loss(
     with torch.no_grad(), networks.compute(batch.image.device):
         fake_image, fake_side = generator(batch.image, batch.side, batch.told)
     labelled, y_labelled = batch.labelled
-    real = networks.seen(batch.real_faces, batch.side, y_labelled)
-    fake = networks.seen(fake_image, fake_side, batch.y)
+    real = networks.seen(batch.real_faces, batch.side)
+    fake = networks.seen(fake_image, fake_side)
+    count = len(real)
 
     # One pass for all that the critic looks at.
     inputs = [real, fake]
     apart = networks.separate_classification(config) or labelled is not batch.real_faces
-    apart = apart and bool(config.critic_classification)
+    apart = apart and bool(config.critic_classification or networks.conditional)
     if apart:
         inputs.append(networks.classified(labelled, batch.side, config, batch.noise))
+    if networks.conditional:
+        inputs.append(networks.classified(fake_image, fake_side, config, batch.noise))
+    samples = torch.cat(inputs)
     penalty = None
-    if config.penalty:
-        # A conditional critic's slope matters at one y, not between two.
-        mixed = networks.seen(batch.real_faces, batch.side, batch.y) if networks.conditional else real
-        (realism, attributes), penalty = losses.critic_and_penalty(critic, torch.cat(inputs), mixed, fake, batch.alpha)
+    if config.penalty and networks.conditional:
+        realism, attributes = critic(samples)
+        penalty = conditional_penalty(networks, real, fake, batch, config, schema)
+    elif config.penalty:
+        (realism, attributes), penalty = losses.critic_and_penalty(
+            critic, samples, real, fake, batch.alpha, config.adversarial
+        )
     else:
-        realism, attributes = critic(torch.cat(inputs))
-    count = len(real)
-    terms = {"d_real": -realism[:count].mean(), "d_fake": realism[count : 2 * count].mean()}
-    loss = losses.critic_adversarial(realism[:count], realism[count : 2 * count])
+        realism, attributes = critic(samples)
+    logits = attributes[2 * count : 3 * count] if apart else attributes[:count]
+    real_score, fake_score = realism[:count], realism[count : 2 * count]
+    if networks.conditional:
+        real_score = real_score + losses.projection(logits, y_labelled, schema)
+        fake_score = fake_score + losses.projection(attributes[3 * count :], batch.y, schema)
+    terms = {"d_real": -real_score.mean(), "d_fake": fake_score.mean()}
+    loss = losses.critic_adversarial(real_score, fake_score, config.adversarial)
     if penalty is not None:
         terms["d_gp"] = penalty
         loss = loss + config.penalty * penalty
     if config.critic_classification:
-        logits = attributes[2 * count :] if apart else attributes[:count]
         terms["d_cls"] = losses.attribute_classification(logits, y_labelled, schema, config.attribute_loss)
         loss = loss + config.critic_classification * terms["d_cls"]
     return loss, terms
+
+
+def conditional_penalty(
+    networks: Networks, real: Tensor, fake: Tensor, batch: StepBatch, config: LossConfig, schema: AttributeSchema
+) -> Tensor:
+    """The gradient penalty of a critic that is told y: at real faces (logistic), or between them and fakes of one y."""
+    y = batch.labelled[1] if config.adversarial == "logistic" else batch.y
+
+    def score(pair: Tensor) -> Tensor:
+        image, side = pair[:, :3], pair[:, 3:] if pair.shape[1] > 3 else None
+        logits = networks.critic(networks.classified(image, side, config, batch.noise)).attributes
+        return networks.critic.realism(pair) + losses.projection(logits, y, schema)
+
+    if config.adversarial == "logistic":
+        return gradient_penalty(score, real, real, target=0.0, alpha=batch.alpha)
+    return gradient_penalty(score, real, fake, alpha=batch.alpha)
 
 
 def generator_loss(
@@ -160,13 +180,15 @@ def generator_loss(
         latent = generator.encode(image, side)
         fake_image, fake_side = generator.decode(latent, batch.told, image)
 
-    realism, logits = critic(networks.seen(fake_image, fake_side, batch.y))
-    terms["g_adv"] = losses.generator_adversarial(realism)
+    realism, logits = critic(networks.seen(fake_image, fake_side))
+    if networks.separate_classification(config) and (config.classification or networks.conditional):
+        logits = critic(networks.classified(fake_image, fake_side, config, batch.noise)).attributes
+    if networks.conditional:
+        realism = realism + losses.projection(logits, batch.y, schema)
+    terms["g_adv"] = losses.generator_adversarial(realism, config.adversarial)
     loss = terms["g_adv"]
 
     if config.classification:
-        if networks.separate_classification(config):
-            logits = critic(networks.classified(fake_image, fake_side, config, batch.noise)).attributes
         terms["g_cls"] = losses.attribute_classification(logits, batch.y, schema, config.attribute_loss)
         loss = loss + config.classification * terms["g_cls"]
 

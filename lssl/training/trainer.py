@@ -366,8 +366,7 @@ def build_networks(config: TrainConfig, dataset: FaceDataset) -> tuple[Generator
         residual_blocks=network.residual_blocks,
         output=network.output,
     )
-    planes = dataset.schema.dimension if network.critic_sees_target else 0
-    seen = 3 + planes + (0 if config.task == "pose-normalization" else sides)  # there a single image (Fig. 3b)
+    seen = 3 + (0 if config.task == "pose-normalization" else sides)  # there a single image (Fig. 3b)
     critic = Discriminator(dataset.schema.dimension, seen, height, network.critic_width, network.critic_layers)
     return generator, critic
 

@@ -107,15 +107,41 @@ def test_image_classification_does_not_see_the_side_image(networks, batch):
     assert not torch.equal(terms["d_real"], other["d_real"])
 
 
-def test_conditional_critic(batch):
-    torch.manual_seed(0)
-    networks = Networks(Generator(4, width=4, num_downsamplings=1), Discriminator(4, 8, 16, 4, 2), conditional=True)
-    config = LossConfig(parsing=0)
+@pytest.mark.parametrize("adversarial", ["wasserstein", "logistic"])
+@pytest.mark.parametrize("classify", ["pair", "image", "luminance"])
+def test_conditional_critic(networks, batch, adversarial, classify):
+    networks.conditional = True
+    config = LossConfig(parsing=0, adversarial=adversarial, classify=classify)
     loss, terms = critic_loss(networks, batch, config, SCHEMA)
     loss.backward()
+    assert all(parameter.grad is not None for parameter in networks.critic.parameters())
+    before = generator_loss(networks, batch, config, SCHEMA)[1]["g_adv"]
+    before.backward()
     batch.y_source = batch.y_source.flip(0)
     assert not torch.equal(critic_loss(networks, batch, config, SCHEMA)[1]["d_real"], terms["d_real"])
-    seen = networks.seen(batch.image, batch.side, batch.y)
-    assert torch.equal(seen[:, 4:, 3, 5], batch.y * 2 - 1)
-    assert torch.equal(networks.classified(batch.image, batch.side, config)[:, 4:], torch.zeros(3, 4, 16, 16))
-    generator_loss(networks, batch, config, SCHEMA)[0].backward()
+
+
+def test_projection_ignores_what_all_values_share():
+    y = torch.tensor([[1.0, 0.0, 0.0, 1.0], [0.0, 0.0, 1.0, 0.0]])
+    logits = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
+    score = losses.projection(logits, y, SCHEMA)
+    moved = logits + torch.tensor([5.0, 5.0, 5.0, 0.0])
+    torch.testing.assert_close(score, losses.projection(moved, y, SCHEMA))
+    expected = (logits[:, :3] * (y[:, :3] - 1 / 3)).sum(1) + logits[:, 3] * torch.tensor([1.0, -1.0])
+    torch.testing.assert_close(score.flatten(), expected)
+
+
+def test_luminance_classification_sees_no_tint(networks, batch):
+    config = LossConfig(classify="luminance")
+    tint = torch.tensor([0.587, -0.299, 0.0])[:, None, None] * 0.2
+    seen = networks.classified(batch.image, batch.side, config)
+    torch.testing.assert_close(networks.classified(batch.image + tint, batch.side, config), seen)
+    noise = torch.full((len(batch.image), 1, 16, 16), 0.25)
+    torch.testing.assert_close(networks.classified(batch.image, batch.side, config, noise)[:, :3], seen[:, :3] + 0.25)
+
+
+def test_logistic_adversarial_losses():
+    real, fake = torch.tensor([2.0, 0.0]), torch.tensor([-1.0, 3.0])
+    expected = torch.log1p(torch.exp(fake)).mean() + torch.log1p(torch.exp(-real)).mean()
+    torch.testing.assert_close(losses.critic_adversarial(real, fake, "logistic"), expected)
+    torch.testing.assert_close(losses.generator_adversarial(fake, "logistic"), torch.log1p(torch.exp(-fake)).mean())
