@@ -177,6 +177,10 @@ def _report(
 ) -> Report:
     report = Report(f"Ablation: {experiment.folder.root.name}", command, experiment.settings.seed)
     report.paragraph(experiment.describe())
+    report.paragraph(
+        "In each fold all generators, the face parser and all classifiers learn from the same training people alone. "
+        f"Weights of the full variant: {_weights(experiment)}."
+    )
     report.table(ablation_table(experiment, results, per_class, repeats))
     report.paragraph(_verdict(results, per_class))
     report.heading("Unseen people")
@@ -186,6 +190,11 @@ def _report(
             report.image(np.asarray(grid.convert("RGB")), f"{variant}; a red frame: taken for another class.")
     report.results.update(folds=experiment.subjects(), variant_results=results, settings=experiment.state.settings)
     return report
+
+
+def _weights(experiment: Experiment) -> str:
+    losses = variant_config(experiment.settings.training, FULL).losses
+    return f"bidirectional {losses.bidirectional:g}, latent {losses.latent:g}, parsing {losses.parsing:g}"
 
 
 def _verdict(results: dict[str, list[dict[str, Any]]], per_class: int) -> str:

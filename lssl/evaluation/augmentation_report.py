@@ -134,7 +134,7 @@ def _report(
     report.paragraph(experiment.describe())
     report.paragraph(
         "In each fold the generator (and its face parser) and all classifiers learn from the same training people; the "
-        "synthesized faces are made from the faces of those people."
+        "synthesized faces are made from the faces of those people. Nobody who is tested is seen by any of them."
     )
     report.table(augmentation_table(experiment, results, counts, repeats))
     report.plot(

@@ -54,6 +54,7 @@ def write_classifier_run(
         iterations=result.iterations,
         interrupted=result.interrupted,
         config=vars(used),
+        subjects=train.subjects,
     )
     out.mkdir(parents=True, exist_ok=True)
     save_classifier(out / FILE_NAME, classifier)

@@ -13,6 +13,7 @@ from lssl.data import AttributeGroup, AttributeSchema, FaceFolder, FolderError, 
 from lssl.data.folder import METADATA
 from lssl.evaluation.folds import Fold, check_faces, choose_folds, limit_subjects, rows_of
 from lssl.evaluation.state import ExperimentState
+from lssl.models.classifier_export import TrainedClassifier
 from lssl.models.export import TrainedGenerator
 from lssl.training.classifier_training import ClassifierConfig
 from lssl.training.config import TrainConfig
@@ -86,7 +87,7 @@ class Experiment:
         few = f", {self.settings.real_subjects} people of each training part" if self.settings.real_subjects else ""
         return (
             f"{len(self.folder)} faces of {people} people, {self.group.name}: {', '.join(self.group.values)}; "
-            f"{parts}{few}. Nobody who is tested was seen by any trained part."
+            f"{parts}{few}."
         )
 
 
@@ -135,14 +136,14 @@ def _trained_attributes(folder: FaceFolder, attribute: str) -> tuple[str, ...]:
     return tuple(name for name in folder.attributes if len(set(folder.columns[name])) > 1)
 
 
-def check_unseen(model: TrainedGenerator, folds: Sequence[Fold]) -> None:
-    """Raises FolderError where a given model was trained on somebody who is tested (as far as it says so)."""
-    known = model.info.get("subjects")
+def check_unseen(part: TrainedGenerator | TrainedClassifier, folds: Sequence[Fold]) -> None:
+    """Raises FolderError where a given part was trained on somebody who is tested, as far as its `info` tells."""
+    known = part.info.get("subjects")
     if known:
         seen = sorted(set(known) & {subject for fold in folds for subject in fold.test})
         if seen:
             raise FolderError(
-                f"the model was trained on {len(seen)} of the people who are tested here ('{seen[0]}', ...); "
+                f"the {type(part).__name__} given was trained on {len(seen)} of the people who are tested here ('{seen[0]}', ...); "
                 "test it on the split test of its own training folder"
             )
 

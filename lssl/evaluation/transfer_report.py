@@ -21,8 +21,8 @@ from lssl.evaluation.fold_training import train_fold_classifier, train_fold_gene
 from lssl.evaluation.paper import paper_figures
 from lssl.evaluation.report import Report, Table
 from lssl.evaluation.transfer import measure, transfer, transfer_grid
-from lssl.models.classifier_export import load_classifier
-from lssl.models.export import load_generator
+from lssl.models.classifier_export import TrainedClassifier, load_classifier
+from lssl.models.export import TrainedGenerator, load_generator
 
 SAME_PERSON = 0.6
 
@@ -59,15 +59,9 @@ def evaluate_transfer(
         judge=None if judge_path is None else _content(judge_path, "classifier.safetensors"),
         identities=identities,
     )
-    if model is not None:
-        check_unseen(model, experiment.folds)
-        if model.schema.group(experiment.group.name).values != experiment.group.values:
-            raise FolderError(
-                f"{model_path} knows {', '.join(model.schema.group(experiment.group.name).values)}, but {settings.data} "
-                f"has {experiment.group.name} {', '.join(experiment.group.values)}"
-            )
-    if judge is not None and judge.classes != experiment.group.values:
-        raise FolderError(f"{judge_path} knows {', '.join(judge.classes)}, not {', '.join(experiment.group.values)}")
+    for part, path in ((model, model_path), (judge, judge_path)):
+        if part is not None:
+            _check_given(part, path, experiment)
 
     results = []
     for fold in experiment.folds:
@@ -100,9 +94,20 @@ def evaluate_transfer(
             return figures
 
         results.append(experiment.state.part(name, make))
-    report = _report(experiment, results, command)
+    report = _report(experiment, results, _provenance(model, judge), command)
     report.write(out)
     return report
+
+
+def _check_given(part: TrainedGenerator | TrainedClassifier, path: Path | None, experiment: Experiment) -> None:
+    """Raises FolderError for other classes than the folder's, or where it has seen somebody who is tested."""
+    check_unseen(part, experiment.folds)
+    group = part.group if isinstance(part, TrainedClassifier) else part.schema.group(experiment.group.name)
+    if group.values != experiment.group.values:
+        raise FolderError(
+            f"{path} knows {', '.join(group.values)}, but {experiment.folder.root} has {experiment.group.name} "
+            f"{', '.join(experiment.group.values)}"
+        )
 
 
 def accuracy_table(experiment: Experiment, results: list[dict[str, Any]]) -> Table:
@@ -125,11 +130,13 @@ def accuracy_table(experiment: Experiment, results: list[dict[str, Any]]) -> Tab
     return Table("Recognised by a classifier of real faces", ["faces", "number", "accuracy"], rows, note)
 
 
-def _report(experiment: Experiment, results: list[dict[str, Any]], command: str) -> Report:
+def _report(experiment: Experiment, results: list[dict[str, Any]], provenance: str, command: str) -> Report:
     report = Report(f"Transfer: {experiment.folder.root.name}", command, experiment.settings.seed)
     report.paragraph(experiment.describe())
+    report.paragraph(provenance)
     report.table(accuracy_table(experiment, results))
-    report.table(keeping_table(results))
+    report.table(identity_table(results))
+    report.table(reconstruction_table(results))
     report.table(_class_table(experiment.group.values, results))
     grids = [experiment.state.root / f"fold-{fold.number:02d}" / "grid.png" for fold in experiment.folds]
     report.heading("Unseen people")
@@ -146,11 +153,12 @@ def _report(experiment: Experiment, results: list[dict[str, Any]], command: str)
     return report
 
 
-def keeping_table(results: list[dict[str, Any]]) -> Table:
-    """What should stay: the person, and the picture where nothing was to change."""
+def identity_table(results: list[dict[str, Any]]) -> Table:
+    """Whether the person stays: distances of face embeddings, beside those of real photographs."""
     rows: list[list[Any]] = []
-    notes = []
+    note = "Identity distances need dlib: pip install 'lssl[landmarks]'."
     if "identity" in results[0]:
+        note = f"Distance of dlib's face embeddings; under {SAME_PERSON} usually means one person."
         for key, name in (
             ("changed", "face and its translation to another class"),
             ("same", "two real photographs of one person"),
@@ -158,29 +166,29 @@ def keeping_table(results: list[dict[str, Any]]) -> Table:
         ):
             values = [np.array(r["identity"][key]) for r in results]
             if all(len(v) for v in values):
-                rows.append(
-                    [
-                        name,
-                        over_folds([float(np.median(v)) for v in values]),
-                        over_folds([100 * float((v < SAME_PERSON).mean()) for v in values]),
-                        None,
-                        None,
-                    ]
-                )
-        notes.append(f"Identity: dlib embedding; under {SAME_PERSON} usually means one person.")
-    else:
-        notes.append("Identity distances need dlib: pip install 'lssl[landmarks]'.")
-    rows.append(
-        [
-            "face and its translation to its own class",
-            None,
-            None,
-            over_folds([r["ssim"] for r in results]),
-            over_folds([r["psnr"] for r in results]),
-        ]
-    )
-    header = ["pair", "median identity distance", f"under {SAME_PERSON} (%)", "SSIM", "PSNR (dB)"]
-    return Table("What stays", header, rows, " ".join(notes))
+                medians = over_folds([float(np.median(v)) for v in values])
+                rows.append([name, medians, over_folds([100 * float((v < SAME_PERSON).mean()) for v in values])])
+    return Table("Does the person stay?", ["pair", "median distance", f"under {SAME_PERSON} (%)"], rows, note)
+
+
+def reconstruction_table(results: list[dict[str, Any]]) -> Table:
+    """Whether the picture stays where nothing was to change."""
+    row = ["own class", over_folds([r["ssim"] for r in results]), over_folds([r["psnr"] for r in results])]
+    note = "Unseen faces asked for the class that they show, compared with themselves."
+    return Table("Does the picture stay?", ["asked for", "SSIM", "PSNR (dB)"], [row], note)
+
+
+def _provenance(model: TrainedGenerator | None, judge: TrainedClassifier | None) -> str:
+    """What is known of who was seen by the generator and the classifier."""
+    sentences = []
+    for name, part in (("generator", model), ("classifier", judge)):
+        if part is None:
+            sentences.append(f"The {name} was trained here, on the training people alone.")
+        elif part.info.get("subjects"):
+            sentences.append(f"The {name} was given; it says that it was trained on none of the tested people.")
+        else:
+            sentences.append(f"The {name} was given, and does not say on whom it was trained.")
+    return " ".join(sentences)
 
 
 def _class_table(classes: tuple[str, ...], results: list[dict[str, Any]]) -> Table:

@@ -79,6 +79,7 @@ def test_folds_reports_and_a_killed_run_that_goes_on(settings, tmp_path, monkeyp
     page = (tmp_path / "whole" / "report.html").read_text()
     assert "Table 2" not in page
     assert "pip install" in page
+    assert "The generator was trained here" in page
 
     from lssl.evaluation import transfer_report
 
