@@ -52,7 +52,7 @@ class Layer:
 
     def __str__(self) -> str:
         return (
-            f"layer {self.number} of {self.layers} ({self.kind}): {self.units} units, maps of "
+            f"Layer {self.number} of {self.layers} ({self.kind}): {self.units} units, maps of "
             f"{self.size[1]}x{self.size[0]}, each element sees {self.receptive_field}x{self.receptive_field} pixels"
         )
 

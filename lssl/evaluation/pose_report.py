@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,16 +14,12 @@ from lssl.data.folder import check_images
 from lssl.evaluation.experiment import (
     Experiment,
     Settings,
-    accuracy,
     check_unseen,
     fingerprint,
     open_experiment,
-    over_folds,
 )
-from lssl.evaluation.figures import new_figure
 from lssl.evaluation.fold_training import train_fold_classifier, train_fold_generator
 from lssl.evaluation.folds import Fold
-from lssl.evaluation.paper import paper_pose_figures
 from lssl.evaluation.pose import (
     FRONTAL,
     RAW,
@@ -36,7 +32,8 @@ from lssl.evaluation.pose import (
     open_frontal,
     render_faces,
 )
-from lssl.evaluation.report import Report, Table
+from lssl.evaluation.pose_tables import Results, add_tables, signed
+from lssl.evaluation.report import Report
 from lssl.evaluation.transfer import classify, frame_wrong
 from lssl.models.classifier_export import TrainedClassifier
 from lssl.models.export import TrainedGenerator
@@ -45,13 +42,9 @@ from lssl.training.pose_normalization import load_normalizer
 from lssl.training.pose_trainer import frontal_attributes
 from lssl.training.samples import labelled_grid
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 #: Normalizers that are trained anew on each fold's training subjects, and their names in the table.
 TRAINED = {"lssl": "normalized (LSSL)", "simgan": "normalized (SimGAN)"}
 _PEOPLE = 2
-Results = dict[str, list[dict[str, Any]]]
 
 
 def evaluate_pose(
@@ -133,25 +126,19 @@ def evaluate_pose(
             quiet=settings.quiet,
         )
         for method in methods:
-            results[method.key].append(
-                experiment.state.part(
-                    f"{name}-{method.key}",
-                    lambda method=method, fold=fold, judge=judge: measure_method(  # type: ignore[misc]
-                        method, fold, judge, folder, frontal, yaws, yaw_column, progress=not settings.quiet
-                    ),
-                )
+            measure = partial(
+                measure_method, method, fold, judge, folder, frontal, yaws, yaw_column, progress=not settings.quiet
             )
+            results[method.key].append(experiment.state.part(f"{name}-{method.key}", measure))
     report.paragraph(experiment.describe())
     missing = sum(row is None for row in frontal.rows)
+    realistic = ", and made realistic by a generator" if normalizers else ""
     report.paragraph(
         "A classifier learns from the frontal faces of each fold's training subjects, and looks at the test subjects' "
-        "faces at every yaw: as photographed, drawn from the front by the 3D face, and made realistic by a generator."
+        f"faces at every yaw: as photographed, drawn from the front by the 3D face{realistic}."
         + (f" {missing} faces gave no frontal one; their photograph stands in for it." if missing else "")
     )
-    report.table(accuracy_table(experiment, methods, results, yaws))
-    report.table(gain_table(methods, results, yaws))
-    report.table(_signed_table(methods, results, yaws))
-    report.plot(_curve(methods, results, yaws), "Accuracy over the yaw; bars are deviations over the folds.")
+    add_tables(report, experiment, methods, results, yaws)
     report.heading("Unseen people")
     fold = experiment.folds[0]
     for subject in fold.test[:_PEOPLE]:
@@ -163,67 +150,6 @@ def evaluate_pose(
     report.results.update(folds=experiment.subjects(), fold_results=results, settings=experiment.state.settings)
     report.write(out)
     return report
-
-
-def accuracy_table(
-    experiment: Experiment, methods: Sequence[Method], results: Results, yaws: dict[str, float]
-) -> Table:
-    """Table 3: both sides together."""
-    columns = _sides(yaws)
-    rows: list[list[Any]] = [
-        [m.name, *(over_folds(_accuracies(results[m.key], texts)) for texts in columns.values())] for m in methods
-    ]
-    paper = paper_pose_figures(experiment.source)
-    if paper is not None:
-        rows += [[f"{paper[0]}: {name}", *(values.get(angle) for angle in columns)] for name, values in paper[1]]
-    count = [sum(np.sum(r["confusion"][t]) for r in results[RAW.key] for t in texts) for texts in columns.values()]
-    note = "Percent recognised, by degrees of yaw" + (
-        ", mean and standard deviation over the folds" if len(experiment.folds) > 1 else ""
-    )
-    note += "; faces: " + ", ".join(f"{n} at {angle}" for n, angle in zip(count, columns, strict=True)) + "."
-    return Table("Recognised by a classifier of frontal faces", ["faces", *columns], rows, note, best=list(columns))
-
-
-def gain_table(methods: Sequence[Method], results: Results, yaws: dict[str, float]) -> Table:
-    """What each step gains over the one before, fold by fold: normalized faces over the simulated ones."""
-    columns = _sides(yaws)
-    rows: list[list[Any]] = []
-    for method in methods[1:]:
-        before = RAW if method.key == FRONTAL.key else FRONTAL
-        gains = [
-            [
-                a - b
-                for a, b in zip(_accuracies(results[method.key], t), _accuracies(results[before.key], t), strict=True)
-            ]
-            for t in columns.values()
-        ]
-        rows.append([f"{method.name} over {before.name}", *(over_folds(gain) for gain in gains)])
-    return Table("Gain of each step", ["step", *columns], rows, "Percentage points, by degrees of yaw.")
-
-
-def _signed_table(methods: Sequence[Method], results: Results, yaws: dict[str, float]) -> Table:
-    rows: list[list[Any]] = [
-        [m.name, *(over_folds(_accuracies(results[m.key], [text])) for text in yaws)] for m in methods
-    ]
-    note = "Percent recognised; positive yaw turns the face to the picture's right."
-    return Table("Each side", ["faces", *(f"{yaw:+g}" if yaw else "0" for yaw in yaws.values())], rows, note)
-
-
-def _curve(methods: Sequence[Method], results: Results, yaws: dict[str, float]) -> "Figure":
-    figure = new_figure(7, 3.8)
-    axes = figure.add_subplot()
-    for k, method in enumerate(methods):
-        values = [_accuracies(results[method.key], [text]) for text in yaws]
-        mean = [float(np.mean(v)) for v in values]
-        spread = [float(np.std(v, ddof=1)) if len(v) > 1 else 0.0 for v in values]
-        axes.errorbar(list(yaws.values()), mean, spread, color=f"C{k}", marker="o", capsize=3, label=method.name)
-    axes.set_xticks(list(yaws.values()))
-    axes.set_xlabel("yaw (degrees)")
-    axes.set_ylabel("recognised (%)")
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
-    return figure
 
 
 def _sheet(
@@ -250,7 +176,7 @@ def _sheet(
         frame_wrong(pictures, classify(judge, pictures) != [judge.group.index(values[row]) for row in rows])
         lines.append(pictures)
     columns = [torch.from_numpy(np.stack(column)).permute(0, 3, 1, 2) for column in zip(*lines, strict=True)]
-    names = [f"{values[row]} {yaws[folder.columns[yaw_column][row]]:+g}" for row in rows]
+    names = [f"{values[row]} {signed(yaws[folder.columns[yaw_column][row]])}" for row in rows]
     return np.asarray(labelled_grid(columns, names))
 
 
@@ -280,15 +206,3 @@ def _method(name: str, given: TrainedGenerator | None, experiment: Experiment, f
         return models[fold.number]
 
     return Method(TRAINED[name], name, train)
-
-
-def _sides(yaws: dict[str, float]) -> dict[str, list[str]]:
-    """The yaw's texts at each angle, both sides together: {"0": ["0"], "±15": ["-15", "15"]}."""
-    angles = sorted({abs(yaw) for yaw in yaws.values()})
-    sides = {angle: [text for text, yaw in yaws.items() if abs(yaw) == angle] for angle in angles}
-    return {(f"±{angle:g}" if len(texts) > 1 else f"{yaws[texts[0]]:g}"): texts for angle, texts in sides.items()}
-
-
-def _accuracies(folds: list[dict[str, Any]], texts: Sequence[str]) -> list[float]:
-    """Percent right of each fold over some yaw values."""
-    return [accuracy(np.sum([fold["confusion"][text] for text in texts], axis=0)) for fold in folds]
