@@ -73,9 +73,9 @@ def set_distances(
     real_features = extract_features(judges.network, real, cache, progress=shown.format("REAL") if shown else "")
     fake_features = extract_features(judges.network, fake, cache, progress=shown.format("FAKE") if shown else "")
     first, second = _halves(real, seed)
-    count = min(len(first), len(second), len(fake))
-    order = np.random.default_rng([seed, 1]).permutation(len(fake))[:count]
-    a, b, c = real_features[first[:count]], real_features[second[:count]], fake_features[order]
+    strangers = _fakes_of_others(real.select(first.tolist()), fake, seed)
+    count = min(len(first), len(second), len(strangers))
+    a, b, c = real_features[first[:count]], real_features[second[:count]], fake_features[strangers[:count]]
     rows: list[list[Any]] = [["FID, all pictures", frechet_distance(real_features, fake_features), None]]
     subset = max(2, min(1000, count // 2))
     fake_pr, real_pr = precision_recall(a, c), precision_recall(a, b)
@@ -89,11 +89,13 @@ def set_distances(
         ["precision", fake_pr.precision, real_pr.precision],
         ["recall", fake_pr.recall, real_pr.recall],
     ]
-    parted = "people" if real.column("subject") is not None else "pictures"
+    known = real.column("subject") is not None
+    parted = "people" if known else "pictures"
     note = (
         f"Features: {judges.network.name}. {len(real)} real, {len(fake)} fake pictures; all rows but the first compare "
-        f"{count} with {count}. The last column is what real pictures of other {parted} reach, the best to hope for. "
-        "FID rises as sets shrink; KID does not, and is given with its deviation over subsets."
+        f"{count} with {count}: half of the real {parted} with fakes{' of others' if known else ''}, and, in the last "
+        f"column, with the other half, which is the best to hope for. FID rises as sets shrink; KID does not, and is "
+        "given with its deviation over subsets."
     )
     header = ["measure", "fake against real", "real against real"]
     return Table("Distances between the sets", header, rows, note), real_features, fake_features
@@ -143,6 +145,18 @@ def _halves(real: ImageSet, seed: int) -> tuple[NDArray[np.int64], NDArray[np.in
     first_people = set(people[: len(people) // 2].tolist())
     in_first = np.array([subjects[row] in first_people for row in order])
     return order[in_first], order[~in_first]
+
+
+def _fakes_of_others(real: ImageSet, fake: ImageSet, seed: int) -> NDArray[np.int64]:
+    """Rows of the fakes, shuffled, without those of people in `real`: copies of these would look better than real
+    pictures of other people do. All rows where the people are not known, or all are in `real`."""
+    order = np.random.default_rng([seed, 1]).permutation(len(fake))
+    people, subjects = real.column("subject"), fake.column("subject")
+    if people is None or subjects is None:
+        return order
+    known = set(people)
+    others = np.array([row for row in order if subjects[row] not in known], np.int64)
+    return others if len(others) >= _FEWEST // 2 else order
 
 
 def _measure(pairs: PairImages, judges: Judges) -> dict[str, Any]:

@@ -146,6 +146,17 @@ def test_real_halves_share_no_person(real):
     assert people[0] | people[1] == set(images.folder.subjects)
 
 
+def test_a_copying_generator_is_no_better_than_other_people(real, tmp_path):
+    """Its fakes are real pictures of the same people: they count against real pictures of others only."""
+    images = open_images(real)
+    copies = [(f"copy_{n:02d}_{v}", face(n, v), f"p{n:02d}", v, {}) for n in range(12) for v in VALUES]
+    table, _, _ = set_distances(images, open_images(write(tmp_path / "copies", copies)), Judges(pixels_network()), None)
+    assert row(table, "FID, all")[1] == pytest.approx(0, abs=1e-9)
+    fake, other_people = row(table, "FID, 1")[1:]
+    assert fake == pytest.approx(other_people)
+    assert row(table, "precision")[1] == row(table, "precision")[2]
+
+
 def test_features_are_kept_and_made_anew_where_a_picture_changed(real, tmp_path):
     calls = []
 
