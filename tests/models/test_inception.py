@@ -103,6 +103,18 @@ def test_features_are_torchvisions():
     torch.testing.assert_close(features / expected.max(), expected / expected.max())
 
 
+def test_features_are_pytorch_fids(network, monkeypatch):
+    theirs = pytest.importorskip("pytorch_fid.inception", reason="pytorch-fid is not installed")
+    file = state_of_kind(network, 1008)
+    monkeypatch.setattr(theirs, "load_state_dict_from_url", lambda *args, **options: file)
+    model = theirs.InceptionV3([3]).eval()
+    torch.manual_seed(4)
+    image = torch.rand(2, 3, 64, 64)
+    with torch.inference_mode():
+        features, expected = network(image * 2 - 1), model(image)[0].flatten(1)
+    torch.testing.assert_close(features / expected.max(), expected / expected.max())
+
+
 def test_errors_name_the_file(network, tmp_path):
     torch.save({"conv1.weight": torch.zeros(3)}, tmp_path / "resnet.pth")
     with pytest.raises(ValueError, match=r"resnet\.pth does not hold a InceptionV3"):
