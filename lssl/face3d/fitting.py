@@ -181,7 +181,9 @@ class _Problem:
         facing = torch.cat([torch.full_like(normal_z[:, :17], 0.5), hidden], 1)
         distance = residual.norm(dim=-1) / sigma[:, None]
         huber = (_HUBER / distance.clamp(min=1e-9)).clamp(max=1.0)
-        return self.seen * facing * huber / sigma[:, None] ** 2
+        # Half of a landmark's error is the model's own and the same in every view.
+        independent = 2 / (1 + self.views)
+        return independent * self.seen * facing * huber / sigma[:, None] ** 2
 
     # -- optimisation -----------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ Everything happens in the pixels of the picture to be drawn: each of them is a p
 is sampled where its camera projects that point. So no texture atlas limits the resolution, and no seam crosses it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,12 +14,16 @@ from scipy.sparse.linalg import splu
 from torch import Tensor
 from torch.nn import functional as F
 
+from lssl.face3d.bilinear import BilinearFaceModel
+from lssl.face3d.relight import estimate_light, irradiance, relight
+from lssl.face3d.topology import Part
 from lssl.ops import interpolate, rasterize
 
 # A border of this many face widths inside a photograph's silhouette is not trusted: fits are never that exact, and
-# what lies beyond is background.
-_BORDER = 0.035
-_GRAZING, _FACING = 0.2, 0.6  # cosines of the viewing angle between which a view's weight rises from 0 to 1
+# what lies beyond is background. No landmark holds neck and ears in place.
+_BORDER, _NECK_BORDER = 0.035, 0.12
+_LOG_FLOOR = 0.02
+_GRAZING, _FACING = 0.1, 0.9  # cosines of the viewing angle between which a view's weight rises from 0 to 1
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class PosedView:
 
     image (1, 3, h, w) in [0, 1]; projected (V, 3): pixel x, y, depth of each vertex in that image; normals (V, 3) in
     camera space; depth (h, w): the mesh's nearest depth; border (1, 1, h, w): 0 at the silhouette and at depth jumps,
-    1 well inside.
+    1 well inside; light (9, 3): the irradiance coefficients of its light (lssl/face3d/relight.py).
     """
 
     image: Tensor
@@ -36,6 +40,7 @@ class PosedView:
     normals: Tensor
     depth: Tensor
     border: Tensor
+    light: Tensor
 
 
 @dataclass(frozen=True)
@@ -59,12 +64,18 @@ def vertex_normals(vertices: Tensor, faces: Tensor, weld: NDArray[np.int32]) -> 
 
 
 def pose_view(
-    image: NDArray[np.uint8], projected: Tensor, normals: Tensor, faces: Tensor, face_pixels: float
+    model: BilinearFaceModel,
+    image: NDArray[np.uint8],
+    projected: Tensor,
+    normals: Tensor,
+    faces: Tensor,
+    parts: NDArray[np.uint8],
+    face_pixels: float,
 ) -> PosedView:
     """Cuts `image` (H, W, 3) to the mesh and shrinks it (never enlarges) until the face is `face_pixels` wide.
 
     projected (V, 3) and normals (V, 3) are the fitted mesh in the photograph; faces (F, 3) only the triangles that
-    occlude (hair of a model need not be where the photograph's is).
+    occlude (hair of a model need not be where the photograph's is), and their parts (F,).
     """
     used = projected[faces.long().unique()]
     low, high = used[:, :2].amin(0), used[:, :2].amax(0)
@@ -85,22 +96,24 @@ def pose_view(
     moved = projected.clone()
     moved[:, 0] = (projected[:, 0] - x0 + 0.5) * sx - 0.5
     moved[:, 1] = (projected[:, 1] - y0 + 0.5) * sy - 0.5
-    _, _, depth = rasterize(moved[None], faces, h, w)
+    triangle, _, depth = rasterize(moved[None], faces, h, w)
     depth = depth[0]
-    face_width = width * factor
-    border = _distance_from_edges(depth, jump=0.6) / max(_BORDER * face_width, 1.0)
-    smooth = border.clamp(0, 1)
-    return PosedView(cut, moved, normals, depth, (smooth * smooth * (3 - 2 * smooth))[None, None])
+    part = np.where(triangle[0].numpy() >= 0, parts[triangle[0].numpy()], Part.EARS)
+    reach = np.where(part == Part.NECK, _NECK_BORDER, _BORDER) * width * factor
+    border = _distance_from_edges(depth, part != Part.EARS, jump=0.6) / np.maximum(reach, 1.0)
+    smooth = torch.from_numpy(border.clip(0, 1).astype(np.float32))
+    view = PosedView(cut, moved, normals, depth, (smooth * smooth * (3 - 2 * smooth))[None, None], torch.zeros(9, 3))
+    sampled = vertex_colours(view)
+    return replace(view, light=estimate_light(model, sampled.colour, normals, sampled.weight))
 
 
-def _distance_from_edges(depth: Tensor, jump: float) -> Tensor:
-    """Distance in pixels (h, w) of each mesh pixel to the silhouette or to a depth jump (centimetres); 0 outside.
+def _distance_from_edges(depth: Tensor, inside: NDArray[np.bool_], jump: float) -> NDArray[np.float64]:
+    """Distance in pixels (h, w) of each mesh pixel to what is not `inside` or to a depth jump (centimetres); 0 outside.
 
     Only the far side of a jump is unsafe: the near side (a nose before a cheek) is what the camera really saw, but its
     edge is as inexact as the silhouette, so both count.
     """
-    inside = torch.isfinite(depth).numpy()
-    values = np.where(inside, depth.numpy(), 1e3)
+    values = np.where(torch.isfinite(depth).numpy(), depth.numpy(), 1e3)
     edges = ~inside
     dx, dy = np.abs(np.diff(values, axis=1)) > jump, np.abs(np.diff(values, axis=0)) > jump
     edges[:, 1:] |= dx
@@ -109,7 +122,8 @@ def _distance_from_edges(depth: Tensor, jump: float) -> Tensor:
     edges[:-1] |= dy
     # The photograph's own frame is an edge too: beyond it nothing is known.
     padded = np.pad(edges, 1, constant_values=True)
-    return torch.from_numpy(ndimage.distance_transform_edt(~padded)[1:-1, 1:-1].astype(np.float32))
+    distance: NDArray[np.float64] = ndimage.distance_transform_edt(~padded)[1:-1, 1:-1]
+    return distance
 
 
 def sample_view(
@@ -119,8 +133,9 @@ def sample_view(
     faces: Tensor,
     order: Tensor | None,
     inside_mouth: Tensor,
+    there: Tensor,
 ) -> Sampled:
-    """The photograph's colour at each target pixel.
+    """The photograph's colour at each target pixel, relit to the irradiance `there` (H, W, 3).
 
     triangle (1, H, W), barycentric (1, H, W, 3): the target picture's pixels on the mesh. order (V,): vertex to look up
     in place of each one (the mirror map, to look at the other half of the face); None for itself.
@@ -144,7 +159,9 @@ def sample_view(
     weight = seen * border * angle * angle * (3 - 2 * angle)
     mouth = inside_mouth[triangle[0].clamp(min=0).long()] & (triangle[0] >= 0) & torch.isfinite(near)
     weight = torch.where(mouth, 0.6, weight)
-    return Sampled(colour.clamp(0, 1).permute(1, 2, 0), weight)
+    here = irradiance(view.light, F.normalize(values[..., 3:6], dim=-1))
+    lit = relight(colour.clamp(0, 1).permute(1, 2, 0), here, torch.where(mouth[..., None], here, there))
+    return Sampled(lit, weight)
 
 
 def blend_views(views: list[Sampled], scales: list[float], smooth: float) -> Sampled:
@@ -202,8 +219,9 @@ def match_mirrored_light(seen: Sampled, mirrored: Sampled, normals: Tensor) -> T
 def fill_over_mesh(colours: Tensor, weights: Tensor, faces: Tensor, weld: NDArray[np.int32], prior: Tensor) -> Tensor:
     """Vertex colours (V, 3) where known ones are kept and the others are interpolated smoothly over the mesh.
 
-    colours (V, 3) with confidence weights (V,) in [0, 1]; prior (V, 3): the model's albedo, whose *differences* between
-    neighbours the filled region follows (a guided, Poisson-like fill: unseen lips stay lips).
+    colours (V, 3) with confidence weights (V,) in [0, 1]; prior (V, 3): the model's colours, whose *ratios* between
+    neighbours the filled region follows (a guided, Poisson-like fill of the logarithm: unseen lips stay lips, and hair
+    that reaches the border goes on as hair).
     """
     v = len(colours)
     corners = weld[faces.numpy()].astype(np.int64)
@@ -212,29 +230,24 @@ def fill_over_mesh(colours: Tensor, weights: Tensor, faces: Tensor, weld: NDArra
     graph = sparse.coo_matrix((np.ones(len(i)), (i, j)), shape=(v, v)).tocsr()
     graph = ((graph + graph.T) > 0).astype(np.float64)
     laplacian = sparse.diags(np.asarray(graph.sum(1)).ravel()) - graph
+    guide = np.log(prior.numpy().astype(np.float64) + _LOG_FLOOR)
+    change = np.log(colours.numpy().astype(np.float64) + _LOG_FLOOR) - guide
     # Welded copies carry their data to the vertex that stands for them.
     w = np.zeros(v)
     c = np.zeros((v, 3))
     np.add.at(w, weld, weights.numpy())
-    np.add.at(c, weld, (colours * weights[:, None]).numpy())
+    np.add.at(c, weld, change * weights.numpy()[:, None])
     known = w > 1e-3
-    strength = np.where(known, 50.0 * np.minimum(w, 1), 1e-4)
-    guess = np.where(known[:, None], c / np.maximum(w, 1e-6)[:, None], 0)
-    average = (c.sum(0) / max(w.sum(), 1e-6))[None]
-    reference = prior.numpy().astype(np.float64)
-    scale = average / np.maximum(
-        (reference * np.minimum(w, 1)[:, None]).sum(0) / max(np.minimum(w, 1).sum(), 1e-6), 0.05
-    )
-    guided = reference * scale
-    target = np.where(known[:, None], guess, guided)
-    matrix = (laplacian + sparse.diags(strength)).tocsc()
-    right = laplacian @ guided + strength[:, None] * target
-    solved = splu(matrix).solve(right)
-    return torch.from_numpy(np.clip(solved, 0, 1).astype(np.float32)[weld])
+    strength = np.where(known, 50.0 * np.minimum(w, 1), 1e-4)[:, None]
+    average = c.sum(0) / max(w.sum(), 1e-6)
+    target = np.where(known[:, None], c / np.maximum(w, 1e-6)[:, None], average)
+    solved = splu((laplacian + sparse.diags(strength[:, 0])).tocsc()).solve(strength * target)
+    filled = np.exp((solved + guide)[weld]) - _LOG_FLOOR
+    return torch.from_numpy(filled.clip(0, 1).astype(np.float32))
 
 
-def vertex_colours(view: PosedView, order: Tensor | None = None) -> Sampled:
-    """A photograph's colour (V, 3) and weight (V,) at each vertex; `order` as in `sample_view`."""
+def vertex_colours(view: PosedView, order: Tensor | None = None, there: Tensor | None = None) -> Sampled:
+    """A photograph's colour (V, 3) and weight (V,) at each vertex; `order` as in `sample_view`, `there` (V, 3) too."""
     projected, normals = (
         (view.projected, view.normals) if order is None else (view.projected[order], view.normals[order])
     )
@@ -246,4 +259,6 @@ def vertex_colours(view: PosedView, order: Tensor | None = None) -> Sampled:
     column, row = x.round().long().clamp(0, w - 1), y.round().long().clamp(0, h - 1)
     seen = z <= view.depth[row, column] + 0.35
     angle = ((normals[:, 2] - _GRAZING) / (_FACING - _GRAZING)).clamp(0, 1)
+    if there is not None:
+        colour = relight(colour, irradiance(view.light, normals), there)
     return Sampled(colour, seen * border * angle)

@@ -1,0 +1,220 @@
+"""How exact `lssl render-frontal` is, on generated people whose frontal face is known.
+
+    python benchmarks/frontal_accuracy.py --out accuracy/                     the embedded model
+    python benchmarks/frontal_accuracy.py --model ict.npz --out accuracy/     and ICT-FaceKit, right and wrong model
+
+ict.npz: `lssl face-model import ict FaceXModel/ -o ict.npz`. Each person is drawn from the model's prior, with one of
+its expressions, and photographed at each yaw under a light that stays where it is; landmarks are the true ones with
+noise. The frontal rendering of the fit is compared with the true frontal picture, over the true face (skin, brows,
+eyes, lips and what the open mouth shows, forehead included; no hair, ears, neck), with all else painted grey in both.
+Writes report.html, results.json, results.csv and worst.png (a row a case: photograph, drawn, true, four times the
+difference) into --out. Fails (exit code 1) where a bar is missed.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.metrics import structural_similarity
+from torch import Tensor
+from tqdm import tqdm
+
+from lssl.evaluation.report import Report, Table, console_table
+from lssl.face3d import BilinearFaceModel, fit_landmarks, render_frontal
+from lssl.face3d.embedded import load_embedded_model
+from lssl.face3d.framing import portrait_camera
+from lssl.face3d.lighting import Lighting
+from lssl.face3d.render import render
+from lssl.face3d.sheet import sheet, to_uint8
+
+YAWS = (-45.0, -30.0, -15.0, 0.0, 15.0, 30.0, 45.0)
+PAIRS = ((-45.0, 45.0),)
+YAW_BAR = 2.0
+PSNR_BARS = {15: 26.0, 30: 24.0, 45: 22.0}
+_GREY = 128
+
+
+@dataclass(frozen=True)
+class People:
+    """N people of a model: vertices (N, V, 3), albedo (N, V, 3), lights."""
+
+    model: BilinearFaceModel
+    vertices: Tensor
+    albedo: Tensor
+    lights: Lighting
+    distance: float
+
+    def photograph(self, size: int, yaw: float) -> tuple[NDArray[np.uint8], Tensor, NDArray[np.bool_]]:
+        """Pictures (N, size, size, 3), true landmarks (N, 68, 2), and the face's pixels (N, size, size)."""
+        where = torch.from_numpy(self.model.topology.landmarks).long()
+        camera = portrait_camera(self.vertices[:, where], size, yaw=yaw, distance=self.distance)
+        pictures, masks = [], []
+        for i in range(len(self.vertices)):
+            picture = render(
+                self.vertices[i : i + 1], self.albedo[i : i + 1], self.model.topology, camera[i : i + 1],
+                self.lights[i], size, background=0.1,
+            )  # fmt: skip
+            pictures.append(to_uint8(picture.images)[0])
+            masks.append(ndimage.binary_fill_holes(picture.classes[0].numpy() > 0))
+        landmarks = self.model.landmarks(camera.project(self.vertices))[..., :2]
+        return np.stack(pictures), landmarks, np.stack(masks)
+
+
+def people_of(model: BilinearFaceModel, count: int, seed: int, lighting: str, distance: float) -> People:
+    generator = torch.Generator().manual_seed(seed)
+    identity = model.sample_identity(count, generator)
+    albedo = model.albedo(model.sample_albedo(count, generator))
+    names = list(model.expressions)
+    expression = torch.stack([model.expression(names[i % len(names)]) for i in range(count)])
+    return People(
+        model,
+        model.vertices(identity, expression),
+        albedo,
+        Lighting.named([lighting] * count),
+        distance,
+    )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One person's frontal face: yaw errors in degrees, PSNR (dB) and SSIM over the face, and the pictures."""
+
+    yaw_errors: list[float]
+    psnr: float
+    ssim: float
+    pictures: list[NDArray[np.uint8]]
+
+
+def compare(drawn: NDArray[np.uint8], true: NDArray[np.uint8], face: NDArray[np.bool_]) -> tuple[float, float]:
+    """PSNR (dB) and mean SSIM of pictures (H, W, 3) over the pixels of `face` (H, W)."""
+    a, b = (np.where(face[..., None], picture, np.uint8(_GREY)) for picture in (drawn, true))
+    error = ((a.astype(np.float64) - b)[face] ** 2).mean()
+    _, similarity = structural_similarity(a, b, channel_axis=2, data_range=255, full=True)
+    return 10 * float(np.log10(255**2 / max(error, 1e-9))), float(similarity[face].mean())
+
+
+def measure(
+    people: People, fitted: BilinearFaceModel, yaws: Sequence[float], size: int, noise: float, seed: int, title: str
+) -> list[Comparison]:
+    """Fits and draws every person from the views at `yaws` together."""
+    true, _, face = people.photograph(size, 0.0)
+    shots = [people.photograph(size, yaw) for yaw in yaws]
+    generator = torch.Generator().manual_seed(seed + 1)
+    landmarks = torch.stack(
+        [points + noise * torch.randn(points.shape, generator=generator) for _, points, _ in shots], 1
+    )
+    fit = fit_landmarks(fitted, landmarks)
+    errors = (fit.camera.yaw.reshape(-1, len(yaws)) - torch.tensor(yaws)).abs()
+    results = []
+    for i in tqdm(range(len(true)), desc=title, leave=False):
+        photographs = [pictures[i] for pictures, _, _ in shots]
+        drawn = render_frontal(fitted, fit, photographs, subject=i, size=size).image
+        psnr, ssim = compare(drawn, true[i], face[i])
+        difference = np.where(face[i][..., None], np.abs(drawn.astype(int) - true[i]) * 4, 0).clip(0, 255)
+        results.append(
+            Comparison(errors[i].tolist(), psnr, ssim, [*photographs, drawn, true[i], difference.astype(np.uint8)])
+        )
+    return results
+
+
+def misses(case: str, yaws: Sequence[float], results: list[Comparison]) -> list[str]:
+    """The bars that a row of the table misses, in words; bars are for the right model alone."""
+    angle = round(abs(yaws[0]))
+    psnr = float(np.mean([result.psnr for result in results]))
+    yaw_error = float(np.mean([result.yaw_errors for result in results]))
+    where = f"{case}, yaw {' and '.join(f'{yaw:+.0f}' for yaw in yaws)}"
+    found = []
+    if yaw_error >= YAW_BAR:
+        found.append(f"{where}: yaw error {yaw_error:.2f}, bar {YAW_BAR:g} degrees")
+    if len(yaws) == 1 and psnr < PSNR_BARS.get(angle, 0):
+        found.append(f"{where}: PSNR {psnr:.2f}, bar {PSNR_BARS[angle]:g} dB")
+    return found
+
+
+def not_better_together(case: str, singles: dict[float, list[Comparison]], pair: list[Comparison]) -> list[str]:
+    """Says so where two views do not beat the better one of them."""
+    best = max(float(np.mean([result.psnr for result in results])) for results in singles.values())
+    both = float(np.mean([result.psnr for result in pair]))
+    return [] if both > best else [f"{case}: two views give {both:.2f} dB, the better one alone {best:.2f} dB"]
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--model", type=click.Path(exists=True, path_type=Path), help="ICT-FaceKit's, imported.")
+@click.option("--subjects", type=click.IntRange(1), default=40, help="People a case.")
+@click.option("--yaw", "yaws", default=",".join(f"{yaw:g}" for yaw in YAWS), help="Degrees.")
+@click.option("--size", default=128, help="Side of photographs and results, pixels.")
+@click.option("--noise", default=1.0, help="Standard deviation of each landmark coordinate, pixels at that size.")
+@click.option("--lighting", type=click.Choice(["normal", "weak", "dark"]), default="normal")
+@click.option("--distance", default=float("inf"), help="From camera to head, centimetres.")
+@click.option("--seed", default=0)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+def main(
+    model: Path | None,
+    subjects: int,
+    yaws: str,
+    size: int,
+    noise: float,
+    lighting: str,
+    distance: float,
+    seed: int,
+    out: Path,
+) -> None:
+    """Accuracy of fitting and frontal rendering on generated people."""
+    angles = [float(value) for value in yaws.split(",")]
+    embedded = load_embedded_model()
+    cases = [("embedded", embedded, embedded)]
+    if model is not None:
+        ict = BilinearFaceModel.load(model)
+        cases += [("ICT", ict, ict), ("ICT people, embedded model", ict, embedded)]
+    report = Report("Accuracy of frontal rendering", " ".join(["python", *sys.argv]), seed)
+    rows, missed, pages = [], [], []
+    for case, source, fitted in cases:
+        people = people_of(source, subjects, seed, lighting, distance)
+        by_view: dict[tuple[float, ...], list[Comparison]] = {}
+        pairs = [pair for pair in PAIRS if set(pair) <= set(angles)]
+        for view in [*((angle,) for angle in angles), *pairs]:
+            name = " and ".join(f"{yaw:+.0f}" for yaw in view)
+            results = by_view[view] = measure(people, fitted, view, size, noise, seed, f"{case} {name}")
+            columns = [[np.mean(r.yaw_errors) for r in results], [r.psnr for r in results], [r.ssim for r in results]]
+            rows.append([f"{case}, yaw {name}", *(float(np.mean(c)) for c in columns), float(np.min(columns[1]))])
+            if source is fitted:
+                missed += misses(case, view, results)
+            ranked = sorted(results, key=lambda r: r.psnr)
+            tiles = []
+            for label, chosen in (("worst", ranked[0]), ("median", ranked[len(ranked) // 2])):
+                captions = [
+                    *(f"{yaw:+.0f}" for yaw in view),
+                    f"{label}, {chosen.psnr:.1f} dB",
+                    "true",
+                    "4 x difference",
+                ]
+                tiles += zip(captions, chosen.pictures, strict=True)
+            pages.append((f"{case}, yaw {name}", tiles))
+        for pair in pairs:
+            missed += not_better_together(case, {yaw: by_view[(yaw,)] for yaw in pair}, by_view[pair])
+    table = Table(
+        "Frontal rendering against the truth",
+        ["people and fitted model", "yaw error, degrees", "PSNR, dB", "SSIM", "worst PSNR, dB"],
+        rows,
+        note=f"means over {subjects} people; {noise:g} pixel of landmark noise at {size}x{size}; {lighting} light",
+    )
+    report.table(table)
+    out.mkdir(parents=True, exist_ok=True)
+    page = sheet(pages, size, heading="Worst and median cases")
+    page.save(out / "worst.png")
+    report.image(np.asarray(page.convert("RGB")), "Worst and median cases")
+    report.write(out)
+    click.echo(console_table(table))
+    for line in missed:
+        click.secho(line, fg="red")
+    sys.exit(1 if missed else 0)
+
+
+if __name__ == "__main__":
+    main()

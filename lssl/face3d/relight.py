@@ -1,0 +1,74 @@
+"""The light on a fitted face, as spherical harmonics, and what it would be on another pose (paper 3.2's frontal face
+is the same person in the same light).
+
+A convex matt surface shows of a distant light little more than its first nine spherical harmonics (Ramamoorthi and
+Hanrahan 2001), so the ratio of two such irradiances relights a photograph without knowing its albedo (Wen, Liu and
+Huang 2003, Face relighting with radiance environment maps).
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lssl.face3d.bilinear import BilinearFaceModel
+from lssl.face3d.lighting import harmonic_basis
+from lssl.face3d.render import GAMMA
+from lssl.face3d.topology import Part
+
+_LIT_PARTS = (Part.SKIN, Part.NOSE)
+# Standard deviations of the coefficients beyond the constant, shares of it, order 1 and 2.
+_PRIOR = (0.6,) * 3 + (0.3,) * 5
+_COMMON = 0.7  # share of a light's shape that all its colours have in common
+_GAIN = 2.5  # the most that relighting brightens or darkens, linear
+_DARKEST = 0.15  # of the mean irradiance: what no light reaches still shows
+
+
+def estimate_light(model: BilinearFaceModel, colours: Tensor, normals: Tensor, weights: Tensor) -> Tensor:
+    """Irradiance coefficients (9, 3), order of `harmonic_basis`, of the light on a face.
+
+    colours (V, 3): the photograph's at each vertex, encoded, 0 to 1. normals (V, 3): unit, camera space. weights (V,):
+    0 where a vertex is not seen. The albedo is the model's mean; skin that differs from it (hair, beard, spectacles,
+    cast shadows) loses its weight by Tukey's rule. Of the product of light and albedo only the light's variation over
+    the face is known; its mean is what makes the albedo the prior's.
+    """
+    parts = torch.from_numpy(np.isin(model.topology.vertex_parts, [part.value for part in _LIT_PARTS]))
+    use = parts & (weights > 0.05)
+    if int(use.sum()) < 100:
+        return _constant(torch.ones(3))
+    basis = harmonic_basis(normals[use].double())
+    basis = basis / basis[0, 0]  # the constant's coefficient is the mean
+    linear = colours[use].double().clamp(min=0.004) ** GAMMA
+    apparent = linear / model.albedo_mean[use].double().clamp(min=0.05) ** GAMMA
+    level = apparent.median(0).values.clamp(min=1e-4)
+    ratio = apparent / level
+    weight = weights[use].double()
+    share = torch.cat([torch.zeros(1), 1 / torch.tensor(_PRIOR).square()]).double()
+    ridge = torch.diag(share) * 0.02 * weight.sum()
+    trust = torch.ones(len(ratio), dtype=torch.float64)
+    light = torch.zeros(9, 3, dtype=torch.float64)
+    for _ in range(6):
+        w = (weight * trust)[:, None]
+        light = torch.linalg.solve(basis.T @ (w * basis) + ridge, basis.T @ (w * ratio))
+        residual = (ratio - basis @ light).mean(1)
+        spread = 1.4826 * residual.abs().median().clamp(min=0.02)
+        trust = (1 - (residual / (4.0 * spread)).square()).clamp(min=0).square()
+    # Lights differ in strength over the face more than in colour.
+    light = _COMMON * light.mean(1, keepdim=True) + (1 - _COMMON) * light
+    return (light * level).float()
+
+
+def irradiance(light: Tensor, normals: Tensor) -> Tensor:
+    """Linear irradiance (..., 3) of unit normals (..., 3) in camera space under a light (9, 3); always positive."""
+    basis = harmonic_basis(normals)
+    values = basis / basis.new_tensor(0.5 / np.sqrt(np.pi)) @ light
+    return torch.maximum(values, _DARKEST * light[0])
+
+
+def relight(colours: Tensor, here: Tensor, there: Tensor) -> Tensor:
+    """Encoded colours (..., 3) seen under irradiance `here`, as they are under `there`, both linear (..., 3)."""
+    gain = (there / here.clamp(min=1e-4)).clamp(1 / _GAIN, _GAIN)
+    return (colours * gain ** (1 / GAMMA)).clamp(0, 1)
+
+
+def _constant(level: Tensor) -> Tensor:
+    return torch.cat([level[None], torch.zeros(8, 3)])
