@@ -39,7 +39,7 @@ def command(
 
     out = out or Path("runs") / f"ablation-{options['data'].name}"
     with clear_errors(out):
-        settings = make_settings(default_folds=3, real_subjects=real_subjects, **options)
+        settings = make_settings(default_folds=3, quick_folds=1, real_subjects=real_subjects, **options)
         report = evaluate_ablation(
             settings,
             out,

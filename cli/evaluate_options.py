@@ -61,10 +61,11 @@ _OPTIONS = [
 ]
 
 #: What --quick changes, where no other option says otherwise.
-QUICK_TRAINING = {"schedule.iterations": 200, "schedule.critic_warmup": 100, "output.sample_every": 100}
+QUICK_TRAINING = {"schedule.iterations": 300, "schedule.critic_warmup": 100, "output.sample_every": 100}
 QUICK_CLASSIFIER = 150
 QUICK_PARSER = 60
 QUICK_FOLDS = 2
+QUICK_NOTE = "This is the quick version: everything runs, but training is far too short to judge the method by."
 
 
 def experiment_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -80,6 +81,7 @@ def make_settings(
     attribute: str,
     folds: int | None,
     default_folds: int,
+    quick_folds: int = QUICK_FOLDS,
     quick: bool,
     preset: str | None,
     config_file: str | None,
@@ -112,7 +114,7 @@ def make_settings(
     return Settings(
         data=data,
         attribute=attribute,
-        folds=folds or (min(QUICK_FOLDS, default_folds) if quick else default_folds),
+        folds=folds or (min(quick_folds, default_folds) if quick else default_folds),
         seed=seed,
         real_subjects=real_subjects,
         training=training,
@@ -121,6 +123,7 @@ def make_settings(
         parser_iterations=QUICK_PARSER if quick else 300,
         device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
         quiet=quiet,
+        note=QUICK_NOTE if quick else "",
     )
 
 

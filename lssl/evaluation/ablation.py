@@ -10,7 +10,7 @@ from PIL import Image
 from lssl.data import FolderError, detect
 from lssl.evaluation.augmentation import augmentation_fold
 from lssl.evaluation.augmentation_report import mean_accuracy
-from lssl.evaluation.experiment import Experiment, Settings, accuracy, open_experiment, over_folds
+from lssl.evaluation.experiment import Experiment, Settings, accuracy, generator_budget, open_experiment, over_folds
 from lssl.evaluation.fold_training import train_fold_classifier, train_fold_generator
 from lssl.evaluation.folds import Fold
 from lssl.evaluation.paper import paper_figures
@@ -179,7 +179,8 @@ def _report(
     report.paragraph(experiment.describe())
     report.paragraph(
         "In each fold all generators, the face parser and all classifiers learn from the same training people alone. "
-        f"Weights of the full variant: {_weights(experiment)}."
+        f"Weights of the full variant: {_weights(experiment)}. Each generator is trained for "
+        f"{generator_budget(experiment.settings)}."
     )
     report.table(ablation_table(experiment, results, per_class, repeats))
     report.paragraph(_verdict(results, per_class))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from lssl.data import FolderError
 from lssl.evaluation.augmentation import augmentation_fold
-from lssl.evaluation.experiment import Experiment, Settings, accuracy, open_experiment, over_folds
+from lssl.evaluation.experiment import Experiment, Settings, accuracy, generator_budget, open_experiment, over_folds
 from lssl.evaluation.figures import confusion_figure, new_figure
 from lssl.evaluation.fold_training import train_fold_generator
 from lssl.evaluation.paper import paper_figures
@@ -134,7 +134,8 @@ def _report(
     report.paragraph(experiment.describe())
     report.paragraph(
         "In each fold the generator (and its face parser) and all classifiers learn from the same training people; the "
-        "synthesized faces are made from the faces of those people. Nobody who is tested is seen by any of them."
+        "synthesized faces are made from the faces of those people. Nobody who is tested is seen by any of them. "
+        f"A generator is trained for {generator_budget(experiment.settings)}."
     )
     report.table(augmentation_table(experiment, results, counts, repeats))
     report.plot(

@@ -30,6 +30,7 @@ class Settings:
     training, judge: of the generators and the classifiers that the experiment trains.
     weights: a file of pretrained weights for the classifiers to start from.
     parser_iterations: of the face parsers, where the generators have a parsing loss.
+    note: a sentence for the report; it decides nothing.
     """
 
     data: Path
@@ -43,6 +44,7 @@ class Settings:
     parser_iterations: int = 300
     device: str = "cpu"
     quiet: bool = False
+    note: str = ""
 
 
 @dataclass
@@ -87,8 +89,14 @@ class Experiment:
         few = f", {self.settings.real_subjects} people of each training part" if self.settings.real_subjects else ""
         return (
             f"{len(self.folder)} faces of {people} people, {self.group.name}: {', '.join(self.group.values)}; "
-            f"{parts}{few}."
-        )
+            f"{parts}{few}. {self.settings.note}"
+        ).strip()
+
+
+def generator_budget(settings: Settings) -> str:
+    """How long the experiment's generators are trained, for the report."""
+    schedule = settings.training.schedule
+    return f"{schedule.iterations} iterations of {schedule.batch_size} faces"
 
 
 def open_experiment(name: str, settings: Settings, out: Path, *, overwrite: bool = False, **further: Any) -> Experiment:

@@ -13,6 +13,7 @@ from lssl.evaluation.experiment import (
     accuracy,
     check_unseen,
     fingerprint,
+    generator_budget,
     open_experiment,
     over_folds,
 )
@@ -94,7 +95,7 @@ def evaluate_transfer(
             return figures
 
         results.append(experiment.state.part(name, make))
-    report = _report(experiment, results, _provenance(model, judge), command)
+    report = _report(experiment, results, _provenance(settings, model, judge), command)
     report.write(out)
     return report
 
@@ -178,12 +179,13 @@ def reconstruction_table(results: list[dict[str, Any]]) -> Table:
     return Table("Does the picture stay?", ["asked for", "SSIM", "PSNR (dB)"], [row], note)
 
 
-def _provenance(model: TrainedGenerator | None, judge: TrainedClassifier | None) -> str:
+def _provenance(settings: Settings, model: TrainedGenerator | None, judge: TrainedClassifier | None) -> str:
     """What is known of who was seen by the generator and the classifier."""
     sentences = []
     for name, part in (("generator", model), ("classifier", judge)):
         if part is None:
-            sentences.append(f"The {name} was trained here, on the training people alone.")
+            budget = f", {generator_budget(settings)}" if name == "generator" else ""
+            sentences.append(f"The {name} was trained here, on the training people alone{budget}.")
         elif part.info.get("subjects"):
             sentences.append(f"The {name} was given; it says that it was trained on none of the tested people.")
         else:
