@@ -176,6 +176,7 @@ def _report(
     experiment: Experiment, results: dict[str, list[dict[str, Any]]], per_class: int, repeats: int, command: str
 ) -> Report:
     report = Report(f"Ablation: {experiment.folder.root.name}", command, experiment.settings.seed)
+    report.earlier_seconds = experiment.state.seconds
     report.paragraph(experiment.describe())
     report.paragraph(
         "In each fold all generators, the face parser and all classifiers learn from the same training people alone. "

@@ -131,6 +131,7 @@ def _report(
     experiment: Experiment, results: list[dict[str, Any]], counts: Sequence[int], repeats: int, command: str
 ) -> Report:
     report = Report(f"Augmentation: {experiment.folder.root.name}", command, experiment.settings.seed)
+    report.earlier_seconds = experiment.state.seconds
     report.paragraph(experiment.describe())
     report.paragraph(
         "In each fold the generator (and its face parser) and all classifiers learn from the same training people; the "

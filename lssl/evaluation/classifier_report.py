@@ -60,6 +60,7 @@ def write_classifier_run(
     save_classifier(out / FILE_NAME, classifier)
 
     report = Report(f"Classifier of {classifier.group.name}: {train.folder.root.name}", command, config.seed)
+    report.earlier_seconds = result.seconds
     report.paragraph(
         f"A {classifier.architecture} network, {result.iterations} iterations of {config.batch_size} faces, learnt from "
         f"{len(train)} faces of {len(train.subjects)} people and was tested on {len(test)} faces of "
@@ -97,6 +98,5 @@ def _mistakes(
     report.heading("Mistakes")
     report.image(
         np.asarray(labelled_grid(columns, names)),
-        f"{len(shown)} of the {len(wrong)} faces classified wrongly, under what they were taken for; "
-        f"they are {', '.join(truths)}.",
+        f"{len(shown)} of {len(wrong)} mistakes, each under what it was taken for; in truth: {', '.join(truths)}.",
     )

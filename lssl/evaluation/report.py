@@ -68,6 +68,7 @@ class Report:
     def __init__(self, title: str, command: str, seed: int) -> None:
         self.title, self.command, self.seed = title, command, seed
         self.started = datetime.now(UTC)
+        self.earlier_seconds = 0.0  # spent before this object was made: training, calls that were interrupted
         self.tables: list[Table] = []
         self.results: dict[str, Any] = {}
         self._body: list[str] = []
@@ -126,7 +127,7 @@ class Report:
         """Writes the three files into `folder` (made where missing) and returns the page's path."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        seconds = (datetime.now(UTC) - self.started).total_seconds()
+        seconds = self.earlier_seconds + (datetime.now(UTC) - self.started).total_seconds()
         about = {
             "title": self.title,
             "command": self.command,

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from lssl.data import FolderError
 from lssl.data.writer import write_atomic
 
 _SETTINGS = "settings.json"
+_SECONDS = "seconds"
 
 
 class ExperimentState:
@@ -64,8 +66,17 @@ class ExperimentState:
         """
         path = self.root / f"{name}.json"
         if not path.is_file():
-            write_atomic(path, (json.dumps(make(), indent=1) + "\n").encode())
+            begun = time.monotonic()
+            values = json.dumps(make(), indent=1) + "\n"
+            write_atomic(self.root / _SECONDS, f"{self.seconds + time.monotonic() - begun:.1f}\n".encode())
+            write_atomic(path, values.encode())
         return _read(path)
+
+    @property
+    def seconds(self) -> float:
+        """What the finished parts took, in this call and in those before it."""
+        path = self.root / _SECONDS
+        return float(path.read_text()) if path.is_file() else 0.0
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -133,6 +133,7 @@ def accuracy_table(experiment: Experiment, results: list[dict[str, Any]]) -> Tab
 
 def _report(experiment: Experiment, results: list[dict[str, Any]], provenance: str, command: str) -> Report:
     report = Report(f"Transfer: {experiment.folder.root.name}", command, experiment.settings.seed)
+    report.earlier_seconds = experiment.state.seconds
     report.paragraph(experiment.describe())
     report.paragraph(provenance)
     report.table(accuracy_table(experiment, results))

@@ -1,6 +1,7 @@
 """Trains a classifier of one attribute: the judge of the paper's Tables 1 to 3, and `lssl train-classifier`."""
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,12 +51,13 @@ class ClassifierConfig:
 
 @dataclass
 class ClassifierResult:
-    """The trained classifier, frozen; iterations done; (iteration, mean loss) pairs."""
+    """The trained classifier, frozen; iterations done; (iteration, mean loss) pairs; the time that it took."""
 
     classifier: TrainedClassifier
     iterations: int
     interrupted: bool
     log: list[tuple[int, float]]
+    seconds: float
 
 
 def labelled_faces(
@@ -122,6 +124,7 @@ def train_classifier(
     """
     from tqdm import trange
 
+    begun = time.monotonic()
     group = faces.schema.groups[0]
     count = len(faces) + (len(synthetic) if synthetic is not None else 0)
     config = (config or ClassifierConfig()).resolved(count)
@@ -167,7 +170,7 @@ def train_classifier(
     network = network.to(memory_format=torch.contiguous_format)
     trained = TrainedClassifier(network, group, config.architecture, faces.size[0])
     trained.requires_grad_(False).eval()
-    return ClassifierResult(trained, done, interrupted, log)
+    return ClassifierResult(trained, done, interrupted, log, time.monotonic() - begun)
 
 
 @torch.inference_mode()

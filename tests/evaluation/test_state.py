@@ -42,3 +42,15 @@ def test_a_damaged_part_is_named(tmp_path):
     (state.root / "fold-00.json").write_text("{")
     with pytest.raises(FolderError, match=r"fold-00\.json: not readable"):
         state.part("fold-00", dict)
+
+
+def test_time_adds_up_over_calls(tmp_path, monkeypatch):
+    from lssl.evaluation import state as module
+
+    clock = iter([0.0, 10.0, 100.0, 105.0])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    ExperimentState(tmp_path / "out", {}).part("fold-00", dict)
+    state = ExperimentState(tmp_path / "out", {})
+    state.part("fold-01", dict)
+    state.part("fold-01", dict)
+    assert state.seconds == 15
