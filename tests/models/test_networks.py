@@ -3,8 +3,11 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from lssl.models import Discriminator, FaceParser, Generator
+from lssl.models.blocks import ConvNorm
+from lssl.models.generator import move
 
 
 def convolutions(module: nn.Module) -> list[tuple[int, ...]]:
@@ -147,3 +150,25 @@ def test_errors():
         Discriminator(2, image_size=96)
     with pytest.raises(ValueError, match="divide by 16"):
         FaceParser()(torch.zeros(1, 3, 24, 24))
+
+
+def test_move_by_nothing_and_by_a_shift():
+    image = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(move(image, torch.zeros(2, 2, 32, 32)), image)
+    right = torch.zeros(2, 2, 32, 32)
+    right[:, 0] = 2 * 4 / 32  # half-sides: 4 pixels
+    torch.testing.assert_close(move(image, right)[..., :-4], image[..., 4:])
+
+
+def test_a_warped_output_starts_near_the_input():
+    torch.manual_seed(0)
+    network = Generator(2, side_channels=0, width=8, num_downsamplings=2, residual_blocks=1, output="warp")
+    image = F.interpolate(torch.rand(1, 3, 4, 4) * 2 - 1, size=(32, 32), mode="bilinear")
+    assert (network(image, None, torch.eye(2)[:1])[0] - image).abs().mean() < 0.1
+
+
+def test_subpixel_channels_start_alike():
+    block = ConvNorm(4, 3, 3, upscale_factor=2)
+    weight = block.conv.weight.reshape(3, 4, 4, 3, 3)
+    assert torch.equal(weight, weight[:, :1].expand_as(weight))
+    assert not torch.equal(weight[0], weight[1])
