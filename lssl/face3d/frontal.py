@@ -12,15 +12,19 @@ from torch.nn import functional as F
 from lssl.face3d.bilinear import BilinearFaceModel
 from lssl.face3d.fitting import FaceFit
 from lssl.face3d.framing import portrait_camera
+from lssl.face3d.membrane import Membrane
 from lssl.face3d.relight import irradiance
 from lssl.face3d.render import GAMMA
 from lssl.face3d.surroundings import face_region, surroundings
 from lssl.face3d.texture import (
     PosedView,
+    Target,
+    beside_jumps,
     blend_views,
     fill_over_mesh,
     pose_view,
     sample_view,
+    smooth_step,
     vertex_colours,
     vertex_normals,
 )
@@ -31,7 +35,7 @@ BACKGROUNDS = ("plain", "original", "blur")
 # Parts that a photograph can colour; the model's hair and clothes need not be where the photograph's are, and the
 # dark inside of a mouth is drawn only where the photograph shows it.
 _FACE_PARTS = tuple(part for part in Part if part not in (Part.HAIR, Part.CLOTHES, Part.LASHES))
-_MOUTH_PARTS = (Part.INNER_MOUTH, Part.TEETH, Part.TONGUE)
+_HOLLOW = (Part.INNER_MOUTH, Part.TEETH, Part.TONGUE)
 _PLAIN = 0.5  # grey, encoded
 _SUPERSAMPLE = 2
 _WORSE, _AS_GOOD = 0.3, 0.7
@@ -106,15 +110,20 @@ def render_frontal(
     camera = portrait_camera(places, size, yaw=yaw, pitch=pitch)
     fine = camera.zoom(_SUPERSAMPLE)
     projected = fine.project(target)
-    triangle, barycentric, _ = rasterize(projected.contiguous(), faces, size * _SUPERSAMPLE, size * _SUPERSAMPLE)
+    triangle, barycentric, depth = rasterize(projected.contiguous(), faces, size * _SUPERSAMPLE, size * _SUPERSAMPLE)
     normals = vertex_normals(target, faces, weld)
-    pixel_normals = F.normalize(interpolate(triangle, barycentric, faces, normals[None])[0], dim=-1)
+    turned = camera.rotate(normals)
+    pixel_normals = F.normalize(interpolate(triangle, barycentric, faces, turned)[0], dim=-1)
 
     scales = [float(fit.camera.scale[row]) for row in rows]
     light = views[0].light
-    colours = _mesh_colours(model, views, scales, faces, irradiance(light, camera.rotate(normals)[0]))
-    there = irradiance(light, camera.rotate(pixel_normals.reshape(-1, 3)).reshape(pixel_normals.shape))
-    face, seen = _paint(model, views, scales, triangle, barycentric, faces, there, colours, use_mirror)
+    colours = _mesh_colours(model, views, scales, faces, irradiance(light, turned[0]))
+    face_width = 0.5 * size * _SUPERSAMPLE
+    sight = pixel_normals[..., 2].clamp(min=0) * beside_jumps(depth[0], face_width)
+    hollow = np.append(np.isin(parts, _HOLLOW), False)[triangle[0].numpy()] | (pixel_normals[..., 2] < 0).numpy()
+    holes = Membrane(hollow & (triangle[0] >= 0).numpy(), (triangle[0] >= 0).numpy())
+    picture_of = Target(triangle, barycentric, faces, irradiance(light, pixel_normals), sight, holes)
+    face, seen = _paint(model, views, scales, picture_of, colours, use_mirror)
     covered = (triangle[0] >= 0).float()
     if background == "plain":
         alpha, behind = covered[..., None], torch.full_like(face, _PLAIN)
@@ -178,39 +187,26 @@ def _paint(
     model: BilinearFaceModel,
     views: list[PosedView],
     scales: list[float],
-    triangle: Tensor,
-    barycentric: Tensor,
-    faces: Tensor,
-    there: Tensor,
+    target: Target,
     colours: Tensor,
     use_mirror: bool,
 ) -> tuple[Tensor, Tensor]:
     """Colour (H, W, 3) and the direct views' weight (H, W) of each target pixel."""
-    smooth = 0.04 * triangle.shape[1]
-    mouth = torch.from_numpy(np.isin(model.topology.face_parts[_textured(model)], _MOUTH_PARTS))
-    direct = blend_views(
-        [sample_view(v, triangle, barycentric, faces, None, mouth, there) for v in views], scales, smooth
-    )
-    filled = interpolate(triangle, barycentric, faces, colours[None])[0]
-    sigma = 0.012 * triangle.shape[1]
+    side = target.triangle.shape[1]
+    direct = blend_views([sample_view(view, target) for view in views], scales, 0.04 * side)
+    filled = interpolate(target.triangle, target.barycentric, target.faces, colours[None])[0]
+    sigma = 0.012 * side
     if not use_mirror:
         share = _feather(direct.weight, sigma)[..., None]
         return direct.colour * share + filled * (1 - share), direct.weight
     order = torch.from_numpy(model.topology.mirror).long()
-    other = blend_views(
-        [sample_view(v, triangle, barycentric, faces, order, mouth, there) for v in views], scales, smooth
-    )
+    other = blend_views([sample_view(view, target, order) for view in views], scales, 0.04 * side)
     # The photograph's own side counts unless the other one was seen much better: grazing views are stretched.
     preference = (direct.weight / other.weight.clamp(min=1e-3) - _WORSE) / (_AS_GOOD - _WORSE)
-    own = _blurred(_smooth_step(preference), sigma)[..., None]
+    own = _blurred(smooth_step(preference), sigma)[..., None]
     share = _feather(torch.maximum(direct.weight, other.weight), sigma)[..., None]
     photograph = direct.colour * own + other.colour * (1 - own)
     return photograph * share + filled * (1 - share), direct.weight
-
-
-def _smooth_step(t: Tensor) -> Tensor:
-    t = t.clamp(0, 1)
-    return t * t * (3 - 2 * t)
 
 
 def _blurred(values: Tensor, sigma: float) -> Tensor:
@@ -221,11 +217,11 @@ def _blurred(values: Tensor, sigma: float) -> Tensor:
 
 def _feather(weight: Tensor, sigma: float) -> Tensor:
     """Share in [0, 1] of a source of given weight: 0 where it does not see, a soft step where it begins to."""
-    step = _smooth_step((weight - 0.05) / 0.4)
+    step = smooth_step((weight - 0.05) / 0.4)
     return torch.minimum(_blurred(step, sigma), step)
 
 
 def _inner_edge(region: Tensor, width: float) -> Tensor:
     """A share (H, W) that also falls from 1 to 0 over `width` pixels inside the outline of what is not zero."""
     inside = ndimage.distance_transform_edt(np.pad(region.numpy() > 0, 1))[1:-1, 1:-1] / width
-    return region * _smooth_step(torch.from_numpy(inside.astype(np.float32)))
+    return region * smooth_step(torch.from_numpy(inside.astype(np.float32)))

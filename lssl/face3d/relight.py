@@ -64,10 +64,9 @@ def irradiance(light: Tensor, normals: Tensor) -> Tensor:
     return torch.maximum(values, _DARKEST * light[0])
 
 
-def relight(colours: Tensor, here: Tensor, there: Tensor) -> Tensor:
-    """Encoded colours (..., 3) seen under irradiance `here`, as they are under `there`, both linear (..., 3)."""
-    gain = (there / here.clamp(min=1e-4)).clamp(1 / _GAIN, _GAIN)
-    return (colours * gain ** (1 / GAMMA)).clamp(0, 1)
+def relighting_gain(here: Tensor, there: Tensor) -> Tensor:
+    """What encoded colours seen under irradiance `here` are multiplied by to be as under `there`, linear (..., 3)."""
+    return (there / here.clamp(min=1e-4)).clamp(1 / _GAIN, _GAIN) ** (1 / GAMMA)
 
 
 def _constant(level: Tensor) -> Tensor:

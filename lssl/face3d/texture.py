@@ -15,13 +15,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lssl.face3d.bilinear import BilinearFaceModel
-from lssl.face3d.relight import estimate_light, irradiance, relight
+from lssl.face3d.membrane import Membrane
+from lssl.face3d.relight import estimate_light, irradiance, relighting_gain
 from lssl.face3d.topology import Part
 from lssl.ops import interpolate, rasterize
 
 # A border of this many face widths inside a photograph's silhouette is not trusted: fits are never that exact, and
 # what lies beyond is background. No landmark holds neck and ears in place.
 _BORDER, _NECK_BORDER = 0.035, 0.12
+_JUMP = 0.6  # centimetres of depth between neighbours: one of them is before the other
+_SLACK = 0.1  # of sight: below this, a photograph is not asked to show a point better than the target does
 _LOG_FLOOR = 0.02
 _GRAZING, _FACING = 0.1, 0.9  # cosines of the viewing angle between which a view's weight rises from 0 to 1
 
@@ -31,7 +34,7 @@ class PosedView:
     """A photograph cut around the fitted face, with what the mesh looks like in it.
 
     image (1, 3, h, w) in [0, 1]; projected (V, 3): pixel x, y, depth of each vertex in that image; normals (V, 3) in
-    camera space; depth (h, w): the mesh's nearest depth; border (1, 1, h, w): 0 at the silhouette and at depth jumps,
+    camera space; depth (h, w): the mesh's nearest depth; border (1, 2, h, w): 0 at the silhouette, and at depth jumps,
     1 well inside; light (9, 3): the irradiance coefficients of its light (lssl/face3d/relight.py).
     """
 
@@ -41,6 +44,23 @@ class PosedView:
     depth: Tensor
     border: Tensor
     light: Tensor
+
+
+@dataclass(frozen=True)
+class Target:
+    """The picture to be drawn: each pixel's point of the mesh, the light on it, and how well the picture shows it.
+
+    triangle (1, H, W), barycentric (1, H, W, 3) of the mesh with triangles faces (F, 3). irradiance (H, W, 3), linear.
+    sight (H, W): the cosine of the viewing angle, less beside depth jumps. holes: pixels where the surface is open, the
+    mouth and gaps beside the eyes: no two are alike inside, so they show what the photograph has between their edges.
+    """
+
+    triangle: Tensor
+    barycentric: Tensor
+    faces: Tensor
+    irradiance: Tensor
+    sight: Tensor
+    holes: Membrane
 
 
 @dataclass(frozen=True)
@@ -100,68 +120,69 @@ def pose_view(
     depth = depth[0]
     part = np.where(triangle[0].numpy() >= 0, parts[triangle[0].numpy()], Part.EARS)
     reach = np.where(part == Part.NECK, _NECK_BORDER, _BORDER) * width * factor
-    border = _distance_from_edges(depth, part != Part.EARS, jump=0.6) / np.maximum(reach, 1.0)
-    smooth = torch.from_numpy(border.clip(0, 1).astype(np.float32))
-    view = PosedView(cut, moved, normals, depth, (smooth * smooth * (3 - 2 * smooth))[None, None], torch.zeros(9, 3))
+    silhouette = _distance_inside(part != Part.EARS) / np.maximum(reach, 1.0)
+    border = torch.stack([smooth_step(torch.from_numpy(silhouette).float()), beside_jumps(depth, width * factor)])
+    view = PosedView(cut, moved, normals, depth, border[None], torch.zeros(9, 3))
     sampled = vertex_colours(view)
     return replace(view, light=estimate_light(model, sampled.colour, normals, sampled.weight))
 
 
-def _distance_from_edges(depth: Tensor, inside: NDArray[np.bool_], jump: float) -> NDArray[np.float64]:
-    """Distance in pixels (h, w) of each mesh pixel to what is not `inside` or to a depth jump (centimetres); 0 outside.
+def smooth_step(t: Tensor) -> Tensor:
+    t = t.clamp(0, 1)
+    return t * t * (3 - 2 * t)
 
-    Only the far side of a jump is unsafe: the near side (a nose before a cheek) is what the camera really saw, but its
-    edge is as inexact as the silhouette, so both count.
-    """
-    values = np.where(torch.isfinite(depth).numpy(), depth.numpy(), 1e3)
-    edges = ~inside
-    dx, dy = np.abs(np.diff(values, axis=1)) > jump, np.abs(np.diff(values, axis=0)) > jump
-    edges[:, 1:] |= dx
-    edges[:, :-1] |= dx
-    edges[1:] |= dy
-    edges[:-1] |= dy
-    # The photograph's own frame is an edge too: beyond it nothing is known.
-    padded = np.pad(edges, 1, constant_values=True)
-    distance: NDArray[np.float64] = ndimage.distance_transform_edt(~padded)[1:-1, 1:-1]
+
+def beside_jumps(depth: Tensor, face_width: float) -> Tensor:
+    """(h, w): 0 where a depth map (h, w) jumps by more than `_JUMP`, rising to 1 at `_BORDER` face widths from there."""
+    values = torch.where(torch.isfinite(depth), depth, 1e3).numpy()
+    jump = np.zeros(values.shape, bool)
+    dx, dy = np.abs(np.diff(values, axis=1)) > _JUMP, np.abs(np.diff(values, axis=0)) > _JUMP
+    jump[:, 1:] |= dx
+    jump[:, :-1] |= dx
+    jump[1:] |= dy
+    jump[:-1] |= dy
+    if not jump.any():
+        return torch.ones_like(depth)
+    distance = ndimage.distance_transform_edt(~jump) / max(_BORDER * face_width, 1.0)
+    return smooth_step(torch.from_numpy(distance.astype(np.float32)))
+
+
+def _distance_inside(inside: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Distance in pixels (h, w) to what is not inside; beyond the picture's frame nothing is."""
+    distance: NDArray[np.float64] = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1]
     return distance
 
 
-def sample_view(
-    view: PosedView,
-    triangle: Tensor,
-    barycentric: Tensor,
-    faces: Tensor,
-    order: Tensor | None,
-    inside_mouth: Tensor,
-    there: Tensor,
-) -> Sampled:
-    """The photograph's colour at each target pixel, relit to the irradiance `there` (H, W, 3).
+def sample_view(view: PosedView, target: Target, order: Tensor | None = None) -> Sampled:
+    """The photograph's colour at each target pixel, in the target's light.
 
-    triangle (1, H, W), barycentric (1, H, W, 3): the target picture's pixels on the mesh. order (V,): vertex to look up
-    in place of each one (the mirror map, to look at the other half of the face); None for itself.
-    inside_mouth (F,) bool: triangles behind the lips. No two mouths are alike inside, so what the photograph shows
-    between the lips is taken even where the model's lips or teeth would hide it.
+    order (V,): vertex to look up in place of each one (the mirror map, to look at the other half of the face); None for
+    itself. The weight compares what the photograph shows of a point with what the target does: a lip's edge that is
+    narrow in both is well enough seen, a cheek that the photograph has at a grazing angle is not.
     """
     attributes = torch.cat([view.projected, view.normals], 1)
     if order is not None:
         attributes = attributes[order]
-    values = interpolate(triangle, barycentric, faces, attributes[None])[0]
-    x, y, z, facing = values[..., 0], values[..., 1], values[..., 2], values[..., 5]
+    values = interpolate(target.triangle, target.barycentric, target.faces, attributes[None])[0]
+    x, y, z, normals = values[..., 0], values[..., 1], values[..., 2], F.normalize(values[..., 3:6], dim=-1)
     h, w = view.depth.shape
-    grid = torch.stack([(x + 0.5) * 2 / w - 1, (y + 0.5) * 2 / h - 1], -1)[None]
-    colour = F.grid_sample(view.image, grid, mode="bicubic", padding_mode="border", align_corners=False)[0]
-    border = F.grid_sample(view.border, grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0, 0]
     column, row = x.round().long().clamp(0, w - 1), y.round().long().clamp(0, h - 1)
-    near = view.depth[row, column]
     # One sample of a depth buffer is off by the surface's slope times half a pixel.
-    seen = (z <= near + 0.35) & (triangle[0] >= 0)
-    angle = ((facing - _GRAZING) / (_FACING - _GRAZING)).clamp(0, 1)
-    weight = seen * border * angle * angle * (3 - 2 * angle)
-    mouth = inside_mouth[triangle[0].clamp(min=0).long()] & (triangle[0] >= 0) & torch.isfinite(near)
-    weight = torch.where(mouth, 0.6, weight)
-    here = irradiance(view.light, F.normalize(values[..., 3:6], dim=-1))
-    lit = relight(colour.clamp(0, 1).permute(1, 2, 0), here, torch.where(mouth[..., None], here, there))
-    return Sampled(lit, weight)
+    seen = (z <= view.depth[row, column] + 0.35) & (target.triangle[0] >= 0)
+    sight = normals[..., 2].clamp(min=0) * _look_up(view.border, x, y, "bilinear")[..., 1]
+    weight = smooth_step((sight + _SLACK) / (target.sight + _SLACK))
+    gain = relighting_gain(irradiance(view.light, normals), target.irradiance)
+    filled = target.holes.fill(torch.cat([torch.stack([x, y, weight, seen.float()], -1), gain], -1))
+    x, y, weight, shown, gain = filled[..., 0], filled[..., 1], filled[..., 2], filled[..., 3], filled[..., 4:]
+    colour = (_look_up(view.image, x, y, "bicubic").clamp(0, 1) * gain).clamp(0, 1)
+    return Sampled(colour, weight * shown * _look_up(view.border, x, y, "bilinear")[..., 0])
+
+
+def _look_up(picture: Tensor, x: Tensor, y: Tensor, mode: str) -> Tensor:
+    """Values (H, W, C) of a picture (1, C, h, w) at pixels x, y (H, W); its border goes on outside."""
+    h, w = picture.shape[2:]
+    grid = torch.stack([(x + 0.5) * 2 / w - 1, (y + 0.5) * 2 / h - 1], -1)[None]
+    return F.grid_sample(picture, grid, mode=mode, padding_mode="border", align_corners=False)[0].permute(1, 2, 0)
 
 
 def blend_views(views: list[Sampled], scales: list[float], smooth: float) -> Sampled:
@@ -253,12 +274,11 @@ def vertex_colours(view: PosedView, order: Tensor | None = None, there: Tensor |
     )
     h, w = view.depth.shape
     x, y, z = projected.unbind(-1)
-    grid = torch.stack([(x + 0.5) * 2 / w - 1, (y + 0.5) * 2 / h - 1], -1)[None, None]
-    colour = F.grid_sample(view.image, grid, mode="bilinear", padding_mode="border", align_corners=False)[0, :, 0].T
-    border = F.grid_sample(view.border, grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0, 0, 0]
+    colour = _look_up(view.image, x[None], y[None], "bilinear")[0]
+    border = _look_up(view.border, x[None], y[None], "bilinear")[0].prod(-1)
     column, row = x.round().long().clamp(0, w - 1), y.round().long().clamp(0, h - 1)
     seen = z <= view.depth[row, column] + 0.35
     angle = ((normals[:, 2] - _GRAZING) / (_FACING - _GRAZING)).clamp(0, 1)
     if there is not None:
-        colour = relight(colour, irradiance(view.light, normals), there)
+        colour = (colour * relighting_gain(irradiance(view.light, normals), there)).clamp(0, 1)
     return Sampled(colour, seen * border * angle)
