@@ -93,6 +93,7 @@ def render_frontal(
     faces = _textured_faces(model)
     weld = model.topology.weld
     parts = model.topology.face_parts[_textured(model)]
+    held = face_region(model)
     face_pixels = 1.6 * size * _SUPERSAMPLE / 2
     views: list[PosedView] = []
     meshes: list[Tensor] = []
@@ -100,7 +101,7 @@ def render_frontal(
         vertices = model.vertices(fit.identity[subject : subject + 1], fit.expression[row : row + 1])[0]
         camera = fit.camera[row : row + 1]
         normals = camera.rotate(vertex_normals(vertices, faces, weld))[0]
-        views.append(pose_view(model, image, camera.project(vertices)[0], normals, faces, parts, face_pixels))
+        views.append(pose_view(model, image, camera.project(vertices)[0], normals, faces, held, face_pixels))
         meshes.append(vertices)
     target = model.vertices(
         fit.identity[subject : subject + 1],
@@ -129,7 +130,7 @@ def render_frontal(
         alpha, behind = covered[..., None], torch.full_like(face, _PLAIN)
     else:
         source = fit.camera[rows[0] : rows[0] + 1].project(meshes[0])[..., :2]
-        attributes = torch.cat([source, face_region(model)[None, :, None]], -1).contiguous()
+        attributes = torch.cat([source, held[None, :, None]], -1).contiguous()
         where = interpolate(triangle, barycentric, faces, attributes)[0]
         region = where[..., 2] * covered
         behind = surroundings(

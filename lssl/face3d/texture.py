@@ -21,8 +21,8 @@ from lssl.face3d.topology import Part
 from lssl.ops import interpolate, rasterize
 
 # A border of this many face widths inside a photograph's silhouette is not trusted: fits are never that exact, and
-# what lies beyond is background. No landmark holds neck and ears in place.
-_BORDER, _NECK_BORDER = 0.035, 0.12
+# what lies beyond is background. No landmark holds scalp, neck and ears.
+_BORDER, _LOOSE_BORDER = 0.035, 0.12
 _JUMP = 0.6  # centimetres of depth between neighbours: one of them is before the other
 _SLACK = 0.1  # of sight: below this, a photograph is not asked to show a point better than the target does
 _LOG_FLOOR = 0.02
@@ -89,13 +89,13 @@ def pose_view(
     projected: Tensor,
     normals: Tensor,
     faces: Tensor,
-    parts: NDArray[np.uint8],
+    held: Tensor,
     face_pixels: float,
 ) -> PosedView:
     """Cuts `image` (H, W, 3) to the mesh and shrinks it (never enlarges) until the face is `face_pixels` wide.
 
     projected (V, 3) and normals (V, 3) are the fitted mesh in the photograph; faces (F, 3) only the triangles that
-    occlude (hair of a model need not be where the photograph's is), and their parts (F,).
+    occlude (hair of a model need not be where the photograph's is). held (V,): see `face_region`.
     """
     used = projected[faces.long().unique()]
     low, high = used[:, :2].amin(0), used[:, :2].amax(0)
@@ -116,11 +116,12 @@ def pose_view(
     moved = projected.clone()
     moved[:, 0] = (projected[:, 0] - x0 + 0.5) * sx - 0.5
     moved[:, 1] = (projected[:, 1] - y0 + 0.5) * sy - 0.5
-    triangle, _, depth = rasterize(moved[None], faces, h, w)
+    triangle, barycentric, depth = rasterize(moved[None], faces, h, w)
     depth = depth[0]
-    part = np.where(triangle[0].numpy() >= 0, parts[triangle[0].numpy()], Part.EARS)
-    reach = np.where(part == Part.NECK, _NECK_BORDER, _BORDER) * width * factor
-    silhouette = _distance_inside(part != Part.EARS) / np.maximum(reach, 1.0)
+    ears = torch.from_numpy(model.topology.vertex_parts == Part.EARS).float()
+    values = interpolate(triangle, barycentric, faces, torch.stack([held, ears], -1)[None])[0].numpy()
+    reach = (_LOOSE_BORDER + (_BORDER - _LOOSE_BORDER) * values[..., 0]) * width * factor
+    silhouette = _distance_inside((triangle[0] >= 0).numpy() & (values[..., 1] < 0.5)) / np.maximum(reach, 1.0)
     border = torch.stack([smooth_step(torch.from_numpy(silhouette).float()), beside_jumps(depth, width * factor)])
     view = PosedView(cut, moved, normals, depth, border[None], torch.zeros(9, 3))
     sampled = vertex_colours(view)
