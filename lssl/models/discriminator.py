@@ -23,10 +23,18 @@ class Discriminator(nn.Module):
         image_size: side of the square input; must divide by 2**num_layers.
         width: channels w of the first layer; each further layer doubles them.
         num_layers: 4x4 stride-2 convolutions with leaky ReLU 0.01, no norm.
+        init: "pytorch", its default (the authors' code), or "he": He et al. 2015, so that without norms the signals
+            keep their size from layer to layer.
     """
 
     def __init__(
-        self, attribute_dim: int, in_channels: int = 4, image_size: int = 128, width: int = 64, num_layers: int = 6
+        self,
+        attribute_dim: int,
+        in_channels: int = 4,
+        image_size: int = 128,
+        width: int = 64,
+        num_layers: int = 6,
+        init: str = "pytorch",
     ) -> None:
         super().__init__()
         if image_size % 2**num_layers:
@@ -39,6 +47,11 @@ class Discriminator(nn.Module):
         self.trunk = nn.Sequential(*trunk)
         self.realism_head = nn.Conv2d(channels, 1, 3, padding=1, bias=False)
         self.attribute_head = nn.Linear(channels * (image_size // 2**num_layers) ** 2, attribute_dim, bias=False)
+        if init == "he":
+            for layer in self.trunk:
+                if isinstance(layer, nn.Conv2d) and layer.bias is not None:
+                    nn.init.kaiming_normal_(layer.weight, 0.01, nonlinearity="leaky_relu")
+                    nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> CriticOutput:
         return self.heads(self.trunk(x))

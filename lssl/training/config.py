@@ -49,6 +49,7 @@ class NetworkConfig:
     heatmap_sigma: float = 0.0  # pixels; 0: 2 at 128x128 and in proportion elsewhere
     critic_width: int = 64
     critic_layers: int = 6
+    critic_init: str = "pytorch"  # (paper's code) or "he": its signals keep their size, and D_cls learns twice as fast
     critic_sees_target: bool = False  # D_src judges faces as ones of attributes y (beyond the paper)
 
 
@@ -66,6 +67,7 @@ class LossConfig:
     latent: float = 10.0  # lambda_bi of |Enc(x, s) - Enc(x', s')|
     identity: float = 10.0  # lambda_id
     parsing: float = 10.0  # lambda_p
+    frontal: float = 0.0  # pose normalization, beyond the paper: |x' - t|, t the subject's own frontal photograph of y
     attribute_loss: str = "bce"  # "bce" (paper) or "softmax" (code)
     # What D_cls sees: "pair" (paper); beyond it "image", the side image blank; "luminance", the image in grey, too.
     classify: str = "pair"
@@ -139,6 +141,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         _choice("task", self.task, TASKS)
         _choice("network.output", self.network.output, OUTPUTS)
+        _choice("network.critic_init", self.network.critic_init, ("pytorch", "he"))
         _choice("losses.adversarial", self.losses.adversarial, ("wasserstein", "logistic"))
         _choice("losses.attribute_loss", self.losses.attribute_loss, ("bce", "softmax"))
         _choice("losses.classify", self.losses.classify, ("pair", "image", "luminance"))

@@ -14,7 +14,7 @@ from lssl.ops.critic_step import features_and_penalty
 
 #: Every logged term, in the order of Fig. 11: the critic's four, then the generator's.
 CRITIC_TERMS = ("d_real", "d_fake", "d_cls", "d_gp")
-GENERATOR_TERMS = ("g_adv", "g_cls", "g_bi", "g_latent", "g_id", "g_parse")
+GENERATOR_TERMS = ("g_adv", "g_cls", "g_bi", "g_latent", "g_id", "g_front", "g_parse")
 
 
 def critic_adversarial(real_score: Tensor, fake_score: Tensor, kind: str = "wasserstein") -> Tensor:
@@ -87,6 +87,11 @@ def projection(logits: Tensor, y: Tensor, schema: AttributeSchema) -> Tensor:
 def identity(fake: Tensor, image: Tensor) -> Tensor:
     """L_id of eq. 4: |x' - x|_1."""
     return F.l1_loss(fake, image)
+
+
+def frontal(fake: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """|x' - t|_1 where `weight` (N, 1, H, W) in [0, 1] says that t is known; beyond the paper, which learns unpaired."""
+    return ((fake - target).abs() * weight).sum() / (fake.shape[1] * weight.sum()).clamp(min=1.0)
 
 
 def parsing(fake_logits: Tensor, image_logits: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ _SHORT = {
     "g_bi": "bi",
     "g_latent": "lat",
     "g_id": "id",
+    "g_front": "front",
     "g_parse": "parse",
 }
 

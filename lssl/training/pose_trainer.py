@@ -8,13 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 from torch import Tensor
 
 from lssl.data import AttributeSchema, FaceBatch, FaceDataset, FaceLoader, read_metadata, to_uint8
 from lssl.data.folder import FaceFolder, FolderError
+from lssl.data.masks import landmark_mask
 from lssl.models import Generator
+from lssl.training.augmentation import light_images, move_images
 from lssl.training.checkpoint import CheckpointError
 from lssl.training.config import ConfigError, TrainConfig
 from lssl.training.samples import labelled_grid, translate_all
@@ -44,6 +49,7 @@ class PoseTrainer(Trainer):
     ) -> None:
         super().__init__(config, train_set, test_set, folder, **options)
         self.real_labels = real_labels
+        self.targets = FrontalTargets(train_set, config.pose.near_frontal) if config.losses.frontal else None
         self.real_loader = FaceLoader(
             real_set,
             self.config.schedule.batch_size,
@@ -81,8 +87,16 @@ class PoseTrainer(Trainer):
         y = torch.where(keep, batch.y_source, batch.y)
         given = torch.where(keep, kept_attributes(self.schema).to(y), batch.y)
         real = next(self.real_loader)
-        faces, _ = self._move(real, chance)
-        return replace(batch, y=y, given=given, real=faces, y_real=real.y if self.real_labels else None)
+        faces, _ = self._move(real, self._draw_moves(chance))
+        batch = replace(batch, y=y, given=given, real=faces, y_real=real.y if self.real_labels else None)
+        if self.targets is None:
+            return batch
+        rows, flip = self.loader.plan(step)
+        target, weight = self.targets.of(rows, y, flip, chance)
+        if batch.moves is not None:
+            affine, light = batch.moves
+            target, weight = light_images(move_images(target, affine), light), move_images(weight, affine)
+        return replace(batch, target=target, target_weight=weight)
 
     def _draw_samples(self, generator: Generator, samples: FaceBatch) -> Image.Image:
         """A row a face: photograph, simulated, normalized, then each target."""
@@ -92,6 +106,45 @@ class PoseTrainer(Trainer):
             columns.insert(0, ("photograph", samples.side.expand(-1, 3, -1, -1)))
         columns += translate_all(generator, samples, self.schema)
         return labelled_grid([to_uint8(images) for _, images in columns], [name for name, _ in columns])
+
+
+class FrontalTargets:
+    """Where the data has it: each training subject's own near-frontal photograph of given attributes.
+
+    Raises ConfigError where there is none. The photographs lie as the simulated faces do, so that a face can be
+    compared with them pixel by pixel inside the face region, which is that of the mean landmarks.
+    """
+
+    def __init__(self, train_set: FaceDataset, limit: float) -> None:
+        folder = near_frontal_photographs(train_set.folder, limit, 0)
+        if not len(folder) or train_set.landmarks is None:
+            raise ConfigError(
+                f"losses.frontal: {train_set.folder.root} has no photograph within {limit:g} degrees of yaw; set it to 0"
+            )
+        self.photographs = FaceDataset(folder, train_set.schema, device=train_set.device, side="none")
+        self.subjects = train_set.folder.subjects
+        self.weight = _face_weight(train_set.landmarks.mean(0).numpy(), train_set.size).to(train_set.device)
+        self.rows: dict[tuple[str, tuple[float, ...]], list[int]] = {}
+        for row, subject in enumerate(folder.subjects):
+            self.rows.setdefault((subject, tuple(self.photographs.y[row].tolist())), []).append(row)
+
+    def of(self, rows: Tensor, y: Tensor, flip: Tensor | None, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Photographs (N, 3, H, W) of the subjects of training rows (N,) with attributes y, and their weights, 0 where
+        there is none."""
+        keys = [(self.subjects[row], tuple(values)) for row, values in zip(rows.tolist(), y.tolist(), strict=True)]
+        draw = torch.rand(len(keys), generator=generator).tolist()
+        found = [self.rows.get(key, []) for key in keys]
+        chosen = [own[int(d * len(own))] if own else 0 for own, d in zip(found, draw, strict=True)]
+        there = torch.tensor([bool(own) for own in found], device=self.weight.device)
+        images = self.photographs.batch(chosen, flip=flip).image
+        return images, self.weight * there[:, None, None, None]
+
+
+def _face_weight(landmarks: NDArray[np.float32], size: tuple[int, int]) -> Tensor:
+    """(1, 1, H, W): 1 on the face, falling softly to 0 outside."""
+    face = ndimage.binary_fill_holes(landmark_mask(landmarks, size) > 0)
+    soft = ndimage.gaussian_filter(ndimage.binary_dilation(face).astype(np.float32), size[0] / 40)
+    return torch.from_numpy(np.maximum(soft, face).astype(np.float32))[None, None]
 
 
 def kept_attributes(schema: AttributeSchema) -> Tensor:

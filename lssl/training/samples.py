@@ -73,7 +73,7 @@ _PANELS = (
     ("generator: adversarial", ("g_adv",)),
     ("generator: classification of fakes", ("g_cls",)),
     ("generator: bidirectional (image, latent)", ("g_bi", "g_latent")),
-    ("generator: identity, parsing", ("g_id", "g_parse")),
+    ("generator: identity, parsing, frontal", ("g_id", "g_parse", "g_front")),
 )
 
 

@@ -76,7 +76,8 @@ class StepBatch:
     of the gradient penalty. `noise` (N, 1, H, W): what D_cls looks through, None: nothing.
 
     Pose normalization, where x is simulated: `real` are the faces that D_src takes as real, `y_real` their attributes
-    (None: not known, D_cls then learns from x); `given` is what the generator is told where that is not y.
+    (None: not known, D_cls then learns from x); `given` is what the generator is told where that is not y; `target`
+    (N, 3, H, W), where x' should come to lie, and its weight (N, 1, H, W). `moves`: the small moves of the faces.
     """
 
     image: Tensor
@@ -88,6 +89,9 @@ class StepBatch:
     y_real: Tensor | None = None
     given: Tensor | None = None
     noise: Tensor | None = None
+    moves: tuple[Tensor, Tensor] | None = None
+    target: Tensor | None = None
+    target_weight: Tensor | None = None
 
     @property
     def told(self) -> Tensor:
@@ -209,6 +213,10 @@ def generator_loss(
     if config.identity:
         terms["g_id"] = losses.identity(fake_image.float(), image)
         loss = loss + config.identity * terms["g_id"]
+
+    if batch.target is not None and batch.target_weight is not None:
+        terms["g_front"] = losses.frontal(fake_image.float(), batch.target, batch.target_weight)
+        loss = loss + config.frontal * terms["g_front"]
 
     if config.parsing and parser is not None:
         with networks.compute(image.device):

@@ -251,18 +251,25 @@ class Trainer:
         chance = torch.Generator().manual_seed((self.config.seed * 1_000_003 + step) * 4 + 3)
         y = self.processes.share(self.schema.sample(count, chance))
         alpha = self.processes.share(torch.rand(count, generator=chance))
-        image, side = self._move(batch, chance)
+        moves = self._draw_moves(chance)
+        image, side = self._move(batch, moves)
         noise = None
         if self.config.losses.classifier_noise:
             noise = torch.randn(count, 1, *image.shape[2:], generator=chance) * self.config.losses.classifier_noise
             noise = self.processes.share(noise)
-        return StepBatch(image, side, batch.y, y, alpha, noise=noise)
+        return StepBatch(image, side, batch.y, y, alpha, noise=noise, moves=moves)
 
-    def _move(self, batch: FaceBatch, chance: torch.Generator) -> tuple[Tensor, Tensor | None]:
+    def _draw_moves(self, chance: torch.Generator) -> tuple[Tensor, Tensor] | None:
         strength = self.config.data.jitter
         if not strength:
+            return None
+        affine, light = draw_moves(self.loader.batch_size, strength, chance)
+        return self.processes.share(affine), self.processes.share(light)
+
+    def _move(self, batch: FaceBatch, moves: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor | None]:
+        if moves is None:
             return batch.image, batch.side
-        affine, light = (self.processes.share(part) for part in draw_moves(self.loader.batch_size, strength, chance))
+        affine, light = moves
         image = light_images(move_images(batch.image, affine), light)
         if batch.side is None:
             return image, None
@@ -367,7 +374,9 @@ def build_networks(config: TrainConfig, dataset: FaceDataset) -> tuple[Generator
         output=network.output,
     )
     seen = 3 + (0 if config.task == "pose-normalization" else sides)  # there a single image (Fig. 3b)
-    critic = Discriminator(dataset.schema.dimension, seen, height, network.critic_width, network.critic_layers)
+    critic = Discriminator(
+        dataset.schema.dimension, seen, height, network.critic_width, network.critic_layers, network.critic_init
+    )
     return generator, critic
 
 

@@ -14,7 +14,7 @@ from lssl.data.schema import SchemaError
 from lssl.models import Generator
 from lssl.models.export import ExportError, TrainedGenerator, load_generator
 from lssl.models.simgan import Refiner
-from lssl.training import CheckpointError, ConfigError, TrainConfig
+from lssl.training import CheckpointError, ConfigError, TrainConfig, losses
 from lssl.training.checkpoint import latest_checkpoint, load_checkpoint
 from lssl.training.pose_normalization import load_normalizer, normalize_faces, normalize_folder, parse_changes
 from lssl.training.pose_trainer import kept_attributes, near_frontal_photographs, spread_groups
@@ -246,3 +246,30 @@ def test_a_refiner_is_exported_and_read_again(tmp_path):
     torch.testing.assert_close(again(image, None, y)[0], refiner(image, None, y)[0])
     with pytest.raises(ExportError, match="attribute-synthesis"):
         load_normalizer(tmp_path)
+
+
+@pytest.mark.parametrize("pose_config", ["lssl"], indirect=True)
+def test_frontal_targets_are_the_subjects_own_photographs(pose_config, pairs, tmp_path):
+    config = pose_config.with_overrides({"losses.frontal": 1.0, "data.jitter": 0.0, "network.critic_init": "he"})
+    trainer = prepare_run(config, tmp_path / "run", quiet=True)
+    rows, flip = trainer.loader.plan(trainer.loader.step)
+    batch = trainer._next_batch()
+    folder = trainer.train_set.folder
+    for row, mirrored, y, target in zip(rows.tolist(), flip.tolist(), batch.y, batch.target, strict=True):
+        value = trainer.schema.decode(y)[0]["expression"]
+        (own,) = folder.rows_where(subject=folder.subjects[row], expression=value, yaw="1.50")
+        expected = trainer.train_set.batch([own], flip=torch.tensor([mirrored])).side[0]
+        assert torch.equal(target, expected)
+    assert set(batch.target_weight[:, 0, 8, 8].tolist()) == {1.0}
+    assert run(config, tmp_path / "trained")
+    assert "g_front" in (tmp_path / "trained" / "metrics.jsonl").read_text()
+    with pytest.raises(ConfigError, match=r"no photograph within 0\.5 degrees"):
+        prepare_run(config.with_overrides({"pose.near_frontal": 0.5}), tmp_path / "none", quiet=True)
+
+
+def test_a_target_is_weighed_only_where_it_is_known():
+    fake, target = torch.zeros(2, 3, 2, 2), torch.ones(2, 3, 2, 2)
+    weight = torch.tensor([1.0, 0.0]).reshape(2, 1, 1, 1).expand(2, 1, 2, 2)
+    target[1] = 100
+    assert losses.frontal(fake, target, weight) == pytest.approx(1.0)
+    assert losses.frontal(fake, target, weight * 0) == 0
