@@ -27,7 +27,8 @@ class NotAnalytic(Exception):
     """Why a critic is not proved to be a chain of supported layers."""
 
 
-@dataclass(frozen=True)
+# The layers are not frozen: torch.compile of PyTorch 2.10 cannot pass a frozen dataclass to an autograd function.
+@dataclass
 class Convolution:
     """A (transposed) convolution of any dimension, padded with zeros."""
 
@@ -87,7 +88,7 @@ class Convolution:
         )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Dense:
     """A linear layer over the last dimension."""
 
@@ -101,14 +102,14 @@ class Dense:
         return gradient.reshape(-1, weight.shape[0]).T @ x.reshape(-1, weight.shape[1])
 
 
-@dataclass(frozen=True)
+@dataclass
 class Rectifier:
     """ReLU (slope 0) or leaky ReLU."""
 
     negative_slope: float
 
 
-@dataclass(frozen=True)
+@dataclass
 class AveragePool:
     """Average pooling over windows of `kernel_size`, as `nn.AvgPool2d`."""
 
@@ -136,7 +137,7 @@ class AveragePool:
         )
 
 
-@dataclass(frozen=True)
+@dataclass
 class AdaptivePool:
     """`nn.AdaptiveAvgPool2d` to a fixed size (None: the input's)."""
 
@@ -150,7 +151,7 @@ class AdaptivePool:
         return torch.ops.aten._adaptive_avg_pool2d_backward(gradient, x)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Flatten:
     start_dim: int
     end_dim: int
@@ -166,7 +167,7 @@ Weighted = Convolution | Dense
 Layer = Weighted | Rectifier | AveragePool | AdaptivePool | Flatten
 
 
-@dataclass(frozen=True)
+@dataclass
 class Chain:
     """A critic's realism path: its layers, and the weight and bias of each (None where a layer has none)."""
 
