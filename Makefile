@@ -15,7 +15,7 @@ $(BIN)/python:
 $(STAMP): $(SOURCES) | $(BIN)/python
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet -c constraints.txt torch numpy ninja pybind11 setuptools wheel
-	$(BIN)/pip install --quiet -c constraints.txt --no-build-isolation -e '.[test,lint]'
+	$(BIN)/pip install --quiet -c constraints.txt --no-build-isolation -e '.[test,lint,landmarks]'
 	touch $@
 
 test: install

@@ -137,9 +137,11 @@ def command(
     from lssl.training.checkpoint import CheckpointError
     from lssl.training.config import ConfigError, TrainConfig
     from lssl.training.distributed import start_processes, stop_processes
+    from lssl.training.memory import keep_freed_memory
     from lssl.training.run import prepare_run
     from lssl.training.trainer import TrainingError
 
+    keep_freed_memory()
     if threads:
         torch.set_num_threads(threads)
     try:
