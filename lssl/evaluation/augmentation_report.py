@@ -85,19 +85,19 @@ def augmentation_table(
     values = accuracies(results, counts)
     classes = len(experiment.group.values)
     real = round(float(np.mean([r["real_faces"] for r in results])))
-    rows: list[list[Any]] = [["real faces alone", real, 0, over_folds(values[0]), None]]
+    rows: list[list[Any]] = [["real faces alone", over_folds(values[0]), None, real, 0]]
     for count in counts:
         gain = [a - b for a, b in zip(values[count], values[0], strict=True)]
-        rows.append([f"real + {count} a class", real, count * classes, over_folds(values[count]), over_folds(gain)])
+        rows.append([f"real + {count} a class", over_folds(values[count]), over_folds(gain), real, count * classes])
     paper = paper_figures("augmentation", experiment.source)
     if paper is not None:
-        rows += [[f"{paper[0]}: {method}", None, None, value, None] for method, value in paper[1]]
+        rows += [[f"{paper[0]}: {method}", value, None, None, None] for method, value in paper[1]]
     note = f"Percent of real test faces recognised; all classifiers had {results[0]['iterations']} iterations"
     note += f", {repeats} of each are averaged" if repeats > 1 else ""
     note += "; mean and standard deviation over the folds." if len(results) > 1 else "."
     return Table(
         "Classifiers trained with synthesized faces",
-        ["trained on", "real faces", "synthesized", "accuracy", "gain"],
+        ["trained on", "accuracy", "gain", "real faces", "synthesized"],
         rows,
         note,
         best=["accuracy"],
@@ -152,6 +152,8 @@ def _report(
     shown.append((f"real + {counts[-1]} a class", [r["synthetic"][str(counts[-1])] for r in results]))
     for name, matrices in shown:
         total = np.sum([matrix for repeated in matrices for matrix in repeated], axis=0)
-        report.plot(confusion_figure(total, experiment.group.values), f"{name}, in percent of each true class.")
+        report.plot(
+            confusion_figure(total, experiment.group.values), f"Trained on {name}, in percent of each true class."
+        )
     report.results.update(folds=experiment.subjects(), fold_results=results, settings=experiment.state.settings)
     return report

@@ -21,7 +21,7 @@ def confusion_figure(matrix: NDArray[np.integer], classes: Sequence[str]) -> "Fi
     figure = new_figure(side + 0.6, side)
     axes = figure.add_subplot()
     blues = LinearSegmentedColormap.from_list("share", ["#e8eef6", "#0b4f9e"])
-    axes.pcolormesh(share, cmap=blues, vmin=0, vmax=1)
+    axes.pcolormesh(share, cmap=blues, vmin=0, vmax=1, edgecolors="face", linewidth=0.4)
     for row in range(count):
         for column in range(count):
             if totals[row, 0]:
