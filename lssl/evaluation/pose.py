@@ -1,6 +1,6 @@
 """Table 3: a classifier of frontal faces looks at turned ones: as they are, turned to the front, and made realistic."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,27 +37,33 @@ FRONTAL = Method("simulated frontal", "frontal")
 
 
 @dataclass(frozen=True)
-class FrontalFaces:
-    """The simulated frontal face of each face of a folder, where there is one.
+class TurnedFaces:
+    """The faces under test, and the simulated frontal face of each where one could be drawn.
 
-    rows: for each row of the faces, its row in `folder` (images/ simulated, side/ the photograph), or None.
+    column: of the yaw; yaws: its values, in degrees, by size. simulated: what `lssl render-frontal` drew (images/, and
+    side/ the photograph, aligned); place: the row there of each face, or None.
     """
 
     folder: FaceFolder
-    rows: list[int | None]
+    column: str
+    yaws: dict[str, float]
+    simulated: FaceFolder
+    place: list[int | None]
 
-    def simulated(self, rows: Sequence[int]) -> list[NDArray[np.uint8]]:
-        """The simulated faces of rows that have one, uint8 (S, S, 3) each."""
-        return [read_image(self.folder.image_path(self._row(row))) for row in rows]
+    def rows_at(self, yaw: str, subjects: Iterable[str]) -> list[int]:
+        """The rows of some subjects at a yaw."""
+        wanted, values = set(subjects), self.folder.columns[self.column]
+        return [row for row, who in enumerate(self.folder.subjects) if who in wanted and values[row] == yaw]
 
     def photographs(self, rows: Sequence[int]) -> list[NDArray[np.uint8]]:
-        """The aligned photographs that the simulated faces came from."""
-        return [read_image(self.folder.side_path(self._row(row))) for row in rows]
+        """uint8 (S, S, 3) each."""
+        return [read_image(self.folder.image_path(row)) for row in rows]
 
-    def _row(self, row: int) -> int:
-        found = self.rows[row]
-        assert found is not None
-        return found
+    def drawn(self, rows: Sequence[int]) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
+        """The simulated faces of rows that have one, and the aligned photographs that these came from."""
+        there = [place for row in rows if (place := self.place[row]) is not None]
+        simulated = [read_image(self.simulated.image_path(row)) for row in there]
+        return simulated, [read_image(self.simulated.side_path(row)) for row in there]
 
 
 def frontal_yaw(folder: FaceFolder, column: str) -> dict[str, float]:
@@ -133,70 +139,59 @@ def render_faces(
     writer.finish(source="render-frontal")
 
 
-def open_frontal(folder: FaceFolder, root: Path) -> FrontalFaces:
-    """The simulated faces in `root` of the faces of `folder`, matched by file name.
+def open_turned(folder: FaceFolder, column: str, simulated_root: Path) -> TurnedFaces:
+    """The faces of `folder` with the simulated ones in `simulated_root`, matched by file name.
 
-    Raises FolderError where none match, or the pictures' size differs.
+    Raises FolderError where none match, the pictures' size differs, or the yaw column is of no use.
     """
-    frontal = read_metadata(root)
-    place = {Path(name).stem: row for row, name in enumerate(frontal.file_names)}
-    rows = [place.get(Path(name).stem) for name in folder.file_names]
-    if all(row is None for row in rows):
-        raise FolderError(f"{root} has no simulated face of {folder.root}; draw them with `lssl render-frontal`")
-    if not (root / "side").is_dir():
-        raise FolderError(f"{root} has no side/: it was not written by `lssl render-frontal`")
-    sizes = check_images(folder), check_images(frontal)
+    simulated = read_metadata(simulated_root)
+    there = {Path(name).stem: row for row, name in enumerate(simulated.file_names)}
+    place = [there.get(Path(name).stem) for name in folder.file_names]
+    if all(row is None for row in place):
+        raise FolderError(
+            f"{simulated_root} has no simulated face of {folder.root}; draw them with `lssl render-frontal`"
+        )
+    if not (simulated_root / "side").is_dir():
+        raise FolderError(f"{simulated_root} has no side/: it was not written by `lssl render-frontal`")
+    sizes = check_images(folder), check_images(simulated)
     if sizes[0] != sizes[1]:
         raise FolderError(
-            f"{folder.root} has pictures of {sizes[0][1]} pixels, {root} of {sizes[1][1]}; draw them with "
+            f"{folder.root} has pictures of {sizes[0][1]} pixels, {simulated_root} of {sizes[1][1]}; draw them with "
             f"`lssl render-frontal --size {sizes[0][1]}`"
         )
-    return FrontalFaces(frontal, rows)
+    return TurnedFaces(folder, column, frontal_yaw(folder, column), simulated, place)
 
 
-def method_pictures(
-    method: Method, fold: Fold, folder: FaceFolder, frontal: FrontalFaces, rows: Sequence[int]
-) -> list[NDArray[np.uint8]]:
+def method_pictures(method: Method, fold: Fold, faces: TurnedFaces, rows: Sequence[int]) -> list[NDArray[np.uint8]]:
     """The pictures that the method makes of some faces; the photograph itself where no frontal face could be drawn."""
-    pictures = [read_image(folder.image_path(row)) for row in rows]
-    drawn = [k for k, row in enumerate(rows) if frontal.rows[row] is not None]
+    pictures = faces.photographs(rows)
+    drawn = [k for k, row in enumerate(rows) if faces.place[row] is not None]
     if method.key == RAW.key or not drawn:
         return pictures
-    some = [rows[k] for k in drawn]
-    made: Sequence[NDArray[np.uint8]] = frontal.simulated(some)
+    simulated, photographs = faces.drawn(rows)
+    made: Iterable[NDArray[np.uint8]] = simulated
     if method.normalizer is not None:
-        made = list(normalize_faces(method.normalizer(fold), made, frontal.photographs(some)))
+        made = normalize_faces(method.normalizer(fold), simulated, photographs)
     for k, picture in zip(drawn, made, strict=True):
         pictures[k] = picture
     return pictures
 
 
 def measure_method(
-    method: Method,
-    fold: Fold,
-    judge: TrainedClassifier,
-    folder: FaceFolder,
-    frontal: FrontalFaces,
-    yaws: dict[str, float],
-    yaw_column: str,
-    *,
-    progress: bool = False,
+    method: Method, fold: Fold, judge: TrainedClassifier, faces: TurnedFaces, *, progress: bool = False
 ) -> dict[str, Any]:
     """Confusion matrix (row: true class) of a fold's test faces at each yaw, as plain values by the yaw's text."""
     from tqdm import tqdm
 
     if method.normalizer is not None:
         method.normalizer(fold)  # trained now, where it was not yet, and not under the bar
-    tested, values = set(fold.test), folder.columns[judge.group.name]
+    values = faces.folder.columns[judge.group.name]
     confusion = {}
-    for text in tqdm(yaws, desc=f"{method.name}, fold {fold.number}", unit="yaw", disable=not progress, leave=False):
-        rows = [
-            row
-            for row, subject in enumerate(folder.subjects)
-            if subject in tested and folder.columns[yaw_column][row] == text
-        ]
-        pictures = np.stack(method_pictures(method, fold, folder, frontal, rows)) if rows else None
+    bar = tqdm(faces.yaws, desc=f"{method.name}, fold {fold.number}", unit="yaw", disable=not progress, leave=False)
+    for yaw in bar:
+        rows = faces.rows_at(yaw, fold.test)
+        pictures = np.stack(method_pictures(method, fold, faces, rows)) if rows else None
         guesses = classify(judge, pictures) if pictures is not None else np.zeros(0, np.int64)
         true = np.array([judge.group.index(values[row]) for row in rows], np.int64)
-        confusion[text] = confusion_matrix(true, guesses, len(judge.classes)).tolist()
+        confusion[yaw] = confusion_matrix(true, guesses, len(judge.classes)).tolist()
     return {"confusion": confusion}

@@ -1,9 +1,10 @@
 """`lssl evaluate pose`: fold by fold, then the tables, the curve and the page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from lssl.evaluation.experiment import (
     Settings,
     check_unseen,
     fingerprint,
+    generator_budget,
     open_experiment,
 )
 from lssl.evaluation.fold_training import train_fold_classifier, train_fold_generator
@@ -23,13 +25,13 @@ from lssl.evaluation.folds import Fold
 from lssl.evaluation.pose import (
     FRONTAL,
     RAW,
-    FrontalFaces,
     Method,
+    TurnedFaces,
     check_frontal_classes,
     frontal_yaw,
     measure_method,
     method_pictures,
-    open_frontal,
+    open_turned,
     render_faces,
 )
 from lssl.evaluation.pose_tables import Results, add_tables, signed
@@ -91,59 +93,47 @@ def evaluate_pose(
         face_model=None if face_model is None else fingerprint(face_model),
     )
     folder = experiment.folder
-    report = Report(f"Pose: {folder.root.name}", command, settings.seed)
     frontal_rows = [row for row, text in enumerate(folder.columns[yaw_column]) if yaws[text] == 0]
     check_frontal_classes(folder, experiment.group, frontal_rows, experiment.folds)
     for model in given.values():
         check_unseen(model, experiment.folds)
     if frontal_folder is None:
-        frontal_folder = experiment.state.folder("frontal")
-        render_faces(
-            folder,
-            frontal_folder,
-            size=check_images(folder)[0],
-            yaw_column=yaw_column,
-            background=background,
-            face_model=face_model,
-            workers=workers,
-            progress=not settings.quiet,
-        )
-    frontal = open_frontal(folder, frontal_folder)
-    methods = [RAW, FRONTAL, *(_method(name, given.get(name), experiment, frontal) for name in normalizers)]
-    results: Results = {method.key: [] for method in methods}
-    judges: dict[int, TrainedClassifier] = {}
-    for fold in experiment.folds:
-        name = f"fold-{fold.number:02d}"
-        people = set(fold.train)
-        seen = folder.select([row for row in frontal_rows if folder.subjects[row] in people])
-        judges[fold.number] = judge = train_fold_classifier(
+        frontal_folder = _draw(experiment, yaw_column, background, face_model, workers)
+    faces = open_turned(folder, yaw_column, frontal_folder)
+    methods = [RAW, FRONTAL, *(_method(name, given.get(name), experiment, faces.simulated) for name in normalizers)]
+
+    @cache
+    def judge(number: int) -> TrainedClassifier:
+        people = set(experiment.folds[number].train)
+        return train_fold_classifier(
             settings.judge,
-            seen,
+            folder.select([row for row in frontal_rows if folder.subjects[row] in people]),
             experiment.group,
-            experiment.state.folder(name),
+            experiment.state.folder(f"fold-{number:02d}"),
             weights=settings.weights,
             device=settings.device,
             quiet=settings.quiet,
         )
+
+    def measure(method: Method, fold: Fold) -> dict[str, Any]:
+        return measure_method(method, fold, judge(fold.number), faces, progress=not settings.quiet)
+
+    results: Results = {method.key: [] for method in methods}
+    for fold in experiment.folds:
         for method in methods:
-            measure = partial(
-                measure_method, method, fold, judge, folder, frontal, yaws, yaw_column, progress=not settings.quiet
-            )
-            results[method.key].append(experiment.state.part(f"{name}-{method.key}", measure))
+            name = f"fold-{fold.number:02d}-{method.key}"
+            results[method.key].append(experiment.state.part(name, partial(measure, method, fold)))
+    report = Report(f"Pose: {folder.root.name}", command, settings.seed)
+    report.earlier_seconds = experiment.state.seconds
     report.paragraph(experiment.describe())
-    missing = sum(row is None for row in frontal.rows)
-    realistic = ", and made realistic by a generator" if normalizers else ""
-    report.paragraph(
-        "A classifier learns from the frontal faces of each fold's training subjects, and looks at the test subjects' "
-        f"faces at every yaw: as photographed, drawn from the front by the 3D face{realistic}."
-        + (f" {missing} faces gave no frontal one; their photograph stands in for it." if missing else "")
-    )
+    report.paragraph(_explanation(faces, normalizers))
+    report.paragraph(_provenance(settings, normalizers, given))
     add_tables(report, experiment, methods, results, yaws)
     report.heading("Unseen people")
-    fold = experiment.folds[0]
-    for subject in fold.test[:_PEOPLE]:
+    first = experiment.folds[0]
+    for subject in first.test[:_PEOPLE]:
         report.image(
-            _sheet(methods, fold, judges[fold.number], folder, frontal, yaws, yaw_column, subject),
+            _sheet(methods, first, judge(first.number), faces, subject),
             f"Subject {subject}; from above: {', '.join(method.name for method in methods)}. A red frame: the classifier "
             "takes it for another class.",
         )
@@ -152,42 +142,76 @@ def evaluate_pose(
     return report
 
 
+def _draw(experiment: Experiment, yaw_column: str, background: str, face_model: Path | None, workers: int) -> Path:
+    """Draws every face from the front into the experiment's state, unless it is done; the folder."""
+    out = experiment.state.folder("frontal")
+
+    def draw() -> dict[str, Any]:
+        render_faces(
+            experiment.folder,
+            out,
+            size=check_images(experiment.folder)[0],
+            yaw_column=yaw_column,
+            background=background,
+            face_model=face_model,
+            workers=workers,
+            progress=not experiment.settings.quiet,
+        )
+        return {}
+
+    experiment.state.part("frontal-drawn", draw)
+    return out
+
+
+def _explanation(faces: TurnedFaces, normalizers: Sequence[str]) -> str:
+    missing = sum(row is None for row in faces.place)
+    realistic = ", and made realistic by a generator" if normalizers else ""
+    return (
+        "A classifier learns from the frontal faces of each fold's training people, and looks at the others' faces at "
+        f"every yaw: as photographed, drawn from the front by the 3D face{realistic}."
+        + (f" {missing} faces gave no frontal one; their photograph stands in for it." if missing else "")
+    )
+
+
+def _provenance(settings: Settings, normalizers: Sequence[str], given: Mapping[str, TrainedGenerator]) -> str:
+    """What is known of who was seen by the classifier and the normalizers."""
+    own = [name for name in normalizers if name not in given]
+    trained = f"Classifier and normalizer ({generator_budget(settings)}) were" if own else "The classifier was"
+    sentences = [f"{trained} trained here, on the training people alone."]
+    for name, model in given.items():
+        known = "says that it was trained on none" if model.info.get("subjects") else "may have seen some"
+        sentences.append(f"The normalizer {Path(name).name} was given; it {known} of the tested people.")
+    return " ".join(sentences)
+
+
 def _sheet(
-    methods: Sequence[Method],
-    fold: Fold,
-    judge: TrainedClassifier,
-    folder: FaceFolder,
-    frontal: FrontalFaces,
-    yaws: dict[str, float],
-    yaw_column: str,
-    subject: str,
+    methods: Sequence[Method], fold: Fold, judge: TrainedClassifier, faces: TurnedFaces, subject: str
 ) -> NDArray[np.uint8]:
     """One person at every yaw with one expression, a row a method."""
-    own = [row for row, name in enumerate(folder.subjects) if name == subject]
-    values = folder.columns[judge.group.name]
-    at = {text: [row for row in own if folder.columns[yaw_column][row] == text] for text in yaws}
-    # The expression that says most: not the first, which is the neutral one where there is one.
-    common = [v for v in judge.classes if all(any(values[r] == v for r in rows) for rows in at.values())]
+    values = faces.folder.columns[judge.group.name]
+    at = {yaw: faces.rows_at(yaw, [subject]) for yaw in faces.yaws}
+    # Not the first expression, which is the neutral one where there is one.
+    common = [v for v in judge.classes if all(any(values[row] == v for row in rows) for rows in at.values())]
     value = common[min(len(common) - 1, 1 + fold.test.index(subject))] if common else None
-    rows = [next((r for r in found if values[r] == value), found[0]) for found in at.values() if found]
+    chosen = {yaw: next((r for r in rows if values[r] == value), rows[0]) for yaw, rows in at.items() if rows}
+    rows = list(chosen.values())
     lines = []
     for method in methods:
-        pictures = np.stack(method_pictures(method, fold, folder, frontal, rows))
+        pictures = np.stack(method_pictures(method, fold, faces, rows))
         frame_wrong(pictures, classify(judge, pictures) != [judge.group.index(values[row]) for row in rows])
         lines.append(pictures)
     columns = [torch.from_numpy(np.stack(column)).permute(0, 3, 1, 2) for column in zip(*lines, strict=True)]
-    names = [f"{values[row]} {signed(yaws[folder.columns[yaw_column][row]])}" for row in rows]
+    names = [f"{values[row]} {signed(faces.yaws[yaw])}" for yaw, row in chosen.items()]
     return np.asarray(labelled_grid(columns, names))
 
 
-def _method(name: str, given: TrainedGenerator | None, experiment: Experiment, frontal: FrontalFaces) -> Method:
+def _method(name: str, given: TrainedGenerator | None, experiment: Experiment, simulated: FaceFolder) -> Method:
     """A normalizer's row: given, or trained on the simulated faces of a fold's training subjects alone."""
     if given is not None:
         path = Path(name) / "generator.safetensors" if Path(name).is_dir() else Path(name)
         return Method(f"normalized ({Path(name).name})", f"given-{fingerprint(path)[:8]}", lambda fold: given)
     settings = experiment.settings
-    attributes = frontal_attributes(frontal.folder)
-    faces = replace(frontal.folder, attributes=attributes)
+    faces = replace(simulated, attributes=frontal_attributes(simulated))
     config = settings.training.with_overrides({"pose.method": name})
     models: dict[int, TrainedGenerator] = {}
 

@@ -22,7 +22,7 @@ from lssl.evaluation.pose import (
     frontal_yaw,
     measure_method,
     method_pictures,
-    open_frontal,
+    open_turned,
     render_faces,
 )
 from lssl.evaluation.pose_report import evaluate_pose
@@ -162,13 +162,13 @@ def test_yaws_are_read_by_size_and_bad_columns_are_named(data):
 
 def test_each_method_makes_its_pictures_and_a_missing_frontal_face_leaves_the_photograph(data, tmp_path):
     folder = read_metadata(data)
-    faces = open_frontal(folder, write_frontal(tmp_path / "some", without=("00_happy_45",)))
+    faces = open_turned(folder, "yaw", write_frontal(tmp_path / "some", without=("00_happy_45",)))
     rows = [k for k, name in enumerate(folder.file_names) if "00_happy_" in name]  # yaw -45, 0, 45
     fold = Fold(0, ("s02",), ("s00",))
     turned, front = draw(0, 2), draw(0, 1)
 
     def made(method):
-        return [picture.tolist() for picture in method_pictures(method, fold, folder, faces, rows)]
+        return [picture.tolist() for picture in method_pictures(method, fold, faces, rows)]
 
     at = {folder.columns["yaw"][r]: k for k, r in enumerate(rows)}
     expected = {"-45": turned.tolist(), "0": front.tolist(), "45": turned.tolist()}
@@ -181,10 +181,10 @@ def test_each_method_makes_its_pictures_and_a_missing_frontal_face_leaves_the_ph
 
 def test_only_the_folds_test_faces_are_measured_at_their_yaw(data, frontal):
     folder = read_metadata(data)
-    faces, yaws = open_frontal(folder, frontal), frontal_yaw(folder, "yaw")
+    faces = open_turned(folder, "yaw", frontal)
     fold = Fold(0, ("s02", "s03"), ("s00", "s01"))
-    raw = measure_method(RAW, fold, reader(), folder, faces, yaws, "yaw")["confusion"]
-    turned = measure_method(FRONTAL, fold, reader(), folder, faces, yaws, "yaw")["confusion"]
+    raw = measure_method(RAW, fold, reader(), faces)["confusion"]
+    turned = measure_method(FRONTAL, fold, reader(), faces)["confusion"]
     assert raw["0"] == turned["0"] == turned["45"] == [[2, 0, 0], [0, 2, 0], [0, 0, 2]]
     assert raw["45"] == [[0, 2, 0], [0, 0, 2], [2, 0, 0]]
 
@@ -278,10 +278,10 @@ def test_faces_are_drawn_from_the_front_without_their_yaw(tmp_path):
     write_generated(tmp_path / "faces", FaceGenerator(load_embedded_model(), wanted), model="embedded")
     folder = read_metadata(tmp_path / "faces")
     render_faces(folder, tmp_path / "drawn", size=48)
-    drawn = open_frontal(folder, tmp_path / "drawn")
-    assert drawn.rows == [0, 1, 2, 3]
-    assert "yaw" not in drawn.folder.attributes
-    assert drawn.simulated([1])[0].shape == drawn.photographs([1])[0].shape == (48, 48, 3)
+    drawn = open_turned(folder, "yaw", tmp_path / "drawn")
+    assert drawn.place == [0, 1, 2, 3]
+    assert "yaw" not in drawn.simulated.attributes
+    assert [pictures[0].shape for pictures in drawn.drawn([1])] == [(48, 48, 3), (48, 48, 3)]
     time = (tmp_path / "drawn" / "metadata.csv").stat().st_mtime_ns
     render_faces(folder, tmp_path / "drawn", size=48)
     assert (tmp_path / "drawn" / "metadata.csv").stat().st_mtime_ns == time
@@ -298,7 +298,7 @@ def test_what_cannot_be_is_refused_before_work(settings, frontal, tmp_path, data
     write_frontal(tmp_path / "few", subjects=1)
     (tmp_path / "few" / "side").rename(tmp_path / "few" / "aside")
     with pytest.raises(FolderError, match="was not written by `lssl render-frontal`"):
-        open_frontal(read_metadata(data), tmp_path / "few")
+        open_turned(read_metadata(data), "yaw", tmp_path / "few")
 
     result = CliRunner().invoke(
         main, ["evaluate", "pose", "--data", str(data), "--yaw-column", "angle", "--out", str(tmp_path / "cli")]
