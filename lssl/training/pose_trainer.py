@@ -27,6 +27,7 @@ from lssl.training.steps import StepBatch
 from lssl.training.trainer import Trainer
 
 KEPT = "normalized"
+_FRONTAL = 10.0  # degrees: turned further, a photograph is no target for a frontal face
 
 
 class PoseTrainer(Trainer):
@@ -49,7 +50,9 @@ class PoseTrainer(Trainer):
     ) -> None:
         super().__init__(config, train_set, test_set, folder, **options)
         self.real_labels = real_labels
-        self.targets = FrontalTargets(train_set, config.pose.near_frontal) if config.losses.frontal else None
+        self.targets = (
+            FrontalTargets(train_set, min(config.pose.near_frontal, _FRONTAL)) if config.losses.frontal else None
+        )
         self.real_loader = FaceLoader(
             real_set,
             self.config.schedule.batch_size,
