@@ -41,6 +41,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="Grey, the photograph's surroundings bent to meet the face, or those out of focus.",
 )
+@click.option(
+    "--remove-light", is_flag=True, help="Even light instead of the photograph's; dark photographs are brightened."
+)
+@click.option(
+    "--distance",
+    type=click.FloatRange(min=20),
+    help="Centimetres from camera to head, for photographs taken from near (a selfie: 40); far if not given.",
+)
 @click.option("--largest-face", is_flag=True, help="Of several faces take the largest instead of refusing.")
 @click.option("--mesh", type=click.Choice(["obj", "glb"]), help="Also write the coloured 3D face.")
 @click.option("--turntable", is_flag=True, help="Also write an animated GIF of the face turning.")
@@ -58,6 +66,8 @@ def command(
     pitch: float,
     size: int,
     background: str,
+    remove_light: bool,
+    distance: float | None,
     largest_face: bool,
     mesh: str | None,
     turntable: bool,
@@ -86,7 +96,7 @@ def command(
     from lssl.face3d.frontalize import FIT_COLUMNS, FrontalError, Options, frontalize_all, load_model
 
     try:
-        jobs, attributes = _jobs(photographs, landmarks, views_of_one_subject)
+        jobs = _jobs(photographs, landmarks, views_of_one_subject, expression)
         face_model = load_model(None if model is None else str(model))
         if expression is not None and expression not in face_model.expressions:
             known = ", ".join(face_model.expressions)
@@ -105,7 +115,7 @@ def command(
         )
         settings = {"command": "render-frontal", "photographs": sorted({p for j in jobs for p in j.photographs})}
         settings |= {name: str(value) for name, value in vars(options).items()}
-        writer = FaceFolderWriter(out, attributes=attributes, settings=settings, overwrite=overwrite)
+        writer = FaceFolderWriter(out, attributes=tuple(jobs[0].attributes), settings=settings, overwrite=overwrite)
     except (FrontalError, FolderError, ValueError) as error:
         raise click.ClickException(str(error)) from None
     if writer.finished:
@@ -136,21 +146,22 @@ def command(
 
 
 def _jobs(
-    photographs: tuple[Path, ...], landmarks: Path | None, one_subject: bool
-) -> tuple[list["Job"], tuple[str, ...]]:
+    photographs: tuple[Path, ...], landmarks: Path | None, one_subject: bool, expression: str | None
+) -> list["Job"]:
     from lssl.data.folder import read_metadata
     from lssl.face3d.frontalize import FrontalError, folder_jobs, photograph_jobs
 
-    if len(photographs) == 1 and photographs[0].is_dir():
-        if not (photographs[0] / "metadata.csv").is_file():
-            raise FrontalError(
-                f"{photographs[0]} has no metadata.csv; name the photographs, or run `lssl prepare` first"
-            )
-        folder = read_metadata(photographs[0])
-        return folder_jobs(folder), tuple(folder.attributes)
+    if folders := [path for path in photographs if path.is_dir()]:
+        if len(photographs) > 1:
+            raise FrontalError(f"{folders[0]} is a folder: give one data set folder alone, or photographs")
+        if not (folders[0] / "metadata.csv").is_file():
+            raise FrontalError(f"{folders[0]} has no metadata.csv; name the photographs, or run `lssl prepare` first")
+        if landmarks is not None:
+            raise FrontalError(f"--landmarks {landmarks}: {folders[0]} is a data set folder and has its own")
+        return folder_jobs(read_metadata(folders[0]), one_subject=one_subject, expression=expression)
     if missing := [path for path in photographs if not path.is_file()]:
         raise FrontalError(f"{missing[0]}: no such file")
-    return photograph_jobs(photographs, landmarks=landmarks, one_subject=one_subject), ()
+    return photograph_jobs(photographs, landmarks=landmarks, one_subject=one_subject)
 
 
 def _write_fits(out: Path, names: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """The simulated frontal face (paper 3.2): a fitted face, coloured by its photographs, drawn from the front."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lssl.face3d.bilinear import BilinearFaceModel
+from lssl.face3d.camera import Camera
 from lssl.face3d.fitting import FaceFit
 from lssl.face3d.framing import portrait_camera
 from lssl.face3d.membrane import Membrane
-from lssl.face3d.relight import irradiance
+from lssl.face3d.relight import broad_normals, irradiance, well_exposed
 from lssl.face3d.render import GAMMA
 from lssl.face3d.surroundings import face_region, surroundings
 from lssl.face3d.texture import (
@@ -66,6 +68,7 @@ def render_frontal(
     yaw: float = 0.0,
     pitch: float = 0.0,
     background: str = "plain",
+    remove_light: bool = False,
     use_mirror: bool = True,
 ) -> FrontalFace:
     """Draws one subject's fitted face from the front, coloured by all of its photographs.
@@ -79,6 +82,8 @@ def render_frontal(
         yaw, pitch: degrees; 0 is frontal.
         background: "plain" grey; "original": the first photograph's surroundings, bent to meet the face; "blur": the
             same, out of focus.
+        remove_light: draw the face in even light; else in the first photograph's light, which stays where it is while
+            the head turns.
         use_mirror: fill what no view saw from the other half of the face.
 
     What neither side was seen is filled smoothly over the mesh, led by the model's albedo. Raises ValueError for an
@@ -86,74 +91,102 @@ def render_frontal(
     """
     if background not in BACKGROUNDS:
         raise ValueError(f"background is {background!r}; choose one of {', '.join(BACKGROUNDS)}")
-    count = fit.views
-    if len(images) != count:
-        raise ValueError(f"the fit has {count} views, but {len(images)} images were given")
-    rows = range(subject * count, (subject + 1) * count)
-    faces = _textured_faces(model)
-    weld = model.topology.weld
-    parts = model.topology.face_parts[_textured(model)]
-    held = face_region(model)
-    face_pixels = 1.6 * size * _SUPERSAMPLE / 2
-    views: list[PosedView] = []
-    meshes: list[Tensor] = []
-    for row, image in zip(rows, images, strict=True):
-        vertices = model.vertices(fit.identity[subject : subject + 1], fit.expression[row : row + 1])[0]
-        camera = fit.camera[row : row + 1]
-        normals = camera.rotate(vertex_normals(vertices, faces, weld))[0]
-        views.append(pose_view(model, image, camera.project(vertices)[0], normals, faces, held, face_pixels))
-        meshes.append(vertices)
-    target = model.vertices(
-        fit.identity[subject : subject + 1],
-        (fit.expression[rows[0]] if expression is None else expression.to(fit.expression))[None],
-    )[0]
-    places = target[None, torch.from_numpy(model.topology.landmarks).long()]
+    if len(images) != fit.views:
+        raise ValueError(f"the fit has {fit.views} views, but {len(images)} images were given")
+    first = subject * fit.views
+    identity = fit.identity[subject : subject + 1]
+    if remove_light:
+        images = [well_exposed(image, fit.landmarks[first + v].numpy()) for v, image in enumerate(images)]
+    views = [_posed(model, fit, subject, v, image, size, remove_light) for v, image in enumerate(images)]
+    weights = fit.expression[first] if expression is None else expression.to(fit.expression)
+    mesh = model.vertices(identity, weights[None])[0]
+    places = mesh[None, torch.from_numpy(model.topology.landmarks).long()]
     camera = portrait_camera(places, size, yaw=yaw, pitch=pitch)
-    fine = camera.zoom(_SUPERSAMPLE)
-    projected = fine.project(target)
-    triangle, barycentric, depth = rasterize(projected.contiguous(), faces, size * _SUPERSAMPLE, size * _SUPERSAMPLE)
-    normals = vertex_normals(target, faces, weld)
-    turned = camera.rotate(normals)
-    pixel_normals = F.normalize(interpolate(triangle, barycentric, faces, turned)[0], dim=-1)
 
-    scales = [float(fit.camera.scale[row]) for row in rows]
-    light = views[0].light
-    colours = _mesh_colours(model, views, scales, faces, irradiance(light, turned[0]))
-    face_width = 0.5 * size * _SUPERSAMPLE
-    sight = pixel_normals[..., 2].clamp(min=0) * beside_jumps(depth[0], face_width)
-    hollow = np.append(np.isin(parts, _HOLLOW), False)[triangle[0].numpy()] | (pixel_normals[..., 2] < 0).numpy()
-    holes = Membrane(hollow & (triangle[0] >= 0).numpy(), (triangle[0] >= 0).numpy())
-    picture_of = Target(triangle, barycentric, faces, irradiance(light, pixel_normals), sight, holes)
-    face, seen = _paint(model, views, scales, picture_of, colours, use_mirror)
-    covered = (triangle[0] >= 0).float()
+    def lit(normals: Tensor) -> Tensor:
+        return views[0].even.expand_as(normals) if remove_light else irradiance(views[0].light, normals)
+
+    fine = camera.zoom(_SUPERSAMPLE)
+    target = _target(model, mesh, fine, size * _SUPERSAMPLE, lit)
+    faces = target.faces
+    normals = camera.rotate(vertex_normals(mesh, faces, model.topology.weld))[0]
+    colours = _mesh_colours(model, views, faces, lit(normals))
+    face, seen = _paint(model, views, target, colours, use_mirror)
+    covered = (target.triangle[0] >= 0).float()
     if background == "plain":
-        alpha, behind = covered[..., None], torch.full_like(face, _PLAIN)
+        alpha, behind = covered, torch.full_like(face, _PLAIN)
     else:
-        source = fit.camera[rows[0] : rows[0] + 1].project(meshes[0])[..., :2]
-        attributes = torch.cat([source, held[None, :, None]], -1).contiguous()
-        where = interpolate(triangle, barycentric, faces, attributes)[0]
+        source = model.vertices(identity, fit.expression[first : first + 1])
+        origin = fit.camera[first : first + 1].project(source)[..., :2]
+        held = face_region(model)[None, :, None]
+        where = interpolate(target.triangle, target.barycentric, faces, torch.cat([origin, held], -1))[0]
         region = where[..., 2] * covered
         behind = surroundings(
             images[0],
-            fit.landmarks[rows[0]].double().numpy(),
-            projected[0, fit.indices[rows[0]], :2].double().numpy(),
+            fit.landmarks[first].double().numpy(),
+            fine.project(mesh)[0, fit.indices[first], :2].double().numpy(),
             where[..., :2].double().numpy(),
             region.numpy() > 0.5,
         )
         if background == "blur":
             behind = _blurred(behind, 0.05 * size * _SUPERSAMPLE)
-        alpha = _inner_edge(region, 0.012 * size * _SUPERSAMPLE)[..., None]
-    picture = face * alpha + behind * (1 - alpha)
-    shrink = lambda t: F.avg_pool2d(t.permute(2, 0, 1)[None], _SUPERSAMPLE)[0].permute(1, 2, 0).numpy()  # noqa: E731
-    landmarks = model.landmarks(camera.project(target))[0, :, :2]
+        alpha = _inner_edge(region, 0.012 * size * _SUPERSAMPLE)
+    picture = face * alpha[..., None] + behind * (1 - alpha[..., None])
     return FrontalFace(
-        image=(shrink(picture).clip(0, 1) * 255).round().astype(np.uint8),
-        mask=shrink(covered[..., None])[..., 0],
-        seen=shrink(seen[..., None])[..., 0],
-        landmarks=landmarks.numpy().astype(np.float32),
-        vertices=target,
+        image=(_shrunk(picture).clip(0, 1) * 255).round().astype(np.uint8),
+        mask=_shrunk(covered[..., None])[..., 0],
+        seen=_shrunk(seen[..., None])[..., 0],
+        landmarks=model.landmarks(camera.project(mesh))[0, :, :2].numpy().astype(np.float32),
+        vertices=mesh,
         vertex_colours=colours,
     )
+
+
+def _posed(
+    model: BilinearFaceModel, fit: FaceFit, subject: int, view: int, image: NDArray[np.uint8], size: int, broad: bool
+) -> PosedView:
+    """A subject's photograph with its mesh, no sharper than a picture of `size` pixels can show.
+
+    broad: reckon its light with `broad_normals`.
+    """
+    row = subject * fit.views + view
+    faces = _textured_faces(model)
+    mesh = model.vertices(fit.identity[subject : subject + 1], fit.expression[row : row + 1])[0]
+    camera = fit.camera[row : row + 1]
+    normals = vertex_normals(mesh, faces, model.topology.weld)
+    shading = broad_normals(mesh, normals) if broad else normals
+    return pose_view(
+        model,
+        image,
+        camera.project(mesh)[0],
+        camera.rotate(normals)[0],
+        camera.rotate(shading)[0],
+        faces,
+        face_region(model),
+        face_pixels=0.8 * size * _SUPERSAMPLE,
+        scale=float(camera.scale),
+    )
+
+
+def _target(
+    model: BilinearFaceModel, mesh: Tensor, camera: Camera, side: int, lit: Callable[[Tensor], Tensor]
+) -> Target:
+    """The picture of a mesh (V, 3), `side` pixels wide; `lit` gives the irradiance for camera-space normals."""
+    faces = _textured_faces(model)
+    triangle, barycentric, depth = rasterize(camera.project(mesh).contiguous(), faces, side, side)
+    turned = camera.rotate(vertex_normals(mesh, faces, model.topology.weld))
+    normals = F.normalize(interpolate(triangle, barycentric, faces, turned)[0], dim=-1)
+    sight = normals[..., 2].clamp(min=0) * beside_jumps(depth[0], face_width=0.5 * side)
+    covered = (triangle[0] >= 0).numpy()
+    hollow = np.isin(model.topology.face_parts[_textured(model)], _HOLLOW)[triangle[0].numpy()]
+    inner = (normals[..., 2] < 0).numpy()  # the head's far side, through a gap
+    return Target(triangle, barycentric, faces, lit(normals), sight, Membrane((hollow | inner) & covered, covered))
+
+
+def _shrunk(values: Tensor) -> NDArray[np.float32]:
+    """(H, W, C) averaged over the samples of each pixel."""
+    small = F.avg_pool2d(values.permute(2, 0, 1)[None], _SUPERSAMPLE)[0].permute(1, 2, 0)
+    return small.numpy().astype(np.float32)
 
 
 def _textured_faces(model: BilinearFaceModel) -> Tensor:
@@ -165,21 +198,19 @@ def _textured(model: BilinearFaceModel) -> NDArray[np.bool_]:
     return np.isin(model.topology.face_parts, _FACE_PARTS)
 
 
-def _mesh_colours(
-    model: BilinearFaceModel, views: list[PosedView], scales: list[float], faces: Tensor, there: Tensor
-) -> Tensor:
+def _mesh_colours(model: BilinearFaceModel, views: list[PosedView], faces: Tensor, there: Tensor) -> Tensor:
     """Colour of every vertex (V, 3): seen, mirrored where not, filled over the mesh where neither."""
     order = torch.from_numpy(model.topology.mirror).long()
     colour = torch.zeros_like(model.albedo_mean)
     weight = torch.zeros(len(colour))
     for mirrored, trust in ((None, 1.0), (order, 0.05)):
-        for view, scale in zip(views, scales, strict=True):
+        for view in views:
             sampled = vertex_colours(view, mirrored, there)
-            w = sampled.weight**2 * trust * scale
+            w = sampled.weight**2 * trust * view.scale
             colour += sampled.colour * w[:, None]
             weight += w
     colour = colour / weight.clamp(min=1e-9)[:, None]
-    confidence = (weight / (0.02 * max(scales))).clamp(max=1.0)
+    confidence = (weight / (0.02 * max(view.scale for view in views))).clamp(max=1.0)
     prior = (model.albedo_mean.clamp(0, 1) ** GAMMA * there).clamp(0, 1) ** (1 / GAMMA)
     return fill_over_mesh(colour, confidence, faces, model.topology.weld, prior)
 
@@ -187,21 +218,22 @@ def _mesh_colours(
 def _paint(
     model: BilinearFaceModel,
     views: list[PosedView],
-    scales: list[float],
     target: Target,
     colours: Tensor,
     use_mirror: bool,
 ) -> tuple[Tensor, Tensor]:
     """Colour (H, W, 3) and the direct views' weight (H, W) of each target pixel."""
     side = target.triangle.shape[1]
-    direct = blend_views([sample_view(view, target) for view in views], scales, 0.04 * side)
+    direct = blend_views([sample_view(view, target) for view in views], [view.scale for view in views], 0.04 * side)
     filled = interpolate(target.triangle, target.barycentric, target.faces, colours[None])[0]
     sigma = 0.012 * side
     if not use_mirror:
         share = _feather(direct.weight, sigma)[..., None]
         return direct.colour * share + filled * (1 - share), direct.weight
     order = torch.from_numpy(model.topology.mirror).long()
-    other = blend_views([sample_view(view, target, order) for view in views], scales, 0.04 * side)
+    other = blend_views(
+        [sample_view(view, target, order) for view in views], [view.scale for view in views], 0.04 * side
+    )
     # The photograph's own side counts unless the other one was seen much better: grazing views are stretched.
     preference = (direct.weight / other.weight.clamp(min=1e-3) - _WORSE) / (_AS_GOOD - _WORSE)
     own = _blurred(smooth_step(preference), sigma)[..., None]

@@ -26,7 +26,8 @@ from lssl.face3d.fitting import FaceFit, fit_landmarks
 from lssl.face3d.frontal import FrontalFace, render_frontal
 
 _TURNTABLE = (*range(-40, 41, 5), *range(35, -40, -5))  # degrees of yaw
-FIT_COLUMNS = ("yaw", "pitch", "roll", "error", "views", "weights_file")
+FIT_COLUMNS = ("yaw", "pitch", "roll", "error", "doubt", "views", "weights_file")
+_POSE_ATTRIBUTE = "yaw"  # of the photograph: the drawn face has another
 
 
 class FrontalError(ValueError):
@@ -35,7 +36,10 @@ class FrontalError(ValueError):
 
 @dataclass(frozen=True)
 class Job:
-    """Photographs of one subject that give one frontal face. landmarks: a file a photograph, None to find them."""
+    """Photographs of one subject that give one frontal face. landmarks: a file a photograph, None to find them.
+
+    attributes: those of the drawn face. notes: what else metadata.csv shall say of it.
+    """
 
     key: str
     photographs: tuple[str, ...]
@@ -43,12 +47,14 @@ class Job:
     subject: str
     split: str = "train"
     attributes: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
     points: tuple[NDArray[np.float32], ...] | None = None
 
 
 @dataclass(frozen=True)
 class Options:
-    """What to draw; see `render_frontal`. model: a face model's file, None for the embedded one."""
+    """What to draw; see `render_frontal`. model: a face model's file, None for the embedded one. distance: of the
+    camera, centimetres (see `fit_landmarks`)."""
 
     model: str | None = None
     size: int = 128
@@ -56,6 +62,8 @@ class Options:
     expression: str | None = None
     yaw: float = 0.0
     pitch: float = 0.0
+    remove_light: bool = False
+    distance: float = float("inf")
     largest_face: bool = False
     mesh: str | None = None
     turntable: bool = False
@@ -88,22 +96,44 @@ def photograph_jobs(
     return [Job(p.stem, (str(p),), (f,), subject=p.stem) for p, f in zip(photographs, files, strict=True)]
 
 
-def folder_jobs(folder: FaceFolder) -> list[Job]:
-    """A job for each face of a data set folder, named by its file. Raises FrontalError where it has no landmarks."""
+def folder_jobs(folder: FaceFolder, *, one_subject: bool = False, expression: str | None = None) -> list[Job]:
+    """A job for each face of a data set folder, named by its file.
+
+    one_subject: a job for all faces of a subject whose attributes agree, but for their yaw: views of one face.
+    expression: the expression that will be drawn, which the `expression` attribute then is.
+    An attribute `yaw` is the photograph's, not the drawn face's: it becomes the column `photograph_yaw`.
+    Raises FrontalError where the folder has no landmarks.
+    """
     if folder.landmarks is None:
         raise FrontalError(f"{folder.root} has no landmarks.npy; prepare it with `lssl prepare`")
-    return [
-        Job(
-            Path(folder.file_names[row]).stem,
-            (str(folder.image_path(row)),),
-            (None,),
-            subject=folder.subjects[row],
-            split=folder.splits[row],
-            attributes={name: folder.columns[name][row] for name in folder.attributes},
-            points=(folder.landmarks[row],),
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for row in range(len(folder)):
+        values = [folder.columns[name][row] for name in folder.attributes if name != _POSE_ATTRIBUTE]
+        key = (folder.subjects[row], *values) if one_subject else (folder.file_names[row],)
+        groups.setdefault(key, []).append(row)
+    jobs = []
+    for rows in groups.values():
+        first = rows[0]
+        attributes = {name: folder.columns[name][first] for name in folder.attributes}
+        notes = {}
+        if attributes.pop(_POSE_ATTRIBUTE, None) is not None:
+            notes["photograph_yaw"] = " ".join(folder.columns[_POSE_ATTRIBUTE][row] for row in rows)
+        if expression is not None and "expression" in attributes:
+            notes["photograph_expression"] = attributes["expression"]
+            attributes["expression"] = expression
+        jobs.append(
+            Job(
+                Path(folder.file_names[first]).stem,
+                tuple(str(folder.image_path(row)) for row in rows),
+                (None,) * len(rows),
+                subject=folder.subjects[first],
+                split=folder.splits[first],
+                attributes=attributes,
+                notes=notes,
+                points=tuple(folder.landmarks[row] for row in rows),
+            )
         )
-        for row in range(len(folder))
-    ]
+    return jobs
 
 
 def _landmark_file(photograph: Path, landmarks: Path | None, count: int) -> str | None:
@@ -128,7 +158,7 @@ def frontalize(job: Job, options: Options, out: Path) -> dict[str, Any]:
     model = load_model(options.model)
     images = [read_image(path) for path in job.photographs]
     points = [_points(job, i, image, options) for i, image in enumerate(images)]
-    fit = fit_landmarks(model, torch.from_numpy(np.stack(points))[None])
+    fit = fit_landmarks(model, torch.from_numpy(np.stack(points))[None], distance=options.distance)
     for path, reason in zip(job.photographs, fit.reasons, strict=True):
         if reason and not options.keep_doubtful:
             where = f"{Path(path).name}: " if len(images) > 1 else ""
@@ -143,13 +173,13 @@ def frontalize(job: Job, options: Options, out: Path) -> dict[str, Any]:
         yaw=options.yaw,
         pitch=options.pitch,
         background=options.background,
+        remove_light=options.remove_light,
     )
     weights = f"fits/{job.key}.npz"
     crops = [
         warp(image, face_similarity(face_anchors(p), options.size), options.size)
         for image, p in zip(images, points, strict=True)
     ]
-    camera = fit.camera
     row = FaceRow(
         job.key,
         face.image,
@@ -158,15 +188,7 @@ def frontalize(job: Job, options: Options, out: Path) -> dict[str, Any]:
         job.attributes,
         landmarks=face.landmarks,
         side=crops[0],
-        extra={
-            "yaw": " ".join(f"{v:.2f}" for v in camera.yaw.tolist()),
-            "pitch": " ".join(f"{v:.2f}" for v in camera.pitch.tolist()),
-            "roll": " ".join(f"{v:.2f}" for v in camera.roll.tolist()),
-            "error": " ".join(f"{v:.4f}" for v in fit.error.tolist()),
-            "views": str(len(images)),
-            "weights_file": weights,
-            "source_file": " ".join(Path(path).name for path in job.photographs),
-        },
+        extra={**job.notes, **_fit_columns(fit, weights, job.photographs)},
     )
     _write_weights(out / weights, fit)
     _write_png(out / "comparisons" / f"{job.key}.png", np.concatenate([*crops, face.image], axis=1))
@@ -175,6 +197,27 @@ def frontalize(job: Job, options: Options, out: Path) -> dict[str, Any]:
     if options.turntable:
         _write_turntable(out / "turntables" / f"{job.key}.gif", model, fit, images, options)
     return write_pictures(out, row, tuple(job.attributes))
+
+
+def _fit_columns(fit: FaceFit, weights: str, photographs: Sequence[str]) -> dict[str, str]:
+    """What metadata.csv says of a fit: a number a view, with spaces between; degrees, and eye distances."""
+
+    def text(values: torch.Tensor, digits: int) -> str:
+        return " ".join(f"{value:.{digits}f}" for value in values.tolist())
+
+    values = {
+        "yaw": text(fit.camera.yaw, 2),
+        "pitch": text(fit.camera.pitch, 2),
+        "roll": text(fit.camera.roll, 2),
+        "error": text(fit.error, 4),
+        "doubt": "; ".join(reason for reason in fit.reasons if reason),
+        "views": str(fit.views),
+        "weights_file": weights,
+    }
+    return {
+        **{name: values[name] for name in FIT_COLUMNS},
+        "source_file": " ".join(Path(path).name for path in photographs),
+    }
 
 
 def _points(job: Job, index: int, image: NDArray[np.uint8], options: Options) -> NDArray[np.float32]:

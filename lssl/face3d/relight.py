@@ -8,7 +8,9 @@ Huang 2003, Face relighting with radiance environment maps).
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from lssl.face3d.bilinear import BilinearFaceModel
 from lssl.face3d.lighting import harmonic_basis
@@ -20,6 +22,8 @@ _LIT_PARTS = (Part.SKIN, Part.NOSE)
 _PRIOR = (0.6,) * 3 + (0.3,) * 5
 _COMMON = 0.7  # share of a light's shape that all its colours have in common
 _GAIN = 2.5  # the most that relighting brightens or darkens, linear
+_BRIGHTEST = 0.65  # encoded, of a well-exposed face
+_EXPOSURE_GAIN = 3.0  # at most, encoded: noise grows with it
 _DARKEST = 0.15  # of the mean irradiance: what no light reaches still shows
 
 
@@ -67,6 +71,38 @@ def irradiance(light: Tensor, normals: Tensor) -> Tensor:
 def relighting_gain(here: Tensor, there: Tensor) -> Tensor:
     """What encoded colours seen under irradiance `here` are multiplied by to be as under `there`, linear (..., 3)."""
     return (there / here.clamp(min=1e-4)).clamp(1 / _GAIN, _GAIN) ** (1 / GAMMA)
+
+
+def even_irradiance(light: Tensor, normals: Tensor, weights: Tensor) -> Tensor:
+    """The mean irradiance (3,) on the points seen, with weights (V,) and camera-space normals (V, 3): light without
+    direction that leaves a face as bright and as warm as it was."""
+    values = irradiance(light, normals) * weights[:, None]
+    return values.sum(0) / weights.sum().clamp(min=1e-6)
+
+
+def broad_normals(vertices: Tensor, normals: Tensor) -> Tensor:
+    """Normals (V, 3) of a head with half its relief, from vertices (V, 3) in head space.
+
+    To take light away by a fitted nose that is not quite the person's would draw that nose.
+    """
+    return F.normalize(normals + F.normalize(vertices * vertices.new_tensor([1.0, 0.6, 1.0]), dim=-1), dim=-1)
+
+
+def well_exposed(image: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """A photograph (H, W, 3) brightened where its face, with landmarks (68, 2), was taken in too little light.
+
+    The brightest spots of a face (highlights, the whites of the eyes, teeth) are as bright on dark skin as on fair, so
+    they tell the exposure and not the skin. A photograph is never darkened.
+    """
+    low = np.clip(np.floor(landmarks.min(0)), 0, None).astype(int)
+    high = np.ceil(landmarks.max(0)).astype(int) + 1
+    box = image[low[1] : high[1], low[0] : high[0]]
+    if box.size == 0:
+        return image
+    brightest = float(np.percentile(box @ np.array([0.299, 0.587, 0.114]), 99.5)) / 255
+    gain = min(max(_BRIGHTEST / max(brightest, 1e-3), 1.0), _EXPOSURE_GAIN)
+    table = (np.arange(256) * gain).round().clip(0, 255).astype(np.uint8)
+    return table[image]
 
 
 def _constant(level: Tensor) -> Tensor:

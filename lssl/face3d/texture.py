@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from lssl.face3d.bilinear import BilinearFaceModel
 from lssl.face3d.membrane import Membrane
-from lssl.face3d.relight import estimate_light, irradiance, relighting_gain
+from lssl.face3d.relight import estimate_light, even_irradiance, irradiance, relighting_gain
 from lssl.face3d.topology import Part
 from lssl.ops import interpolate, rasterize
 
@@ -34,16 +34,20 @@ class PosedView:
     """A photograph cut around the fitted face, with what the mesh looks like in it.
 
     image (1, 3, h, w) in [0, 1]; projected (V, 3): pixel x, y, depth of each vertex in that image; normals (V, 3) in
-    camera space; depth (h, w): the mesh's nearest depth; border (1, 2, h, w): 0 at the silhouette, and at depth jumps,
-    1 well inside; light (9, 3): the irradiance coefficients of its light (lssl/face3d/relight.py).
+    camera space; shading (V, 3): those that light is reckoned with; depth (h, w): the mesh's nearest depth; border (1, 2, h, w): 0 at the silhouette, and at depth jumps,
+    1 well inside; light (9, 3): the irradiance coefficients of its light (lssl/face3d/relight.py); even (3,): irradiance
+    of the same strength without direction; scale: pixels a centimetre of the photograph.
     """
 
     image: Tensor
     projected: Tensor
     normals: Tensor
+    shading: Tensor
     depth: Tensor
     border: Tensor
     light: Tensor
+    even: Tensor
+    scale: float
 
 
 @dataclass(frozen=True)
@@ -88,13 +92,15 @@ def pose_view(
     image: NDArray[np.uint8],
     projected: Tensor,
     normals: Tensor,
+    shading: Tensor,
     faces: Tensor,
     held: Tensor,
     face_pixels: float,
+    scale: float,
 ) -> PosedView:
     """Cuts `image` (H, W, 3) to the mesh and shrinks it (never enlarges) until the face is `face_pixels` wide.
 
-    projected (V, 3) and normals (V, 3) are the fitted mesh in the photograph; faces (F, 3) only the triangles that
+    projected, normals and shading (V, 3) are the fitted mesh in the photograph; faces (F, 3) only the triangles that
     occlude (hair of a model need not be where the photograph's is). held (V,): see `face_region`.
     """
     used = projected[faces.long().unique()]
@@ -123,9 +129,11 @@ def pose_view(
     reach = (_LOOSE_BORDER + (_BORDER - _LOOSE_BORDER) * values[..., 0]) * width * factor
     silhouette = _distance_inside((triangle[0] >= 0).numpy() & (values[..., 1] < 0.5)) / np.maximum(reach, 1.0)
     border = torch.stack([smooth_step(torch.from_numpy(silhouette).float()), beside_jumps(depth, width * factor)])
-    view = PosedView(cut, moved, normals, depth, border[None], torch.zeros(9, 3))
+    dark = torch.zeros(9, 3)
+    view = PosedView(cut, moved, normals, shading, depth, border[None], dark, dark[0], scale)
     sampled = vertex_colours(view)
-    return replace(view, light=estimate_light(model, sampled.colour, normals, sampled.weight))
+    light = estimate_light(model, sampled.colour, shading, sampled.weight)
+    return replace(view, light=light, even=even_irradiance(light, shading, sampled.weight))
 
 
 def smooth_step(t: Tensor) -> Tensor:
@@ -161,18 +169,19 @@ def sample_view(view: PosedView, target: Target, order: Tensor | None = None) ->
     itself. The weight compares what the photograph shows of a point with what the target does: a lip's edge that is
     narrow in both is well enough seen, a cheek that the photograph has at a grazing angle is not.
     """
-    attributes = torch.cat([view.projected, view.normals], 1)
+    attributes = torch.cat([view.projected, view.normals, view.shading], 1)
     if order is not None:
         attributes = attributes[order]
     values = interpolate(target.triangle, target.barycentric, target.faces, attributes[None])[0]
-    x, y, z, normals = values[..., 0], values[..., 1], values[..., 2], F.normalize(values[..., 3:6], dim=-1)
+    x, y, z = values[..., 0], values[..., 1], values[..., 2]
+    normals, shading = F.normalize(values[..., 3:6], dim=-1), F.normalize(values[..., 6:], dim=-1)
     h, w = view.depth.shape
     column, row = x.round().long().clamp(0, w - 1), y.round().long().clamp(0, h - 1)
     # One sample of a depth buffer is off by the surface's slope times half a pixel.
     seen = (z <= view.depth[row, column] + 0.35) & (target.triangle[0] >= 0)
     sight = normals[..., 2].clamp(min=0) * _look_up(view.border, x, y, "bilinear")[..., 1]
     weight = smooth_step((sight + _SLACK) / (target.sight + _SLACK))
-    gain = relighting_gain(irradiance(view.light, normals), target.irradiance)
+    gain = relighting_gain(irradiance(view.light, shading), target.irradiance)
     filled = target.holes.fill(torch.cat([torch.stack([x, y, weight, seen.float()], -1), gain], -1))
     x, y, weight, shown, gain = filled[..., 0], filled[..., 1], filled[..., 2], filled[..., 3], filled[..., 4:]
     colour = (_look_up(view.image, x, y, "bicubic").clamp(0, 1) * gain).clamp(0, 1)
@@ -270,8 +279,8 @@ def fill_over_mesh(colours: Tensor, weights: Tensor, faces: Tensor, weld: NDArra
 
 def vertex_colours(view: PosedView, order: Tensor | None = None, there: Tensor | None = None) -> Sampled:
     """A photograph's colour (V, 3) and weight (V,) at each vertex; `order` as in `sample_view`, `there` (V, 3) too."""
-    projected, normals = (
-        (view.projected, view.normals) if order is None else (view.projected[order], view.normals[order])
+    projected, normals, shading = (
+        values if order is None else values[order] for values in (view.projected, view.normals, view.shading)
     )
     h, w = view.depth.shape
     x, y, z = projected.unbind(-1)
@@ -281,5 +290,5 @@ def vertex_colours(view: PosedView, order: Tensor | None = None, there: Tensor |
     seen = z <= view.depth[row, column] + 0.35
     angle = ((normals[:, 2] - _GRAZING) / (_FACING - _GRAZING)).clamp(0, 1)
     if there is not None:
-        colour = (colour * relighting_gain(irradiance(view.light, normals), there)).clamp(0, 1)
+        colour = (colour * relighting_gain(irradiance(view.light, shading), there)).clamp(0, 1)
     return Sampled(colour, seen * border * angle)
