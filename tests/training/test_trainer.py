@@ -19,6 +19,18 @@ from lssl.training import CheckpointError, ConfigError, TrainConfig, TrainingErr
 from lssl.training.checkpoint import checkpoints, latest_checkpoint, load_checkpoint, save_checkpoint
 from lssl.training.run import prepare_run
 
+# What the presets for two cores do beyond the paper.
+PRESET = {
+    "network.output": "warp",
+    "network.critic_sees_target": True,
+    "losses.adversarial": "logistic",
+    "losses.penalty": 0.1,
+    "losses.classify": "luminance",
+    "losses.classifier_noise": 0.1,
+    "losses.attribute_loss": "softmax",
+}
+recipes = pytest.mark.parametrize("recipe", [{}, PRESET], ids=["paper", "preset"])
+
 
 def run(config: TrainConfig, out: Path, **options: bool) -> bool:
     return prepare_run(config, out, quiet=True, **options).train()
@@ -60,7 +72,9 @@ def test_run_folder(config, tmp_path):
         assert grid.size == (3 * 128, 3 * 128 + 18)
 
 
-def test_stopped_and_resumed_is_bitwise_the_same(config, tmp_path):
+@recipes
+def test_stopped_and_resumed_is_bitwise_the_same(config, tmp_path, recipe):
+    config = config.with_overrides(recipe)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert run(config, whole)
     trainer = prepare_run(config, parts, quiet=True)
@@ -149,7 +163,9 @@ def test_signal_saves_and_exits_cleanly(config, tmp_path, number):
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_losses_of_one(config, tmp_path):
+@recipes
+def test_two_processes_have_the_losses_of_one(config, tmp_path, recipe):
+    config = config.with_overrides(recipe)
     one, two = tmp_path / "one", tmp_path / "two"
     assert run(config, one)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "lssl"]
