@@ -100,7 +100,9 @@ def make_settings(
     from lssl.evaluation.experiment import Settings
     from lssl.training.classifier_training import ClassifierConfig
     from lssl.training.config import TrainConfig
+    from lssl.training.memory import keep_freed_memory
 
+    keep_freed_memory()  # trainings follow
     training = (
         TrainConfig.load(config_file)
         if config_file

@@ -67,7 +67,9 @@ def command(
     from lssl.evaluation.classifier_report import write_classifier_run
     from lssl.evaluation.report import console_table
     from lssl.training.classifier_training import ClassifierConfig, labelled_faces, subject_split, train_classifier
+    from lssl.training.memory import keep_freed_memory
 
+    keep_freed_memory()
     if (out / "classifier.safetensors").is_file() and not overwrite:
         raise click.ClickException(f"{out} holds a classifier already; choose another --out or say --overwrite")
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
