@@ -94,6 +94,9 @@ def draw_losses(rows: Sequence[dict[str, Any]], path: Path) -> None:
                 axes.plot(x, _smooth(y), linewidth=1.4, color=f"C{names.index(name)}", label=name)
         if len(names) > 1 and axes.lines:
             axes.legend(fontsize=8)
+        if not axes.lines:
+            axes.text(0.5, 0.5, "not used", ha="center", va="center", color="0.5", transform=axes.transAxes)
+            axes.set(xticks=[], yticks=[])
         axes.set_title(title, fontsize=10)
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.25)
