@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,18 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from lssl.data.align import AlignmentError, check_inside, face_anchors, face_similarity, warp
+from lssl.data.align import check_inside, face_anchors, face_similarity, warp
 from lssl.data.detect import DetectionError, find_faces
 from lssl.data.folder import FaceFolder
-from lssl.data.images import ImageError, read_image
-from lssl.data.landmarks import LandmarkError, read_landmarks
+from lssl.data.images import read_image
+from lssl.data.landmarks import read_landmarks
 from lssl.data.writer import FaceRow, write_atomic, write_pictures
 from lssl.face3d.bilinear import BilinearFaceModel
 from lssl.face3d.embedded import load_embedded_model
 from lssl.face3d.fitting import FaceFit, fit_landmarks
-from lssl.face3d.frontal import FrontalFace, render_frontal
+from lssl.face3d.frontal import draw_face
+from lssl.face3d.paint import FacePainter
+from lssl.face3d.textured_mesh import textured_mesh, write_mesh
 
 _TURNTABLE = (*range(-40, 41, 5), *range(35, -40, -5))  # degrees of yaw
 FIT_COLUMNS = ("yaw", "pitch", "roll", "error", "doubt", "views", "weights_file")
@@ -164,17 +166,9 @@ def frontalize(job: Job, options: Options, out: Path) -> dict[str, Any]:
             where = f"{Path(path).name}: " if len(images) > 1 else ""
             raise FrontalError(f"{where}the fit is not to be trusted: {reason}")
     expression = None if options.expression is None else model.expression(options.expression)
-    face = render_frontal(
-        model,
-        fit,
-        images,
-        size=options.size,
-        expression=expression,
-        yaw=options.yaw,
-        pitch=options.pitch,
-        background=options.background,
-        remove_light=options.remove_light,
-    )
+    painter = FacePainter(model, fit, images, size=options.size, remove_light=options.remove_light)
+    drawn = partial(draw_face, painter, options.size, expression=expression)
+    face = drawn(yaw=options.yaw, pitch=options.pitch, background=options.background)
     weights = f"fits/{job.key}.npz"
     crops = [
         warp(image, face_similarity(face_anchors(p), options.size), options.size)
@@ -193,9 +187,11 @@ def frontalize(job: Job, options: Options, out: Path) -> dict[str, Any]:
     _write_weights(out / weights, fit)
     _write_png(out / "comparisons" / f"{job.key}.png", np.concatenate([*crops, face.image], axis=1))
     if options.mesh:
-        write_mesh(out / "meshes" / f"{job.key}.{options.mesh}", model, face)
+        width = int(np.clip(8 * options.size, 512, 4096))
+        fine = FacePainter(model, fit, images, size=width // 8, remove_light=options.remove_light)
+        write_mesh(out / "meshes" / f"{job.key}.{options.mesh}", textured_mesh(fine, width, expression))
     if options.turntable:
-        _write_turntable(out / "turntables" / f"{job.key}.gif", model, fit, images, options)
+        _write_turntable(out / "turntables" / f"{job.key}.gif", [drawn(yaw=float(yaw)).image for yaw in _TURNTABLE])
     return write_pictures(out, row, tuple(job.attributes))
 
 
@@ -221,10 +217,10 @@ def _fit_columns(fit: FaceFit, weights: str, photographs: Sequence[str]) -> dict
 
 
 def _points(job: Job, index: int, image: NDArray[np.uint8], options: Options) -> NDArray[np.float32]:
-    if job.points is not None:
-        return job.points[index]
     path = job.landmarks[index]
-    if path is not None:
+    if job.points is not None:
+        points = job.points[index]
+    elif path is not None:
         points = read_landmarks(path)
     else:
         faces = find_faces(image)
@@ -268,21 +264,8 @@ def _one_thread() -> None:
 def _try(job: Job, options: Options, out: Path) -> dict[str, Any]:
     try:
         return frontalize(job, options, out)
-    except (FrontalError, ImageError, LandmarkError, AlignmentError, DetectionError) as error:
+    except (ValueError, DetectionError) as error:  # and all the readers' errors, which are ValueErrors
         return {"key": job.key, "source": " ".join(job.photographs), "rejected": str(error)}
-    except ValueError as error:
-        return {"key": job.key, "source": " ".join(job.photographs), "rejected": str(error)}
-
-
-def write_mesh(path: Path, model: BilinearFaceModel, face: FrontalFace) -> None:
-    """Writes the face as OBJ or GLB (by the file's ending) with a colour a vertex; centimetres, y up."""
-    import trimesh
-
-    colours = (face.vertex_colours.numpy() * 255).round().astype(np.uint8)
-    mesh = trimesh.Trimesh(face.vertices.numpy(), model.topology.faces, vertex_colors=colours, process=False)
-    data: Any = mesh.export(file_type=path.suffix[1:])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, data.encode() if isinstance(data, str) else data)
 
 
 def _write_weights(path: Path, fit: FaceFit) -> None:
@@ -307,13 +290,8 @@ def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
     write_atomic(path, buffer.getvalue())
 
 
-def _write_turntable(
-    path: Path, model: BilinearFaceModel, fit: FaceFit, images: list[NDArray[np.uint8]], options: Options
-) -> None:
-    frames = [
-        Image.fromarray(render_frontal(model, fit, images, size=options.size, yaw=float(yaw)).image)
-        for yaw in _TURNTABLE
-    ]
+def _write_turntable(path: Path, pictures: list[NDArray[np.uint8]]) -> None:
+    frames = [Image.fromarray(picture) for picture in pictures]
     buffer = io.BytesIO()
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=60, loop=0)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ Huang 2003, Face relighting with radiance environment maps).
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from skimage.draw import polygon
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -94,12 +95,11 @@ def well_exposed(image: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> N
     The brightest spots of a face (highlights, the whites of the eyes, teeth) are as bright on dark skin as on fair, so
     they tell the exposure and not the skin. A photograph is never darkened.
     """
-    low = np.clip(np.floor(landmarks.min(0)), 0, None).astype(int)
-    high = np.ceil(landmarks.max(0)).astype(int) + 1
-    box = image[low[1] : high[1], low[0] : high[0]]
-    if box.size == 0:
+    outline = np.concatenate([landmarks[:17], landmarks[26:16:-1]])  # jaw and brows
+    rows, columns = polygon(outline[:, 1], outline[:, 0], image.shape[:2])
+    if len(rows) == 0:
         return image
-    brightest = float(np.percentile(box @ np.array([0.299, 0.587, 0.114]), 99.5)) / 255
+    brightest = float(np.percentile(image[rows, columns] @ np.array([0.299, 0.587, 0.114]), 99.5)) / 255
     gain = min(max(_BRIGHTEST / max(brightest, 1e-3), 1.0), _EXPOSURE_GAIN)
     table = (np.arange(256) * gain).round().clip(0, 255).astype(np.uint8)
     return table[image]

@@ -77,7 +77,7 @@ def _look_up(image: NDArray[np.uint8], places: NDArray[np.float64], step: float)
     sides = np.array([image.shape[1], image.shape[0]])
     low = np.clip(np.floor(places.min((0, 1))) - 4 * step, 0, sides - 2).astype(int)
     high = np.clip(np.ceil(places.max((0, 1))) + 4 * step, low + 2, sides).astype(int)
-    piece = np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]])
+    piece = np.array(image[low[1] : high[1], low[0] : high[0]])
     photograph = torch.from_numpy(piece).permute(2, 0, 1)[None].float() / 255
     h, w = piece.shape[:2]
     if step > 1.5:  # shrink first, so that no pixel is skipped

@@ -114,7 +114,7 @@ def pose_view(
     y1 = int(min(height_px, np.ceil(float(high[1]) + margin) + 1))
     if x1 - x0 < 2 or y1 - y0 < 2:
         raise ValueError(f"the fitted face lies outside the {width_px} x {height_px} photograph")
-    cut = torch.from_numpy(np.ascontiguousarray(image[y0:y1, x0:x1])).permute(2, 0, 1)[None].float() / 255
+    cut = torch.from_numpy(np.array(image[y0:y1, x0:x1])).permute(2, 0, 1)[None].float() / 255
     h, w = max(2, round((y1 - y0) * factor)), max(2, round((x1 - x0) * factor))
     if factor < 1:
         cut = F.interpolate(cut, size=(h, w), mode="bilinear", antialias=True, align_corners=False)
@@ -270,8 +270,9 @@ def fill_over_mesh(colours: Tensor, weights: Tensor, faces: Tensor, weld: NDArra
     np.add.at(c, weld, change * weights.numpy()[:, None])
     known = w > 1e-3
     strength = np.where(known, 50.0 * np.minimum(w, 1), 1e-4)[:, None]
-    average = c.sum(0) / max(w.sum(), 1e-6)
-    target = np.where(known[:, None], c / np.maximum(w, 1e-6)[:, None], average)
+    target = np.where(known[:, None], c / np.maximum(w, 1e-6)[:, None], 0)
+    if known.any():  # ears, which nothing joins to the face, have the change of most of it
+        target[~known] = np.median(target[known], axis=0)
     solved = splu((laplacian + sparse.diags(strength[:, 0])).tocsc()).solve(strength * target)
     filled = np.exp((solved + guide)[weld]) - _LOG_FLOOR
     return torch.from_numpy(filled.clip(0, 1).astype(np.float32))
