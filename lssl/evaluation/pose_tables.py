@@ -25,6 +25,7 @@ def add_tables(
     report.table(accuracy_table(experiment, methods, results, yaws))
     report.table(gain_table(methods, results, yaws))
     report.table(_side_table(methods, results, yaws))
+    report.table(class_table(experiment.group.values, methods, results, yaws))
     report.plot(_curve(methods, results, yaws), "Accuracy over the yaw; bars are deviations over the folds.")
 
 
@@ -62,6 +63,21 @@ def gain_table(methods: Sequence[Method], results: Results, yaws: dict[str, floa
         ]
         rows.append([f"{method.name} over {before.name}", *(over_folds(gain) for gain in gains)])
     return Table("Gain of each step", ["step", *columns], rows, "Percentage points, by degrees of yaw.")
+
+
+def class_table(classes: Sequence[str], methods: Sequence[Method], results: Results, yaws: dict[str, float]) -> Table:
+    """Each class at the turned yaws: which expressions a step helps, and which it spoils."""
+    turned = {angle: texts for angle, texts in _sides(yaws).items() if any(yaws[text] for text in texts)}
+    rows: list[list[Any]] = []
+    for k, name in enumerate(classes):
+        row: list[Any] = [name]
+        for texts in turned.values():
+            for method in methods:
+                counts = np.sum([fold["confusion"][text] for fold in results[method.key] for text in texts], axis=0)[k]
+                row.append(100 * float(counts[k]) / float(counts.sum()) if counts.sum() else None)
+        rows.append(row)
+    header = [f"{angle} {method.name}" for angle in turned for method in methods]
+    return Table("Each class", ["class", *header], rows, "Percent recognised, all folds together.")
 
 
 def _side_table(methods: Sequence[Method], results: Results, yaws: dict[str, float]) -> Table:

@@ -192,12 +192,14 @@ def test_only_the_folds_test_faces_are_measured_at_their_yaw(data, frontal):
 def test_tables_of_a_perfect_frontal_rendering(settings, frontal, tmp_path, monkeypatch):
     monkeypatch.setattr(pose_report, "train_fold_classifier", lambda *args, **options: reader())
     report = evaluate_pose(settings, tmp_path / "out", "lssl", normalizers=(), frontal_folder=frontal)
-    accuracy, gain, signed = report.tables
+    accuracy, gain, signed, classes = report.tables
     assert accuracy.header == ["faces", "0", "±45"]
     assert row(accuracy, "photographs")[1:] == [(100, 0), (0, 0)]
     assert row(accuracy, "simulated frontal")[1:] == [(100, 0), (100, 0)]
     assert row(gain, "simulated frontal over photographs")[1:] == [(0, 0), (100, 0)]
     assert signed.header == ["faces", "-45", "0", "+45"]
+    assert classes.header == ["class", "±45 photographs", "±45 simulated frontal"]
+    assert row(classes, "sad")[1:] == [0, 100]
     assert "18 at 0, 36 at ±45" in accuracy.note
     assert not any("Table 3" in line[0] for line in accuracy.rows)
 
