@@ -138,6 +138,8 @@ def _render(context: click.Context, photographs: tuple[Path, ...], out: Path, **
     try:
         context.invoke(render_frontal, photographs=photographs, out=out, **options)
     except SystemExit as stop:
+        if stop.code == 130:
+            raise KeyboardInterrupt from None
         return int(stop.code or 0)
     return 0
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from lssl.face3d.frontalize import Job
+    from lssl.face3d.frontal_jobs import Job
 
 
 @click.command()
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 @click.option("--expression", help="Draw this expression of the model instead of the photograph's own, e.g. neutral.")
 @click.option("--yaw", default=0.0, show_default=True, help="Degrees; positive turns the face to the picture's right.")
 @click.option("--pitch", default=0.0, show_default=True, help="Degrees; positive lowers the chin.")
-@click.option("--size", type=click.IntRange(32, 2048), default=128, show_default=True, help="Side of the pictures.")
+@click.option(
+    "--size", type=click.IntRange(32, 2048), default=128, show_default=True, help="Side of the pictures, pixels."
+)
 @click.option(
     "--background",
     type=click.Choice(["plain", "original", "blur"]),
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
     help="Centimetres from camera to head, for photographs taken from near (a selfie: 40); far if not given.",
 )
 @click.option("--largest-face", is_flag=True, help="Of several faces take the largest instead of refusing.")
-@click.option("--mesh", type=click.Choice(["obj", "glb"]), help="Also write the coloured 3D face.")
+@click.option("--mesh", type=click.Choice(["obj", "glb"]), help="Also write the 3D face with its texture.")
 @click.option("--turntable", is_flag=True, help="Also write an animated GIF of the face turning.")
 @click.option("--keep-doubtful", is_flag=True, help="Draw faces whose fit is not to be trusted, too.")
 @click.option("--workers", type=click.IntRange(1), help="Processes; the number of processors if not given.")
@@ -79,13 +81,20 @@ def command(
 
     \b
     lssl render-frontal photo.jpg -o frontal/
+    lssl render-frontal photo.jpg --background original --size 512 --mesh glb -o frontal/
     lssl render-frontal left.jpg right.jpg --views-of-one-subject -o frontal/
-    lssl render-frontal portraits/*.jpg --background original --size 256 -o frontal/
+    lssl render-frontal portraits/*.jpg --landmarks points/ -o frontal/
+    lssl render-frontal photo.jpg --expression neutral --remove-light -o frontal/
     lssl render-frontal prepared-folder/ -o frontal/       every face of a data set folder
 
-    OUT becomes a data set folder (images/ frontal, side/ the photograph cropped) that `lssl train` takes, with
-    comparisons/ (photograph beside result), fits.csv (pose in degrees, error in eye distances) and fits/ (weights). A
-    run that was stopped goes on where it was. Exit code: 0 all faces were drawn, 2 some were not, 1 none.
+    OUT becomes a data set folder (images/ frontal, side/ the photograph cropped) that `lssl train --task
+    pose-normalization` takes, with comparisons/ (photograph beside result), fits.csv (pose in degrees, error in eye
+    distances, doubts), fits/ (weights of the 3D face), and meshes/ and turntables/ where asked for. A data set folder
+    keeps its attributes; with --views-of-one-subject the faces of a subject that differ in yaw alone are views.
+
+    A photograph without a face, with two, or with a fit that is not to be trusted is named, and the rest goes on;
+    OUT/rejected.csv lists them. A run that was stopped goes on where it was. Exit code: 0 all faces were drawn, 2 some
+    were not, 1 none, 130 interrupted.
     """
     import os
 
@@ -93,10 +102,12 @@ def command(
 
     from lssl.data.folder import FolderError
     from lssl.data.writer import FaceFolderWriter
-    from lssl.face3d.frontalize import FIT_COLUMNS, FrontalError, Options, frontalize_all, load_model
+    from lssl.face3d.frontal_jobs import FrontalError, check_landmarks_can_be_had
+    from lssl.face3d.frontalize import FIT_COLUMNS, Options, clear_extras, frontalize_all, load_model
 
     try:
         jobs = _jobs(photographs, landmarks, views_of_one_subject, expression)
+        check_landmarks_can_be_had(jobs)
         face_model = load_model(None if model is None else str(model))
         if expression is not None and expression not in face_model.expressions:
             known = ", ".join(face_model.expressions)
@@ -116,6 +127,8 @@ def command(
         settings = {"command": "render-frontal", "photographs": sorted({p for j in jobs for p in j.photographs})}
         settings |= {name: str(value) for name, value in vars(options).items()}
         writer = FaceFolderWriter(out, attributes=tuple(jobs[0].attributes), settings=settings, overwrite=overwrite)
+        if overwrite:
+            clear_extras(out)
     except (FrontalError, FolderError, ValueError) as error:
         raise click.ClickException(str(error)) from None
     if writer.finished:
@@ -126,14 +139,17 @@ def command(
         f"{len(jobs)} faces, {len(jobs) - len(waiting)} already there; model {face_model.name}, {size} pixels, {out}"
     )
     processes = min(workers or os.cpu_count() or 1, len(waiting) or 1)
-    failed = 0
-    with tqdm(total=len(jobs), initial=len(jobs) - len(waiting), unit="face", desc="frontal") as bar:
-        for job, entry in frontalize_all(waiting, options, out, processes):
-            writer.append(entry)
-            if "rejected" in entry:
-                failed += 1
-                bar.write(f"{Path(job.photographs[0]).name}: {entry['rejected']}", file=sys.stderr)
-            bar.update()
+    bar = tqdm(total=len(jobs), initial=len(jobs) - len(waiting), unit="face", desc="frontal")
+    try:
+        with bar:
+            for job, entry in frontalize_all(waiting, options, out, processes):
+                writer.append(entry)
+                if "rejected" in entry:
+                    bar.write(f"{Path(job.photographs[0]).name}: {entry['rejected']}", file=sys.stderr)
+                bar.update()
+    except KeyboardInterrupt:
+        click.secho("\nInterrupted; run the same command again to go on.", fg="yellow", err=True)
+        raise SystemExit(130) from None
     try:
         drawn = writer.finish(source="render-frontal", model=face_model.name)
     except FolderError as error:
@@ -149,7 +165,7 @@ def _jobs(
     photographs: tuple[Path, ...], landmarks: Path | None, one_subject: bool, expression: str | None
 ) -> list["Job"]:
     from lssl.data.folder import read_metadata
-    from lssl.face3d.frontalize import FrontalError, folder_jobs, photograph_jobs
+    from lssl.face3d.frontal_jobs import FrontalError, folder_jobs, photograph_jobs
 
     if folders := [path for path in photographs if path.is_dir()]:
         if len(photographs) > 1:

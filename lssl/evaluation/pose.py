@@ -14,7 +14,8 @@ from lssl.data.images import read_image
 from lssl.evaluation.folds import Fold
 from lssl.evaluation.metrics import confusion_matrix
 from lssl.evaluation.transfer import classify
-from lssl.face3d.frontalize import FrontalError, Options, folder_jobs, frontalize_all
+from lssl.face3d.frontal_jobs import FrontalError, folder_jobs
+from lssl.face3d.frontalize import Options, frontalize_all
 from lssl.models.classifier_export import TrainedClassifier
 from lssl.models.export import TrainedGenerator
 from lssl.training.pose_normalization import normalize_faces

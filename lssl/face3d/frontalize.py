@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -14,9 +14,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from lssl.data import detect
 from lssl.data.align import check_inside, face_anchors, face_similarity, warp
-from lssl.data.detect import DetectionError, find_faces
-from lssl.data.folder import FaceFolder
 from lssl.data.images import read_image
 from lssl.data.landmarks import read_landmarks
 from lssl.data.writer import FaceRow, write_atomic, write_pictures
@@ -24,33 +23,12 @@ from lssl.face3d.bilinear import BilinearFaceModel
 from lssl.face3d.embedded import load_embedded_model
 from lssl.face3d.fitting import FaceFit, fit_landmarks
 from lssl.face3d.frontal import draw_face
+from lssl.face3d.frontal_jobs import FrontalError, Job
 from lssl.face3d.paint import FacePainter
 from lssl.face3d.textured_mesh import textured_mesh, write_mesh
 
 _TURNTABLE = (*range(-40, 41, 5), *range(35, -40, -5))  # degrees of yaw
 FIT_COLUMNS = ("yaw", "pitch", "roll", "error", "doubt", "views", "weights_file")
-_POSE_ATTRIBUTE = "yaw"  # of the photograph: the drawn face has another
-
-
-class FrontalError(ValueError):
-    """A photograph that gives no frontal face; the message is the reason."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """Photographs of one subject that give one frontal face. landmarks: a file a photograph, None to find them.
-
-    attributes: those of the drawn face. notes: what else metadata.csv shall say of it.
-    """
-
-    key: str
-    photographs: tuple[str, ...]
-    landmarks: tuple[str | None, ...]
-    subject: str
-    split: str = "train"
-    attributes: dict[str, str] = field(default_factory=dict)
-    notes: dict[str, str] = field(default_factory=dict)
-    points: tuple[NDArray[np.float32], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,93 +56,23 @@ def load_model(path: str | None) -> BilinearFaceModel:
     return load_embedded_model() if path is None else BilinearFaceModel.load(path)
 
 
-def photograph_jobs(
-    photographs: Sequence[Path], *, landmarks: Path | None = None, one_subject: bool = False
-) -> list[Job]:
-    """Jobs for loose photographs: one each, or one of all of them (views of one subject).
-
-    landmarks: a .pts or .csv file for a single photograph, or a folder of `<photograph's stem>.pts` or `.csv`; without
-    it a .pts file beside a photograph is used. Raises FrontalError where a stem occurs twice or a file is missing.
-    """
-    files = [_landmark_file(path, landmarks, len(photographs)) for path in photographs]
-    if one_subject:
-        stem = photographs[0].stem
-        return [Job(stem, tuple(map(str, photographs)), tuple(files), subject=stem)]
-    stems = [path.stem for path in photographs]
-    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
-        raise FrontalError(
-            f"two photographs are named {twice[0]}: their results would overwrite each other; rename one"
-        )
-    return [Job(p.stem, (str(p),), (f,), subject=p.stem) for p, f in zip(photographs, files, strict=True)]
-
-
-def folder_jobs(folder: FaceFolder, *, one_subject: bool = False, expression: str | None = None) -> list[Job]:
-    """A job for each face of a data set folder, named by its file.
-
-    one_subject: a job for all faces of a subject whose attributes agree, but for their yaw: views of one face.
-    expression: the expression that will be drawn, which the `expression` attribute then is.
-    An attribute `yaw` is the photograph's, not the drawn face's: it becomes the column `photograph_yaw`.
-    Raises FrontalError where the folder has no landmarks.
-    """
-    if folder.landmarks is None:
-        raise FrontalError(f"{folder.root} has no landmarks.npy; prepare it with `lssl prepare`")
-    groups: dict[tuple[str, ...], list[int]] = {}
-    for row in range(len(folder)):
-        values = [folder.columns[name][row] for name in folder.attributes if name != _POSE_ATTRIBUTE]
-        key = (folder.subjects[row], *values) if one_subject else (folder.file_names[row],)
-        groups.setdefault(key, []).append(row)
-    jobs = []
-    for rows in groups.values():
-        first = rows[0]
-        attributes = {name: folder.columns[name][first] for name in folder.attributes}
-        notes = {}
-        if attributes.pop(_POSE_ATTRIBUTE, None) is not None:
-            notes["photograph_yaw"] = " ".join(folder.columns[_POSE_ATTRIBUTE][row] for row in rows)
-        if expression is not None and "expression" in attributes:
-            notes["photograph_expression"] = attributes["expression"]
-            attributes["expression"] = expression
-        jobs.append(
-            Job(
-                Path(folder.file_names[first]).stem,
-                tuple(str(folder.image_path(row)) for row in rows),
-                (None,) * len(rows),
-                subject=folder.subjects[first],
-                split=folder.splits[first],
-                attributes=attributes,
-                notes=notes,
-                points=tuple(folder.landmarks[row] for row in rows),
-            )
-        )
-    return jobs
-
-
-def _landmark_file(photograph: Path, landmarks: Path | None, count: int) -> str | None:
-    if landmarks is None:
-        beside = photograph.with_suffix(".pts")
-        return str(beside) if beside.is_file() else None
-    if landmarks.is_file():
-        if count > 1:
-            raise FrontalError(f"{landmarks} is one file, but there are {count} photographs; give a folder of files")
-        return str(landmarks)
-    for suffix in (".pts", ".csv"):
-        if (path := landmarks / (photograph.stem + suffix)).is_file():
-            return str(path)
-    raise FrontalError(f"{landmarks} has no {photograph.stem}.pts or {photograph.stem}.csv")
-
-
 def frontalize(job: Job, options: Options, out: Path) -> dict[str, Any]:
     """Does one job: writes its pictures into the data set folder `out` and returns the writer's journal entry.
 
-    Raises FrontalError, ImageError, LandmarkError, AlignmentError or DetectionError saying what is wrong.
+    Raises ValueError (FrontalError, and the readers' own) or detect.DetectionError saying what is wrong.
     """
     model = load_model(options.model)
     images = [read_image(path) for path in job.photographs]
-    points = [_points(job, i, image, options) for i, image in enumerate(images)]
+    points = []
+    for path, image in zip(job.photographs, images, strict=True):
+        try:
+            points.append(_points(job, len(points), image, options))
+        except ValueError as error:
+            raise FrontalError(_named(job, path, str(error))) from None
     fit = fit_landmarks(model, torch.from_numpy(np.stack(points))[None], distance=options.distance)
     for path, reason in zip(job.photographs, fit.reasons, strict=True):
         if reason and not options.keep_doubtful:
-            where = f"{Path(path).name}: " if len(images) > 1 else ""
-            raise FrontalError(f"{where}the fit is not to be trusted: {reason}")
+            raise FrontalError(_named(job, path, f"the fit is not to be trusted: {reason}"))
     expression = None if options.expression is None else model.expression(options.expression)
     painter = FacePainter(model, fit, images, size=options.size, remove_light=options.remove_light)
     drawn = partial(draw_face, painter, options.size, expression=expression)
@@ -195,6 +103,11 @@ def frontalize(job: Job, options: Options, out: Path) -> dict[str, Any]:
     return write_pictures(out, row, tuple(job.attributes))
 
 
+def _named(job: Job, path: str, message: str) -> str:
+    """The message with the photograph's name where the job has several."""
+    return f"{Path(path).name}: {message}" if len(job.photographs) > 1 else message
+
+
 def _fit_columns(fit: FaceFit, weights: str, photographs: Sequence[str]) -> dict[str, str]:
     """What metadata.csv says of a fit: a number a view, with spaces between; degrees, and eye distances."""
 
@@ -223,7 +136,7 @@ def _points(job: Job, index: int, image: NDArray[np.uint8], options: Options) ->
     elif path is not None:
         points = read_landmarks(path)
     else:
-        faces = find_faces(image)
+        faces = detect.find_faces(image)
         if not faces:
             raise FrontalError("no face found")
         areas = [(f.box[2] - f.box[0]) * (f.box[3] - f.box[1]) for f in faces]
@@ -233,6 +146,13 @@ def _points(job: Job, index: int, image: NDArray[np.uint8], options: Options) ->
         points = faces[0].landmarks
     check_inside(points, *image.shape[:2])
     return points
+
+
+def clear_extras(out: Path) -> None:
+    """Removes what `frontalize` wrote into a data set folder beside the data set."""
+    for pattern in ("comparisons/*.png", "fits/*.npz", "meshes/*.*", "turntables/*.gif", "fits.csv"):
+        for path in out.glob(pattern):
+            path.unlink()
 
 
 def frontalize_all(
@@ -264,7 +184,7 @@ def _one_thread() -> None:
 def _try(job: Job, options: Options, out: Path) -> dict[str, Any]:
     try:
         return frontalize(job, options, out)
-    except (ValueError, DetectionError) as error:  # and all the readers' errors, which are ValueErrors
+    except (ValueError, detect.DetectionError) as error:  # and all the readers' errors, which are ValueErrors
         return {"key": job.key, "source": " ".join(job.photographs), "rejected": str(error)}
 
 

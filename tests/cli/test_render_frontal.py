@@ -5,12 +5,16 @@ import csv
 import numpy as np
 import pytest
 import torch
+import trimesh
 from click.testing import CliRunner
 from PIL import Image
 
 from lssl.cli.render_frontal import command
+from lssl.data import detect
 from lssl.data.folder import read_metadata
-from lssl.data.landmarks import write_pts
+from lssl.data.landmarks import read_landmarks, write_pts
+from lssl.data.writer import FaceFolderWriter, FaceRow
+from lssl.face3d import frontalize
 from lssl.face3d.embedded import load_embedded_model
 from lssl.face3d.framing import portrait_camera
 from lssl.face3d.lighting import Lighting
@@ -88,3 +92,127 @@ def test_errors_come_before_work_and_name_the_fix(portraits, tmp_path):
         portraits / "left.png", portraits / "right.png", "--landmarks", portraits / "left.pts", "-o", tmp_path / "out"
     )
     assert "give a folder" in one_file.output
+
+
+@pytest.fixture
+def prepared(portraits, tmp_path):
+    """A data set folder of two rows: one person smiling, at yaw -30 and 30."""
+    writer = FaceFolderWriter(tmp_path / "prepared", attributes=("expression", "yaw"), settings={})
+    for name, yaw in (("left", "-30"), ("right", "30")):
+        image = np.asarray(Image.open(portraits / f"{name}.png"))
+        points = read_landmarks(portraits / f"{name}.pts")
+        attributes = {"expression": "happy", "yaw": yaw}
+        writer.add(FaceRow(name, image, "someone", "train", attributes, landmarks=points))
+    writer.finish()
+    return tmp_path / "prepared"
+
+
+def test_prepared_folder_keeps_its_attributes_but_the_yaw(prepared, tmp_path):
+    result = run(prepared, "-o", tmp_path / "out", "--size", "64", "--expression", "neutral", "--workers", "2")
+    assert result.exit_code == 0, result.output
+    folder = read_metadata(tmp_path / "out")
+    assert folder.attributes == ("expression",)
+    assert folder.subjects == ["someone", "someone"]
+    assert folder.columns["expression"] == ["neutral", "neutral"]
+    assert folder.columns["photograph_expression"] == ["happy", "happy"]
+    assert folder.columns["photograph_yaw"] == ["-30", "30"]
+    assert abs(float(folder.columns["yaw"][0]) + 30) < 4
+
+
+def test_faces_of_a_subject_in_a_folder_are_views_when_asked(prepared, tmp_path):
+    result = run(prepared, "-o", tmp_path / "out", "--size", "64", "--views-of-one-subject")
+    assert result.exit_code == 0, result.output
+    folder = read_metadata(tmp_path / "out")
+    assert len(folder) == 1
+    assert folder.columns["views"] == ["2"]
+    assert folder.columns["photograph_yaw"] == ["-30 30"]
+
+
+def test_an_interrupted_run_goes_on_where_it_was(portraits, tmp_path, monkeypatch):
+    arguments = (
+        portraits / "left.png",
+        portraits / "right.png",
+        "-o",
+        tmp_path / "out",
+        "--size",
+        "64",
+        "--workers",
+        1,
+    )
+    draw, drawn = frontalize.frontalize, []
+
+    def stop_at_the_second(job, options, out):
+        if drawn:
+            raise KeyboardInterrupt
+        drawn.append(job.key)
+        return draw(job, options, out)
+
+    monkeypatch.setattr(frontalize, "frontalize", stop_at_the_second)
+    assert run(*arguments).exit_code == 130
+    monkeypatch.setattr(frontalize, "frontalize", lambda job, *rest: (drawn.append(job.key), draw(job, *rest))[1])
+    assert run(*arguments).exit_code == 0
+    assert drawn == ["left", "right"]
+    assert len(read_metadata(tmp_path / "out")) == 2
+
+
+def test_overwriting_leaves_nothing_of_the_run_before(portraits, tmp_path):
+    options = ("-o", tmp_path / "out", "--size", "64", "--workers", "1")
+    assert run(portraits / "left.png", portraits / "right.png", *options).exit_code == 0
+    assert run(portraits / "right.png", *options, "--overwrite", "--turntable").exit_code == 0
+    assert sorted(path.name for path in (tmp_path / "out" / "comparisons").iterdir()) == ["right.png"]
+    with Image.open(tmp_path / "out" / "turntables" / "right.gif") as film:
+        assert film.n_frames > 20
+
+
+@pytest.mark.parametrize("kind", ["obj", "glb"])
+def test_the_mesh_opens_elsewhere_with_its_texture(portraits, tmp_path, kind):
+    result = run(portraits / "left.png", "-o", tmp_path / "out", "--size", "64", "--mesh", kind)
+    assert result.exit_code == 0, result.output
+    loaded = trimesh.load(tmp_path / "out" / "meshes" / f"left.{kind}", force="mesh")
+    material = loaded.visual.material
+    picture = material.image if kind == "obj" else material.baseColorTexture
+    assert picture.size == (512, 256)
+    assert len(loaded.visual.uv) == len(loaded.vertices) > 1000
+    # The tip of the nose is skin, and in the middle of the texture.
+    nose = loaded.vertices[:, 2].argmax()
+    u, v = loaded.visual.uv[nose]
+    assert u == pytest.approx(0.5, abs=0.02)
+    red, green, blue = picture.convert("RGB").getpixel((int(u * 512), int((1 - v) * 256)))
+    assert red > green > blue
+
+
+def test_no_face_at_all_is_exit_code_one(portraits, tmp_path):
+    result = run(portraits / "nobody.png", "-o", tmp_path / "out", "--size", "64")
+    assert result.exit_code == 1
+    assert "nothing could be used" in result.output
+
+
+def test_photographs_and_folders_do_not_mix(prepared, portraits, tmp_path):
+    mixed = run(prepared, portraits / "left.png", "-o", tmp_path / "out")
+    assert mixed.exit_code == 1
+    assert "is a folder" in mixed.output
+    no_data_set = run(portraits, "-o", tmp_path / "out")
+    assert "has no metadata.csv" in no_data_set.output
+
+
+def test_without_dlib_photographs_need_landmark_files(portraits, tmp_path, monkeypatch):
+    monkeypatch.setattr(detect, "available", lambda: False)
+    (tmp_path / "bare.png").write_bytes((portraits / "left.png").read_bytes())
+    result = run(tmp_path / "bare.png", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "bare.png has no landmarks: finding faces needs dlib" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(not detect.available(), reason="dlib or its models are not installed")
+def test_no_face_and_two_faces_in_a_photograph_are_named(tmp_path):
+    astronaut = pytest.importorskip("skimage.data").astronaut()[:256]
+    Image.fromarray(astronaut).save(tmp_path / "one.png")
+    Image.fromarray(np.concatenate([astronaut, astronaut[:, ::-1]], 1)).save(tmp_path / "two.png")
+    Image.fromarray(np.full((200, 200, 3), 128, np.uint8)).save(tmp_path / "none.png")
+    photographs = [tmp_path / f"{name}.png" for name in ("none", "one", "two")]
+    result = run(*photographs, "-o", tmp_path / "out", "--size", "64", "--workers", "1")
+    assert result.exit_code == 2
+    assert "none.png: no face found" in result.output
+    assert "two.png: 2 faces found" in result.output
+    assert len(read_metadata(tmp_path / "out")) == 1

@@ -10,7 +10,8 @@ from lssl.data.writer import write_image
 from lssl.face3d import fit_landmarks, render_frontal
 from lssl.face3d.embedded import load_embedded_model
 from lssl.face3d.framing import portrait_camera
-from lssl.face3d.frontalize import Job, Options, frontalize_all
+from lssl.face3d.frontal_jobs import Job
+from lssl.face3d.frontalize import Options, frontalize_all
 from lssl.face3d.lighting import Lighting
 from lssl.face3d.render import render
 from lssl.face3d.sheet import to_uint8
