@@ -23,6 +23,7 @@ from lssl.data.landmarks import (
     eye_centres,
 )
 from lssl.data.masks import landmark_mask
+from lssl.evaluation.image_sets import one_each
 from lssl.models import Generator
 from lssl.models.blocks import ConvNorm
 from lssl.models.export import TrainedGenerator
@@ -163,7 +164,8 @@ def summarise_units(peaks: Peaks, folder: FaceFolder, size: tuple[int, int], pic
     Regions are named where the folder has landmarks, and "" elsewhere.
     """
     people = folder.subjects if all(folder.subjects) else folder.file_names
-    chosen = [_top_rows(peaks.value[:, unit], people, pictures) for unit in range(peaks.value.shape[1])]
+    orders = np.argsort(-peaks.value, axis=0, kind="stable").T
+    chosen = [one_each(order.tolist(), people, pictures) for order in orders]
     named: dict[tuple[int, int], str] = {}
     if folder.landmarks is not None:
         units_of: dict[int, list[int]] = {}
@@ -233,12 +235,3 @@ def _generator(model: TrainedGenerator) -> Generator:
     if not isinstance(model.network, Generator):
         raise SchemaError(f"a {type(model.network).__name__} has no encoder; give a generator of `lssl train`")
     return model.network
-
-
-def _top_rows(values: NDArray[np.float32], people: Sequence[str], count: int) -> list[int]:
-    """The rows of the largest values, one a person while there are people enough."""
-    order = np.argsort(-values, kind="stable").tolist()
-    seen: set[str] = set()
-    first = [row for row in order if not (people[row] in seen or seen.add(people[row]))]  # type: ignore[func-returns-value]
-    taken = set(first)
-    return (first + [row for row in order if row not in taken])[:count]

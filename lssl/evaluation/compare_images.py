@@ -92,10 +92,10 @@ def set_distances(
     known = real.column("subject") is not None
     parted = "people" if known else "pictures"
     note = (
-        f"Features: {judges.network.name}. {len(real)} real, {len(fake)} fake pictures; all rows but the first compare "
+        f"Features: {judges.network.name}. {_count(real)} real, {_count(fake)} fake; all rows but the first compare "
         f"{count} with {count}: half of the real {parted} with fakes{' of others' if known else ''}, and, in the last "
-        f"column, with the other half, which is the best to hope for. FID rises as sets shrink; KID does not, and is "
-        "given with its deviation over subsets."
+        "column, with the other half, which is the best to hope for. FID rises as sets shrink; KID does not, and is "
+        "given with its deviation over subsets. Fakes of few people cannot recall many."
     )
     header = ["measure", "fake against real", "real against real"]
     return Table("Distances between the sets", header, rows, note), real_features, fake_features
@@ -132,6 +132,11 @@ def diversity_table(columns: Sequence[tuple[str, PairImages | None, PairImages |
         "the faces have become one (mode collapse); over targets, that the target is ignored."
     )
     return Table("Diversity", ["between", "fake", "real", "ratio"], rows, note)
+
+
+def _count(images: ImageSet) -> str:
+    subjects = images.column("subject")
+    return f"{len(images)} pictures" + (f" of {len(set(subjects))} people" if subjects else "")
 
 
 def _halves(real: ImageSet, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -11,7 +11,7 @@ from lssl.data import FolderError
 from lssl.evaluation.compare_images import Judges, diversity_table, pair_measures, set_distances
 from lssl.evaluation.features import FeatureNetwork, classifier_network
 from lssl.evaluation.fold_training import train_fold_classifier
-from lssl.evaluation.image_sets import ImageSet, PairImages, made_pairs, pair_up, pairs_within
+from lssl.evaluation.image_sets import MADE_FROM, ImageSet, PairImages, made_pairs, one_each, pair_up, pairs_within
 from lssl.evaluation.report import Report
 from lssl.training.classifier_training import ClassifierConfig, labelled_faces
 from lssl.training.samples import labelled_grid
@@ -100,7 +100,7 @@ def compare_images(
     report.heading("Pictures")
     if made is not None and images is not None:
         _show_pairs(report, images, [labels[row] for row in made.fake])
-        _show_strangers(report, images, distances["fake and its source"])
+        _show_strangers(report, images, distances["fake and its source"], made.source)
     _show_farthest(report, real, fake, real_features, fake_features, labels)
     report.results.update(
         real={"folder": str(real.folder.root), "pictures": len(real)},
@@ -124,10 +124,10 @@ def _show_pairs(report: Report, images: PairImages, labels: Sequence[str]) -> No
     )
 
 
-def _show_strangers(report: Report, images: PairImages, distances: Sequence[float]) -> None:
+def _show_strangers(report: Report, images: PairImages, distances: Sequence[float], sources: Sequence[int]) -> None:
     if not distances:
         return
-    worst = np.argsort(distances)[::-1][:_SHOWN].tolist()
+    worst = one_each(np.argsort(distances)[::-1].tolist(), sources, _SHOWN)
     report.image(
         _stacked(images.first[worst], images.second[worst], [f"{distances[k]:.2f}" for k in worst]),
         "The pairs farthest apart in identity, with their distance: source above, fake below.",
@@ -151,7 +151,8 @@ def _show_farthest(
         squared = (part**2).sum(1)[:, None] + real_square - 2 * part @ real_features.T
         nearest[start : start + 1000] = squared.argmin(1)
         distance[start : start + 1000] = squared.min(1)
-    worst = np.argsort(distance)[::-1][:_SHOWN].tolist()
+    made_from = fake.column(MADE_FROM) or fake.folder.file_names
+    worst = one_each(np.argsort(distance)[::-1].tolist(), made_from, _SHOWN)
     report.image(
         _stacked(fake.read(worst), real.read(nearest[worst].tolist()), [labels[k] for k in worst]),
         "The fakes least like any real picture in the network's features, above the real picture nearest to each.",

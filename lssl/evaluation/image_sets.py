@@ -1,7 +1,7 @@
 """Two sets of pictures to compare: data set folders or plain folders, and which picture was made from which."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -183,6 +183,18 @@ def pairs_within(images: ImageSet, attribute: str | None, *, over: str, most: in
     points = images.folder.landmarks
     landmarks = (None, None) if points is None else (points[first], points[second])
     return PairImages(images.read(first), images.read(second), *landmarks)
+
+
+def one_each(order: Iterable[int], keys: Sequence[Hashable], count: int) -> list[int]:
+    """The first `count` rows in order, one a key (a person, say) while there are keys enough."""
+    first: dict[Hashable, int] = {}
+    rest = []
+    for row in order:
+        if keys[row] in first:
+            rest.append(row)
+        else:
+            first[keys[row]] = row
+    return [*first.values(), *rest][:count]
 
 
 def choose_attribute(real: ImageSet, fake: ImageSet, wanted: str | None) -> str | None:

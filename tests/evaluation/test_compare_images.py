@@ -21,6 +21,7 @@ from lssl.evaluation.image_sets import (
     choose_attribute,
     limited,
     made_pairs,
+    one_each,
     open_images,
     pair_up,
     pairs_within,
@@ -244,6 +245,11 @@ def test_bad_folders_are_named(real, tmp_path):
     (small / "images" / "x0.png").write_bytes(b"none")
     with pytest.raises(FolderError, match=r"x0\.png: not a readable picture"):
         open_images(small)
+
+
+def test_one_each_takes_people_in_turn_and_repeats_only_where_they_run_out():
+    assert one_each([4, 3, 2, 1, 0], ["a", "b", "b", "c", "c"], 3) == [4, 2, 0]
+    assert one_each([4, 3, 2, 1, 0], ["a", "b", "b", "c", "c"], 5) == [4, 2, 0, 3, 1]
 
 
 def test_a_limit_takes_the_same_pictures_each_time(real):
