@@ -63,7 +63,7 @@ def frontalize(job: Job, options: Options, out: Path) -> dict[str, Any]:
     """
     model = load_model(options.model)
     images = [read_image(path) for path in job.photographs]
-    points = []
+    points: list[NDArray[np.float32]] = []
     for path, image in zip(job.photographs, images, strict=True):
         try:
             points.append(_points(job, len(points), image, options))

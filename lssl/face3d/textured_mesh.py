@@ -117,7 +117,8 @@ def write_mesh(path: Path, mesh: TexturedMesh) -> None:
     solid = trimesh.Trimesh(mesh.vertices, mesh.faces, visual=visual, process=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     if kind == "glb":
-        write_atomic(path, solid.export(file_type="glb"))
+        binary: Any = solid.export(file_type="glb")
+        write_atomic(path, binary)
         return
     text, others = export_obj(solid, mtl_name=f"{path.stem}.mtl", return_texture=True, header=None)
     for name, data in others.items():
