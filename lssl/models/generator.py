@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from lssl.models.blocks import ConvNorm, ResidualBlock
 
 OUTPUTS = ("direct", "residual", "warp")
+CONDITIONINGS = ("concat", "modulate")
 _FLOW_GRID = 16  # a flow has this many independent vectors along a side
 
 
@@ -43,6 +44,10 @@ class Generator(nn.Module):
             and one is a change of brightness: expressions are movements first, shading second (neither changes whose
             skin it is) and new colours, such as teeth, last. Both are beyond the paper, for small images, few
             photographs and short runs.
+        conditioning: how y enters the decoder. "concat": as constant planes beside the latent (paper), of which the
+            first instance norm leaves little but what differs between sub-pixels (at the start, another y changes the
+            output by 1% of its spread), so that attributes are learnt late. "modulate": y also scales and shifts each
+            level's channels after its norm (beyond the paper; Dumoulin et al. 2017); y = 0 leaves them.
     """
 
     def __init__(
@@ -54,12 +59,15 @@ class Generator(nn.Module):
         num_downsamplings: int = 4,
         residual_blocks: int = 6,
         output: str = "direct",
+        conditioning: str = "concat",
     ) -> None:
         super().__init__()
         if attribute_dim < 1:
             raise ValueError(f"attribute_dim must be at least 1, not {attribute_dim}")
         if output not in OUTPUTS:
             raise ValueError(f"output must be one of {', '.join(OUTPUTS)}, not '{output}'")
+        if conditioning not in CONDITIONINGS:
+            raise ValueError(f"conditioning must be one of {', '.join(CONDITIONINGS)}, not '{conditioning}'")
         self._settings = {
             "attribute_dim": attribute_dim,
             "image_channels": image_channels,
@@ -68,6 +76,7 @@ class Generator(nn.Module):
             "num_downsamplings": num_downsamplings,
             "residual_blocks": residual_blocks,
             "output": output,
+            "conditioning": conditioning,
         }
         self.attribute_dim = attribute_dim
         self.side_channels = side_channels
@@ -90,6 +99,10 @@ class Generator(nn.Module):
             decoder.append(ConvNorm(channels, width * 2**level, 3, upscale_factor=2))
             channels = width * 2**level
         self.decoder = nn.Sequential(*decoder)
+        self.modulation: nn.ModuleList | None = None
+        if conditioning == "modulate":
+            widths = [width * 2**level for level in reversed(range(num_downsamplings))]
+            self.modulation = nn.ModuleList(nn.Linear(attribute_dim, 2 * w, bias=False) for w in widths)
         painted = image_channels + (3 if output == "warp" else 0)
         self.image_head = nn.Conv2d(channels, painted, 7, padding=3, bias=False)
         self.side_head = nn.Conv2d(channels, side_channels, 7, padding=3, bias=False) if side_channels else None
@@ -125,7 +138,12 @@ class Generator(nn.Module):
         `image`, the encoder's input, is needed unless `output` is "direct".
         """
         y = attributes.to(latent.dtype)[:, :, None, None].expand(-1, -1, *latent.shape[2:])
-        features = self.decoder(torch.cat([latent, y], 1))
+        features = torch.cat([latent, y], 1)
+        for level, block in enumerate(self.decoder):
+            features = block(features)
+            if self.modulation is not None:
+                scale, shift = self.modulation[level](attributes.to(features.dtype))[:, :, None, None].chunk(2, 1)
+                features = features * (1 + scale) + shift
         side = None if self.side_head is None else torch.tanh(self.side_head(features))
         painted = self.image_head(features)
         if self.output == "direct":

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from lssl.models.generator import OUTPUTS
+from lssl.models.generator import CONDITIONINGS, OUTPUTS
 
 PRESETS = ("quick", "standard", "paper", "pose")
 TASKS = ("attribute-synthesis", "pose-normalization")
@@ -44,6 +44,7 @@ class NetworkConfig:
     width: int = 64
     num_downsamplings: int = 4
     residual_blocks: int = 6
+    conditioning: str = "concat"  # (paper) or "modulate", from which attributes are learnt sooner
     output: str = "direct"
     side_channels: int = 3  # of the landmark heatmap; 0: no side image (ablation)
     heatmap_sigma: float = 0.0  # pixels; 0: 2 at 128x128 and in proportion elsewhere
@@ -141,6 +142,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         _choice("task", self.task, TASKS)
         _choice("network.output", self.network.output, OUTPUTS)
+        _choice("network.conditioning", self.network.conditioning, CONDITIONINGS)
         _choice("network.critic_init", self.network.critic_init, ("pytorch", "he"))
         _choice("losses.adversarial", self.losses.adversarial, ("wasserstein", "logistic"))
         _choice("losses.attribute_loss", self.losses.attribute_loss, ("bce", "softmax"))

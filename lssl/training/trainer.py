@@ -372,6 +372,7 @@ def build_networks(config: TrainConfig, dataset: FaceDataset) -> tuple[Generator
         num_downsamplings=network.num_downsamplings,
         residual_blocks=network.residual_blocks,
         output=network.output,
+        conditioning=network.conditioning,
     )
     seen = 3 + (0 if config.task == "pose-normalization" else sides)  # there a single image (Fig. 3b)
     critic = Discriminator(
