@@ -74,6 +74,7 @@ def command(
     from lssl.data.folder import FolderError, read_metadata
     from lssl.data.schema import SchemaError
     from lssl.data.writer import FaceFolderWriter
+    from lssl.face3d.frontal_jobs import POSE_ATTRIBUTE
     from lssl.models.export import ExportError
     from lssl.training.pose_normalization import check_simulated, load_normalizer, parse_changes
     from lssl.training.synthetic_folder import weights_fingerprint
@@ -98,6 +99,8 @@ def command(
             **options,
         }
         attributes = () if given is None else given.attributes
+        if not drawn:  # what is drawn has a yaw of its own
+            attributes = tuple(name for name in attributes if name != POSE_ATTRIBUTE)
         writer = FaceFolderWriter(out, attributes=attributes, settings=settings, overwrite=overwrite)
         code, source = 0, given.root if given is not None and drawn else out / SIMULATED
         if writer.finished:

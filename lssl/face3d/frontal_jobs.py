@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lssl.data import detect
 from lssl.data.folder import FaceFolder
 
-_POSE_ATTRIBUTE = "yaw"  # of the photograph: the drawn face has another
+POSE_ATTRIBUTE = "yaw"  # of the photograph: the drawn face has another
 
 
 class FrontalError(ValueError):
@@ -66,7 +66,7 @@ def folder_jobs(folder: FaceFolder, *, one_subject: bool = False, expression: st
         raise FrontalError(f"{folder.root} has no landmarks.npy; prepare it with `lssl prepare`")
     groups: dict[tuple[str, ...], list[int]] = {}
     for row in range(len(folder)):
-        values = [folder.columns[name][row] for name in folder.attributes if name != _POSE_ATTRIBUTE]
+        values = [folder.columns[name][row] for name in folder.attributes if name != POSE_ATTRIBUTE]
         key = (folder.subjects[row], *values) if one_subject else (folder.file_names[row],)
         groups.setdefault(key, []).append(row)
     jobs = []
@@ -74,8 +74,8 @@ def folder_jobs(folder: FaceFolder, *, one_subject: bool = False, expression: st
         first = rows[0]
         attributes = {name: folder.columns[name][first] for name in folder.attributes}
         notes = {}
-        if attributes.pop(_POSE_ATTRIBUTE, None) is not None:
-            notes["photograph_yaw"] = " ".join(folder.columns[_POSE_ATTRIBUTE][row] for row in rows)
+        if attributes.pop(POSE_ATTRIBUTE, None) is not None:
+            notes["photograph_yaw"] = " ".join(folder.columns[POSE_ATTRIBUTE][row] for row in rows)
         if expression is not None and "expression" in attributes:
             notes["photograph_expression"] = attributes["expression"]
             attributes["expression"] = expression

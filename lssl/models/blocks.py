@@ -12,8 +12,8 @@ class ConvNorm(nn.Module):
     """Convolution, pixel shuffle by `upscale_factor` (1: none), affine instance norm and activation, fused.
 
     (N, in, H, W) -> (N, out, H * upscale_factor / stride, W * upscale_factor / stride). The convolution has no bias:
-    instance norm would remove it. The channels that pixel shuffle interleaves start alike (ICNR, Aitken et al. 2017,
-    https://arxiv.org/abs/1707.02937), so that training does not start from a checkerboard.
+    instance norm would remove it. With `alike_start` the channels that pixel shuffle interleaves start alike (ICNR,
+    Aitken et al. 2017, https://arxiv.org/abs/1707.02937), so that training does not start from a checkerboard.
     """
 
     def __init__(
@@ -24,6 +24,7 @@ class ConvNorm(nn.Module):
         stride: int = 1,
         upscale_factor: int = 1,
         activation: str = "relu",
+        alike_start: bool = False,
     ) -> None:
         super().__init__()
         self.upscale_factor = upscale_factor
@@ -36,7 +37,7 @@ class ConvNorm(nn.Module):
             (kernel_size - 1) // 2,
             bias=False,
         )
-        if upscale_factor > 1:
+        if alike_start:
             with torch.no_grad():
                 copies = self.conv.weight.unflatten(0, (out_channels, upscale_factor**2))
                 copies.copy_(copies[:, :1].clone().expand_as(copies))

@@ -45,8 +45,7 @@ class Generator(nn.Module):
             skin it is) and new colours, such as teeth, last. Both are beyond the paper, for small images, few
             photographs and short runs.
         conditioning: how y enters the decoder. "concat": as constant planes beside the latent (paper), of which the
-            first instance norm leaves little but what differs between sub-pixels (at the start, another y changes the
-            output by 1% of its spread), so that attributes are learnt late. "modulate": y also scales and shifts each
+            first instance norm leaves little but what differs between sub-pixels, so that attributes are learnt late. "modulate": y also scales and shifts each
             level's channels after its norm (beyond the paper; Dumoulin et al. 2017); y = 0 leaves them.
     """
 
@@ -96,7 +95,9 @@ class Generator(nn.Module):
         channels += attribute_dim
         decoder: list[nn.Module] = []
         for level in reversed(range(num_downsamplings)):
-            decoder.append(ConvNorm(channels, width * 2**level, 3, upscale_factor=2))
+            # Not for the paper's output: alike, they would hide from the first norm what y's planes add.
+            alike = output != "direct"
+            decoder.append(ConvNorm(channels, width * 2**level, 3, upscale_factor=2, alike_start=alike))
             channels = width * 2**level
         self.decoder = nn.Sequential(*decoder)
         self.modulation: nn.ModuleList | None = None

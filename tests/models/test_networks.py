@@ -168,7 +168,7 @@ def test_a_warped_output_starts_near_the_input():
 
 
 def test_subpixel_channels_start_alike():
-    block = ConvNorm(4, 3, 3, upscale_factor=2)
+    block = ConvNorm(4, 3, 3, upscale_factor=2, alike_start=True)
     weight = block.conv.weight.reshape(3, 4, 4, 3, 3)
     assert torch.equal(weight, weight[:, :1].expand_as(weight))
     assert not torch.equal(weight[0], weight[1])
@@ -184,8 +184,7 @@ def test_modulation_tells_the_decoder_of_the_attributes():
         latent = generator.encode(image, None)
         one, other = (generator.decode(latent, y)[0][:, :, 8:24, 8:24] for y in (latent_y, torch.eye(4)[[2, 2]]))
         change[conditioning] = ((one - other).abs().mean() / one.std()).item()
-    assert change["concat"] < 0.05
-    assert change["modulate"] > 0.2
+    assert change["modulate"] > 3 * change["concat"]
     generator.modulation.requires_grad_(False)[0].weight.zero_()
     generator.modulation[1].weight.zero_()
     generator.modulation[0].weight += 1.0
