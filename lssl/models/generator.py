@@ -45,8 +45,9 @@ class Generator(nn.Module):
             skin it is) and new colours, such as teeth, last. Both are beyond the paper, for small images, few
             photographs and short runs.
         conditioning: how y enters the decoder. "concat": as constant planes beside the latent (paper), of which the
-            first instance norm leaves little but what differs between sub-pixels, so that attributes are learnt late. "modulate": y also scales and shifts each
-            level's channels after its norm (beyond the paper; Dumoulin et al. 2017); y = 0 leaves them.
+            first instance norm leaves little but what differs between sub-pixels, so that attributes are learnt
+            late. "modulate": y also scales and shifts each level's channels after its norm (beyond the paper; Dumoulin
+            et al. 2017); y = 0 leaves them.
     """
 
     def __init__(
