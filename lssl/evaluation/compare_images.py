@@ -69,9 +69,10 @@ def set_distances(
     for part in (real, fake):
         if len(part) < _FEWEST:
             raise FolderError(f"{part.folder.root}: {len(part)} pictures; distances need at least {_FEWEST}")
-    shown = progress and "features of {}"
-    real_features = extract_features(judges.network, real, cache, progress=shown.format("REAL") if shown else "")
-    fake_features = extract_features(judges.network, fake, cache, progress=shown.format("FAKE") if shown else "")
+    real_features, fake_features = (
+        extract_features(judges.network, part, cache, progress=f"features of {name}" if progress else "")
+        for name, part in (("REAL", real), ("FAKE", fake))
+    )
     first, second = _halves(real, seed)
     strangers = _fakes_of_others(real.select(first.tolist()), fake, seed)
     count = min(len(first), len(second), len(strangers))

@@ -1,6 +1,7 @@
 """The networks whose features FID, KID, precision and recall, and identity distances are measured in."""
 
 import hashlib
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,8 +136,6 @@ def _part_name(network: FeatureNetwork, images: ImageSet, rows: range) -> str:
 
 
 def _save(path: Path, values: NDArray[np.float32]) -> None:
-    import io
-
     buffer = io.BytesIO()
     np.save(buffer, values)
     write_atomic(path, buffer.getvalue())
