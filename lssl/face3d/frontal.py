@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lssl.face3d.bilinear import BilinearFaceModel
-from lssl.face3d.camera import Camera
+from lssl.face3d.face_region import face_region
 from lssl.face3d.fitting import FaceFit
 from lssl.face3d.framing import portrait_camera
 from lssl.face3d.paint import FacePainter, blurred
-from lssl.face3d.surroundings import face_region, surroundings
+from lssl.face3d.surroundings import surroundings
 from lssl.face3d.texture import Target, smooth_step, vertex_normals
 from lssl.ops import interpolate
 
@@ -101,7 +101,8 @@ def draw_face(
     if background == "plain":
         alpha, behind = covered, torch.full_like(face, _PLAIN)
     else:
-        alpha, behind = _before_photograph(painter, target, mesh, fine, covered)
+        behind, unknown = surroundings(painter, mesh, fine, size * _SUPERSAMPLE)
+        alpha = torch.maximum(_share_of_face(painter, target), unknown * covered)
         if background == "blur":
             behind = blurred(behind, _OUT_OF_FOCUS * len(face))
     picture = face * alpha[..., None] + behind * (1 - alpha[..., None])
@@ -115,25 +116,12 @@ def draw_face(
     )
 
 
-def _before_photograph(
-    painter: FacePainter, target: Target, mesh: Tensor, camera: Camera, covered: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The face's share of each pixel, (H, W), and the first photograph's surroundings (H, W, 3) behind it."""
-    model, fit, first = painter.model, painter.fit, painter.first
-    origin = fit.camera[first : first + 1].project(painter.mesh())[..., :2]
-    values = torch.cat([origin, face_region(model)[None, :, None]], -1)
-    where = interpolate(target.triangle, target.barycentric, target.faces, values)[0]
-    region = where[..., 2] * covered
-    behind = surroundings(
-        painter.images[0],
-        fit.landmarks[first].double().numpy(),
-        camera.project(mesh)[0, fit.indices[first], :2].double().numpy(),
-        where[..., :2].double().numpy(),
-        region.numpy() > 0.5,
-    )
+def _share_of_face(painter: FacePainter, target: Target) -> Tensor:
+    """The drawn face's share of each pixel (H, W) before its photograph: less at its edge, none on ears and neck."""
+    held = face_region(painter.model)[None, :, None]
+    region = interpolate(target.triangle, target.barycentric, target.faces, held)[0, ..., 0]
     inside = ndimage.distance_transform_edt(np.pad(region.numpy() > 0, 1))[1:-1, 1:-1]
-    edge = torch.from_numpy((inside / (_EDGE * len(inside))).astype(np.float32))
-    return region * smooth_step(edge), behind
+    return region * smooth_step(torch.from_numpy((inside / (_EDGE * len(inside))).astype(np.float32)))
 
 
 def _shrunk(values: Tensor) -> NDArray[np.float32]:

@@ -9,11 +9,11 @@ from torch.nn import functional as F
 
 from lssl.face3d.bilinear import BilinearFaceModel
 from lssl.face3d.camera import Camera
+from lssl.face3d.face_region import face_region
 from lssl.face3d.fitting import FaceFit
 from lssl.face3d.membrane import Membrane
 from lssl.face3d.relight import broad_normals, irradiance, well_exposed
 from lssl.face3d.render import GAMMA
-from lssl.face3d.surroundings import face_region
 from lssl.face3d.texture import (
     PosedView,
     Target,

@@ -1,5 +1,7 @@
 """What is round a frontal face: the photograph's hair, ears, neck and background, bent to meet the drawn face."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -7,58 +9,173 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
-from lssl.face3d.bilinear import BilinearFaceModel
-from lssl.face3d.topology import EYEBALL_PARTS, Part
+from lssl.face3d.camera import Camera
+from lssl.face3d.face_region import face_region
+from lssl.face3d.paint import FacePainter, blurred
+from lssl.face3d.texture import smooth_step, vertex_normals
+from lssl.ops import interpolate, rasterize
 
-_WITHIN = (Part.SKIN, Part.NOSE, Part.BROWS, Part.LIPS, Part.INNER_MOUTH, Part.TEETH, Part.TONGUE, *EYEBALL_PARTS)
-# Where the face ends: heights above the brows, in distances from the brows down to the nose, and centimetres behind
-# the first jaw landmark; from certain to beyond.
-_FOREHEAD = (0.5, 0.8)
-_TEMPLE = (0.5, 2.0)
+_FACING = 0.25  # cosine from which on the photograph shows a point of the head
+_STILL, _TURNED = 10.0, 22.0  # degrees
+_MIRROR = 0.15  # of the way between them: from there on mirror images stand for what is hidden
+_FADE = 0.35  # of the picture's side: distance over which the bending fades away
+_SMOOTH, _SEAM = 0.02, 0.008  # of the picture's side
 
-
-def face_region(model: BilinearFaceModel) -> Tensor:
-    """(V,) in [0, 1]: 1 on the face that landmarks hold in place, 0 on ears, neck and scalp, a slope between."""
-    mean = model.mean_face().cpu().numpy()
-    points = mean[model.topology.landmarks]
-    brows, nose = points[17:27, 1].mean(), points[33, 1]
-    height = (mean[:, 1] - brows) / (brows - nose)
-    behind = points[[0, 16], 2].mean() - mean[:, 2]
-    inside = np.isin(model.topology.vertex_parts, _WITHIN)
-    share = inside * _falling(height, *_FOREHEAD) * _falling(behind, *_TEMPLE)
-    return torch.from_numpy(share.astype(np.float32))
+Places = NDArray[np.float64]  # (side, side, 2): where a pixel looks up the photograph
 
 
-def _falling(values: NDArray[np.floating], start: float, end: float) -> NDArray[np.floating]:
-    t = np.clip((end - values) / (end - start), 0, 1)
-    return t * t * (3 - 2 * t)
+def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, side: int) -> tuple[Tensor, Tensor]:
+    """The first photograph as seen round the drawn face, (side, side, 3) in [0, 1] (after Zhu et al. 2015, section 3.3),
+    and how little it knows of the drawn head there, (side, side) in [0, 1].
 
-
-def surroundings(
-    image: NDArray[np.uint8],
-    photo: NDArray[np.float64],
-    drawn: NDArray[np.float64],
-    origin: NDArray[np.floating],
-    face: NDArray[np.bool_],
-) -> Tensor:
-    """The photograph (H, W, 3) as seen round the drawn face, (size, size, 3) in [0, 1] (after Zhu et al. 2015, 3.3).
-
-    photo, drawn (68, 2): landmarks in the photograph and as drawn. origin (size, size, 2): where each pixel of the face
-    came from in the photograph. face (size, size): those pixels.
-    Elsewhere a pixel looks up the photograph where the similarity between the two sets of landmarks puts it, plus an
-    offset that is the face's own along its outline and fades away from it.
+    mesh (V, 3) and camera: as drawn. A pixel of the drawn head looks up the photograph where that point of the head is,
+    or where its mirror image is if a turn hides it; behind the head, what was beside the photograph's head stands beside
+    the drawn one.
     """
-    size = face.shape[0]
-    matrix, shift = _similarity(drawn, photo)
-    grid = np.stack(np.meshgrid(np.arange(size), np.arange(size)), -1).astype(np.float64)
-    base = grid @ matrix.T + shift
-    outline = face & ~ndimage.binary_erosion(face, iterations=3)
-    distance, index = ndimage.distance_transform_edt(~outline, return_distances=True, return_indices=True)
-    offset = (origin - base)[index[0], index[1]]
-    sigma = 0.05 * size
-    offset = np.stack([ndimage.gaussian_filter(offset[..., k], sigma, mode="nearest") for k in range(2)], -1)
-    offset *= np.exp(-distance / (0.35 * size))[..., None]
-    return _look_up(image, base + offset, float(np.sqrt(abs(np.linalg.det(matrix)))))
+    fit, first = painter.fit, painter.first
+    drawn = camera.project(mesh)
+    marks = drawn[0, fit.indices[first], :2].double().numpy()
+    matrix, shift = _similarity(marks, fit.landmarks[first].double().numpy())
+    base = np.stack(np.meshgrid(np.arange(side), np.arange(side)), -1).astype(np.float64) @ matrix.T + shift
+    step = float(np.sqrt(abs(np.linalg.det(matrix))))
+    head, own, mirrored, face = _head_in_photograph(painter, drawn, side)
+    outline = _silhouette(painter, matrix, shift, side)
+    # A head that hardly turns keeps its hair, wherever that is: all that is not face bends as one.
+    turn = _turn(painter, camera)
+    bent = _extended(_Part(own.places, face), base)
+    places = bent + turn * (_extended(own, base) - bent)
+    behind = bent + turn * (_beside(head, outline, base, matrix) - bent)
+    image, step = painter.images[0], float(np.sqrt(abs(np.linalg.det(matrix))))
+    hidden = (own.facing < 2 * _FACING) & (own.facing < mirrored.facing - _FACING)
+    mirror = float(smooth_step(torch.tensor(turn / _MIRROR)))
+    share = mirror * blurred(torch.from_numpy(hidden.astype(np.float32)), 2 * _SEAM * side)[..., None]
+    inside = _look_up(image, places, step) * (1 - share) + _look_up(image, _extended(mirrored, base), step) * share
+    # Beyond the frame, and behind the photograph's head, nothing is known.
+    known = ((behind > -0.5) & (behind < np.array([image.shape[1], image.shape[0]]) - 0.5)).all(-1)
+    if turn > 0.5:
+        known &= ~head & ~_within(outline, behind, matrix, shift)
+    outside = _filled(_look_up(image, behind, step), known)
+    cover = blurred(torch.from_numpy(head.astype(np.float32)), _SEAM * side)[..., None]
+    unknown = head & (np.maximum(own.facing, mirrored.facing) < _FACING)
+    return inside * cover + outside * (1 - cover), turn * blurred(
+        torch.from_numpy(unknown.astype(np.float32)), _SEAM * side
+    )
+
+
+def _turn(painter: FacePainter, camera: Camera) -> float:
+    """0 where the drawn head is turned as in the first photograph, 1 where by `_TURNED` or more."""
+    photo = painter.fit.camera[painter.first : painter.first + 1].rotation[0]
+    cosine = (torch.trace(photo @ camera.rotation[0].T) - 1) / 2
+    angle = float(torch.rad2deg(torch.acos(cosine.clamp(-1, 1))))
+    return float(smooth_step(torch.tensor((angle - _STILL) / (_TURNED - _STILL))))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Where the photograph has each pixel's point of the head, (side, side, 2), and the cosine at which it sees it,
+    (side, side); -1 where there is no head."""
+
+    places: Places
+    facing: NDArray[np.float64]
+
+
+def _head_in_photograph(
+    painter: FacePainter, drawn: Tensor, side: int
+) -> tuple[NDArray[np.bool_], _Part, _Part, NDArray[np.float64]]:
+    """The drawn head's pixels (side, side), with drawn (1, V, 3) its vertices; what the first photograph has of each and
+    of its mirror image on the head; and how much each is face (see `face_region`)."""
+    model, source = painter.model, painter.mesh()
+    photo = painter.fit.camera[painter.first : painter.first + 1]
+    triangle, barycentric, _ = rasterize(drawn.contiguous(), model.faces, side, side)
+    head = (triangle[0] >= 0).numpy()
+    facing = photo.rotate(vertex_normals(source, model.faces, model.topology.weld))[..., 2:]
+    attributes = torch.cat([photo.project(source)[..., :2], facing, face_region(model)[None, :, None]], -1)
+    own, mirrored = (
+        interpolate(triangle, barycentric, model.faces, part.contiguous())[0].double().numpy()
+        for part in (attributes, attributes[:, painter.mirror])
+    )
+    parts = (_Part(values[..., :2], np.where(head, values[..., 2], -1.0)) for values in (own, mirrored))
+    return head, *parts, own[..., 3] * head
+
+
+def _extended(part: _Part, base: Places) -> Places:
+    """Places that go on smoothly from where the photograph shows a point, by their offset from `base`."""
+    shown = part.facing > _FACING
+    if not shown.any():
+        return base
+    side = len(base)
+    distance, index = ndimage.distance_transform_edt(~shown, return_distances=True, return_indices=True)
+    offset = (part.places - base)[index[0], index[1]]
+    offset = ndimage.gaussian_filter(offset, (_SMOOTH * side, _SMOOTH * side, 0), mode="nearest")
+    return base + offset * np.exp(-distance / (_FADE * side))[..., None]
+
+
+def _within(
+    outline: NDArray[np.bool_], places: Places, matrix: NDArray[np.float64], shift: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Whether places lie well within the photograph's head (see `_silhouette`)."""
+    side = len(outline)
+    inner = ndimage.binary_erosion(outline, iterations=max(1, round(_SMOOTH * side)))
+    at = np.rint((places - shift) @ np.linalg.inv(matrix).T).astype(int)
+    column, row = at[..., 0] + side // 2, at[..., 1]
+    inside = (column >= 0) & (column < 2 * side) & (row >= 0) & (row < side)
+    return inside & inner[row.clip(0, side - 1), column.clip(0, 2 * side - 1)]
+
+
+def _filled(picture: Tensor, known: NDArray[np.bool_]) -> Tensor:
+    """The picture (H, W, 3) with what is not known blurred over from what is, near by where possible."""
+    side = len(known)
+    weight = torch.from_numpy(known.astype(np.float32))
+    filled = picture.mean((0, 1)).expand_as(picture)
+    for sigma in (0.5, 0.15, 0.04):
+        total = blurred(weight, sigma * side)[..., None]
+        near = blurred(picture * weight[..., None], sigma * side) / total.clamp(min=1e-6)
+        trust = smooth_step(total / 0.1)
+        filled = near * trust + filled * (1 - trust)
+    own = blurred(weight, _SEAM * side)[..., None] * weight[..., None]
+    return picture * own + filled * (1 - own)
+
+
+def _silhouette(
+    painter: FacePainter, matrix: NDArray[np.float64], shift: NDArray[np.float64], side: int
+) -> NDArray[np.bool_]:
+    """(side, 2 side) the photograph's head in the drawn picture's frame, half a picture more on the left and right."""
+    photo = painter.fit.camera[painter.first : painter.first + 1].project(painter.mesh())
+    placed = (photo[0, :, :2].double() - torch.from_numpy(shift)) @ torch.from_numpy(np.linalg.inv(matrix).T)
+    placed[:, 0] += side // 2
+    vertices = torch.cat([placed.float(), photo[0, :, 2:]], -1)[None].contiguous()
+    triangle, _, _ = rasterize(vertices, painter.model.faces, side, 2 * side)
+    covered: NDArray[np.bool_] = (triangle[0] >= 0).numpy()
+    return covered
+
+
+def _beside(head: NDArray[np.bool_], outline: NDArray[np.bool_], base: Places, matrix: NDArray[np.float64]) -> Places:
+    """Places for what is behind the head: each row's left and right end of the drawn head meet the photograph head's."""
+    side = len(head)
+    columns = np.arange(side)
+    ends, targets = _ends(head), _ends(outline) - side // 2
+    both = head.any(1) & outline.any(1)
+    if not both.any():
+        return base
+    nearest = ndimage.distance_transform_edt(~both, return_distances=False, return_indices=True)[0]
+    gap = np.abs(np.arange(side) - nearest)
+    moves = (targets - ends)[nearest] * np.exp(-gap / (_FADE * side))[:, None]
+    moves = ndimage.gaussian_filter1d(moves, 2 * _SMOOTH * side, axis=0, mode="nearest")
+    middle = ends[nearest].mean(1)[:, None]
+    away = np.abs(columns - ends[nearest][:, :1]), np.abs(columns - ends[nearest][:, 1:])
+    left = columns[None] < middle
+    move = np.where(left, moves[:, :1], moves[:, 1:]) * np.exp(-np.where(left, *away) / side)
+    # And so do their tops, more so the nearer to it.
+    top, bottom = np.flatnonzero(head.any(1))[[0, -1]]
+    rise = float(np.flatnonzero(outline.any(1))[0] - top) if top > 0 and outline[0].sum() == 0 else 0.0
+    near_top = np.clip((0.5 * (top + bottom) - np.arange(side)) / max(0.5 * (bottom - top), 1), 0, 1)[:, None, None]
+    return base + move[..., None] * matrix[:, 0] + rise * near_top * matrix[:, 1]
+
+
+def _ends(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(H, 2): first and last column of each row of a mask (H, W)."""
+    width = mask.shape[1]
+    return np.stack([mask.argmax(1), width - 1 - mask[:, ::-1].argmax(1)], -1).astype(np.float64)
 
 
 def _similarity(
