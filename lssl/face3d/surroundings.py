@@ -37,11 +37,10 @@ def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, side: int) 
     marks = drawn[0, fit.indices[first], :2].double().numpy()
     matrix, shift = _similarity(marks, fit.landmarks[first].double().numpy())
     base = np.stack(np.meshgrid(np.arange(side), np.arange(side)), -1).astype(np.float64) @ matrix.T + shift
-    step = float(np.sqrt(abs(np.linalg.det(matrix))))
     head, own, mirrored, face = _head_in_photograph(painter, drawn, side)
     outline = _silhouette(painter, matrix, shift, side)
     # A head that hardly turns keeps its hair, wherever that is: all that is not face bends as one.
-    turn = _turn(painter, camera)
+    turn = _turned_by(fit.camera[first : first + 1].rotation[0], camera.rotation[0])
     bent = _extended(_Part(own.places, face), base)
     places = bent + turn * (_extended(own, base) - bent)
     behind = bent + turn * (_beside(head, outline, base, matrix) - bent)
@@ -56,17 +55,19 @@ def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, side: int) 
         known &= ~head & ~_within(outline, behind, matrix, shift)
     outside = _filled(_look_up(image, behind, step), known)
     cover = blurred(torch.from_numpy(head.astype(np.float32)), _SEAM * side)[..., None]
-    unknown = head & (np.maximum(own.facing, mirrored.facing) < _FACING)
-    return inside * cover + outside * (1 - cover), turn * blurred(
-        torch.from_numpy(unknown.astype(np.float32)), _SEAM * side
-    )
+    unknown = torch.from_numpy((head & (np.maximum(own.facing, mirrored.facing) < _FACING)).astype(np.float32))
+    # Turned to the side further than the photograph, a head shows what hair had covered: the fitted head stands for it.
+    away = _turned_by(camera.rotation[0], torch.eye(3))
+    far = float(smooth_step(torch.tensor(2 * turn - 1)))
+    return inside * cover + outside * (1 - cover), far * blurred(unknown, _SEAM * side).clamp(min=away)
 
 
-def _turn(painter: FacePainter, camera: Camera) -> float:
-    """0 where the drawn head is turned as in the first photograph, 1 where by `_TURNED` or more."""
-    photo = painter.fit.camera[painter.first : painter.first + 1].rotation[0]
-    cosine = (torch.trace(photo @ camera.rotation[0].T) - 1) / 2
-    angle = float(torch.rad2deg(torch.acos(cosine.clamp(-1, 1))))
+def _turned_by(first: Tensor, second: Tensor) -> float:
+    """0 where heads of two rotations (3, 3) are seen from sides `_STILL` degrees apart or less, 1 from `_TURNED` on.
+
+    Tilt in the picture does not count: the similarity has it.
+    """
+    angle = float(torch.rad2deg(torch.acos((first[2] @ second[2]).clamp(-1, 1))))
     return float(smooth_step(torch.tensor((angle - _STILL) / (_TURNED - _STILL))))
 
 

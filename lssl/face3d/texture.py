@@ -128,12 +128,32 @@ def pose_view(
     values = interpolate(triangle, barycentric, faces, torch.stack([held, ears], -1)[None])[0].numpy()
     reach = (_LOOSE_BORDER + (_BORDER - _LOOSE_BORDER) * values[..., 0]) * width * factor
     silhouette = _distance_inside((triangle[0] >= 0).numpy() & (values[..., 1] < 0.5)) / np.maximum(reach, 1.0)
-    border = torch.stack([smooth_step(torch.from_numpy(silhouette).float()), beside_jumps(depth, width * factor)])
+    inside = smooth_step(torch.from_numpy(silhouette).float())
+    inside = inside * _not_background(cut[0], triangle[0] >= 0, inside > 0.99, width * factor)
+    border = torch.stack([inside, beside_jumps(depth, width * factor)])
     dark = torch.zeros(9, 3)
     view = PosedView(cut, moved, normals, shading, depth, border[None], dark, dark[0], scale)
     sampled = vertex_colours(view)
     light = estimate_light(model, sampled.colour, shading, sampled.weight)
     return replace(view, light=light, even=even_irradiance(light, shading, sampled.weight))
+
+
+def _not_background(image: Tensor, mesh: Tensor, certain: Tensor, face_width: float) -> Tensor:
+    """(h, w): 0 where a pixel of the mesh near its outline looks like what is outside rather than like the face.
+
+    image (3, h, w); mesh, certain (h, w) bool: all of the mesh's pixels, and those well inside. A fitted neck or jaw
+    that is wider than the person's has background on it.
+    """
+    if mesh.all() or not certain.any():
+        return torch.ones_like(image[0])
+    sigma = 0.1 * face_width
+    weight = (~mesh).float().numpy()
+    total = ndimage.gaussian_filter(weight, sigma, mode="nearest")
+    around = [ndimage.gaussian_filter(c.numpy() * weight, sigma, mode="nearest") / (total + 1e-6) for c in image]
+    from_outside = (image - torch.from_numpy(np.stack(around))).norm(dim=0)
+    from_face = (image - image[:, certain].median(-1).values[:, None, None]).norm(dim=0)
+    share = smooth_step((from_outside / (from_face + 0.02) - 0.35) / 0.3)
+    return torch.where(torch.from_numpy(total) > 0.02, share, 1.0)
 
 
 def smooth_step(t: Tensor) -> Tensor:
@@ -222,29 +242,6 @@ def smooth_colour(colour: Tensor, weight: Tensor, sigma: float) -> Tensor:
     total = ndimage.gaussian_filter(w, sigma, mode="nearest") + 1e-6
     blurred = [ndimage.gaussian_filter(colour[..., i].numpy() * w, sigma, mode="nearest") / total for i in range(3)]
     return torch.from_numpy(np.stack(blurred, -1))
-
-
-def match_mirrored_light(seen: Sampled, mirrored: Sampled, normals: Tensor) -> Tensor:
-    """The mirrored side's colour (H, W, 3), relit for this side.
-
-    Where both sides are seen, log(seen / mirrored) is fitted by the odd spherical harmonics of the normal up to second
-    order (n_x, n_x n_y, n_x n_z): a symmetric head under any distant light differs between its sides by just these
-    (Ramamoorthi & Hanrahan 2001). normals (H, W, 3) of the target pixels, in head space.
-    """
-    both = torch.minimum(seen.weight, mirrored.weight)
-    x, y, z = normals.unbind(-1)
-    basis = torch.stack([x, x * y, x * z], -1)
-    use = both > 0.05
-    if int(use.sum()) < 50:
-        return mirrored.colour
-    b, w = basis[use].double(), both[use].double()[:, None]
-    ratio = torch.log(seen.colour.clamp(min=0.02) / mirrored.colour.clamp(min=0.02))[use].double().clamp(-1, 1)
-    ridge = 0.02 * w.sum() * torch.eye(3, dtype=torch.float64)
-    coefficients = torch.linalg.solve(b.T @ (w * b) + ridge, b.T @ (w * ratio))
-    # The same change for all channels, mostly: skin does not change colour between sides, light does.
-    coefficients = 0.5 * coefficients + 0.5 * coefficients.mean(1, keepdim=True)
-    gain = (basis.double() @ coefficients).clamp(-0.6, 0.6).exp().float()
-    return (mirrored.colour * gain).clamp(0, 1)
 
 
 def fill_over_mesh(colours: Tensor, weights: Tensor, faces: Tensor, weld: NDArray[np.int32], prior: Tensor) -> Tensor:
