@@ -50,7 +50,8 @@ def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, side: int) 
     share = mirror * blurred(torch.from_numpy(hidden.astype(np.float32)), 2 * _SEAM * side)[..., None]
     inside = _look_up(image, places, step) * (1 - share) + _look_up(image, _extended(mirrored, base), step) * share
     # Beyond the frame, and behind the photograph's head, nothing is known.
-    known = ((behind > -0.5) & (behind < np.array([image.shape[1], image.shape[0]]) - 0.5)).all(-1)
+    size = np.array([image.shape[1], image.shape[0]])
+    known = np.logical_and.reduce((behind > -0.5) & (behind < size - 0.5), axis=-1)
     if turn > 0.5:
         known &= ~head & ~_within(outline, behind, matrix, shift)
     outside = _filled(_look_up(image, behind, step), known)
