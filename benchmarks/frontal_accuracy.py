@@ -4,11 +4,11 @@
     python benchmarks/frontal_accuracy.py --model ict.npz --out accuracy/     and ICT-FaceKit, right and wrong model
 
 ict.npz: `lssl face-model import ict FaceXModel/ -o ict.npz`. Each person is drawn from the model's prior, with one of
-its expressions, and photographed at each yaw under a light that stays where it is; landmarks are the true ones with
-noise. The frontal rendering of the fit is compared with the true frontal picture, over the true face (skin, brows,
-eyes, lips and what the open mouth shows, forehead included; no hair, ears, neck), with all else painted grey in both.
-Writes report.html, results.json, results.csv and worst.png (a row a case: photograph, drawn, true, four times the
-difference) into --out. Fails (exit code 1) where a bar is missed.
+its expressions, and photographed at each yaw under a light that stays where it is, from nearer than the command takes
+cameras to be; landmarks are the true ones with noise. The frontal rendering of the fit is compared with the true
+frontal picture over the true face (skin, brows, eyes, lips and what the open mouth shows, forehead included; no hair,
+ears, neck), with all else painted grey in both. Writes report.html, results.json, results.csv and worst.png (a row a
+case: photograph, drawn, true, four times the difference) into --out. Fails (exit code 1) where a bar is missed.
 """
 
 import sys
@@ -29,6 +29,7 @@ from lssl.evaluation.report import Report, Table, console_table
 from lssl.face3d import BilinearFaceModel, fit_landmarks, render_frontal
 from lssl.face3d.embedded import load_embedded_model
 from lssl.face3d.framing import portrait_camera
+from lssl.face3d.frontalize import DISTANCE
 from lssl.face3d.lighting import Lighting
 from lssl.face3d.render import render
 from lssl.face3d.sheet import sheet, to_uint8
@@ -100,16 +101,23 @@ def compare(drawn: NDArray[np.uint8], true: NDArray[np.uint8], face: NDArray[np.
 
 
 def measure(
-    people: People, fitted: BilinearFaceModel, yaws: Sequence[float], size: int, noise: float, seed: int, title: str
+    people: People,
+    fitted: BilinearFaceModel,
+    yaws: Sequence[float],
+    size: int,
+    noise: float,
+    distance: float,
+    seed: int,
+    title: str,
 ) -> list[Comparison]:
-    """Fits and draws every person from the views at `yaws` together."""
+    """Fits, for a camera at `distance`, and draws every person from the views at `yaws` together."""
     true, _, face = people.photograph(size, 0.0)
     shots = [people.photograph(size, yaw) for yaw in yaws]
     generator = torch.Generator().manual_seed(seed + 1)
     landmarks = torch.stack(
         [points + noise * torch.randn(points.shape, generator=generator) for _, points, _ in shots], 1
     )
-    fit = fit_landmarks(fitted, landmarks)
+    fit = fit_landmarks(fitted, landmarks, distance=distance)
     errors = (fit.camera.yaw.reshape(-1, len(yaws)) - torch.tensor(yaws)).abs()
     results = []
     for i in tqdm(range(len(true)), desc=title, leave=False):
@@ -151,7 +159,8 @@ def not_better_together(case: str, singles: dict[float, list[Comparison]], pair:
 @click.option("--size", default=128, help="Side of photographs and results, pixels.")
 @click.option("--noise", default=1.0, help="Standard deviation of each landmark coordinate, pixels at that size.")
 @click.option("--lighting", type=click.Choice(["normal", "weak", "dark"]), default="normal")
-@click.option("--distance", default=float("inf"), help="From camera to head, centimetres.")
+@click.option("--distance", default=130.0, help="From camera to head, centimetres.")
+@click.option("--assumed-distance", default=DISTANCE, help="What the fit takes it for.")
 @click.option("--seed", default=0)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 def main(
@@ -162,6 +171,7 @@ def main(
     noise: float,
     lighting: str,
     distance: float,
+    assumed_distance: float,
     seed: int,
     out: Path,
 ) -> None:
@@ -180,7 +190,9 @@ def main(
         pairs = [pair for pair in PAIRS if set(pair) <= set(angles)]
         for view in [*((angle,) for angle in angles), *pairs]:
             name = " and ".join(f"{yaw:+.0f}" for yaw in view)
-            results = by_view[view] = measure(people, fitted, view, size, noise, seed, f"{case} {name}")
+            results = by_view[view] = measure(
+                people, fitted, view, size, noise, assumed_distance, seed, f"{case} {name}"
+            )
             columns = [[np.mean(r.yaw_errors) for r in results], [r.psnr for r in results], [r.ssim for r in results]]
             rows.append([f"{case}, yaw {name}", *(float(np.mean(c)) for c in columns), float(np.min(columns[1]))])
             if source is fitted:
@@ -202,7 +214,8 @@ def main(
         "Frontal rendering against the truth",
         ["people and fitted model", "yaw error, degrees", "PSNR, dB", "SSIM", "worst PSNR, dB"],
         rows,
-        note=f"means over {subjects} people; {noise:g} pixel of landmark noise at {size}x{size}; {lighting} light",
+        note=f"means over {subjects} people; {noise:g} pixel of landmark noise at {size}x{size}; {lighting} light, "
+        f"from {distance:g} cm, taken for {assumed_distance:g}",
     )
     report.table(table)
     out.mkdir(parents=True, exist_ok=True)

@@ -49,7 +49,9 @@ if TYPE_CHECKING:
 @click.option(
     "--distance",
     type=click.FloatRange(min=20),
-    help="Centimetres from camera to head, for photographs taken from near (a selfie: 40); far if not given.",
+    default=150.0,
+    show_default=True,
+    help="Centimetres from camera to head; a selfie: 40. inf: weak perspective.",
 )
 @click.option("--largest-face", is_flag=True, help="Of several faces take the largest instead of refusing.")
 @click.option("--mesh", type=click.Choice(["obj", "glb"]), help="Also write the 3D face with its texture.")
@@ -69,7 +71,7 @@ def command(
     size: int,
     background: str,
     remove_light: bool,
-    distance: float | None,
+    distance: float,
     largest_face: bool,
     mesh: str | None,
     turntable: bool,

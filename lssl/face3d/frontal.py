@@ -91,7 +91,9 @@ def draw_face(
         raise ValueError(f"background is {background!r}; choose one of {', '.join(BACKGROUNDS)}")
     model, mesh = painter.model, painter.mesh(expression)
     places = mesh[None, torch.from_numpy(model.topology.landmarks).long()]
-    camera = portrait_camera(places, size, yaw=yaw, pitch=pitch)
+    # From as far as the photograph was taken, or a face that looked ahead in it would come out another.
+    distance = float(painter.fit.camera.distance[painter.first])
+    camera = portrait_camera(places, size, yaw=yaw, pitch=pitch, distance=distance)
     fine = camera.zoom(_SUPERSAMPLE)
     target = painter.target(mesh, fine, size * _SUPERSAMPLE)
     normals = camera.rotate(vertex_normals(mesh, painter.faces, model.topology.weld))[0]

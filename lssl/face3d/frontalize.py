@@ -28,6 +28,7 @@ from lssl.face3d.paint import FacePainter
 from lssl.face3d.textured_mesh import textured_mesh, write_mesh
 
 _TURNTABLE = (*range(-40, 41, 5), *range(35, -40, -5))  # degrees of yaw
+DISTANCE = 150.0  # centimetres; faces are photographed from 80 to 300
 FIT_COLUMNS = ("yaw", "pitch", "roll", "error", "doubt", "views", "weights_file")
 
 
@@ -43,7 +44,7 @@ class Options:
     yaw: float = 0.0
     pitch: float = 0.0
     remove_light: bool = False
-    distance: float = float("inf")
+    distance: float = DISTANCE
     largest_face: bool = False
     mesh: str | None = None
     turntable: bool = False

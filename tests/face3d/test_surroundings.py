@@ -1,0 +1,76 @@
+"""What is drawn round the face, and what closes the mouth and the gaps beside the eyes."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from lssl.face3d import fit_landmarks, render_frontal
+from lssl.face3d.embedded import load_embedded_model
+from lssl.face3d.framing import portrait_camera
+from lssl.face3d.lighting import Lighting
+from lssl.face3d.membrane import Membrane
+from lssl.face3d.render import render
+from lssl.face3d.sheet import to_uint8
+
+SIZE = 128
+GREEN = (0, 255, 0)
+
+
+@pytest.fixture(scope="module")
+def person():
+    model = load_embedded_model()
+    generator = torch.Generator().manual_seed(6)
+    vertices = model.vertices(model.sample_identity(1, generator), model.expression("happy")[None])
+    return model, vertices, model.albedo(model.sample_albedo(1, generator))
+
+
+def photograph(person, yaw):
+    """(H, W, 3) uint8, its landmarks (1, 68, 2), and its face's pixels (H, W): skin, lips and eyes."""
+    model, vertices, albedo = person
+    places = vertices[:, torch.from_numpy(model.topology.landmarks).long()]
+    camera = portrait_camera(places, SIZE, yaw=yaw)
+    picture = render(vertices, albedo, model.topology, camera, Lighting.named("normal"), SIZE, background=0.3)
+    return (
+        to_uint8(picture.images)[0],
+        model.landmarks(camera.project(vertices))[..., :2],
+        picture.classes[0].numpy() > 0,
+    )
+
+
+@pytest.mark.parametrize("background", ["original", "blur"])
+@pytest.mark.parametrize("yaw", [-45.0, -25.0, 45.0])
+def test_the_turned_face_does_not_stand_beside_the_frontal_one(person, yaw, background):
+    image, landmarks, face = photograph(person, yaw)
+    marked = np.where(face[..., None], np.uint8(GREEN), image)
+    drawn = render_frontal(person[0], fit_landmarks(person[0], landmarks), [marked], size=SIZE, background=background)
+    green = (drawn.image[..., 1] > 180) & (drawn.image[..., 0] < 90) & (drawn.image[..., 2] < 90)
+    around = ndimage.binary_dilation(drawn.mask > 0.01, iterations=2)
+    assert green.mean() > 0.15
+    assert (green & ~around).mean() < 0.002
+
+
+def test_a_photograph_from_the_front_hardly_changes(person):
+    image, landmarks, _ = photograph(person, 0.0)
+    drawn = render_frontal(person[0], fit_landmarks(person[0], landmarks), [image], size=SIZE, background="original")
+    error = ((drawn.image.astype(float) - image) ** 2).mean()
+    assert 10 * np.log10(255**2 / error) > 26
+
+
+def test_a_membrane_is_flat_between_straight_edges_and_leaves_the_rest():
+    ramp = torch.arange(12.0).expand(9, 12)[..., None]
+    holes = np.zeros((9, 12), bool)
+    holes[3:6, 4:8] = True
+    torn = torch.where(torch.from_numpy(holes)[..., None], torch.tensor(99.0), ramp)
+    filled = Membrane(holes, ~holes).fill(torn)
+    assert torch.allclose(filled, ramp, atol=1e-4)
+
+
+def test_a_membrane_ignores_what_is_not_known():
+    holes, known = np.zeros((5, 5), bool), np.zeros((5, 5), bool)
+    holes[2, 2], known[2, 1] = True, True
+    values = torch.full((5, 5, 1), 7.0)
+    values[2, 1] = 3.0
+    assert float(Membrane(holes, known).fill(values)[2, 2, 0]) == pytest.approx(3.0)
+    alone = Membrane(holes, np.zeros((5, 5), bool)).fill(values)
+    assert float(alone[2, 2, 0]) == 0.0
