@@ -70,6 +70,10 @@ class FaceFolder:
         """The schema of the folder's attribute columns. Raises SchemaError where one has a single value."""
         return AttributeSchema.from_columns(self.attribute_columns())
 
+    def varying_attributes(self) -> tuple[str, ...]:
+        """The attribute columns with more than one value: those that something can be learnt about."""
+        return tuple(name for name in self.attributes if len(set(self.columns[name])) > 1)
+
     def rows_where(self, **values: str) -> list[int]:
         """Rows in which `split`, `subject` or a column has the given value."""
         table = {"split": self.splits, "subject": self.subjects, **self.columns}

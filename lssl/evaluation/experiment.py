@@ -141,7 +141,7 @@ def _trained_attributes(folder: FaceFolder, attribute: str) -> tuple[str, ...]:
     """The folder's attributes that vary, the experiment's own among them: what a generator can learn to change."""
     if attribute not in folder.attributes:
         return (attribute,)
-    return tuple(name for name in folder.attributes if len(set(folder.columns[name])) > 1)
+    return folder.varying_attributes()
 
 
 def check_unseen(part: TrainedGenerator | TrainedClassifier, folds: Sequence[Fold]) -> None:

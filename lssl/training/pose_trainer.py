@@ -50,6 +50,7 @@ class PoseTrainer(Trainer):
     ) -> None:
         super().__init__(config, train_set, test_set, folder, **options)
         self.real_labels = real_labels
+        self.real_subjects = real_set.subjects
         self.targets = (
             FrontalTargets(train_set, min(config.pose.near_frontal, _FRONTAL)) if config.losses.frontal else None
         )
@@ -78,7 +79,8 @@ class PoseTrainer(Trainer):
     def _about(self) -> dict[str, Any]:
         settings = self.train_set.folder.info.get("settings", {})
         rendering = {name: settings[name] for name in ("background", "model") if name in settings}
-        return {**super()._about(), "method": self.config.pose.method, "rendering": rendering}
+        subjects = sorted({*self.train_set.subjects, *self.real_subjects})
+        return {**super()._about(), "subjects": subjects, "method": self.config.pose.method, "rendering": rendering}
 
     def _next_batch(self) -> StepBatch:
         """The batch, with real faces, and with some targets that say: as in the photograph."""
@@ -167,7 +169,7 @@ def spread_groups(values: Tensor, schema: AttributeSchema) -> Tensor:
 
 def frontal_attributes(folder: FaceFolder) -> tuple[str, ...]:
     """The attributes that a simulated frontal face still has: all with several values, but the yaw, which is 0 now."""
-    return tuple(n for n in folder.attributes if n != "yaw" and len(set(folder.columns[n])) > 1)
+    return tuple(name for name in folder.varying_attributes() if name != "yaw")
 
 
 def check_pairs(folder: FaceFolder) -> None:

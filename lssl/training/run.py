@@ -63,6 +63,8 @@ def open_faces(config: TrainConfig, processes: Processes) -> tuple[FaceDataset, 
         check_pairs(folder)
         if not config.data.attributes:
             folder = replace(folder, attributes=frontal_attributes(folder))
+    elif not config.data.attributes:  # generated faces may have one yaw, one lighting
+        folder = replace(folder, attributes=folder.varying_attributes() or folder.attributes)
     schema = folder.schema()
     sets = [
         FaceDataset(

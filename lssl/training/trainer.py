@@ -215,6 +215,7 @@ class Trainer:
     def _about(self) -> dict[str, Any]:
         return {
             "data": self.train_set.folder.root.name,
+            "subjects": self.train_set.subjects,
             "alignment": self.train_set.folder.info.get("alignment"),
             "iterations": self.iteration,
         }

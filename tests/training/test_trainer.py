@@ -68,6 +68,7 @@ def test_run_folder(config, tmp_path):
     assert TrainConfig.load(out / "config.toml").losses == config.losses
     trained = lssl.load_generator(out)
     assert trained.schema.names == ["neutral", "happy"]
+    assert trained.info["subjects"] == [str(n) for n in range(8)]  # the last two of ten are the split test
     with Image.open(out / "samples" / "iteration_00000006.png") as grid:
         assert grid.size == (3 * 128, 3 * 128 + 18)
 
@@ -283,6 +284,18 @@ def test_one_class_and_unknown_attribute(config, faces, tmp_path):
     replace_text(faces, "happy", "neutral")
     with pytest.raises(SchemaError, match="one class only"):
         prepare_run(config.with_overrides({"data.attributes": "expression"}), tmp_path / "run", quiet=True)
+
+
+def test_columns_that_do_not_vary_are_left_out_unless_asked_for(config, faces, tmp_path):
+    table = [
+        line + ("," + ("yaw" if n == 0 else "0")) for n, line in enumerate((faces / "metadata.csv").read_text().split())
+    ]
+    (faces / "metadata.csv").write_text("\n".join(table) + "\n")
+    (faces / "dataset.json").write_text(json.dumps({"attributes": ["expression", "yaw"]}))
+    trainer = prepare_run(config, tmp_path / "run", quiet=True)
+    assert trainer.schema.names == ["neutral", "happy"]
+    with pytest.raises(SchemaError, match="one class only"):
+        prepare_run(config.with_overrides({"data.attributes": "expression,yaw"}), tmp_path / "run2", quiet=True)
 
 
 def test_sizes_that_do_not_fit(config, tmp_path):
