@@ -23,7 +23,9 @@ import click
     help="Start from a local file of torchvision's, timm's or VGG-Face's weights.",
 )
 @click.option("--out", "-o", type=click.Path(path_type=Path), default="runs/classifier", show_default=True)
-@click.option("--iterations", type=click.IntRange(1), help="[default: 400, or 15 epochs where that is more]")
+@click.option(
+    "--iterations", type=click.IntRange(1), help="[default: 150 a class, at least 400; 15 epochs where that is more]"
+)
 @click.option("--batch-size", type=click.IntRange(2), default=32, show_default=True)
 @click.option("--learning-rate", type=float, help="[default: 0.002 for small, 0.0001 for the large ones]")
 @click.option("--jitter", type=float, default=1.0, show_default=True, help="Strength of random moves and light.")
@@ -90,7 +92,7 @@ def command(
             f"({', '.join(train.schema.groups[0].values)}), {len(test)} of {len(test.subjects)} others to test, "
             f"{train.size[1]}x{train.size[0]}"
         )
-        click.echo(f"{config.resolved(len(train))} on {chosen}")
+        click.echo(f"{config.resolved(len(train), len(train.schema.groups[0].values))} on {chosen}")
         result = train_classifier(train, config, weights=weights, progress=True)
         line = shlex.join(["lssl", *sys.argv[1:]])
         report = write_classifier_run(out, result, train, test, config, line)

@@ -48,15 +48,15 @@ def first_of_each_class(synthetic: FaceFolder, attribute: str, per_class: int) -
     return synthetic.select(rows)
 
 
-def same_iterations(judge: ClassifierConfig, real: int, synthetic: int) -> ClassifierConfig:
+def same_iterations(judge: ClassifierConfig, real: int, per_class: int, classes: int) -> ClassifierConfig:
     """The settings of all classifiers that are compared: as many iterations as the one with most faces needs.
 
-    synthetic: faces of the largest set; each should be seen at least once. Given iterations stay.
+    per_class: synthesized faces a class of the largest set; each should be seen at least once. Given iterations stay.
     """
     if judge.iterations:
         return judge
-    base = judge.resolved(real).iterations
-    once = math.ceil(synthetic / max(1.0, judge.batch_size * judge.synthetic_share))
+    base = judge.resolved(real, classes).iterations
+    once = math.ceil(per_class * classes / max(1.0, judge.batch_size * judge.synthetic_share))
     return replace(judge, iterations=min(5000, max(base, once)))
 
 
@@ -115,12 +115,12 @@ def augmentation_fold(
     """
     train = experiment.train_rows(fold)
     largest = max(counts)
-    judge = same_iterations(experiment.settings.judge, len(train), largest * len(experiment.group.values))
+    judge = same_iterations(experiment.settings.judge, len(train), largest, len(experiment.group.values))
     folder = out / "synthetic"
     synthetic = synthesize_training_faces(experiment, model, train, largest, folder)
     Image.fromarray(synthetic_sheet(synthetic, experiment.group.name, experiment.group.values)).save(out / "sheet.png")
     figures: dict[str, Any] = {
-        "iterations": judge.resolved(len(train)).iterations,
+        "iterations": judge.iterations,
         "real_faces": len(train),
         "real": classifiers(experiment, fold, judge, None, repeats, real_out or out / "real"),
         "synthetic": {},

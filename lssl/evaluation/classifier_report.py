@@ -45,7 +45,7 @@ def write_classifier_run(
     true, predicted = predict_faces(classifier, test)
     matrix = confusion_matrix(true.numpy(), predicted.numpy(), len(classifier.classes))
     accuracy = float(np.trace(matrix)) / len(test)
-    used = config.resolved(len(train))
+    used = config.resolved(len(train), len(classifier.classes))
     classifier.info.update(
         data=train.folder.root.name,
         trained_on=len(train),

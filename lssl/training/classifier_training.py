@@ -26,7 +26,7 @@ _WARM_UP = 30
 class ClassifierConfig:
     """AdamW with a warm-up and a cosine to zero, label smoothing, small moves, light and mirror of every face.
 
-    iterations: 0 chooses 400, or 15 epochs where that is more, 5,000 at most.
+    iterations: 0 chooses 150 a class, at least 400, or 15 epochs where that is more, 5,000 at most.
     learning_rate: 0 chooses 2e-3 for the small network, 1e-4 for the large ones.
     jitter: strength of the moves, 1 as in `lssl.training.augmentation`.
     synthetic_share: of each batch, where synthesized faces are given too.
@@ -42,9 +42,9 @@ class ClassifierConfig:
     synthetic_share: float = 0.5
     seed: int = 0
 
-    def resolved(self, faces: int) -> "ClassifierConfig":
-        """The same with the choices made for a number of training faces."""
-        iterations = self.iterations or min(5000, max(400, math.ceil(15 * faces / self.batch_size)))
+    def resolved(self, faces: int, classes: int) -> "ClassifierConfig":
+        """The same with the choices made for a number of training faces of so many classes."""
+        iterations = self.iterations or min(5000, max(400, 150 * classes, math.ceil(15 * faces / self.batch_size)))
         rate = self.learning_rate or (2e-3 if self.architecture == "small" else 1e-4)
         return replace(self, iterations=iterations, learning_rate=rate)
 
@@ -127,7 +127,7 @@ def train_classifier(
     begun = time.monotonic()
     group = faces.schema.groups[0]
     count = len(faces) + (len(synthetic) if synthetic is not None else 0)
-    config = (config or ClassifierConfig()).resolved(count)
+    config = (config or ClassifierConfig()).resolved(count, len(group.values))
     _check(faces, synthetic)
     device = faces.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

@@ -30,9 +30,10 @@ def test_a_smaller_set_is_part_of_a_larger_one(folder, painter, tmp_path):
 
 def test_all_classifiers_have_as_many_iterations_as_the_largest_set_needs():
     judge = ClassifierConfig(batch_size=32, synthetic_share=0.5)
-    assert same_iterations(judge, 132, 500).iterations == 400
-    assert same_iterations(judge, 132, 32000).iterations == 2000
-    assert same_iterations(replace(judge, iterations=7), 132, 32000).iterations == 7
+    assert same_iterations(judge, 132, 250, 2).iterations == 400
+    assert same_iterations(judge, 132, 16000, 2).iterations == 2000
+    assert same_iterations(judge, 132, 100, 8).iterations == 1200
+    assert same_iterations(replace(judge, iterations=7), 132, 16000, 2).iterations == 7
 
 
 def test_gain_is_a_difference_within_each_fold(settings, tmp_path):
