@@ -1,25 +1,24 @@
 """A trained attribute classifier in one file: weights, classes and settings in `classifier.safetensors`."""
 
-import json
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lssl.data import AttributeGroup, AttributeSchema, to_float
 from lssl.models.classifier import build_classifier
+from lssl.models.network_file import NetworkFile
 
-FORMAT = "lssl-classifier-1"
 FILE_NAME = "classifier.safetensors"
 
 
 class ClassifierError(ValueError):
     """A file that is no exported classifier; the message names it and what to do."""
+
+
+FILE = NetworkFile("lssl-classifier-1", FILE_NAME, "classifier", "lssl train-classifier", ClassifierError)
 
 
 class TrainedClassifier(nn.Module):
@@ -78,26 +77,13 @@ class TrainedClassifier(nn.Module):
 
 def save_classifier(path: str | Path, trained: TrainedClassifier) -> None:
     """Writes weights, classes and settings atomically to one `.safetensors` file."""
-    path = Path(path)
     about = {
         "schema": AttributeSchema((trained.group,)).to_dict(),
         "architecture": trained.architecture,
         "image_size": trained.image_size,
         "info": trained.info,
     }
-    weights = {name: value.detach().cpu().contiguous() for name, value in trained.network.state_dict().items()}
-    data = save(weights, metadata={"format": FORMAT, "lssl": json.dumps(about)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    FILE.write(path, trained.network, about)
 
 
 def load_classifier(path: str | Path, device: torch.device | str = "cpu") -> TrainedClassifier:
@@ -105,26 +91,13 @@ def load_classifier(path: str | Path, device: torch.device | str = "cpu") -> Tra
 
     No code of the file is run. Raises FileNotFoundError, or ClassifierError for a file that is no exported classifier.
     """
-    path = Path(path)
-    if path.is_dir():
-        path = path / FILE_NAME
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such classifier; `lssl train-classifier` makes one")
+    path, weights, about = FILE.read(path, device)
     try:
-        with safe_open(str(path), framework="pt", device=str(device)) as file:
-            metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise ClassifierError(f"{path}: not a safetensors file ({error})") from None
-    if metadata.get("format") != FORMAT:
-        raise ClassifierError(f"{path}: not a classifier written by `lssl train-classifier`")
-    try:
-        about = json.loads(metadata["lssl"])
         (group,) = AttributeSchema.from_dict(about["schema"]).groups
         width = len(weights["stages.0.weight"]) if about["architecture"] == "small" else 0
         network = build_classifier(about["architecture"], len(group.values), width=width)
         network.load_state_dict(weights)
         trained = TrainedClassifier(network, group, about["architecture"], int(about["image_size"]), about.get("info"))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ClassifierError(f"{path}: the classifier's description is damaged ({error})") from None
+        raise FILE.damaged(path, error) from None
     return trained.requires_grad_(False).eval().to(device)

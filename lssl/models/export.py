@@ -1,25 +1,23 @@
 """The trained generator in one file: weights, attribute schema and settings in `generator.safetensors`."""
 
-import json
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from lssl.data.dataset import heatmap_side
 from lssl.data.schema import AttributeSchema
 from lssl.models.generator import Generator
+from lssl.models.network_file import NetworkFile
 from lssl.models.simgan import Refiner
-
-FORMAT = "lssl-generator-1"
 
 
 class ExportError(ValueError):
     """A file that is no exported generator; the message names it and what to do."""
+
+
+FILE = NetworkFile("lssl-generator-1", "generator.safetensors", "generator", "lssl train", ExportError)
 
 
 class TrainedGenerator(nn.Module):
@@ -31,7 +29,7 @@ class TrainedGenerator(nn.Module):
         image_size: side in pixels of the pictures it was trained on.
         heatmap_sigma: sigma of the landmark heatmaps in pixels (unused without side image).
         task: "attribute-synthesis" or "pose-normalization".
-        info: further settings, as text: name of the training data, alignment, iterations.
+        info: further facts, plain values: name of the training data, its subjects, alignment, iterations.
     """
 
     def __init__(
@@ -75,7 +73,6 @@ class TrainedGenerator(nn.Module):
 
 def save_generator(path: str | Path, trained: TrainedGenerator) -> None:
     """Writes weights, schema and settings atomically to one `.safetensors` file."""
-    path = Path(path)
     network = trained.network
     about = {
         "schema": trained.schema.to_dict(),
@@ -86,18 +83,7 @@ def save_generator(path: str | Path, trained: TrainedGenerator) -> None:
         "task": trained.task,
         "info": trained.info,
     }
-    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    data = save(weights, metadata={"format": FORMAT, "lssl": json.dumps(about)})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    FILE.write(path, network, about)
 
 
 def load_generator(path: str | Path, device: torch.device | str = "cpu") -> TrainedGenerator:
@@ -105,27 +91,14 @@ def load_generator(path: str | Path, device: torch.device | str = "cpu") -> Trai
 
     No code of the file is run. Raises FileNotFoundError, or ExportError for a file that is no exported generator.
     """
-    path = Path(path)
-    if path.is_dir():
-        path = path / "generator.safetensors"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such generator; `lssl train` writes one into its run folder")
+    path, weights, about = FILE.read(path, device)
     try:
-        with safe_open(str(path), framework="pt", device=str(device)) as file:
-            metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise ExportError(f"{path}: not a safetensors file ({error})") from None
-    if metadata.get("format") != FORMAT:
-        raise ExportError(f"{path}: not a generator written by `lssl train`")
-    try:
-        about = json.loads(metadata["lssl"])
         schema = AttributeSchema.from_dict(about["schema"])
         kinds: dict[str, type[Generator] | type[Refiner]] = {"Generator": Generator, "Refiner": Refiner}
         network = kinds[about.get("architecture", "Generator")](**about["network"])
         network.load_state_dict(weights)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ExportError(f"{path}: the generator's description is damaged ({error})") from None
+        raise FILE.damaged(path, error) from None
     trained = TrainedGenerator(
         network, schema, about["image_size"], about["heatmap_sigma"], about["task"], about.get("info")
     )
