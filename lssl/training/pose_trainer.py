@@ -104,12 +104,13 @@ class PoseTrainer(Trainer):
         return replace(batch, target=target, target_weight=weight)
 
     def _draw_samples(self, generator: Generator, samples: FaceBatch) -> Image.Image:
-        """A row a face: photograph, simulated, normalized, then each target."""
+        """A row a face: photograph, simulated, normalized, then each target, where other targets are learnt."""
         kept = kept_attributes(self.schema).to(samples.y).expand_as(samples.y)
         columns = [("simulated", samples.image), (KEPT, generator(samples.image, samples.side, kept)[0])]
         if samples.side is not None:
             columns.insert(0, ("photograph", samples.side.expand(-1, 3, -1, -1)))
-        columns += translate_all(generator, samples, self.schema)
+        if self.config.pose.keep < 1 and self.config.pose.method == "lssl":
+            columns += translate_all(generator, samples, self.schema)
         return labelled_grid([to_uint8(images) for _, images in columns], [name for name, _ in columns])
 
 

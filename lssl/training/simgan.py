@@ -90,7 +90,8 @@ class SimGANTrainer(PoseTrainer):
         height, width = self.train_set.size
         if height != width or height % 4:
             raise ConfigError(f"SimGAN needs square pictures whose side divides by 4, not {width}x{height}")
-        refiner = Refiner(dimension, network.width, self.config.pose.refiner_blocks, network.output)
+        output = "direct" if network.output == "direct" else "residual"  # a refiner keeps its input, it bends nothing
+        refiner = Refiner(dimension, network.width, self.config.pose.refiner_blocks, output)
         critic = LocalDiscriminator(dimension, height, network.critic_width)
         return cast(Generator, refiner), cast(Discriminator, critic)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from lssl.data import AttributeSchema, FaceFolderWriter, FaceRow, FolderError, read_metadata
 from lssl.data.schema import SchemaError
@@ -107,6 +108,20 @@ def test_run_folder_and_use(pose_config, pairs, tmp_path):
     assert written.columns["yaw"] == folder.columns["yaw"]
     assert np.array_equal(written.landmarks, folder.landmarks)
     assert (tmp_path / "out" / "comparisons" / "0_happy_+0.png").is_file()
+
+
+@pytest.mark.parametrize("keep", [0.5, 1.0])
+def test_the_presets_recipe_trains_with_both_methods(pose_config, tmp_path, keep):
+    preset = TrainConfig.preset("pose")
+    recipe = {f"losses.{name}": value for name, value in preset.to_dict()["losses"].items()}
+    network = {f"network.{n}": getattr(preset.network, n) for n in ("output", "critic_init", "critic_sees_target")}
+    config = pose_config.with_overrides({**recipe, **network, "pose.keep": keep})
+    assert run(config, tmp_path / "run")
+    with Image.open(tmp_path / "run" / "samples" / "iteration_00000006.png") as grid:
+        learnt = (
+            3 if keep == 1 or config.pose.method == "simgan" else 3 + 2
+        )  # photograph, simulated, normalized, targets
+        assert grid.width == learnt * 128
 
 
 def test_stopped_and_resumed_is_bitwise_the_same(pose_config, tmp_path):
