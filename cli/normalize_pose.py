@@ -20,7 +20,7 @@ SIMULATED = "simulated"
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder to write; made where missing."
 )
-@click.option("--to", default="", help="Values to change, e.g. happy; without it the photograph's expression is kept.")
+@click.option("--to", default="", help="Values to change, e.g. happy, where MODEL learnt that (pose.keep under 1).")
 @click.option(
     "--landmarks",
     type=click.Path(exists=True, path_type=Path),

@@ -119,7 +119,10 @@ def normalize_folder(
 
 
 def parse_changes(model: TrainedGenerator, text: str) -> dict[str, str]:
-    """A user's `happy` or `expression=happy,lighting=dark`, as `normalize_faces` takes it. Raises SchemaError."""
+    """A user's `happy` or `expression=happy,lighting=dark`, as `normalize_faces` takes it.
+
+    Raises SchemaError, also where the model learnt to keep all attributes.
+    """
     changes: dict[str, str] = {}
     for word in text.split(","):
         if word.strip():
@@ -127,6 +130,11 @@ def parse_changes(model: TrainedGenerator, text: str) -> dict[str, str]:
             if group in changes:
                 raise SchemaError(f"'{text}' asks for two values of {group}")
             changes[group] = value
+    if changes and model.info.get("keep") == 1:
+        raise SchemaError(
+            "this model normalizes faces as they are: it was trained with pose.keep = 1. Train one with "
+            "`--set pose.keep=0.5` for other expressions"
+        )
     return changes
 
 

@@ -80,7 +80,9 @@ class PoseTrainer(Trainer):
         settings = self.train_set.folder.info.get("settings", {})
         rendering = {name: settings[name] for name in ("background", "model") if name in settings}
         subjects = sorted({*self.train_set.subjects, *self.real_subjects})
-        return {**super()._about(), "subjects": subjects, "method": self.config.pose.method, "rendering": rendering}
+        pose = self.config.pose
+        about = {"subjects": subjects, "method": pose.method, "keep": pose.keep, "rendering": rendering}
+        return {**super()._about(), **about}
 
     def _next_batch(self) -> StepBatch:
         """The batch, with real faces, and with some targets that say: as in the photograph."""

@@ -245,6 +245,10 @@ def test_normalizing(tmp_path):
         normalize_faces(model, simulated, photographs[:4])
     with pytest.raises(SchemaError, match="two values"):
         parse_changes(model, "happy,sad")
+    model.info["keep"] = 1.0
+    assert parse_changes(model, "") == {}
+    with pytest.raises(SchemaError, match=r"pose.keep=0\.5"):
+        parse_changes(model, "happy")
     with pytest.raises(ExportError, match="attribute-synthesis"):
         normalize_faces(TrainedGenerator(network, schema, SIZE), simulated, photographs)
 
