@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -91,6 +91,7 @@ def open_faces(folder: FaceFolder, model: TrainedGenerator, device: torch.device
     side = "none"
     if channels:
         side = "image" if model.task == "pose-normalization" else "heatmap"
+    folder = replace(folder, attributes=folder.varying_attributes() or folder.attributes)
     faces = FaceDataset(folder, device=device, side=side, side_channels=channels or 1, sigma=model.heatmap_sigma)
     if faces.size != (model.image_size, model.image_size):
         raise FolderError(
