@@ -63,7 +63,7 @@ def command(
     lssl normalize-pose runs/frontal-pose portraits/*.jpg -o normalized/
     lssl normalize-pose runs/frontal-pose prepared-folder/ -o normalized/     every face of a data set folder
     lssl normalize-pose runs/frontal-pose frontal/ -o normalized/             what `lssl render-frontal` drew
-    lssl normalize-pose runs/frontal-pose photo.jpg --to happy -o happy/      with another expression
+    lssl normalize-pose runs/frontal-pose photo.jpg --to happy -o happy/      where the model learnt that (pose.keep under 1)
 
     Landmarks, fit and frontal rendering are those of `lssl render-frontal`, and stay in OUT/simulated. OUT becomes a
     data set folder (images/ normalized, side/ the photograph cropped) with comparisons/ (photograph, simulated,

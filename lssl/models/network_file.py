@@ -1,7 +1,6 @@
 """One network in one `.safetensors` file, with a description beside the weights; written atomically, read without code."""
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
+
+from lssl.data.writer import write_atomic
 
 
 @dataclass(frozen=True)
@@ -32,16 +33,7 @@ class NetworkFile:
         weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
         data = save(weights, metadata={"format": self.format, "lssl": json.dumps(about)})
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
+        write_atomic(path, data)
 
     def read(self, path: str | Path, device: torch.device | str) -> tuple[Path, dict[str, Tensor], dict[str, Any]]:
         """The file (in `path`, where that is a folder), its weights and its description.

@@ -42,11 +42,10 @@ def load_parser_with_info(path: str | Path, device: torch.device | str = "cpu") 
     """The parser and the `info` it was saved with."""
     path, weights, about = FILE.read(path, device)
     try:
-        classes = tuple(about["classes"])
+        if tuple(about["classes"]) != PARSER_CLASSES:
+            raise ParserError(f"{path}: parses {', '.join(about['classes'])}, not {', '.join(PARSER_CLASSES)}")
         parser = FaceParser(about["width"], about["num_levels"])
         parser.load_state_dict(weights)
     except (KeyError, TypeError, RuntimeError) as error:
         raise FILE.damaged(path, error) from None
-    if classes != PARSER_CLASSES:
-        raise ParserError(f"{path}: parses {', '.join(classes)}, not {', '.join(PARSER_CLASSES)}")
     return parser.requires_grad_(False).eval().to(device), dict(about.get("info", {}))

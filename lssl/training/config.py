@@ -44,13 +44,15 @@ class NetworkConfig:
     width: int = 64
     num_downsamplings: int = 4
     residual_blocks: int = 6
-    conditioning: str = "concat"  # (paper) or "modulate", from which attributes are learnt sooner
+    conditioning: str = "concat"  # (paper) or "modulate": y scales and shifts channels too; smeared in trials
     output: str = "direct"
     side_channels: int = 3  # of the landmark heatmap; 0: no side image (ablation)
     heatmap_sigma: float = 0.0  # pixels; 0: 2 at 128x128 and in proportion elsewhere
     critic_width: int = 64
     critic_layers: int = 6
-    critic_init: str = "pytorch"  # (paper's code) or "he": its signals keep their size, and D_cls learns twice as fast
+    critic_init: str = (
+        "pytorch"  # (paper's code) or "he": its signals keep their size, and D_cls learns faster, D_src less
+    )
     critic_sees_target: bool = False  # D_src judges faces as ones of attributes y (beyond the paper)
 
 
