@@ -1,6 +1,6 @@
 """The bilinear face model (Vlasic et al. 2005, Face Transfer with Multilinear Models)."""
 
-import os
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lssl.data.writer import write_atomic
 from lssl.face3d.topology import FaceTopology
 
 EXPRESSIONS = ("neutral", "angry", "contemptuous", "disgusted", "fearful", "happy", "sad", "surprised")
@@ -196,10 +197,9 @@ class BilinearFaceModel:
         arrays["expression_weights"] = torch.stack(list(self.expressions.values())).detach().cpu().numpy()
         for f in fields(self.topology):
             arrays[f"topology_{f.name}"] = getattr(self.topology, f.name)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        with open(temporary, "wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
-        os.replace(temporary, path)
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, **arrays)
+        write_atomic(path, buffer.getvalue())
 
     @classmethod
     def load(cls, path: str | Path) -> "BilinearFaceModel":

@@ -18,6 +18,7 @@ from lssl.face3d.render import render
 YAWS = (-90.0, -60.0, -45.0, -30.0, -15.0, 0.0, 15.0, 30.0, 45.0, 60.0, 90.0)
 _PAPER, _INK = (250, 250, 250), (40, 40, 40)
 _CAPTION = 16
+_SMALLEST_TILE = 96  # pixels that the longest expression's name needs
 _CROP_SCALE = 4.6
 
 Tile = tuple[str, NDArray[np.uint8]]
@@ -151,4 +152,4 @@ def folder_sheet(root: str | Path, subjects: int = 4, columns: int = 10) -> Imag
     for column in ("yaw", "lighting"):
         if len(set(folder.columns[column])) > 1:
             rows += [(f"{column}, subject {person}", tiles(rows_of(person, column), column)) for person in people[:2]]
-    return sheet(rows, rows[0][1][0][1].shape[0])
+    return sheet(rows, max(rows[0][1][0][1].shape[0], _SMALLEST_TILE))

@@ -2,11 +2,12 @@
 
 import importlib.util
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
+
+from lssl.data.writer import write_atomic
 
 #: Short names for the progress bar.
 _SHORT = {
@@ -44,9 +45,7 @@ class MetricsLog:
     ) -> None:
         self.path = folder / "metrics.jsonl"
         rows = [row for row in read_metrics(self.path) if row["iteration"] <= iteration]
-        temporary = self.path.with_suffix(".jsonl.tmp")
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        os.replace(temporary, self.path)
+        write_atomic(self.path, "".join(json.dumps(row) + "\n" for row in rows).encode(), sync=False)
         self._file = self.path.open("a", encoding="utf-8")
         self.bar = tqdm(total=total, initial=iteration, unit="it", disable=quiet, dynamic_ncols=True, smoothing=0.05)
         self._board: Any = None
