@@ -16,7 +16,7 @@ from lssl.cli.evaluate_options import clear_errors, command_line, experiment_opt
 @click.option(
     "--repeats", type=click.IntRange(1), default=1, show_default=True, help="Classifiers a variant, seeds apart."
 )
-@experiment_options
+@experiment_options("standard", "quick", "paper")
 def command(
     per_class: int | None,
     real_subjects: int,

@@ -33,7 +33,7 @@ def _counts(_context: click.Context, parameter: click.Parameter, text: str | Non
     show_default=True,
     help="Classifiers a point, seeds apart, averaged.",
 )
-@experiment_options
+@experiment_options("standard", "quick", "paper")
 def command(
     counts: tuple[int, ...] | None,
     real_subjects: int,

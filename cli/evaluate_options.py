@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from lssl.evaluation.experiment import Settings
     from lssl.evaluation.report import Report
 
-_OPTIONS = [
+_DATA_OPTIONS = [
     click.option(
         "--data", type=click.Path(path_type=Path), required=True, help="Data set folder (lssl prepare, generate-faces)."
     ),
@@ -22,11 +22,8 @@ _OPTIONS = [
         help="Folds by subject; 1: the folder's own train and test split.",
     ),
     click.option("--quick", is_flag=True, help="A small version in minutes: few iterations, few folds; it says so."),
-    click.option(
-        "--preset",
-        type=click.Choice(["quick", "standard", "paper"]),
-        help="Of the generators to train.  [default: standard]",
-    ),
+]
+_TRAINING_OPTIONS = [
     click.option(
         "--config",
         "config_file",
@@ -68,11 +65,18 @@ QUICK_FOLDS = 2
 QUICK_NOTE = "This is the quick version: everything runs, but training is far too short to judge the method by."
 
 
-def experiment_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the shared options to a command."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
+def experiment_options(*presets: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Adds the shared options to a command whose generators may be trained with these presets, the default first."""
+    preset = click.option(
+        "--preset", type=click.Choice(presets), help=f"Of the generators to train.  [default: {presets[0]}]"
+    )
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed([*_DATA_OPTIONS, preset, *_TRAINING_OPTIONS]):
+            function = option(function)
+        return function
+
+    return add
 
 
 def make_settings(

@@ -33,7 +33,7 @@ from lssl.cli.evaluate_options import clear_errors, command_line, experiment_opt
 )
 @click.option("--face-model", type=click.Path(exists=True, path_type=Path), help="3D face model.  [default: embedded]")
 @click.option("--workers", type=click.IntRange(1), help="Processes that draw.  [default: the processors]")
-@experiment_options
+@experiment_options("pose", "paper")
 def command(
     normalizers: tuple[str, ...],
     yaw_column: str,
@@ -56,7 +56,7 @@ def command(
 
     DATA has a column with the yaw in degrees; 0 is frontal. In each fold the classifier learns from the frontal faces
     of the training subjects, a normalizer from their simulated frontal faces and photographs, and nobody who is tested
-    is seen by either. --preset, --config and --set are the normalizers' (preset pose if none is given).
+    is seen by either. --preset, --config and --set are the normalizers'.
     """
     import os
 

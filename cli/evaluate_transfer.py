@@ -15,7 +15,7 @@ from lssl.cli.evaluate_options import clear_errors, command_line, experiment_opt
     type=click.Path(path_type=Path),
     help="Trained classifier (lssl train-classifier).  [default: train one]",
 )
-@experiment_options
+@experiment_options("standard", "quick", "paper")
 def command(model: Path | None, classifier: Path | None, out: Path | None, overwrite: bool, **options: Any) -> None:
     """Table 2: a classifier of real faces looks at synthesized versions of unseen faces.
 

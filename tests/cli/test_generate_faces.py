@@ -22,7 +22,7 @@ def test_it_writes_a_data_set_and_a_sheet(tmp_path):
     data = read_metadata(tmp_path / "faces")
     assert len(data) == 8
     assert set(data.columns["yaw"]) == {"-15", "0"}
-    assert Image.open(tmp_path / "s.png").width == 2 * 32
+    assert Image.open(tmp_path / "s.png").width == 2 * 96
     again = run(tmp_path / "faces", *SMALL, "--yaw", "-15,0", "--lighting", "weak")
     assert again.exit_code == 0, again.output
 
