@@ -103,7 +103,7 @@ def draw_face(
     if background == "plain":
         alpha, behind = covered, torch.full_like(face, _PLAIN)
     else:
-        behind, unknown = surroundings(painter, mesh, fine, size * _SUPERSAMPLE)
+        behind, unknown = surroundings(painter, mesh, fine, face)
         alpha = torch.maximum(_share_of_face(painter, target), unknown * covered)
         if background == "blur":
             behind = blurred(behind, _OUT_OF_FOCUS * len(face))

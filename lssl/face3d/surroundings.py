@@ -12,27 +12,27 @@ from torch.nn import functional as F
 from lssl.face3d.camera import Camera
 from lssl.face3d.face_region import face_region
 from lssl.face3d.paint import FacePainter, blurred
-from lssl.face3d.texture import smooth_step, vertex_normals
+from lssl.face3d.texture import belongs, smooth_step, vertex_normals
 from lssl.ops import interpolate, rasterize
 
 _FACING = 0.25  # cosine from which on the photograph shows a point of the head
 _STILL, _TURNED = 10.0, 22.0  # degrees
 _MIRROR = 0.15  # of the way between them: from there on mirror images stand for what is hidden
 _FADE = 0.35  # of the picture's side: distance over which the bending fades away
-_SMOOTH, _SEAM = 0.02, 0.008  # of the picture's side
+_SMOOTH, _SEAM, _MIXED = 0.02, 0.008, 0.05  # of the picture's side
 
 Places = NDArray[np.float64]  # (side, side, 2): where a pixel looks up the photograph
 
 
-def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, side: int) -> tuple[Tensor, Tensor]:
+def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, painted: Tensor) -> tuple[Tensor, Tensor]:
     """The first photograph as seen round the drawn face, (side, side, 3) in [0, 1] (after Zhu et al. 2015, section 3.3),
     and how little it knows of the drawn head there, (side, side) in [0, 1].
 
-    mesh (V, 3) and camera: as drawn. A pixel of the drawn head looks up the photograph where that point of the head is,
-    or where its mirror image is if a turn hides it; behind the head, what was beside the photograph's head stands beside
-    the drawn one.
+    mesh (V, 3) and camera: as drawn; painted (side, side, 3): the drawn head's colours. A pixel of the drawn head looks
+    up the photograph where that point of the head is, or where its mirror image is if a turn hides it; behind the head,
+    what was beside the photograph's head stands beside the drawn one.
     """
-    fit, first = painter.fit, painter.first
+    fit, first, side = painter.fit, painter.first, len(painted)
     drawn = camera.project(mesh)
     marks = drawn[0, fit.indices[first], :2].double().numpy()
     matrix, shift = _similarity(marks, fit.landmarks[first].double().numpy())
@@ -56,11 +56,17 @@ def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, side: int) 
         known &= ~head & ~_within(outline, behind, matrix, shift)
     outside = _filled(_look_up(image, behind, step), known)
     cover = blurred(torch.from_numpy(head.astype(np.float32)), _SEAM * side)[..., None]
-    unknown = torch.from_numpy((head & (np.maximum(own.facing, mirrored.facing) < _FACING)).astype(np.float32))
+    averted = torch.from_numpy((head & (np.maximum(own.facing, mirrored.facing) < _FACING)).astype(np.float32))
+    # A skull, or a neck, that is smaller than the model's has background where the fitted head is.
+    missed = 1 - belongs((inside - outside).norm(dim=-1), (inside - painted).norm(dim=-1))
+    missed = torch.from_numpy(
+        ndimage.maximum_filter(missed.numpy(), round(_MIXED * side))
+    )  # with the mixed colours beside
+    unknown = blurred(torch.maximum(averted, missed), _SEAM * side)
     # Turned to the side further than the photograph, a head shows what hair had covered: the fitted head stands for it.
     away = _turned_by(camera.rotation[0], torch.eye(3))
     far = float(smooth_step(torch.tensor(2 * turn - 1)))
-    return inside * cover + outside * (1 - cover), far * blurred(unknown, _SEAM * side).clamp(min=away)
+    return inside * cover + outside * (1 - cover), far * unknown.clamp(min=away)
 
 
 def _turned_by(first: Tensor, second: Tensor) -> float:

@@ -152,8 +152,12 @@ def _not_background(image: Tensor, mesh: Tensor, certain: Tensor, face_width: fl
     around = [ndimage.gaussian_filter(c.numpy() * weight, sigma, mode="nearest") / (total + 1e-6) for c in image]
     from_outside = (image - torch.from_numpy(np.stack(around))).norm(dim=0)
     from_face = (image - image[:, certain].median(-1).values[:, None, None]).norm(dim=0)
-    share = smooth_step((from_outside / (from_face + 0.02) - 0.35) / 0.3)
-    return torch.where(torch.from_numpy(total) > 0.02, share, 1.0)
+    return torch.where(torch.from_numpy(total) > 0.02, belongs(from_outside, from_face), 1.0)
+
+
+def belongs(from_outside: Tensor, from_inside: Tensor) -> Tensor:
+    """1 where a colour is inside, 0 where it is outside, by its distances from colours of both (of 0 to 1)."""
+    return smooth_step((from_outside / (from_inside + 0.02) - 0.35) / 0.3)
 
 
 def smooth_step(t: Tensor) -> Tensor:

@@ -50,6 +50,25 @@ def test_the_turned_face_does_not_stand_beside_the_frontal_one(person, yaw, back
     assert (green & ~around).mean() < 0.002
 
 
+@pytest.mark.parametrize("yaw", [-45.0, 30.0])
+def test_a_skull_smaller_than_the_models_shows_no_background(person, yaw):
+    model, vertices, albedo = person
+    brows = vertices[0, torch.from_numpy(model.topology.landmarks).long()][17:27, 1].max()
+    low = vertices.clone()
+    low[..., 1] = torch.where(low[..., 1] > brows, brows + 0.6 * (low[..., 1] - brows), low[..., 1])
+    image, landmarks, _ = photograph((model, low, albedo), yaw)
+    camera = portrait_camera(low[:, torch.from_numpy(model.topology.landmarks).long()], SIZE, yaw=yaw)
+    lights = Lighting.named("normal")
+    grounds = [render(low, albedo, model.topology, camera, lights, SIZE, background=g).images[0] for g in (-1.0, 1.0)]
+    behind = ((grounds[1] - grounds[0]).mean(0) > 1).numpy()
+    photo = np.where(behind[..., None], np.uint8((0, 0, 255)), image)
+    drawn = render_frontal(model, fit_landmarks(model, landmarks), [photo], size=SIZE, background="original").image
+    blue = (drawn[..., 2] > 180) & (drawn[..., 0] < 90) & (drawn[..., 1] < 90)
+    top = blue[: int(drawn.shape[0] * 0.35)]
+    between = np.logical_or.accumulate(~top, 1) & np.logical_or.accumulate(~top[:, ::-1], 1)[:, ::-1]
+    assert (top & between).sum() < 0.01 * between.sum()
+
+
 def test_a_photograph_from_the_front_hardly_changes(person):
     image, landmarks, _ = photograph(person, 0.0)
     drawn = render_frontal(person[0], fit_landmarks(person[0], landmarks), [image], size=SIZE, background="original")
