@@ -68,6 +68,7 @@ def measure(judge: TrainedClassifier, result: Transferred, *, identities: bool) 
 
     real, changed, kept: confusion matrices (row: true or asked, column: recognised) of the test faces, of their
         translations to another class, and of those to their own class. ssim, psnr: of the latter with their input.
+    relative: real, changed and kept, of faces judged beside their person's photographs (see `judged_beside_own`).
     identity (where `identities`): distances input to translation (to another class), and, to compare with, between
         real photographs of one person and of different people.
     """
@@ -84,12 +85,58 @@ def measure(judge: TrainedClassifier, result: Transferred, *, identities: bool) 
         "real": confusion_matrix(result.source, real, count).tolist(),
         "changed": confusion_matrix(asked[other], guesses[other], count).tolist(),
         "kept": confusion_matrix(asked[~other], guesses[~other], count).tolist(),
+        "relative": judged_beside_own(judge, result),
         "ssim": ssim,
         "psnr": psnr,
     }
     if identities:
         figures["identity"] = measure_identity(result)
     return figures
+
+
+def judged_beside_own(judge: TrainedClassifier, result: Transferred) -> dict[str, Any] | None:
+    """Confusion matrices real, changed and kept, as in `measure`, of faces judged beside the same person's photographs.
+
+    Faces differ at rest: one person's neutral mouth is another's smile. Here the judge's `logits` count from the person's
+    `own_middle`, of his real test faces. Of two classes, the real figure says how often the right one of a person's two
+    photographs shows more of the second. Only people who have a real face of each class count (people: how many); None
+    if there is none.
+    """
+    count = len(result.classes)
+    real = logits(judge, result.images)
+    middle = own_middle(real, result.source, result.subjects)
+    known = ~np.isnan(middle[:, 0])
+    if not known.any():
+        return None
+    guesses = np.stack([(logits(judge, result.pictures[:, t]) - middle).argmax(1) for t in range(count)], 1)[known]
+    asked = np.broadcast_to(np.arange(count), guesses.shape)
+    source = result.source[known]
+    other = asked != source[:, None]
+    return {
+        "people": len(set(np.array(result.subjects)[known])),
+        "real": confusion_matrix(source, (real - middle)[known].argmax(1), count).tolist(),
+        "changed": confusion_matrix(asked[other], guesses[other], count).tolist(),
+        "kept": confusion_matrix(asked[~other], guesses[~other], count).tolist(),
+    }
+
+
+def logits(judge: TrainedClassifier, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Log-probabilities (N, C) of uint8 pictures (N, H, W, 3), the mean of each and its mirror image."""
+    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+    both = torch.stack([judge.predict(pixels), judge.predict(pixels.flip(-1))]).double()
+    return both.clamp(min=1e-12).log().mean(0).numpy()
+
+
+def own_middle(values: NDArray[np.float64], classes: NDArray[np.int64], people: Sequence[str]) -> NDArray[np.float64]:
+    """(N, C) for logits (N, C) of real faces of classes (N,): the mean over all classes of their person's logits; NaN
+    where the person has no face of some class."""
+    middle = np.full_like(values, np.nan)
+    owner = np.array(people)
+    for person in set(people):
+        own = [values[(owner == person) & (classes == k)] for k in range(values.shape[1])]
+        if all(map(len, own)):
+            middle[owner == person] = np.mean([part.mean(0) for part in own], axis=0)
+    return middle
 
 
 def measure_identity(result: Transferred) -> dict[str, list[float]]:

@@ -113,16 +113,7 @@ def _check_given(part: TrainedGenerator | TrainedClassifier, path: Path | None, 
 
 def accuracy_table(experiment: Experiment, results: list[dict[str, Any]]) -> Table:
     """Table 2: real test faces beside what was synthesized from them."""
-    real = [accuracy(r["real"]) for r in results]
-    changed = [accuracy(r["changed"]) for r in results]
-    kept = [accuracy(r["kept"]) for r in results]
-    counts = {name: int(sum(np.sum(r[name]) for r in results)) for name in ("real", "changed", "kept")}
-    rows: list[list[Any]] = [
-        ["real test faces", counts["real"], over_folds(real)],
-        ["changed to another class", counts["changed"], over_folds(changed)],
-        ["asked for their own class", counts["kept"], over_folds(kept)],
-        ["changed minus real", None, over_folds([c - r for c, r in zip(changed, real, strict=True)])],
-    ]
+    rows = _accuracy_rows(results)
     paper = paper_figures("transfer", experiment.source)
     if paper is not None:
         rows += [[f"{paper[0]}: {method}", None, value] for method, value in paper[1]]
@@ -131,12 +122,41 @@ def accuracy_table(experiment: Experiment, results: list[dict[str, Any]]) -> Tab
     return Table("Recognised by a classifier of real faces", ["faces", "number", "accuracy"], rows, note)
 
 
+def relative_table(results: list[dict[str, Any]]) -> Table | None:
+    """The same, judged beside each person's own photographs; None where nobody has one of every class."""
+    found = [r["relative"] for r in results if r.get("relative")]
+    if not found:
+        return None
+    people = sum(r["people"] for r in found)
+    note = (
+        f"Percent, {people} people with a real face of each class: logits count from the middle of the person's own, so "
+        "that a mouth whose corners rise at rest is no smile. Real faces are judged by the middle that they make themselves."
+    )
+    rows = _accuracy_rows(found)
+    return Table("Recognised beside the same person's photographs", ["faces", "number", "accuracy"], rows, note)
+
+
+def _accuracy_rows(results: list[dict[str, Any]]) -> list[list[Any]]:
+    """From each fold's confusion matrices real, changed and kept: number of faces and accuracy."""
+    real, changed, kept = ([accuracy(r[name]) for r in results] for name in ("real", "changed", "kept"))
+    counts = {name: int(sum(np.sum(r[name]) for r in results)) for name in ("real", "changed", "kept")}
+    return [
+        ["real test faces", counts["real"], over_folds(real)],
+        ["changed to another class", counts["changed"], over_folds(changed)],
+        ["asked for their own class", counts["kept"], over_folds(kept)],
+        ["changed minus real", None, over_folds([c - r for c, r in zip(changed, real, strict=True)])],
+    ]
+
+
 def _report(experiment: Experiment, results: list[dict[str, Any]], provenance: str, command: str) -> Report:
     report = Report(f"Transfer: {experiment.folder.root.name}", command, experiment.settings.seed)
     report.earlier_seconds = experiment.state.seconds
     report.paragraph(experiment.describe())
     report.paragraph(provenance)
     report.table(accuracy_table(experiment, results))
+    relative = relative_table(results)
+    if relative is not None:
+        report.table(relative)
     report.table(identity_table(results))
     report.table(reconstruction_table(results))
     report.table(_class_table(experiment.group.values, results))

@@ -58,7 +58,8 @@ def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, painted: Te
     cover = blurred(torch.from_numpy(head.astype(np.float32)), _SEAM * side)[..., None]
     averted = torch.from_numpy((head & (np.maximum(own.facing, mirrored.facing) < _FACING)).astype(np.float32))
     # A skull, or a neck, that is smaller than the model's has background where the fitted head is.
-    missed = 1 - belongs((inside - outside).norm(dim=-1), (inside - painted).norm(dim=-1))
+    like_head = torch.minimum((inside - painted).norm(dim=-1), _from_usual(inside, head & (face < 0.5), marks))
+    missed = 1 - belongs((inside - outside).norm(dim=-1), like_head)
     missed = torch.from_numpy(
         ndimage.maximum_filter(missed.numpy(), round(_MIXED * side))
     )  # with the mixed colours beside
@@ -67,6 +68,19 @@ def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, painted: Te
     away = _turned_by(camera.rotation[0], torch.eye(3))
     far = float(smooth_step(torch.tensor(2 * turn - 1)))
     return inside * cover + outside * (1 - cover), far * unknown.clamp(min=away)
+
+
+def _from_usual(picture: Tensor, beyond: NDArray[np.bool_], marks: NDArray[np.float64]) -> Tensor:
+    """Distance (H, W) of a picture's colours (H, W, 3) from the usual one of the head beyond the face, in its half:
+    above the middle of the landmarks (hair), or below (neck)."""
+    upper = np.arange(len(picture))[:, None] < marks[:, 1].mean()
+    distance = torch.zeros(picture.shape[:2])
+    for half in (upper, ~upper):
+        part = torch.from_numpy(beyond & half)
+        if part.any():
+            usual = picture[part].median(0).values
+            distance = torch.where(torch.from_numpy(half), (picture - usual).norm(dim=-1), distance)
+    return distance
 
 
 def _turned_by(first: Tensor, second: Tensor) -> float:

@@ -8,8 +8,8 @@ import pytest
 
 from lssl.data import FolderError, detect
 from lssl.evaluation.experiment import accuracy, over_folds
-from lssl.evaluation.transfer import measure, measure_identity, transfer, transfer_grid
-from lssl.evaluation.transfer_report import accuracy_table, evaluate_transfer
+from lssl.evaluation.transfer import measure, measure_identity, own_middle, transfer, transfer_grid
+from lssl.evaluation.transfer_report import accuracy_table, evaluate_transfer, relative_table
 from lssl.models.classifier_export import save_classifier
 from lssl.models.export import save_generator
 from lssl.training.classifier_training import ClassifierConfig, labelled_faces, train_classifier
@@ -34,12 +34,37 @@ def test_a_perfect_generator_is_recognised_and_changes_nothing_else(folder, judg
     assert np.sum(figures["real"]) == 6
     assert np.sum(figures["changed"]) == 12
     assert np.array(figures["changed"]).sum(1).tolist() == [4, 4, 4]
+    beside = figures["relative"]
+    assert accuracy(beside["real"]) == accuracy(beside["changed"]) == accuracy(beside["kept"]) == 100
+    assert beside["people"] == 2
+    assert np.sum(beside["changed"]) == 12
 
 
 def test_a_generator_that_ignores_the_target_is_found_out(folder, judge, copier):
     figures = measure(judge, transfer(copier, folder.split("test"), "expression"), identities=False)
-    assert accuracy(figures["changed"]) == 0
-    assert accuracy(figures["kept"]) == 100
+    assert accuracy(figures["changed"]) == accuracy(figures["relative"]["changed"]) == 0
+    assert accuracy(figures["kept"]) == accuracy(figures["relative"]["kept"]) == 100
+
+
+def test_beside_a_persons_own_faces_what_he_is_like_at_rest_does_not_count():
+    people, classes = ["a", "a", "a", "b", "b", "c"], np.array([0, 1, 1, 0, 1, 0])
+    at_rest = np.array([[0.0, 5.0]] * 3 + [[4.0, 0.0]] * 2 + [[0.0, 0.0]])
+    values = at_rest + 2.0 * np.eye(2)[classes]
+    assert (values.argmax(1) == classes).tolist() == [False, True, True, True, False, True]
+    middle = own_middle(values, classes, people)
+    assert ((values - middle).argmax(1) == classes)[:5].all()
+    assert np.allclose(middle[:3], [1.0, 6.0])  # classes count alike, however many faces they have
+    assert np.isnan(middle[5]).all()  # no face of the second class
+
+
+def test_nobody_with_a_face_of_every_class_means_no_comparison_beside(folder, judge, painter):
+    test = folder.split("test")
+    lone = test.select(
+        [row for row, value in enumerate(test.columns["expression"]) if value == test.columns["expression"][0]]
+    )
+    figures = measure(judge, transfer(painter, lone, "expression"), identities=False)
+    assert figures["relative"] is None
+    assert relative_table([figures]) is None
 
 
 def test_a_face_that_is_not_recognised_has_a_red_frame(folder, judge, copier, painter):

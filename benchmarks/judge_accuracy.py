@@ -1,0 +1,54 @@
+"""How good is the judge? A classifier's accuracy on real faces of unseen people, alone and beside their own photographs.
+
+    python benchmarks/judge_accuracy.py london/ --folds 6
+
+Trains the classifier of `lssl train-classifier` in folds by subject, and counts how many real faces of the others it
+recognises: picture by picture, and counted from the middle of the same person's photographs (as the second table of
+`lssl evaluate transfer` judges). Where single pictures are labelled doubtfully (smiles that hardly smile), the first
+figure says how much of a generator's error is the judge's.
+"""
+
+from pathlib import Path
+
+import click
+import numpy as np
+from tqdm import tqdm
+
+from lssl.data import FolderError, read_metadata, to_uint8
+from lssl.evaluation.folds import check_faces, rows_of, subject_folds
+from lssl.evaluation.transfer import classify, logits, own_middle
+from lssl.training.classifier_training import ClassifierConfig, labelled_faces, train_classifier
+
+
+@click.command(help="Accuracy of a classifier on real faces of unseen people, alone and beside their own photographs.")
+@click.argument("data", type=click.Path(exists=True, path_type=Path))
+@click.option("--attribute", default="", help="[default: the folder's first]")
+@click.option("--folds", "count", default=6, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+def main(data: Path, attribute: str, count: int, seed: int) -> None:
+    try:
+        folder = read_metadata(data)
+        attribute = attribute or folder.attributes[0]
+        folds = subject_folds(folder.subjects, count, seed)
+        group = check_faces(folder, attribute, folds)
+    except FolderError as error:
+        raise click.ClickException(str(error)) from None
+    alone, beside = [], []
+    for fold in tqdm(folds, unit="fold"):
+        learnt = labelled_faces(rows_of(folder, fold.train), attribute, group=group)
+        judge = train_classifier(learnt, ClassifierConfig(seed=seed), progress=True).classifier
+        tested = labelled_faces(rows_of(folder, fold.test, "test"), attribute, group=group)
+        images = to_uint8(tested.batch(list(range(len(tested)))).image).permute(0, 2, 3, 1).numpy()
+        classes = np.array([group.index(value) for value in tested.folder.columns[attribute]])
+        alone.append(classify(judge, images) == classes)
+        values = logits(judge, images)
+        middle = own_middle(values, classes, tested.folder.subjects)
+        known = ~np.isnan(middle[:, 0])
+        beside.append(((values - middle).argmax(1) == classes)[known])
+    for name, found in (("alone", alone), ("beside the same person's photographs", beside)):
+        right = np.concatenate(found)
+        click.echo(f"real faces of unseen people {name}: {right.sum()} of {len(right)} recognised in {count} folds")
+
+
+if __name__ == "__main__":
+    main()
