@@ -170,6 +170,8 @@ def command(
         return
     if finished:
         click.echo(f"Done: {out}/generator.safetensors; see {out}/samples and {out}/losses.png")
+    elif trainer.iteration == 0:
+        click.echo("Stopped while warming up; nothing to save yet: repeat the command to begin again")
     else:
         click.echo(f"Stopped at iteration {trainer.iteration}, saved; go on with: lssl train --out {out} --resume")
 

@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +72,15 @@ class MetricsLog:
                 kind = {"d": "critic", "g": "generator"}.get(name.split("_")[0], "run")
                 self._board.add_scalar(f"{kind}/{name}", value, iteration)
 
-    def say(self, text: str) -> None:
-        """A line above the progress bar."""
-        self.bar.write(text)
+    @contextmanager
+    def warm_up(self, what: str, count: int) -> Iterator[Callable[[], object]]:
+        """A bar of its own for `count` updates before the first iteration; call what it gives after each. The time they
+        take does not count as that of iterations."""
+        self.bar.clear()
+        with tqdm(total=count, desc=what, unit="it", disable=self.bar.disable, dynamic_ncols=True, leave=False) as bar:
+            yield bar.update
+        if not self.bar.disable:
+            self.bar.unpause()
 
     def close(self) -> None:
         self.bar.close()

@@ -5,6 +5,7 @@ the discriminator's fakes come half from a history of refined faces. The paper a
 (3.2). Their weights are `losses.identity`, 1 and `losses.classification`.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +20,6 @@ from lssl.models.simgan import LocalDiscriminator, Refiner
 from lssl.training import losses
 from lssl.training.checkpoint import CheckpointError
 from lssl.training.config import ConfigError, TrainConfig
-from lssl.training.metrics import MetricsLog
 from lssl.training.pose_trainer import PoseTrainer
 from lssl.training.schedule import set_learning_rate, update_average
 from lssl.training.steps import StepBatch, Terms
@@ -95,19 +95,18 @@ class SimGANTrainer(PoseTrainer):
         critic = LocalDiscriminator(dimension, height, network.critic_width)
         return cast(Generator, refiner), cast(Discriminator, critic)
 
-    def _warm_up_critic(self, log: MetricsLog | None) -> None:
+    def _warm_up_steps(self) -> list[tuple[str, int, Callable[[], object]]]:
         """First the refiner learns to leave faces alone, then the discriminator to tell them apart (there 3.1)."""
-        schedule = self.config.schedule
-        if log is not None and not self.quiet:
-            log.say(f"SimGAN: {self.config.pose.refiner_warmup} updates of the refiner, {schedule.critic_warmup} of D")
-        training, self.loader = self.loader, self._loader(self.config.seed + 1, self.loader.flip)
-        for _ in range(self.config.pose.refiner_warmup):
+
+        def keep() -> None:
             batch = self._next_batch()
             loss = losses.identity(self._refine(batch), batch.image)
             self._update(self.generator_optimizer, self.networks.generator, loss)
-        for _ in range(schedule.critic_warmup):
-            self._update_critic(self._next_batch())
-        self.loader = training
+
+        return [
+            ("warming up the refiner", self.config.pose.refiner_warmup, keep),
+            ("warming up D", self.config.schedule.critic_warmup, lambda: self._update_critic(self._next_batch())),
+        ]
 
     def _iterate(self, rate: float) -> None:
         schedule, config = self.config.schedule, self.config.losses

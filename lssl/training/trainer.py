@@ -3,8 +3,8 @@
 import copy
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -146,8 +146,10 @@ class Trainer:
         logged_at = time.perf_counter()
         with stop_signals() as stop:
             if self.iteration == 0:
-                self._warm_up_critic(log)
+                if not self._warm_up(log, stop):
+                    return self._closed(log)
                 self._sample()
+            logged_at = time.perf_counter()
             while self.iteration < schedule.iterations:
                 rate = learning_rate(schedule, self.iteration, len(self.train_set))
                 self._iterate(rate)
@@ -175,10 +177,12 @@ class Trainer:
                     saved_at = time.monotonic()
                 if stopping and not last:
                     break
-        finished = self.iteration >= schedule.iterations
+        return self._closed(log)
+
+    def _closed(self, log: MetricsLog | None) -> bool:
         if log is not None:
             log.close()
-        return finished
+        return self.iteration >= self.config.schedule.iterations
 
     def save(self) -> None:
         """Writes a checkpoint and generator.safetensors (rank 0); others wait."""
@@ -280,22 +284,40 @@ class Trainer:
         channels = self.config.network.side_channels
         return image, heatmap_side(landmarks, self.train_set.size, sigma=self.train_set.sigma, channels=channels)
 
-    def _warm_up_critic(self, log: MetricsLog | None) -> None:
-        """`critic_warmup` updates of D_cls alone on real images, so that the first fakes are told where to go."""
-        count = self.config.schedule.critic_warmup
-        if not count:
-            return
-        if log is not None and not self.quiet:
-            log.say(f"Warming up the attribute classifier: {count} updates")
+    def _warm_up(self, log: MetricsLog | None, stop: Sequence[int]) -> bool:
+        """What comes before the first iteration; False when told to stop meanwhile."""
+        steps = [step for step in self._warm_up_steps() if step[1]]
+        if not steps:
+            return True
         training, self.loader = self.loader, self._loader(self.config.seed + 1, self.loader.flip)
-        for _ in range(count):
-            batch = self._next_batch()
-            image, y = batch.labelled
-            seen = self.networks.classified(image, batch.side, self.config.losses, batch.noise)
-            logits = self.networks.critic(seen).attributes
-            loss = losses.attribute_classification(logits, y, self.schema, self.config.losses.attribute_loss)
-            self._update(self.critic_optimizer, self.networks.critic, loss)
+        done = all(self._repeat(log, stop, *step) for step in steps)
         self.loader = training
+        return done
+
+    def _warm_up_steps(self) -> list[tuple[str, int, Callable[[], object]]]:
+        """(what, how many updates, one update). Here: `critic_warmup` updates of D_cls alone on real images, so that the
+        first fakes are told where to go."""
+        return [("warming up D_cls", self.config.schedule.critic_warmup, self._update_classifier)]
+
+    def _repeat(
+        self, log: MetricsLog | None, stop: Sequence[int], what: str, count: int, update: Callable[[], object]
+    ) -> bool:
+        with nullcontext() if log is None else log.warm_up(what, count) as tick:
+            for _ in range(count):
+                update()
+                if tick is not None:
+                    tick()
+                if self.processes.any(bool(stop)):
+                    return False
+        return True
+
+    def _update_classifier(self) -> None:
+        batch = self._next_batch()
+        image, y = batch.labelled
+        seen = self.networks.classified(image, batch.side, self.config.losses, batch.noise)
+        logits = self.networks.critic(seen).attributes
+        loss = losses.attribute_classification(logits, y, self.schema, self.config.losses.attribute_loss)
+        self._update(self.critic_optimizer, self.networks.critic, loss)
 
     def _record(self, terms: Terms) -> None:
         for name, value in terms.items():

@@ -163,6 +163,28 @@ def test_signal_saves_and_exits_cleanly(config, tmp_path, number):
     assert "--resume" in output
 
 
+def test_a_signal_while_warming_up_stops_at_once_and_the_same_command_begins_again(config, tmp_path):
+    config = config.with_overrides({"schedule.critic_warmup": 3})
+    whole, torn = tmp_path / "whole", tmp_path / "torn"
+    assert run(config, whole)
+    trainer = prepare_run(config, torn, quiet=True)
+    update, updates = trainer._update_classifier, []
+
+    def stop_in_the_second() -> None:
+        update()
+        updates.append(1)
+        if len(updates) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    trainer._update_classifier = stop_in_the_second
+    assert not trainer.train()
+    assert len(updates) == 2
+    assert trainer.iteration == 0
+    assert latest_checkpoint(torn / "checkpoints") is None
+    assert run(config, torn)
+    assert losses_of(torn) == losses_of(whole)
+
+
 @pytest.mark.slow
 @recipes
 def test_two_processes_have_the_losses_of_one(config, tmp_path, recipe):
