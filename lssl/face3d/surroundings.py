@@ -56,18 +56,20 @@ def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, painted: Te
         known &= ~head & ~_within(outline, behind, matrix, shift)
     outside = _filled(_look_up(image, behind, step), known)
     cover = blurred(torch.from_numpy(head.astype(np.float32)), _SEAM * side)[..., None]
-    averted = torch.from_numpy((head & (np.maximum(own.facing, mirrored.facing) < _FACING)).astype(np.float32))
     # A skull, or a neck, that is smaller than the model's has background where the fitted head is.
     like_head = torch.minimum((inside - painted).norm(dim=-1), _from_usual(inside, head & (face < 0.5), marks))
     missed = 1 - belongs((inside - outside).norm(dim=-1), like_head)
     missed = torch.from_numpy(
         ndimage.maximum_filter(missed.numpy(), round(_MIXED * side))
     )  # with the mixed colours beside
-    unknown = blurred(torch.maximum(averted, missed), _SEAM * side)
     # Turned to the side further than the photograph, a head shows what hair had covered: the fitted head stands for it.
+    averted = torch.from_numpy((head & (np.maximum(own.facing, mirrored.facing) < _FACING)).astype(np.float32))
     away = _turned_by(camera.rotation[0], torch.eye(3))
     far = float(smooth_step(torch.tensor(2 * turn - 1)))
-    return inside * cover + outside * (1 - cover), far * unknown.clamp(min=away)
+    unknown = torch.maximum(
+        mirror * blurred(missed, _SEAM * side), far * blurred(averted, _SEAM * side).clamp(min=away)
+    )
+    return inside * cover + outside * (1 - cover), unknown
 
 
 def _from_usual(picture: Tensor, beyond: NDArray[np.bool_], marks: NDArray[np.float64]) -> Tensor:
