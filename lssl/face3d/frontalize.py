@@ -96,7 +96,7 @@ def frontalize(job: Job, options: Options, out: Path) -> dict[str, Any]:
     _write_weights(out / weights, fit)
     _write_png(out / "comparisons" / f"{job.key}.png", np.concatenate([*crops, face.image], axis=1))
     if options.mesh:
-        width = int(np.clip(8 * options.size, 512, 4096))
+        width = int(np.clip(8 * options.size, 512, 2048))
         fine = FacePainter(model, fit, images, size=width // 8, remove_light=options.remove_light)
         write_mesh(out / "meshes" / f"{job.key}.{options.mesh}", textured_mesh(fine, width, expression))
     if options.turntable:

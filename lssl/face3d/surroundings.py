@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import ConvexHull
+from skimage.draw import polygon2mask
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,14 +21,14 @@ _FACING = 0.25  # cosine from which on the photograph shows a point of the head
 _STILL, _TURNED = 10.0, 22.0  # degrees
 _MIRROR = 0.15  # of the way between them: from there on mirror images stand for what is hidden
 _FADE = 0.35  # of the picture's side: distance over which the bending fades away
-_SMOOTH, _SEAM, _MIXED = 0.02, 0.008, 0.05  # of the picture's side
+_SMOOTH, _SEAM, _MIXED, _CORE = 0.02, 0.008, 0.05, 0.05  # of the picture's side
 
 Places = NDArray[np.float64]  # (side, side, 2): where a pixel looks up the photograph
 
 
-def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, painted: Tensor) -> tuple[Tensor, Tensor]:
+def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, painted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The first photograph as seen round the drawn face, (side, side, 3) in [0, 1] (after Zhu et al. 2015, section 3.3),
-    and how little it knows of the drawn head there, (side, side) in [0, 1].
+    how little it knows of the drawn head there, and how surely it shows hair over the face, (side, side) in [0, 1].
 
     mesh (V, 3) and camera: as drawn; painted (side, side, 3): the drawn head's colours. A pixel of the drawn head looks
     up the photograph where that point of the head is, or where its mirror image is if a turn hides it; behind the head,
@@ -56,12 +58,10 @@ def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, painted: Te
         known &= ~head & ~_within(outline, behind, matrix, shift)
     outside = _filled(_look_up(image, behind, step), known)
     cover = blurred(torch.from_numpy(head.astype(np.float32)), _SEAM * side)[..., None]
-    # A skull, or a neck, that is smaller than the model's has background where the fitted head is.
+    # A skull, or a neck, that is smaller than the model's has background where the fitted head is, and mixed colours beside.
     like_head = torch.minimum((inside - painted).norm(dim=-1), _from_usual(inside, head & (face < 0.5), marks))
     missed = 1 - belongs((inside - outside).norm(dim=-1), like_head)
-    missed = torch.from_numpy(
-        ndimage.maximum_filter(missed.numpy(), round(_MIXED * side))
-    )  # with the mixed colours beside
+    missed = torch.from_numpy(ndimage.maximum_filter(missed.numpy(), round(_MIXED * side)))
     # Turned to the side further than the photograph, a head shows what hair had covered: the fitted head stands for it.
     averted = torch.from_numpy((head & (np.maximum(own.facing, mirrored.facing) < _FACING)).astype(np.float32))
     away = _turned_by(camera.rotation[0], torch.eye(3))
@@ -69,7 +69,28 @@ def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, painted: Te
     unknown = torch.maximum(
         mirror * blurred(missed, _SEAM * side), far * blurred(averted, _SEAM * side).clamp(min=away)
     )
-    return inside * cover + outside * (1 - cover), unknown
+    return inside * cover + outside * (1 - cover), unknown, _hair(inside, painted, head, face, marks)
+
+
+def _hair(
+    inside: Tensor, painted: Tensor, head: NDArray[np.bool_], face: NDArray[np.float64], marks: NDArray[np.float64]
+) -> Tensor:
+    """(side, side): how surely hair hangs over the face's upper border, by colours rather like the scalp's than like the
+    skin's. Brows and eyes are not asked."""
+    side = len(painted)
+    skin, scalp = face > 0.9, head & (face < 0.1) & (np.arange(side)[:, None] < marks[17:27, 1].min())
+    if not skin.any() or not scalp.any():
+        return torch.zeros(side, side)
+    from_skin, from_scalp = (
+        (inside - colours[torch.from_numpy(part)].median(0).values).norm(dim=-1)
+        for colours, part in ((painted, skin), (inside, scalp))
+    )
+    alike = smooth_step(from_skin / (from_scalp + 0.02) - 1)
+    features = marks[ConvexHull(marks[17:48]).vertices + 17]
+    core = polygon2mask((side, side), features[:, ::-1])
+    beyond = smooth_step(torch.from_numpy(ndimage.distance_transform_edt(~core) / (_CORE * side)).float() - 0.5)
+    above = smooth_step(torch.from_numpy((marks[30, 1] - np.arange(side)) / (_CORE * side)).float())[:, None]
+    return blurred(alike * beyond * above, _SEAM * side)
 
 
 def _from_usual(picture: Tensor, beyond: NDArray[np.bool_], marks: NDArray[np.float64]) -> Tensor:

@@ -12,6 +12,7 @@ from lssl.face3d.lighting import Lighting
 from lssl.face3d.membrane import Membrane
 from lssl.face3d.render import render
 from lssl.face3d.sheet import to_uint8
+from lssl.face3d.surroundings import _hair
 
 SIZE = 128
 GREEN = (0, 255, 0)
@@ -74,6 +75,30 @@ def test_a_photograph_from_the_front_hardly_changes(person):
     drawn = render_frontal(person[0], fit_landmarks(person[0], landmarks), [image], size=SIZE, background="original")
     error = ((drawn.image.astype(float) - image) ** 2).mean()
     assert 10 * np.log10(255**2 / error) > 26
+
+
+def test_hair_over_the_temple_is_hair_and_brows_are_not():
+    model = load_embedded_model()
+    marks = model.mean_face()[None, torch.from_numpy(model.topology.landmarks).long()]
+    places = portrait_camera(marks, SIZE).project(marks)[0, :, :2].numpy()
+    brows = int(places[17:27, 1].min())
+    head, face = np.zeros((SIZE, SIZE), bool), np.zeros((SIZE, SIZE))
+    left, right = int(places[0, 0]), int(places[16, 0])
+    head[4:120, left:right] = True
+    face[brows - 8 : 110, left:right] = 1
+    painted = torch.tensor([0.8, 0.6, 0.5]).expand(SIZE, SIZE, 3)
+    photograph = painted.clone()
+    dark = torch.tensor([0.2, 0.15, 0.1])
+    photograph[: brows - 8] = dark
+    photograph[: brows + 20, left : left + 6] = dark  # a strand down the temple
+    strand = np.zeros((SIZE, SIZE), bool)
+    strand[brows - 4 : brows + 12, left + 1 : left + 4] = True
+    for x, y in places[17:27].round().astype(int):
+        photograph[y - 1 : y + 2, x - 1 : x + 2] = dark
+    hair = _hair(photograph, painted, head, face, places).numpy()
+    assert hair[strand].mean() > 0.85
+    assert hair[brows - 2 : brows + 30, left + 14 : right - 14].max() < 0.1
+    assert hair[100:, :].max() == 0
 
 
 def test_a_membrane_is_flat_between_straight_edges_and_leaves_the_rest():
