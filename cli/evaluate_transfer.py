@@ -26,8 +26,9 @@ def command(model: Path | None, classifier: Path | None, out: Path | None, overw
     lssl evaluate transfer --data faces/ --quick
 
     Each unseen test face is changed to every class; the table says how many are recognised as their target, beside
-    how many real test faces are recognised, and what stays: the person (dlib's embedding), and the picture where its
-    own class is asked for (SSIM). A given model or classifier must not have seen the folder's test subjects.
+    how many real test faces are recognised; a second table does so beside the same person's real photographs, for
+    expressions that single pictures hardly show. And what stays: the person (dlib's embedding), and the picture where
+    its own class is asked for (SSIM). A given model or classifier must not have seen the folder's test subjects.
     """
     from lssl.evaluation.transfer_report import evaluate_transfer
 
