@@ -75,16 +75,12 @@ def measure(judge: TrainedClassifier, result: Transferred, *, identities: bool) 
     count = len(result.classes)
     real = classify(judge, result.images)
     guesses = np.stack([classify(judge, result.pictures[:, t]) for t in range(count)], 1)
-    asked = np.broadcast_to(np.arange(count), guesses.shape)
-    other = asked != result.source[:, None]
     own = result.pictures[np.arange(len(result.faces)), result.source]
     ssim, psnr = image_similarity(result.images, own)
     figures: dict[str, Any] = {
         "classes": list(result.classes),
         "faces": len(result.faces),
-        "real": confusion_matrix(result.source, real, count).tolist(),
-        "changed": confusion_matrix(asked[other], guesses[other], count).tolist(),
-        "kept": confusion_matrix(asked[~other], guesses[~other], count).tolist(),
+        **_confusions(result.source, real, guesses),
         "relative": judged_beside_own(judge, result),
         "ssim": ssim,
         "psnr": psnr,
@@ -109,12 +105,19 @@ def judged_beside_own(judge: TrainedClassifier, result: Transferred) -> dict[str
     if not known.any():
         return None
     guesses = np.stack([(logits(judge, result.pictures[:, t]) - middle).argmax(1) for t in range(count)], 1)[known]
+    people = len(set(np.array(result.subjects)[known]))
+    return {"people": people, **_confusions(result.source[known], (real - middle)[known].argmax(1), guesses)}
+
+
+def _confusions(
+    source: NDArray[np.int64], real: NDArray[np.int64], guesses: NDArray[np.int64]
+) -> dict[str, list[list[int]]]:
+    """real, changed and kept of `measure`, from classes (N,), what faces (N,) and their translations (N, T) were taken for."""
+    count = guesses.shape[1]
     asked = np.broadcast_to(np.arange(count), guesses.shape)
-    source = result.source[known]
     other = asked != source[:, None]
     return {
-        "people": len(set(np.array(result.subjects)[known])),
-        "real": confusion_matrix(source, (real - middle)[known].argmax(1), count).tolist(),
+        "real": confusion_matrix(source, real, count).tolist(),
         "changed": confusion_matrix(asked[other], guesses[other], count).tolist(),
         "kept": confusion_matrix(asked[~other], guesses[~other], count).tolist(),
     }

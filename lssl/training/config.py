@@ -50,9 +50,7 @@ class NetworkConfig:
     heatmap_sigma: float = 0.0  # pixels; 0: 2 at 128x128 and in proportion elsewhere
     critic_width: int = 64
     critic_layers: int = 6
-    critic_init: str = (
-        "pytorch"  # (paper's code) or "he": its signals keep their size, and D_cls learns faster, D_src less
-    )
+    critic_init: str = "pytorch"  # (paper's code) or "he": D_cls learns faster, D_src less
     critic_sees_target: bool = False  # D_src judges faces as ones of attributes y (beyond the paper)
 
 
