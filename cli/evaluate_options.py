@@ -67,8 +67,9 @@ QUICK_NOTE = "This is the quick version: everything runs, but training is far to
 
 def experiment_options(*presets: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Adds the shared options to a command whose generators may be trained with these presets, the default first."""
+    default = f"{presets[0]}; with --quick: quick" if "quick" in presets else presets[0]
     preset = click.option(
-        "--preset", type=click.Choice(presets), help=f"Of the generators to train.  [default: {presets[0]}]"
+        "--preset", type=click.Choice(presets), help=f"Of the generators to train.  [default: {default}]"
     )
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -72,6 +72,17 @@ def attribute_classification(logits: Tensor, y: Tensor, schema: AttributeSchema,
     return torch.stack(terms).sum()
 
 
+def chance_classification(y: Tensor, schema: AttributeSchema, kind: str = "bce") -> float:
+    """`attribute_classification` of one who knows of faces with attributes y (N, A) only how often each value occurs."""
+    share = y.double().mean(0)
+    of_values = -torch.xlogy(share, share)
+    of_both = of_values - torch.xlogy(1 - share, 1 - share)
+    alone = torch.zeros(len(share), dtype=torch.bool)
+    for group in schema.groups:
+        alone[schema.slices[group.name]] = kind == "bce" or group.binary
+    return float(torch.where(alone.to(y.device), of_both, of_values).sum())
+
+
 def projection(logits: Tensor, y: Tensor, schema: AttributeSchema) -> Tensor:
     """<y, D_cls> of a critic that judges faces as ones of attributes y (Miyato & Koyama 2018), (N, 1, 1, 1).
 

@@ -5,7 +5,7 @@ the discriminator's fakes come half from a history of refined faces. The paper a
 (3.2). Their weights are `losses.identity`, 1 and `losses.classification`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -95,7 +95,7 @@ class SimGANTrainer(PoseTrainer):
         critic = LocalDiscriminator(dimension, height, network.critic_width)
         return cast(Generator, refiner), cast(Discriminator, critic)
 
-    def _warm_up_steps(self) -> list[tuple[str, int, Callable[[], object]]]:
+    def _warm_up_steps(self) -> Iterator[tuple[str, int, Callable[[], object]]]:
         """First the refiner learns to leave faces alone, then the discriminator to tell them apart (there 3.1)."""
 
         def keep() -> None:
@@ -103,10 +103,8 @@ class SimGANTrainer(PoseTrainer):
             loss = losses.identity(self._refine(batch), batch.image)
             self._update(self.generator_optimizer, self.networks.generator, loss)
 
-        return [
-            ("warming up the refiner", self.config.pose.refiner_warmup, keep),
-            ("warming up D", self.config.schedule.critic_warmup, lambda: self._update_critic(self._next_batch())),
-        ]
+        yield "warming up the refiner", self.config.pose.refiner_warmup, keep
+        yield "warming up D", self.config.schedule.critic_warmup, lambda: self._update_critic(self._next_batch())
 
     def _iterate(self, rate: float) -> None:
         schedule, config = self.config.schedule, self.config.losses

@@ -3,6 +3,7 @@
 import copy
 import signal
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -31,6 +32,9 @@ from lssl.training.metrics import MetricsLog, read_metrics
 from lssl.training.samples import draw_losses, sample_grid, sample_rows
 from lssl.training.schedule import learning_rate, set_learning_rate, update_average
 from lssl.training.steps import Networks, StepBatch, Terms, critic_loss, generator_loss
+
+_LEARNT = 0.9  # of the loss at chance: below it, D_cls has begun to learn
+_TELLING = 100  # updates after which its loss says so
 
 
 class TrainingError(RuntimeError):
@@ -71,6 +75,7 @@ class Trainer:
         self.quiet = quiet or not self.processes.first
         self.iteration = 0
         self.sums: dict[str, Any] = {}
+        self.warm_up_loss = torch.tensor(self._chance(), device=self.processes.device)
 
         device = self.processes.device
         torch.manual_seed(config.seed)
@@ -286,18 +291,37 @@ class Trainer:
 
     def _warm_up(self, log: MetricsLog | None, stop: Sequence[int]) -> bool:
         """What comes before the first iteration; False when told to stop meanwhile."""
-        steps = [step for step in self._warm_up_steps() if step[1]]
-        if not steps:
-            return True
         training, self.loader = self.loader, self._loader(self.config.seed + 1, self.loader.flip)
-        done = all(self._repeat(log, stop, *step) for step in steps)
+        done = all(self._repeat(log, stop, *step) for step in self._warm_up_steps() if step[1])
         self.loader = training
         return done
 
-    def _warm_up_steps(self) -> list[tuple[str, int, Callable[[], object]]]:
-        """(what, how many updates, one update). Here: `critic_warmup` updates of D_cls alone on real images, so that the
-        first fakes are told where to go."""
-        return [("warming up D_cls", self.config.schedule.critic_warmup, self._update_classifier)]
+    def _warm_up_steps(self) -> Iterator[tuple[str, int, Callable[[], object]]]:
+        """(what, how many updates, one update), one after the other.
+
+        Here: `critic_warmup` updates of D_cls alone on real images, so that the first fakes are told where to go; up to
+        three times as many again while it knows nothing, which it would else never mend once the fakes are there.
+        """
+        count = self.config.schedule.critic_warmup
+        yield "warming up D_cls", count, self._update_classifier
+        for _ in range(3):
+            if count < _TELLING or self._classifier_loss() < _LEARNT * self._chance():
+                return
+            yield "warming up D_cls on, it knows nothing yet", count, self._update_classifier
+        if self._classifier_loss() > _LEARNT * self._chance() and self.processes.first:
+            names = ", ".join(group.name for group in self.schema.groups)
+            warnings.warn(
+                f"after {4 * count} updates D_cls still tells {names} no better than chance, so the generator will hardly "
+                "learn to change it: look whether the labels are right, raise schedule.critic_warmup or lower data.jitter",
+                stacklevel=2,
+            )
+
+    def _classifier_loss(self) -> float:
+        """D_cls's loss of late, over the processes."""
+        return self.processes.mean(self.warm_up_loss.clone()).item()
+
+    def _chance(self) -> float:
+        return losses.chance_classification(self.train_set.y, self.schema, self.config.losses.attribute_loss)
 
     def _repeat(
         self, log: MetricsLog | None, stop: Sequence[int], what: str, count: int, update: Callable[[], object]
@@ -318,6 +342,7 @@ class Trainer:
         logits = self.networks.critic(seen).attributes
         loss = losses.attribute_classification(logits, y, self.schema, self.config.losses.attribute_loss)
         self._update(self.critic_optimizer, self.networks.critic, loss)
+        self.warm_up_loss += 0.02 * (loss.detach() - self.warm_up_loss)
 
     def _record(self, terms: Terms) -> None:
         for name, value in terms.items():

@@ -39,6 +39,21 @@ def test_attribute_losses():
     torch.testing.assert_close(softmax, expected)
 
 
+@pytest.mark.parametrize("kind", ["bce", "softmax"])
+def test_loss_at_chance_is_the_least_of_all_answers_that_are_alike(kind):
+    y = SCHEMA.sample(200, torch.Generator().manual_seed(0))
+    share = y.mean(0, keepdim=True)
+    logits = (share / (1 - share)).log()
+    if kind == "softmax":
+        logits[:, :3] = share[:, :3].log()
+    logits = logits.repeat(200, 1).requires_grad_()
+    loss = losses.attribute_classification(logits, y, SCHEMA, kind)
+    assert losses.chance_classification(y, SCHEMA, kind) == pytest.approx(loss.item(), rel=1e-5)
+    assert torch.autograd.grad(loss, logits)[0].sum(0).abs().max() < 1e-6
+    one_value = y[:1].repeat(5, 1)
+    assert losses.chance_classification(one_value, SCHEMA, kind) == 0
+
+
 def test_parsing_loss_is_zero_for_equal_maps_and_has_the_softmax_losses_gradient():
     torch.manual_seed(0)
     target, fake = torch.randn(2, 4, 3, 3), torch.randn(2, 4, 3, 3, requires_grad=True)

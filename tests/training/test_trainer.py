@@ -1,11 +1,13 @@
 """A run: its folder, stop and resume bit for bit, kill, bad data, several processes."""
 
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +185,32 @@ def test_a_signal_while_warming_up_stops_at_once_and_the_same_command_begins_aga
     assert latest_checkpoint(torn / "checkpoints") is None
     assert run(config, torn)
     assert losses_of(torn) == losses_of(whole)
+
+
+@pytest.mark.parametrize("learns_after", [1, 250, None])
+def test_the_warm_up_goes_on_while_d_cls_knows_nothing(config, tmp_path, learns_after):
+    trainer = prepare_run(config.with_overrides({"schedule.critic_warmup": 100}), tmp_path / "run", quiet=True)
+    updates = []
+
+    def update() -> None:
+        updates.append(1)
+        knows = learns_after is not None and len(updates) >= learns_after
+        trainer.warm_up_loss.fill_(trainer._chance() * (0.5 if knows else 1.0))
+
+    trainer._update_classifier = update
+    with nullcontext() if learns_after else pytest.warns(UserWarning, match="no better than chance"):
+        assert trainer._warm_up(None, [])
+    assert len(updates) == {1: 100, 250: 300, None: 400}[learns_after]
+
+
+def test_the_warm_up_follows_the_loss_of_d_cls(config, tmp_path):
+    trainer = prepare_run(config.with_overrides({"losses.attribute_loss": "bce"}), tmp_path / "run", quiet=True)
+    with torch.no_grad():
+        trainer.networks.critic.attribute_head.weight.zero_()
+    before = trainer.warm_up_loss.item()
+    trainer._update_classifier()
+    logits_zero = trainer.schema.dimension * math.log(2)
+    assert trainer.warm_up_loss.item() == pytest.approx(before + 0.02 * (logits_zero - before), rel=1e-4)
 
 
 @pytest.mark.slow
