@@ -93,7 +93,9 @@ class ScheduleConfig:
     iterations: int = 10_000  # generator updates
     batch_size: int = 8  # of all processes together
     critic_updates: int = 5  # a generator update
-    critic_warmup: int = 0  # first, this many updates of D_cls alone (beyond the paper: fakes get directions sooner)
+    # First, this many updates of D_cls alone (beyond the paper: fakes get directions sooner); up to four times as many
+    # while it knows nothing yet.
+    critic_warmup: int = 0
     learning_rate: float = 1e-4
     critic_learning_rate: float = 0.0  # 0: the same
     beta1: float = 0.5
