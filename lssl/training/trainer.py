@@ -75,9 +75,9 @@ class Trainer:
         self.quiet = quiet or not self.processes.first
         self.iteration = 0
         self.sums: dict[str, Any] = {}
-        self.warm_up_loss = torch.tensor(self._chance(), device=self.processes.device)
 
         device = self.processes.device
+        self.warm_up_loss = torch.tensor(self._chance(), device=device)  # D_cls's of late
         torch.manual_seed(config.seed)
         if config.speed.deterministic:
             torch.use_deterministic_algorithms(True)
@@ -304,11 +304,13 @@ class Trainer:
         """
         count = self.config.schedule.critic_warmup
         yield "warming up D_cls", count, self._update_classifier
+        if count < _TELLING:
+            return
         for _ in range(3):
-            if count < _TELLING or self._classifier_loss() < _LEARNT * self._chance():
+            if self._classifier_has_begun():
                 return
             yield "warming up D_cls on, it knows nothing yet", count, self._update_classifier
-        if self._classifier_loss() > _LEARNT * self._chance() and self.processes.first:
+        if not self._classifier_has_begun() and self.processes.first:
             names = ", ".join(group.name for group in self.schema.groups)
             warnings.warn(
                 f"after {4 * count} updates D_cls still tells {names} no better than chance, so the generator will hardly "
@@ -316,9 +318,9 @@ class Trainer:
                 stacklevel=2,
             )
 
-    def _classifier_loss(self) -> float:
-        """D_cls's loss of late, over the processes."""
-        return self.processes.mean(self.warm_up_loss.clone()).item()
+    def _classifier_has_begun(self) -> bool:
+        """Whether D_cls, over the processes, does better than chance."""
+        return self.processes.mean(self.warm_up_loss.clone()).item() < _LEARNT * self._chance()
 
     def _chance(self) -> float:
         return losses.chance_classification(self.train_set.y, self.schema, self.config.losses.attribute_loss)
