@@ -49,6 +49,12 @@ def prepare_run(
     if config.losses.parsing:
         parser = _parser(config, out, parser_path, processes, quiet)
     trainer = make_trainer(config, train_set, test_set, out, parser=parser, processes=processes, quiet=quiet)
+    if processes.first and not quiet and trainer.jitter != config.data.jitter:
+        print(
+            f"Only {len(train_set)} faces to learn from: random moves of strength {trainer.jitter:.2f} instead of "
+            f"{config.data.jitter:g} (data.jitter_faces)",
+            flush=True,
+        )
     if resume:
         path = trainer.resume()
         if processes.first and not quiet:

@@ -18,7 +18,7 @@ from lssl.data import FaceBatch, FaceDataset, FaceLoader, heatmap_side
 from lssl.models import Discriminator, FaceParser, Generator
 from lssl.models.export import TrainedGenerator, save_generator
 from lssl.training import losses
-from lssl.training.augmentation import draw_moves, light_images, move_images, move_landmarks
+from lssl.training.augmentation import draw_moves, light_images, move_images, move_landmarks, strength_for
 from lssl.training.checkpoint import (
     CheckpointError,
     latest_checkpoint,
@@ -109,6 +109,7 @@ class Trainer:
         # Mirroring a face turns its yaw to the other side, which the label would not follow.
         turned = any(group.name == "yaw" for group in self.schema.groups)
         self.loader = self._loader(config.seed, config.data.flip and not turned)
+        self.jitter = strength_for(len(train_set), config.data.jitter, config.data.jitter_faces)
         self.samples: FaceBatch | None = None
 
     def resume(self, path: Path | None = None) -> Path:
@@ -270,10 +271,9 @@ class Trainer:
         return StepBatch(image, side, batch.y, y, alpha, noise=noise, moves=moves)
 
     def _draw_moves(self, chance: torch.Generator) -> tuple[Tensor, Tensor] | None:
-        strength = self.config.data.jitter
-        if not strength:
+        if not self.jitter:
             return None
-        affine, light = draw_moves(self.loader.batch_size, strength, chance)
+        affine, light = draw_moves(self.loader.batch_size, self.jitter, chance)
         return self.processes.share(affine), self.processes.share(light)
 
     def _move(self, batch: FaceBatch, moves: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor | None]:
