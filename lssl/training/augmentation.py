@@ -13,18 +13,16 @@ from torch.nn import functional as F
 SHIFT, TURN, SCALE, GAIN, TINT = 0.08, 6.0, 0.05, 0.1, 0.05
 
 
-def strength_for(faces: int, jitter: float, jitter_faces: int) -> float:
+def strength_for(faces: int, jitter: float, jitter_reference_faces: int) -> float:
     """How strongly `faces` training faces are moved: few are learnt by heart sooner, so they are moved more.
 
     Args:
         faces: how many there are to train on.
-        jitter: the strength for `jitter_faces` faces and for more. 0: none, for any number.
-        jitter_faces: fewer than that are moved more, by the cube root of how many times fewer, up to strength 1.
+        jitter: the strength for `jitter_reference_faces` faces and for more. 0: none, for any number.
+        jitter_reference_faces: fewer than that are moved more, by the cube root of how many times fewer, up to strength 1.
             0: `jitter` for any number.
     """
-    if faces < jitter_faces and 0 < jitter < 1:
-        return min(1.0, jitter * (jitter_faces / faces) ** (1 / 3))
-    return jitter
+    return max(jitter, min(1.0, jitter * (jitter_reference_faces / faces) ** (1 / 3)))
 
 
 def draw_moves(count: int, strength: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -24,9 +24,8 @@ class DataConfig:
     attributes: tuple[str, ...] = ()  # columns of metadata.csv; empty: the folder's own choice
     flip: bool = True  # mirror with probability 1/2
     jitter: float = 0.0  # random shift, turn, scale and light of a face: 1 is +-8% shift, 6 degrees, 5% scale
-    jitter_faces: int = (
-        0  # jitter is for this many training faces; fewer are moved more (`strength_for`); 0: as they are
-    )
+    # How many training faces that strength is for: fewer are moved more (`strength_for`). 0: any number.
+    jitter_reference_faces: int = 0
     workers: int = 2  # processes that read pictures, where they do not fit in memory
 
 

@@ -52,7 +52,7 @@ def prepare_run(
     if processes.first and not quiet and trainer.jitter != config.data.jitter:
         print(
             f"Only {len(train_set)} faces to learn from: random moves of strength {trainer.jitter:.2f} instead of "
-            f"{config.data.jitter:g} (data.jitter_faces)",
+            f"{config.data.jitter:g} (data.jitter_reference_faces)",
             flush=True,
         )
     if resume:

@@ -109,7 +109,7 @@ class Trainer:
         # Mirroring a face turns its yaw to the other side, which the label would not follow.
         turned = any(group.name == "yaw" for group in self.schema.groups)
         self.loader = self._loader(config.seed, config.data.flip and not turned)
-        self.jitter = strength_for(len(train_set), config.data.jitter, config.data.jitter_faces)
+        self.jitter = strength_for(len(train_set), config.data.jitter, config.data.jitter_reference_faces)
         self.samples: FaceBatch | None = None
 
     def resume(self, path: Path | None = None) -> Path:

@@ -7,7 +7,7 @@ from lssl.training.run import prepare_run
 
 
 @pytest.mark.parametrize(
-    ("faces", "jitter", "jitter_faces", "strength"),
+    ("faces", "jitter", "jitter_reference_faces", "strength"),
     [
         (640, 0.4, 640, 0.4),
         (5000, 0.4, 640, 0.4),
@@ -18,12 +18,14 @@ from lssl.training.run import prepare_run
         (8, 1.5, 640, 1.5),
     ],
 )
-def test_few_faces_are_moved_more(faces, jitter, jitter_faces, strength):
-    assert strength_for(faces, jitter, jitter_faces) == pytest.approx(strength)
+def test_few_faces_are_moved_more(faces, jitter, jitter_reference_faces, strength):
+    assert strength_for(faces, jitter, jitter_reference_faces) == pytest.approx(strength)
 
 
 def test_a_run_moves_its_faces_by_how_many_they_are(config, tmp_path, capsys):
-    few = config.with_overrides({"data.jitter": 0.3, "data.jitter_faces": 128})  # 16 training faces: twice 0.3
+    few = config.with_overrides(
+        {"data.jitter": 0.3, "data.jitter_reference_faces": 128}
+    )  # 16 training faces: twice 0.3
     told = config.with_overrides({"data.jitter": 0.6})
     batches = []
     for name, settings in {"few": few, "told": told, "as it is": config.with_overrides({"data.jitter": 0.3})}.items():
