@@ -2,7 +2,8 @@
 
 Plain: nn.InstanceNorm2d, nn.PixelShuffle, and the gradient penalty by double backward; the same weights, losses and
 Adam. The parts are timed as well, so that the table says where the time goes. Paper size (128x128, width 64, batch 2)
-with --benchmark-full, which takes minutes on a CPU; else a quarter of the width at 64x64.
+with --benchmark-full, which takes minutes on a CPU; else a quarter of the width at 64x64. Neither side keeps freed memory,
+as `lssl train` does (README, Training).
 """
 
 import resource
