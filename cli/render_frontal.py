@@ -121,6 +121,8 @@ def command(
             expression=expression,
             yaw=yaw,
             pitch=pitch,
+            remove_light=remove_light,
+            distance=distance,
             largest_face=largest_face,
             mesh=mesh,
             turntable=turntable,

@@ -94,6 +94,20 @@ def test_errors_come_before_work_and_name_the_fix(portraits, tmp_path):
     assert "give a folder" in one_file.output
 
 
+def test_remove_light_and_distance_reach_the_picture_and_the_fit(portraits, tmp_path):
+    options = ("--size", "64", "--workers", "1")
+    assert run(portraits / "left.png", "-o", tmp_path / "plain", *options).exit_code == 0
+    assert run(portraits / "left.png", "-o", tmp_path / "even", *options, "--remove-light").exit_code == 0
+    assert run(portraits / "left.png", "-o", tmp_path / "near", *options, "--distance", "40").exit_code == 0
+    plain, even = (np.asarray(Image.open(tmp_path / n / "images" / "left.png")).astype(int) for n in ("plain", "even"))
+    assert np.abs(plain - even).max() > 20
+    poses = [np.load(tmp_path / name / "fits" / "left.npz")["pose"] for name in ("plain", "even", "near")]
+    assert np.array_equal(poses[0], poses[1])
+    assert np.abs(poses[0][0, :3] - poses[2][0, :3]).max() > 0.5  # degrees
+    refused = run(portraits / "left.png", "-o", tmp_path / "plain", *options, "--remove-light")
+    assert "other settings" in refused.output
+
+
 @pytest.fixture
 def prepared(portraits, tmp_path):
     """A data set folder of two rows: one person smiling, at yaw -30 and 30."""
