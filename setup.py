@@ -1,7 +1,7 @@
 """Builds the native operators (csrc/) through torch.utils.cpp_extension.
 
 LSSL_CUDA=1 forces the CUDA kernels, LSSL_CUDA=0 leaves them out; unset, they are built when nvcc and a CUDA
-build of PyTorch are both there. LSSL_NATIVE=0 installs without any native code (the references run instead).
+build of PyTorch are both there. LSSL_CUDA_DEBUG=1 builds kernels that assert every index. LSSL_NATIVE=0 installs without any native code (the references run instead).
 """
 
 import os
@@ -48,6 +48,8 @@ def native_extensions() -> tuple[list, dict]:
         extension = cpp_extension.CUDAExtension
         defines += [("LSSL_WITH_CUDA", "1"), ("USE_CUDA", "1")]
         compile_args["nvcc"] = ["-O3", "-std=c++20", "--expt-relaxed-constexpr", "-lineinfo"]
+        if os.environ.get("LSSL_CUDA_DEBUG") == "1":
+            compile_args["nvcc"].append("-DLSSL_CUDA_DEBUG")
         files += sources("csrc/cuda", suffixes=(".cpp", ".cu"))
         if not os.environ.get("TORCH_CUDA_ARCH_LIST"):
             if not torch.cuda.is_available():

@@ -28,6 +28,7 @@ struct Span {
     const int64_t first = blockIdx.x % blocks * per_block;
     begin = sample * sample_size + first;
     end = sample * sample_size + min(first + per_block, sample_size);
+    LSSL_ASSERT(begin < end);
   }
 };
 
@@ -213,6 +214,7 @@ __global__ void __launch_bounds__(kThreads) slope_words(T* x, Accumulator<T> slo
     if constexpr (kRectify) {
 #pragma unroll
       for (int offset = 1; offset < L; offset *= 2) word |= __shfl_xor_sync(kWarp, word, offset);
+      LSSL_ASSERT(!active || within(i / L, words));
       if (active && shift == 0) bits[i / L] = word;
     }
   }

@@ -53,6 +53,7 @@ __global__ void __launch_bounds__(kThreads) forward(const Interpolation call, co
   for (int64_t i = thread; i < count * call.channels; i += kThreads) {
     const uint32_t pixel = channels.divide(static_cast<uint32_t>(i));
     const int64_t c = i - static_cast<int64_t>(pixel) * channels.value;
+    LSSL_ASSERT(within(pixel, count));
     T value = T(0);
     if (vertex[pixel][0] >= 0) {
 #pragma unroll

@@ -95,6 +95,7 @@ __global__ void __launch_bounds__(kThreads) planes(const Heatmap<T> call, const 
   const int x = thread % 32 * 4;
   const int count = static_cast<int>(min(call.width - left - x, int64_t{4}));
   if (count <= 0) return;
+  LSSL_ASSERT(within(x + 3, kColumns));
   T along[4];
 #pragma unroll
   for (int i = 0; i < 4; ++i) along[i] = gx[x + i];
@@ -129,6 +130,7 @@ __global__ void __launch_bounds__(kThreads) reduced(const Heatmap<T> call, const
     constexpr int kWide = kColumns + kReducedRows;
     for (int i = thread; i < held * kWide; i += kThreads) {
       const int k = i / kWide, at = i % kWide;
+      LSSL_ASSERT(within(k, kLandmarks));
       const Peak<T> peak(call, n * call.landmarks + first + k);
       if (at < kColumns) {
         gx[k][at] = peak.along_x(left + at);
@@ -189,6 +191,7 @@ __global__ void __launch_bounds__(kThreads) backward(const Heatmap<T> call, cons
     for (int64_t x = x_begin + threadIdx.x % 32; x < x_end; x += 32) {
       const T tx = peak.deviations(x, peak.x), gx = gaussian(tx);
       for (int64_t y = y_begin + threadIdx.x / 32; y < y_end; y += kThreads / 32) {
+        LSSL_ASSERT(within(x, call.width) && within(y, call.height));
         if (owner != nullptr && owner[y * call.width + x] != landmark) continue;
         const T ty = peak.deviations(y, peak.y), p = plane[y * call.width + x] * gx * gaussian(ty);
         sum[0] += p * tx;

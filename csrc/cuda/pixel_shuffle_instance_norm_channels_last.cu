@@ -13,6 +13,7 @@ constexpr int kThreads = 512;  // so that a block holds 64 KB
 constexpr int kMaxLanes = 8;   // vectors of a pixel
 constexpr int kMaxCluster = 8;
 constexpr int kGroup = 4;  // channels summed at a time, for want of registers
+constexpr int kSums = 8;   // of a lane at a time, at most: 2 kGroup, or a value's 8 channels
 constexpr int64_t kMaxChunks = 64;
 
 // Output channels of which a thread holds values: r^2 neighbouring input channels are one.
@@ -56,6 +57,7 @@ struct Place {
   }
   // Position of a pixel's vector in the input.
   __device__ __forceinline__ int64_t input(const Slabs<T>& s, int pixel) const {
+    LSSL_ASSERT(within(pixel, s.pixels) && within(slab * s.lanes + lane, s.vectors));
     return (n * s.pixels + pixel) * s.vectors + slab * s.lanes + lane;
   }
   // In the output. For R = 2 four lanes hold one position (i, j) each of the same pixel, all their channels of it.
@@ -63,6 +65,7 @@ struct Place {
     if constexpr (R == 1) return input(s, pixel);
     const int y = static_cast<int>(s.width.divide(static_cast<uint32_t>(pixel)));
     const int width = static_cast<int>(s.width.value), x = pixel - y * width, i = lane / 2 % 2, j = lane % 2;
+    LSSL_ASSERT(within(pixel, s.pixels) && within(slab * s.lanes + lane, s.vectors));
     const int64_t to = n * s.pixels * 4 + static_cast<int64_t>(2 * y + i) * (2 * width) + 2 * x + j;
     return to * (s.vectors / 4) + slab * (s.lanes / 4) + lane / 4;
   }
@@ -111,7 +114,10 @@ __device__ __forceinline__ void column_sum(A (&v)[N], int lanes, A* scratch, A* 
   const int thread = static_cast<int>(threadIdx.x), lane = thread & (lanes - 1), columns = lanes * N;
   if (thread % 32 < lanes) {
 #pragma unroll
-    for (int i = 0; i < N; ++i) scratch[thread / 32 * columns + lane * N + i] = v[i];
+    for (int i = 0; i < N; ++i) {
+      LSSL_ASSERT(within(thread / 32 * columns + lane * N + i, kThreads / 32 * kMaxLanes * kSums));
+      scratch[thread / 32 * columns + lane * N + i] = v[i];
+    }
   }
   __syncthreads();
   if (thread < columns) {
@@ -127,8 +133,8 @@ __device__ __forceinline__ void column_sum(A (&v)[N], int lanes, A* scratch, A* 
 template <typename T, int R>
 struct Exchange {
   using A = Accumulator<T>;
-  A scratch[kThreads / 32 * kMaxLanes * 8];  // up to 2 kGroup = 8 sums a lane
-  A totals[kMaxLanes * 8];
+  A scratch[kThreads / 32 * kMaxLanes * kSums];
+  A totals[kMaxLanes * kSums];
   A mine[kMaxLanes * kChannels<T, R> * 2];      // this block's two numbers a channel, for its cluster
   A combined[kMaxLanes * kChannels<T, R> * 2];  // the cluster's
 };
@@ -141,6 +147,7 @@ __device__ __forceinline__ void combine(const Slabs<T>& s, Exchange<T, R>& excha
   using A = Accumulator<T>;
   const int slab_channels = s.lanes * kChannels<T, R>, channel = static_cast<int>(threadIdx.x);
   if constexpr (P == Pass::kFused) cluster_sync();
+  LSSL_ASSERT(slab_channels <= kMaxLanes * kChannels<T, R>);
   if (channel < slab_channels) {
     auto state = start();
     for (int chunk = 0; chunk < s.chunks; ++chunk) {
@@ -161,6 +168,7 @@ __device__ __forceinline__ void combine(const Slabs<T>& s, Exchange<T, R>& excha
 // The two numbers of the channel `c` that the calling thread's lane holds, in shared memory: one thread a lane writes.
 template <typename T, int R>
 __device__ __forceinline__ Accumulator<T>* mine(Exchange<T, R>& exchange, const Place<T, R>& place, int c) {
+  LSSL_ASSERT(within(place.lane, kMaxLanes) && within(c, kChannels<T, R>));
   return exchange.mine + 2 * (place.lane * kChannels<T, R> + c);
 }
 
@@ -176,12 +184,12 @@ template <typename T, int R, Pass P>
 __global__ void __launch_bounds__(kThreads, P == Pass::kFused ? kFusedBlocks : 1) forward(const Slabs<T> s) {
   using A = Accumulator<T>;
   constexpr int V = kValues<T>, C = kChannels<T, R>, G = C < kGroup ? C : kGroup;
-  extern __shared__ Vector x_store[];  // (kVectors, kThreads): each thread's own, an extension of its registers
+  extern __shared__ Vector x_store[];  // of a pixel each; as many a thread as its chunk needs (run)
   __shared__ Exchange<T, R> exchange;
   const Place<T, R> place(s);
   const int tile = place.rows * kVectors;
   const int64_t first_channel = static_cast<int64_t>(place.slab * s.lanes) * C;
-  Vector* const x = x_store + threadIdx.x;
+  const ThreadVectors x(x_store, kThreads);
   A mean[C], scale[C], bias[C];
 
   // Turns the chunks' moments into mean and rstd, and those into what a thread needs.
@@ -218,7 +226,7 @@ __global__ void __launch_bounds__(kThreads, P == Pass::kFused ? kFusedBlocks : 1
 #pragma unroll
     for (int k = 0; k < kVectors; ++k) {
       const int pixel = start + k * place.rows + place.row;
-      if (pixel < place.end) copy_async(x + k * kThreads, s.input + place.input(s, pixel));
+      if (pixel < place.end) copy_async(&x[k], s.input + place.input(s, pixel));
     }
     await_copies();
     if constexpr (P != Pass::kApply) {
@@ -227,7 +235,7 @@ __global__ void __launch_bounds__(kThreads, P == Pass::kFused ? kFusedBlocks : 1
       for (int k = 0; k < kVectors; ++k) {
         if (start + k * place.rows + place.row >= place.end) break;
         A v[V];
-        unpack<T>(x[k * kThreads], v);
+        unpack<T>(x[k], v);
 #pragma unroll
         for (int e = 0; e < V; ++e) centre[channel_of<R>(e)] += v[e];
       }
@@ -242,7 +250,7 @@ __global__ void __launch_bounds__(kThreads, P == Pass::kFused ? kFusedBlocks : 1
         for (int k = 0; k < kVectors; ++k) {
           if (start + k * place.rows + place.row >= place.end) break;
           A v[V];
-          unpack<T>(x[k * kThreads], v);
+          unpack<T>(x[k], v);
 #pragma unroll
           for (int e = first * R * R; e < (first + G) * R * R; ++e) {
             const int c = channel_of<R>(e);
@@ -275,7 +283,7 @@ __global__ void __launch_bounds__(kThreads, P == Pass::kFused ? kFusedBlocks : 1
       for (int k = 0; k < kVectors; ++k) {
         const int pixel = start + k * place.rows + place.row;
         A v[V], y[V];
-        unpack<T>(x[k * kThreads], v);
+        unpack<T>(pixel < place.end ? x[k] : Vector{}, v);  // the lanes of a transpose stay together to the end
 #pragma unroll
         for (int e = 0; e < V; ++e) {
           const int c = channel_of<R>(e);
@@ -297,12 +305,12 @@ template <typename T, int R, Pass P>
 __global__ void __launch_bounds__(kThreads, 1) backward(const Slabs<T> s) {
   using A = Accumulator<T>;
   constexpr int V = kValues<T>, C = kChannels<T, R>, G = C < kGroup ? C : kGroup;
-  extern __shared__ Vector x_store[];  // (kVectors, kThreads): each thread's own, an extension of its registers
+  extern __shared__ Vector x_store[];  // of a pixel each; as many a thread as its chunk needs (run)
   __shared__ Exchange<T, R> exchange;
   const Place<T, R> place(s);
   const int tile = place.rows * kVectors;
   const int64_t first_channel = static_cast<int64_t>(place.slab * s.lanes) * C;
-  Vector* const x = x_store + threadIdx.x;
+  const ThreadVectors x(x_store, kThreads);
   const A* const rstd = s.rstd + place.n * s.channels + first_channel;
   A mean[C], scale[C], bias[C];
 #pragma unroll
@@ -345,7 +353,7 @@ __global__ void __launch_bounds__(kThreads, 1) backward(const Slabs<T> s) {
     for (int k = 0; k < kVectors; ++k) {
       const int pixel = start + k * place.rows + place.row;
       g[k] = pixel < place.end ? load(s.grad_output + place.output(s, pixel)) : Vector{};
-      if (pixel < place.end) copy_async(x + k * kThreads, s.input + place.input(s, pixel));
+      if (pixel < place.end) copy_async(&x[k], s.input + place.input(s, pixel));
     }
     if constexpr (R == 2) {
 #pragma unroll
@@ -354,7 +362,7 @@ __global__ void __launch_bounds__(kThreads, 1) backward(const Slabs<T> s) {
     await_copies();
     const auto visit = [&](int k, int from, int to, auto use) {
       A v[V], grad[V];
-      unpack<T>(x[k * kThreads], v);
+      unpack<T>(x[k], v);
       unpack<T>(g[k], grad);
 #pragma unroll
       for (int e = 0; e < V; ++e) {

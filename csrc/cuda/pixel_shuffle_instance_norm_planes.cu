@@ -31,6 +31,7 @@ struct Planes {
 // Vector j of unit u, in vectors from the start of the input plane.
 template <int R, typename T>
 __device__ __forceinline__ int source(const Planes<T>& p, int u, int j) {
+  LSSL_ASSERT(within(u, p.units));
   if constexpr (R == 1) return u;
   return u + ((u >= p.half ? 1 : 0) + j) * p.half;
 }
@@ -154,6 +155,7 @@ __global__ void __launch_bounds__(kThreads, P == Pass::kFused ? kFusedBlocks : 1
           trade(one, two);
           const int2 to = traded(destination<R>(p, u));
           if (u < end) {
+            LSSL_ASSERT(within(to.x, p.units * R) && within(to.y, p.units * R));
             store(out + to.x, one);
             store(out + to.y, two);
           }
@@ -181,12 +183,13 @@ template <typename T, int R, Pass P>
 __global__ void __launch_bounds__(kThreads, P == Pass::kFused ? kFusedBlocks : 1) backward(const Planes<T> p) {
   using A = Accumulator<T>;
   constexpr int V = kValues<T>, kUnits = kVectors / R;
-  extern __shared__ Vector x_store[];  // (kVectors, threads): each thread's own, an extension of its registers
+  extern __shared__ Vector x_store[];  // kVectors a thread
   __shared__ A scratch[32][2];
   const int plane = static_cast<int>(blockIdx.x) / p.chunks, chunk = static_cast<int>(blockIdx.x) % p.chunks;
   const int begin = chunk * p.chunk_units, end = begin + chunk_size(p, chunk);
   const int64_t offset = static_cast<int64_t>(plane) * p.units * R;
   const int threads = static_cast<int>(blockDim.x), tile = threads * kUnits;
+  const ThreadVectors kept(x_store, threads);
   const A mean = p.mean[plane], rstd = p.rstd[plane];
   const A scale = rstd * affine_weight(p.weight, plane % p.channels), bias = affine_bias(p.bias, plane % p.channels);
 
@@ -208,10 +211,10 @@ __global__ void __launch_bounds__(kThreads, P == Pass::kFused ? kFusedBlocks : 1
       if constexpr (R == 2) from = traded(destination<R>(p, u));
 #pragma unroll
       for (int j = 0; j < R; ++j) {
+        LSSL_ASSERT(u >= end || within(j == 0 ? from.x : from.y, p.units * R));
         g[k * R + j] = u < end ? load(p.grad_output + offset + (j == 0 ? from.x : from.y)) : Vector{};
         if (u < end) {
-          copy_async(&x_store[(k * R + j) * threads + static_cast<int>(threadIdx.x)],
-                     p.input + offset + source<R>(p, u, j));
+          copy_async(&kept[k * R + j], p.input + offset + source<R>(p, u, j));
         }
       }
     }
@@ -224,7 +227,7 @@ __global__ void __launch_bounds__(kThreads, P == Pass::kFused ? kFusedBlocks : 1
     // Calls use(x normalised, u, position) for the values of a unit's vector j.
     const auto visit = [&](int k, int j, auto use) {
       A x[V];
-      unpack<T>(x_store[(k * R + j) * threads + static_cast<int>(threadIdx.x)], x);
+      unpack<T>(kept[k * R + j], x);
       if constexpr (R == 1) {
         A grad[V];
         unpack<T>(g[k], grad);

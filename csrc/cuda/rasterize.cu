@@ -86,7 +86,9 @@ __global__ void __launch_bounds__(kThreads)
 
   const auto draw_faces = [&](int first, int count) {
     if (thread < count) {
+      LSSL_ASSERT(within(first + thread, kHits));
       const int32_t index = hits[first + thread];
+      LSSL_ASSERT(within(index, face_count));
       Point p[3];
       Triangle<T> triangle;
       Face<T>& face = tile_faces[thread];
@@ -163,6 +165,7 @@ __global__ void __launch_bounds__(kThreads)
     }
 #pragma unroll
     for (int i = 0; i < kBoxes; ++i) {
+      LSSL_ASSERT(!hit[i] || within(waiting + before, kHits));
       if (hit[i]) hits[waiting + before++] = mine + i;
     }
     waiting += total;

@@ -8,12 +8,28 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <cstdio>
 
 #include "kernels.h"
 
 namespace lssl::cuda {
 
 constexpr unsigned kWarp = 0xffffffffu;
+
+// Indices are asserted in builds with LSSL_CUDA_DEBUG=1 alone: a false one stops the kernel and names the line.
+#if defined(LSSL_CUDA_DEBUG) && defined(__CUDA_ARCH__)
+#define LSSL_ASSERT(...)                                                                                    \
+  do {                                                                                                      \
+    if (!(__VA_ARGS__)) {                                                                                   \
+      printf("%s:%d: block %u thread %u: %s\n", __FILE__, __LINE__, blockIdx.x, threadIdx.x, #__VA_ARGS__); \
+      __trap();                                                                                             \
+    }                                                                                                       \
+  } while (false)
+#else
+#define LSSL_ASSERT(...) static_cast<void>(0)
+#endif
+
+__device__ __forceinline__ bool within(int64_t index, int64_t size) { return index >= 0 && index < size; }
 
 // Sums and statistics are kept in float32, in float64 for float64.
 template <typename T>
@@ -119,6 +135,29 @@ __device__ __forceinline__ Vector pack(const Accumulator<T> (&in)[kValues<T>]) {
   }
   return v;
 }
+
+// A block's dynamic shared memory as vectors, of which thread t's are t, t + threads, t + 2 threads, ...: an extension
+// of its registers. The launch decides how many there are.
+class ThreadVectors {
+ public:
+  __device__ __forceinline__ ThreadVectors(Vector* shared, int threads)
+      : own_(shared + threadIdx.x), threads_(threads) {}
+  __device__ __forceinline__ Vector& operator[](int k) const {
+    LSSL_ASSERT(within(k * threads_ + static_cast<int>(threadIdx.x), held()));
+    return own_[k * threads_];
+  }
+
+ private:
+  static __device__ __forceinline__ int64_t held() {
+    uint32_t bytes = 0;
+#if defined(__CUDA_ARCH__)
+    asm("mov.u32 %0, %%dynamic_smem_size;" : "=r"(bytes));
+#endif
+    return bytes / sizeof(Vector);
+  }
+  Vector* own_;
+  int threads_;
+};
 
 // n / divisor for 0 <= n < 2^31 by one multiplication (Granlund and Montgomery 1994, figure 4.1).
 struct Divisor {

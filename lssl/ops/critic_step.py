@@ -43,7 +43,7 @@ def features_and_penalty(
     A WGAN-GP critic's step wants the features of real and fake images for its heads, and the penalty (paper eq. 1-3).
     The features take part in autograd as ever, except that `samples` gets no gradient: it is a constant here, as real
     and fake are. `trunk` and `head` are of the layers for which the penalty is analytic (see `gradient_penalty`), else
-    the two are computed one after the other.
+    the two are computed one after the other. Equal bits as `gradient_penalty` promises them.
 
     Args:
         trunk, head: modules; the realism that is penalised is head(trunk(images)), whose heads may be many.

@@ -50,7 +50,9 @@ def gradient_penalty(
 
     x_i = a_i real_i + (1 - a_i) fake_i. The result is a scalar of the images' dtype; its backward gives the critic's
     parameters (and nothing else: `real` and `fake` are constants here) the gradient that double backward gives. It
-    cannot be differentiated twice, except with implementation="double_backward". An empty batch gives 0.
+    cannot be differentiated twice, except with implementation="double_backward". An empty batch gives 0. The same input
+    gives the same bits where PyTorch's convolutions do: always on the CPU, on CUDA with
+    `torch.backends.cudnn.deterministic = True`.
 
     Args:
         critic: an `nn.Module` (or any callable) that maps images to realism. Where it returns several things, its
