@@ -1,0 +1,110 @@
+"""Training, pinned: short runs of every method log the same losses as when `training.json` was written.
+
+    python -m pytest tests/pins                              compares
+    LSSL_RECORD=1 python -m pytest tests/pins                writes the file anew, for a change that is meant
+
+The values hold on the machine where they were written bit for bit, on others within 1e-5.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lssl.data import FaceFolderWriter, FaceRow
+from lssl.models import FaceParser
+from lssl.models.parser_export import save_parser
+from lssl.training.config import TrainConfig
+from lssl.training.run import prepare_run
+
+PINS = Path(__file__).with_name("training.json")
+SIZE, SUBJECTS, VALUES = 32, 8, ("neutral", "happy")
+TINY = {
+    "network.width": 4,
+    "network.critic_width": 4,
+    "schedule.iterations": 6,
+    "schedule.batch_size": 4,
+    "speed.bf16": "off",
+    "output.log_every": 1,
+    "output.sample_every": 100,
+    "output.checkpoint_every": 100,
+    "output.sample_faces": 2,
+}
+LSSL = {"network.num_downsamplings": 2, "network.residual_blocks": 1, "network.critic_layers": 4}
+RUNS = {
+    "paper": {**LSSL, "schedule.critic_updates": 2},
+    "standard": {**LSSL, "schedule.critic_warmup": 3},
+    "quick": {**LSSL, "schedule.critic_warmup": 3},
+    "pose": {**LSSL, "schedule.critic_warmup": 3, "pose.keep": 0.5},
+    "simgan": {
+        "schedule.critic_warmup": 3,
+        "pose.method": "simgan",
+        "pose.refiner_warmup": 2,
+        "pose.refiner_blocks": 1,
+    },
+}
+PRESETS = {"simgan": "pose"}
+
+
+def write_faces(root: Path) -> Path:
+    """Drawn faces with a mouth that an expression lifts, each beside a photograph of itself turned by a yaw."""
+    chance = np.random.default_rng(0)
+    writer = FaceFolderWriter(root, attributes=("expression",), settings={"background": "original", "model": "None"})
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    for subject in range(SUBJECTS):
+        colour = chance.integers(60, 200, 3)
+        for k, value in enumerate(VALUES):
+            for yaw in (-20, 5):
+                face = np.full((SIZE, SIZE, 3), 30 + 2 * subject, np.uint8)
+                face[np.hypot(rows - 16, columns - 16) < 13] = colour
+                face[20 + 2 * k : 23 + 2 * k, 9:23] = 230
+                turned = np.roll(face, yaw // 5, axis=1)
+                writer.add(
+                    FaceRow(
+                        f"{subject}_{value}_{yaw:+d}",
+                        face,
+                        f"s{subject}",
+                        "test" if subject >= SUBJECTS - 2 else "train",
+                        {"expression": value},
+                        landmarks=chance.uniform(3, SIZE - 3, (68, 2)).astype(np.float32),
+                        side=turned,
+                        extra={"yaw": f"{yaw:.2f}"},
+                    )
+                )
+    writer.finish(source="render-frontal")
+    return root
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("name", RUNS)
+def test_losses_are_those_pinned(name: str, tmp_path: Path) -> None:
+    faces = write_faces(tmp_path / "faces")
+    config = TrainConfig.preset(PRESETS.get(name, name)).with_overrides(
+        {**TINY, **RUNS[name], "data.folder": str(faces), "data.attributes": "expression"}
+    )
+    torch.manual_seed(1)
+    save_parser(tmp_path / "parser.safetensors", FaceParser(8, 2))
+    assert prepare_run(config, tmp_path / "run", parser_path=tmp_path / "parser.safetensors", quiet=True).train()
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    found = [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+    pins = json.loads(PINS.read_text()) if PINS.is_file() else {}
+    if os.environ.get("LSSL_RECORD"):
+        PINS.write_text(json.dumps({**pins, name: found}, indent=1) + "\n")
+        return
+    assert len(found) == len(pins[name])
+    for expected, row in zip(pins[name], found, strict=True):
+        assert row.keys() == expected.keys()
+        for term, value in expected.items():
+            assert row[term] == pytest.approx(value, rel=1e-5, abs=1e-5), (row["iteration"], term)
