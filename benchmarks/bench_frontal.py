@@ -12,12 +12,12 @@ from lssl.data.images import read_image
 from lssl.data.writer import write_image
 from lssl.face3d import fit_landmarks, render_frontal
 from lssl.face3d.embedded import load_embedded_model
-from lssl.face3d.framing import portrait_camera
-from lssl.face3d.frontal_jobs import photograph_jobs
-from lssl.face3d.frontalize import Options, frontalize
-from lssl.face3d.lighting import Lighting
-from lssl.face3d.render import render
+from lssl.face3d.scene.framing import portrait_camera
+from lssl.face3d.scene.lighting import Lighting
+from lssl.face3d.scene.render import render
 from lssl.face3d.sheet import to_uint8
+from lssl.inference.frontal_jobs import photograph_jobs
+from lssl.inference.frontalize import Options, frontalize
 
 SIZE, BATCH, PHOTOGRAPH = 128, 64, 512
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from lssl import ops
-from lssl.face3d import render as rendering
 from lssl.face3d.embedded import load_embedded_model
-from lssl.face3d.framing import portrait_camera
 from lssl.face3d.generate import FaceGenerator, GenerateConfig
 from lssl.face3d.generated import write_generated
-from lssl.face3d.lighting import Lighting
+from lssl.face3d.scene import render as rendering
+from lssl.face3d.scene.framing import portrait_camera
+from lssl.face3d.scene.lighting import Lighting
 from lssl.ops import reference
 
 SIZE, BATCH = 128, 16

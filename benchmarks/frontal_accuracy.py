@@ -28,11 +28,11 @@ from tqdm import tqdm
 from lssl.evaluation.report import Report, Table, console_table
 from lssl.face3d import BilinearFaceModel, fit_landmarks, render_frontal
 from lssl.face3d.embedded import load_embedded_model
-from lssl.face3d.framing import portrait_camera
-from lssl.face3d.frontalize import DISTANCE
-from lssl.face3d.lighting import Lighting
-from lssl.face3d.render import render
+from lssl.face3d.scene.framing import portrait_camera
+from lssl.face3d.scene.lighting import Lighting
+from lssl.face3d.scene.render import render
 from lssl.face3d.sheet import sheet, to_uint8
+from lssl.inference.frontalize import DISTANCE
 
 YAWS = (-45.0, -30.0, -15.0, 0.0, 15.0, 30.0, 45.0)
 PAIRS = ((-45.0, 45.0),)

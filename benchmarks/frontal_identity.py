@@ -22,12 +22,12 @@ from lssl.data.align import crop_face
 from lssl.data.detect import EXTRA_MISSING, available, detect_landmarks, identity_embedding
 from lssl.data.images import read_image
 from lssl.data.landmarks import read_landmarks
-from lssl.evaluation.metrics import identity_distance
+from lssl.evaluation.measures.metrics import identity_distance
 from lssl.evaluation.report import Report, Table, console_table
 from lssl.face3d import BilinearFaceModel, fit_landmarks
 from lssl.face3d.embedded import load_embedded_model
-from lssl.face3d.frontal import draw_face
-from lssl.face3d.paint import FacePainter
+from lssl.face3d.frontal.draw import draw_face
+from lssl.face3d.frontal.paint import FacePainter
 from lssl.face3d.sheet import sheet
 
 BAR = 0.5

@@ -15,8 +15,8 @@ import numpy as np
 from tqdm import tqdm
 
 from lssl.data import FolderError, read_metadata, to_uint8
-from lssl.evaluation.folds import check_faces, rows_of, subject_folds
-from lssl.evaluation.transfer import classify, logits, own_middle
+from lssl.evaluation.experiments.folds import check_faces, rows_of, subject_folds
+from lssl.evaluation.experiments.transfer import classify, logits, own_middle
 from lssl.training.classifier_training import ClassifierConfig, labelled_faces, train_classifier
 
 

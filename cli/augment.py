@@ -63,9 +63,9 @@ def command(
     from lssl.data import FolderError, SchemaError, read_metadata
     from lssl.data.detect import EXTRA_MISSING, DetectionError, available
     from lssl.data.images import ImageError
+    from lssl.inference.synthetic_folder import AugmentOptions, augment_folder
     from lssl.models.export import ExportError, load_generator
     from lssl.training.distributed import start_processes, stop_processes
-    from lssl.training.synthetic_folder import AugmentOptions, augment_folder
 
     if intensity[0] > intensity[1]:
         raise click.BadParameter("give the lower end first", param_hint="--intensity")

@@ -35,7 +35,7 @@ def command(
     translations of unseen faces recognised (transfer), and does a classifier learn from its faces (augmentation)?
     Where a preset leaves a part out, the full variant has it: see losses in the settings of results.json.
     """
-    from lssl.evaluation.ablation import evaluate_ablation
+    from lssl.evaluation.experiments.ablation import evaluate_ablation
 
     out = out or Path("runs") / f"ablation-{options['data'].name}"
     with clear_errors(out):

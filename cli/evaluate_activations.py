@@ -59,8 +59,8 @@ def command(
     from PIL import Image
 
     from lssl.data import read_metadata
-    from lssl.evaluation.activation_report import show_activations
-    from lssl.evaluation.activations import open_faces
+    from lssl.evaluation.experiments.activation_report import show_activations
+    from lssl.evaluation.experiments.activations import open_faces
     from lssl.evaluation.report import Report
     from lssl.models.export import load_generator
 

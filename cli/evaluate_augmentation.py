@@ -54,7 +54,7 @@ def command(
     classifier is trained on real and synthesized faces together, for as many iterations as the one that has real faces
     alone. Half of each batch is synthesized. All are tested on real faces of the other people.
     """
-    from lssl.evaluation.augmentation_report import PAPER_COUNTS, evaluate_augmentation
+    from lssl.evaluation.experiments.augmentation_report import PAPER_COUNTS, evaluate_augmentation
 
     few = f"-{real_subjects}-people" if real_subjects else ""
     out = out or Path("runs") / f"augmentation-{options['data'].name}{few}"

@@ -83,13 +83,13 @@ def command(
     import torch
 
     from lssl.data import detect
-    from lssl.evaluation.compare_images import Judges, dlib_embedding, network_embedding
-    from lssl.evaluation.features import open_network
-    from lssl.evaluation.image_report import compare_images, own_network
-    from lssl.evaluation.image_sets import check_same_size, choose_attribute, limited, open_images
+    from lssl.evaluation.experiments.image_report import compare_images, own_network
+    from lssl.evaluation.experiments.state import ExperimentState
+    from lssl.evaluation.measures.compare_images import Judges, dlib_embedding, network_embedding
+    from lssl.evaluation.measures.features import open_network
+    from lssl.evaluation.measures.image_sets import check_same_size, choose_attribute, limited, open_images
     from lssl.evaluation.report import Report
-    from lssl.evaluation.state import ExperimentState
-    from lssl.models.perceptual import load_lpips
+    from lssl.models.pretrained.lpips import load_lpips
 
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     out = out or Path("runs") / f"images-{fake.resolve().name}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from lssl.evaluation.experiment import Settings
+    from lssl.evaluation.experiments.experiment import Settings
     from lssl.evaluation.report import Report
 
 _DATA_OPTIONS = [
@@ -102,7 +102,7 @@ def make_settings(
     """The experiment's settings from the command line. Raises ConfigError."""
     import torch
 
-    from lssl.evaluation.experiment import Settings
+    from lssl.evaluation.experiments.experiment import Settings
     from lssl.training.classifier_training import ClassifierConfig
     from lssl.training.config import TrainConfig
     from lssl.training.memory import keep_freed_memory

@@ -60,7 +60,7 @@ def command(
     """
     import os
 
-    from lssl.evaluation.pose_report import evaluate_pose
+    from lssl.evaluation.experiments.pose_report import evaluate_pose
 
     out = out or Path("runs") / f"pose-{options['data'].name}"
     if options["preset"] is None and options["config_file"] is None:

@@ -30,7 +30,7 @@ def command(model: Path | None, classifier: Path | None, out: Path | None, overw
     expressions that single pictures hardly show. And what stays: the person (dlib's embedding), and the picture where
     its own class is asked for (SSIM). A given model or classifier must not have seen the folder's test subjects.
     """
-    from lssl.evaluation.transfer_report import evaluate_transfer
+    from lssl.evaluation.experiments.transfer_report import evaluate_transfer
 
     out = out or Path("runs") / f"transfer-{options['data'].name}"
     with clear_errors(out):

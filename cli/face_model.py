@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from lssl.face3d.tensor_decomposition import BuildReport
+    from lssl.face3d.model.decomposition import BuildReport
 
 _OUTPUT = click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Where to write."
@@ -60,10 +60,10 @@ def build(
     lssl face-model build scans/ -o model.npz --landmarks template.txt
     lssl face-model build 001_neutral.obj 001_happy.obj ... -o model.npz --landmarks template.txt --variance 0.99
     """
-    from lssl.face3d.colours import part_colours
-    from lssl.face3d.marks import read_landmark_vertices, read_parts, scan_topology
-    from lssl.face3d.meshes import MeshError, read_scans
-    from lssl.face3d.tensor_decomposition import build_model
+    from lssl.face3d.model.colours import part_colours
+    from lssl.face3d.model.decomposition import build_model
+    from lssl.face3d.model.marks import read_landmark_vertices, read_parts, scan_topology
+    from lssl.face3d.model.meshes import MeshError, read_scans
 
     scale = {"cm": 1.0, "mm": 0.1, "m": 100.0}.get(unit)
     if scale is None:
@@ -129,9 +129,9 @@ def import_(kind: str, path: Path, output: Path, landmarks: Path | None, allow_p
     lssl face-model import facewarehouse FaceWarehouse/ -o fw.npz --landmarks fw68.txt
     lssl face-model import facescape facescape_bm_v1.6_847_50_52_id_front.npz -o facescape.npz --allow-pickle
     """
-    from lssl.face3d.importers.facescape import import_facescape
-    from lssl.face3d.importers.facewarehouse import import_facewarehouse
-    from lssl.face3d.importers.ict import import_ict
+    from lssl.face3d.model.importers.facescape import import_facescape
+    from lssl.face3d.model.importers.facewarehouse import import_facewarehouse
+    from lssl.face3d.model.importers.ict import import_ict
 
     _check_output(output)
     click.echo(f"Reading {kind} from {path}")
@@ -166,8 +166,8 @@ def show(model: str, output: Path, size: int, modes: int, seed: int) -> None:
     lssl face-model show embedded -o sheet.png
     lssl face-model show ict.npz -o ict.png --size 200
     """
-    from lssl.face3d.bilinear import BilinearFaceModel
     from lssl.face3d.embedded import load_embedded_model
+    from lssl.face3d.model.bilinear import BilinearFaceModel
     from lssl.face3d.sheet import model_sheet
 
     if output.suffix.lower() not in (".png", ".jpg", ".jpeg"):

@@ -62,10 +62,10 @@ def command(
     from dataclasses import asdict
 
     from lssl.data.folder import FolderError
-    from lssl.face3d.bilinear import BilinearFaceModel
     from lssl.face3d.embedded import cache_key, load_embedded_model
     from lssl.face3d.generate import FaceGenerator, GenerateConfig
     from lssl.face3d.generated import file_digest, write_generated
+    from lssl.face3d.model.bilinear import BilinearFaceModel
     from lssl.face3d.sheet import folder_sheet
 
     config = GenerateConfig(

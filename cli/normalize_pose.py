@@ -74,10 +74,10 @@ def command(
     from lssl.data.folder import FolderError, read_metadata
     from lssl.data.schema import SchemaError
     from lssl.data.writer import FaceFolderWriter
-    from lssl.face3d.frontal_jobs import POSE_ATTRIBUTE
+    from lssl.inference.frontal_jobs import POSE_ATTRIBUTE
+    from lssl.inference.pose_normalization import check_simulated, load_normalizer, parse_changes
+    from lssl.inference.synthetic_folder import weights_fingerprint
     from lssl.models.export import ExportError
-    from lssl.training.pose_normalization import check_simulated, load_normalizer, parse_changes
-    from lssl.training.synthetic_folder import weights_fingerprint
 
     try:
         generator = load_normalizer(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -152,7 +152,7 @@ def _normalize(
 ) -> None:
     from tqdm import tqdm
 
-    from lssl.training.pose_normalization import normalize_folder
+    from lssl.inference.pose_normalization import normalize_folder
 
     with tqdm(total=len(folder), initial=len(writer), unit="face", desc="normalizing") as bar:
         normalize_folder(generator, folder, writer, to=changes, on_done=bar.update)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from lssl.face3d.frontal_jobs import Job
+    from lssl.inference.frontal_jobs import Job
 
 
 @click.command()
@@ -104,8 +104,8 @@ def command(
 
     from lssl.data.folder import FolderError
     from lssl.data.writer import FaceFolderWriter
-    from lssl.face3d.frontal_jobs import FrontalError, check_landmarks_can_be_had
-    from lssl.face3d.frontalize import FIT_COLUMNS, Options, clear_extras, frontalize_all, load_model
+    from lssl.inference.frontal_jobs import FrontalError, check_landmarks_can_be_had
+    from lssl.inference.frontalize import FIT_COLUMNS, Options, clear_extras, frontalize_all, load_model
 
     try:
         jobs = _jobs(photographs, landmarks, views_of_one_subject, expression)
@@ -169,7 +169,7 @@ def _jobs(
     photographs: tuple[Path, ...], landmarks: Path | None, one_subject: bool, expression: str | None
 ) -> list["Job"]:
     from lssl.data.folder import read_metadata
-    from lssl.face3d.frontal_jobs import FrontalError, folder_jobs, photograph_jobs
+    from lssl.inference.frontal_jobs import FrontalError, folder_jobs, photograph_jobs
 
     if folders := [path for path in photographs if path.is_dir()]:
         if len(photographs) > 1:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from lssl.inference.synthesis import InputFace, Target
     from lssl.models.export import TrainedGenerator
-    from lssl.training.synthesis import InputFace, Target
 
 GRID_ROWS = 8
 
@@ -70,8 +70,8 @@ def command(
     from lssl.data.detect import DetectionError
     from lssl.data.images import ImageError
     from lssl.data.landmarks import LandmarkError
+    from lssl.inference.synthesis import expand_inputs, parse_targets, read_photograph, source_values
     from lssl.models.export import ExportError, load_generator
-    from lssl.training.synthesis import expand_inputs, parse_targets, read_photograph, source_values
 
     if bool(targets) == all_targets:
         raise click.UsageError("say what to change to: either --to VALUE,... or --all")
@@ -123,7 +123,7 @@ def _numbers(text: str) -> list[float]:
 
 def _from_folder(root: Path, model: "TrainedGenerator", split: str, limit: int | None) -> "list[InputFace]":
     from lssl.data import read_metadata
-    from lssl.training.synthesis import prepared_faces
+    from lssl.inference.synthesis import prepared_faces
 
     folder = read_metadata(root)
     folder = folder if split == "all" else folder.split(split)
@@ -136,8 +136,8 @@ def _write(model: "TrainedGenerator", faces: "list[InputFace]", wanted: "list[Ta
     from tqdm import tqdm
 
     from lssl.data.writer import write_image
+    from lssl.inference.synthesis import paste_back, translate_all
     from lssl.training.samples import labelled_grid
-    from lssl.training.synthesis import paste_back, translate_all
 
     names = _unique([face.name for face in faces])
     pages = [range(len(faces))[start : start + GRID_ROWS] for start in range(0, len(faces), GRID_ROWS)]

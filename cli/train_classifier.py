@@ -66,7 +66,7 @@ def command(
     import torch
 
     from lssl.data import FolderError, SchemaError, read_metadata
-    from lssl.evaluation.classifier_report import write_classifier_run
+    from lssl.evaluation.experiments.classifier_report import write_classifier_run
     from lssl.evaluation.report import console_table
     from lssl.training.classifier_training import ClassifierConfig, labelled_faces, subject_split, train_classifier
     from lssl.training.memory import keep_freed_memory

@@ -12,19 +12,17 @@ import platformdirs
 import torch
 from numpy.typing import NDArray
 
-from lssl.face3d import (
-    procedural_action_fields,
-    procedural_albedo,
-    procedural_expression,
-    procedural_identity,
-    procedural_mesh,
-    procedural_parts,
-    procedural_relief,
-    procedural_topology,
-    tensor_decomposition,
-)
-from lssl.face3d.bilinear import EXPRESSIONS, BilinearFaceModel
-from lssl.face3d.topology import Part
+from lssl.face3d.model import decomposition as tensor_decomposition
+from lssl.face3d.model.bilinear import EXPRESSIONS, BilinearFaceModel
+from lssl.face3d.model.topology import Part
+from lssl.face3d.procedural import action_fields as procedural_action_fields
+from lssl.face3d.procedural import albedo as procedural_albedo
+from lssl.face3d.procedural import expression as procedural_expression
+from lssl.face3d.procedural import identity as procedural_identity
+from lssl.face3d.procedural import mesh as procedural_mesh
+from lssl.face3d.procedural import parts as procedural_parts
+from lssl.face3d.procedural import relief as procedural_relief
+from lssl.face3d.procedural import topology as procedural_topology
 
 VERSION = 1
 PEOPLE = 100

@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lssl.face3d.backgrounds import background
-from lssl.face3d.bilinear import BilinearFaceModel
-from lssl.face3d.camera import Camera
-from lssl.face3d.framing import portrait_camera
-from lssl.face3d.gaze import turn_eyes
-from lssl.face3d.lighting import LIGHTINGS, Lighting
-from lssl.face3d.render import render, visible_points
+from lssl.face3d.model.bilinear import BilinearFaceModel
+from lssl.face3d.scene.backgrounds import background
+from lssl.face3d.scene.camera import Camera
+from lssl.face3d.scene.framing import portrait_camera
+from lssl.face3d.scene.gaze import turn_eyes
+from lssl.face3d.scene.lighting import LIGHTINGS, Lighting
+from lssl.face3d.scene.render import render, visible_points
 
 # How much of the normal light falls on the wall, and the sensor's noise (sd of the encoded value, 0 to 1).
 _WALL_LIGHT = {"normal": 1.0, "weak": 0.22, "dark": 0.06}

@@ -10,10 +10,10 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from lssl.data.folder import read_metadata
-from lssl.face3d.bilinear import EXPRESSIONS, BilinearFaceModel
-from lssl.face3d.framing import portrait_camera
-from lssl.face3d.lighting import LIGHTINGS, Lighting
-from lssl.face3d.render import render
+from lssl.face3d.model.bilinear import EXPRESSIONS, BilinearFaceModel
+from lssl.face3d.scene.framing import portrait_camera
+from lssl.face3d.scene.lighting import LIGHTINGS, Lighting
+from lssl.face3d.scene.render import render
 
 YAWS = (-90.0, -60.0, -45.0, -30.0, -15.0, 0.0, 15.0, 30.0, 45.0, 60.0, 90.0)
 _PAPER, _INK = (250, 250, 250), (40, 40, 40)

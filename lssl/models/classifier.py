@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lssl.models.weights import read_weights
+from lssl.models.pretrained.weights import read_weights
 
 ARCHITECTURES = ("small", "resnet50", "vgg16")
 

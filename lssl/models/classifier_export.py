@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from lssl.data import AttributeGroup, AttributeSchema, to_float
 from lssl.models.classifier import build_classifier
-from lssl.models.network_file import NetworkFile
+from lssl.models.files import NetworkFile
 
 FILE_NAME = "classifier.safetensors"
 

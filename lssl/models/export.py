@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from lssl.data.dataset import heatmap_side
 from lssl.data.schema import AttributeSchema
+from lssl.models.files import NetworkFile
 from lssl.models.generator import Generator
-from lssl.models.network_file import NetworkFile
 from lssl.models.simgan import Refiner
 
 

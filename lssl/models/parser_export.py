@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from lssl.models.network_file import NetworkFile
+from lssl.models.files import NetworkFile
 from lssl.models.parser import PARSER_CLASSES, FaceParser
 
 FILE_NAME = "parser.safetensors"

@@ -96,7 +96,7 @@ def test_ctrl_c_says_how_to_go_on(faces, tmp_path, monkeypatch):
     def stop(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lssl.evaluation.transfer_report.transfer", stop)
+    monkeypatch.setattr("lssl.evaluation.experiments.transfer_report.transfer", stop)
     result = run("transfer", "--data", faces, "--quick", "--out", tmp_path / "out", *TINY)
     assert result.exit_code == 130
     assert "run the same command again to go on" in result.output

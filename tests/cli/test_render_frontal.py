@@ -14,11 +14,11 @@ from lssl.data import detect
 from lssl.data.folder import read_metadata
 from lssl.data.landmarks import read_landmarks, write_pts
 from lssl.data.writer import FaceFolderWriter, FaceRow
-from lssl.face3d import frontalize
 from lssl.face3d.embedded import load_embedded_model
-from lssl.face3d.framing import portrait_camera
-from lssl.face3d.lighting import Lighting
-from lssl.face3d.render import render
+from lssl.face3d.scene.framing import portrait_camera
+from lssl.face3d.scene.lighting import Lighting
+from lssl.face3d.scene.render import render
+from lssl.inference import frontalize
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lssl.data import AttributeGroup, AttributeSchema, FaceFolder, FaceFolderWriter, FaceRow, read_metadata
-from lssl.evaluation.experiment import Settings
+from lssl.evaluation.experiments.experiment import Settings
 from lssl.models.export import TrainedGenerator
 from lssl.training.classifier_training import ClassifierConfig
 from lssl.training.config import TrainConfig

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from lssl.data import detect
 from lssl.face3d.embedded import load_embedded_model
 from lssl.face3d.generate import FaceGenerator, GenerateConfig
-from lssl.face3d.importers.ict import import_ict
+from lssl.face3d.model.importers.ict import import_ict
 from lssl.models.classifier import SmallClassifier
 
 ICT = Path(__file__).parents[3] / "shared" / "data" / "ict-facekit.tar.xz"

@@ -11,10 +11,10 @@ from torch.utils.data import DataLoader
 
 from lssl.data.folder import FolderError, read_metadata
 from lssl.data.schema import AttributeSchema
-from lssl.face3d.backgrounds import background
 from lssl.face3d.embedded import load_embedded_model
 from lssl.face3d.generate import FaceGenerator, GenerateConfig
 from lssl.face3d.generated import GeneratedFaces, write_generated
+from lssl.face3d.scene.backgrounds import background
 from lssl.face3d.sheet import folder_sheet
 
 CONFIG = GenerateConfig(

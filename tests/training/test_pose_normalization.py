@@ -12,12 +12,12 @@ from PIL import Image
 
 from lssl.data import AttributeSchema, FaceFolderWriter, FaceRow, FolderError, read_metadata
 from lssl.data.schema import SchemaError
+from lssl.inference.pose_normalization import load_normalizer, normalize_faces, normalize_folder, parse_changes
 from lssl.models import Generator
 from lssl.models.export import ExportError, TrainedGenerator, load_generator
 from lssl.models.simgan import Refiner
 from lssl.training import CheckpointError, ConfigError, TrainConfig, losses
 from lssl.training.checkpoint import latest_checkpoint, load_checkpoint
-from lssl.training.pose_normalization import load_normalizer, normalize_faces, normalize_folder, parse_changes
 from lssl.training.pose_trainer import kept_attributes, near_frontal_photographs, spread_groups
 from lssl.training.run import prepare_run
 from lssl.training.simgan import RefinedHistory

@@ -1,0 +1,225 @@
+"""Which part of the method earns its place: Tables 1 and 2 for generators that lack one each."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from lssl.data import FolderError, detect
+from lssl.evaluation.experiments.augmentation import augmentation_fold
+from lssl.evaluation.experiments.augmentation_report import mean_accuracy
+from lssl.evaluation.experiments.experiment import (
+    Experiment,
+    Settings,
+    accuracy,
+    generator_budget,
+    open_experiment,
+    over_folds,
+)
+from lssl.evaluation.experiments.fold_training import train_fold_classifier, train_fold_generator
+from lssl.evaluation.experiments.folds import Fold
+from lssl.evaluation.experiments.paper import paper_figures
+from lssl.evaluation.experiments.transfer import measure, transfer, transfer_grid
+from lssl.evaluation.report import Report, Table
+from lssl.training.config import TrainConfig
+
+FULL = "full"
+#: What each variant changes (paper Table 1).
+VARIANTS: dict[str, dict[str, Any]] = {
+    FULL: {},
+    "without side image": {"network.side_channels": 0},
+    "without bidirectional loss": {"losses.bidirectional": 0.0, "losses.latent": 0.0},
+    "without parsing loss": {"losses.parsing": 0.0},
+}
+#: What the full variant has where a preset leaves a part out.
+_PARTS = {"network.side_channels": 1, "losses.bidirectional": 5.0, "losses.parsing": 1.0}
+
+
+def variant_config(config: TrainConfig, variant: str) -> TrainConfig:
+    """The training settings of a variant: all parts on, then its own off."""
+    tree = config.to_dict()
+    missing = {name: value for name, value in _PARTS.items() if not tree[name.split(".")[0]][name.split(".")[1]]}
+    return config.with_overrides({**missing, **VARIANTS[variant]})
+
+
+def evaluate_ablation(
+    settings: Settings,
+    out: Path,
+    command: str,
+    *,
+    variants: Sequence[str] = tuple(VARIANTS),
+    per_class: int = 1000,
+    repeats: int = 1,
+    overwrite: bool = False,
+) -> Report:
+    """Runs (or goes on with) the experiment and writes report.html, results.json and results.csv to `out`.
+
+    per_class: synthesized faces a class with which a classifier is trained.
+    repeats: such classifiers, seeds apart, averaged in each fold.
+    Raises FolderError, SchemaError or ConfigError before work starts.
+    """
+    unknown = [variant for variant in variants if variant not in VARIANTS]
+    if unknown:
+        raise FolderError(f"no variant '{unknown[0]}'; there are: {', '.join(VARIANTS)}")
+    identities = detect.available()
+    experiment = open_experiment(
+        "ablation",
+        settings,
+        out,
+        overwrite=overwrite,
+        variants=list(variants),
+        per_class=per_class,
+        repeats=repeats,
+        identities=identities,
+    )
+    results: dict[str, list[dict[str, Any]]] = {variant: [] for variant in variants}
+    for fold in experiment.folds:
+        for variant in variants:
+            name = f"fold-{fold.number:02d}-{variant.replace(' ', '-')}"
+
+            def make(fold: Fold = fold, variant: str = variant, name: str = name) -> dict[str, Any]:
+                return _measure_variant(experiment, fold, variant, per_class, repeats, identities, name)
+
+            results[variant].append(experiment.state.part(name, make))
+    report = _report(experiment, results, per_class, repeats, command)
+    report.write(out)
+    return report
+
+
+def _measure_variant(
+    experiment: Experiment,
+    fold: Fold,
+    variant: str,
+    per_class: int,
+    repeats: int,
+    identities: bool,
+    name: str,
+) -> dict[str, Any]:
+    settings = experiment.settings
+    parts = experiment.state.folder(name)
+    shared = experiment.state.folder(f"fold-{fold.number:02d}")
+    train = experiment.train_rows(fold)
+    judge = train_fold_classifier(
+        settings.judge,
+        train,
+        experiment.group,
+        shared,
+        weights=settings.weights,
+        device=settings.device,
+        quiet=settings.quiet,
+    )
+    if not settings.quiet:
+        print(f"Fold {fold.number + 1} of {len(experiment.folds)}: {variant}", flush=True)
+    model = train_fold_generator(
+        variant_config(settings.training, variant),
+        train,
+        experiment.schema,
+        parts / "generator",
+        parser_path=shared / "parser.safetensors",
+        parser_iterations=settings.parser_iterations,
+        processes=experiment.processes,
+        quiet=settings.quiet,
+    )
+    result = transfer(model, experiment.test_rows(fold), experiment.group.name, progress=not settings.quiet)
+    Image.fromarray(transfer_grid(judge, result)).save(parts / "grid.png")
+    return {
+        "transfer": measure(judge, result, identities=identities),
+        "augmentation": augmentation_fold(
+            experiment, fold, model, [per_class], repeats, parts, real_out=shared / "real"
+        ),
+    }
+
+
+def ablation_table(
+    experiment: Experiment, results: dict[str, list[dict[str, Any]]], per_class: int, repeats: int
+) -> Table:
+    """A row a variant: transfer, augmentation, identity, reconstruction; the first row is real faces alone."""
+    some = next(iter(results.values()))
+    rows: list[list[Any]] = [
+        [
+            "real faces alone",
+            over_folds([accuracy(r["transfer"]["real"]) for r in some]),
+            over_folds([mean_accuracy(r["augmentation"]["real"]) for r in some]),
+            None,
+            None,
+        ]
+    ]
+    for variant, folds in results.items():
+        identity = None
+        if "identity" in folds[0]["transfer"]:
+            identity = over_folds([float(np.median(r["transfer"]["identity"]["changed"])) for r in folds])
+        rows.append(
+            [
+                variant,
+                over_folds([accuracy(r["transfer"]["changed"]) for r in folds]),
+                over_folds([mean_accuracy(r["augmentation"]["synthetic"][str(per_class)]) for r in folds]),
+                identity,
+                over_folds([r["transfer"]["ssim"] for r in folds]),
+            ]
+        )
+    for name, column in (("transfer", 1), ("augmentation", 2)):
+        paper = paper_figures(name, experiment.source)
+        for method, value in paper[1] if paper is not None else []:
+            row: list[Any] = [f"{paper[0] if paper else ''}: {method}", None, None, None, None]
+            row[column] = value
+            rows.append(row)
+    note = (
+        f"Transfer: percent of unseen faces, changed to another class, that a classifier of real faces recognises as it. "
+        f"Augmentation: percent of real unseen faces recognised by a classifier of real and {per_class} synthesized faces "
+        f"a class{f', mean of {repeats}' if repeats > 1 else ''}. Identity: median dlib distance to the input. "
+        "SSIM: with the input, asked for its own class."
+    )
+    return Table(
+        "The method without its parts",
+        ["generator", "transfer", "augmentation", "identity distance", "SSIM"],
+        rows,
+        note,
+    )
+
+
+def _report(
+    experiment: Experiment, results: dict[str, list[dict[str, Any]]], per_class: int, repeats: int, command: str
+) -> Report:
+    report = Report(f"Ablation: {experiment.folder.root.name}", command, experiment.settings.seed)
+    report.earlier_seconds = experiment.state.seconds
+    report.paragraph(experiment.describe())
+    report.paragraph(
+        "In each fold all generators, the face parser and all classifiers learn from the same training people alone. "
+        f"Weights of the full variant: {_weights(experiment)}. Each generator is trained for "
+        f"{generator_budget(experiment.settings)}."
+    )
+    report.table(ablation_table(experiment, results, per_class, repeats))
+    report.paragraph(_verdict(results, per_class))
+    report.heading("Unseen people")
+    for variant in results:
+        path = experiment.state.root / f"fold-00-{variant.replace(' ', '-')}" / "grid.png"
+        with Image.open(path) as grid:
+            report.image(np.asarray(grid.convert("RGB")), f"{variant}; a red frame: taken for another class.")
+    report.results.update(folds=experiment.subjects(), variant_results=results, settings=experiment.state.settings)
+    return report
+
+
+def _weights(experiment: Experiment) -> str:
+    losses = variant_config(experiment.settings.training, FULL).losses
+    return f"bidirectional {losses.bidirectional:g}, latent {losses.latent:g}, parsing {losses.parsing:g}"
+
+
+def _verdict(results: dict[str, list[dict[str, Any]]], per_class: int) -> str:
+    """Whether each part earns its place here, said as plainly when it does not."""
+    if FULL not in results:
+        return "The full method was not among the variants."
+    sentences = []
+    for variant, folds in results.items():
+        if variant == FULL:
+            continue
+        parts = []
+        for name, value in (
+            ("transfer", lambda r: accuracy(r["transfer"]["changed"])),
+            ("augmentation", lambda r: mean_accuracy(r["augmentation"]["synthetic"][str(per_class)])),
+        ):
+            gain = np.array([value(a) - value(b) for a, b in zip(results[FULL], folds, strict=True)])
+            parts.append(f"{name} {gain.mean():+.1f}" + (f" ± {gain.std(ddof=1):.1f}" if len(gain) > 1 else ""))
+        sentences.append(f"against {variant}: {', '.join(parts)}")
+    return f"The full method, in points of accuracy, {'; '.join(sentences)}. A negative number: the part costs here."

@@ -1,0 +1,154 @@
+"""The pictures and the page of `lssl evaluate activations` (Fig. 10)."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
+
+from lssl.data import FaceDataset, SchemaError
+from lssl.evaluation.experiments.activations import (
+    REGIONS,
+    Unit,
+    choose_units,
+    encoder_layer,
+    find_peaks,
+    summarise_units,
+    unit_maps,
+    unit_thresholds,
+)
+from lssl.evaluation.report import Report, Table
+from lssl.models.export import TrainedGenerator
+
+_TILE = 128
+_LABEL = 118
+_GAP = 4
+_LINE = (255, 196, 0)  # amber: seen on every skin and on grey
+_DIM = 0.36
+
+
+def show_activations(
+    report: Report,
+    model: TrainedGenerator,
+    faces: FaceDataset,
+    *,
+    layer: int = 5,
+    units: int = 12,
+    chosen: Sequence[int] = (),
+    pictures: int = 8,
+    quantile: float = 0.95,
+    progress: bool = False,
+) -> NDArray[np.uint8]:
+    """Adds the sheet of units and their tables to the report; returns the sheet, uint8 (H, W, 3).
+
+    Args:
+        layer: of the encoder, counted from 1; the paper shows the fifth.
+        units: how many to show; `chosen` names them instead.
+        pictures: faces a unit.
+        quantile: a unit is active where it is above this quantile of all its activations.
+
+    Raises SchemaError for a layer or unit that the model has not.
+    """
+    about = encoder_layer(model, layer)
+    if wrong := [number for number in chosen if not 0 <= number < about.units]:
+        raise SchemaError(f"unit {wrong[0]}: layer {layer} has units 0 to {about.units - 1}")
+    peaks = find_peaks(model, faces, about, progress=progress)
+    found = summarise_units(peaks, faces.folder, faces.size, pictures)
+    shown = [u for u in found if u.number in set(chosen)] if chosen else choose_units(found, units)
+    thresholds = unit_thresholds(model, faces, about, [unit.number for unit in shown], quantile)
+    rows = [
+        [
+            _highlighted(faces, row, heat, threshold)
+            for row, heat in zip(u.rows, unit_maps(model, faces, about, u, _TILE), strict=True)
+        ]
+        for u, threshold in zip(shown, thresholds, strict=True)
+    ]
+    sheet = _sheet(shown, rows)
+    silent = about.units - len(found)
+    report.paragraph(
+        f"{about}. {len(faces)} faces. Each row shows the faces that activate one unit most, of different people; what "
+        f"is bright is where the unit is above the {100 * quantile:g}% quantile of all its activations."
+        + (f" {silent} units never change." if silent else "")
+    )
+    where = "named" if chosen else "the steadiest and sharpest of each region"
+    report.image(sheet, f"Units of encoder layer {layer} ({where}) and the face regions that activate them most.")
+    if faces.folder.landmarks is not None:
+        report.table(_region_table(found))
+    report.table(_unit_table(shown, faces))
+    report.results.update(
+        layer=layer,
+        quantile=quantile,
+        units=[
+            {
+                "unit": u.number,
+                "region": u.region,
+                "share": u.share,
+                "focus": u.focus,
+                "faces": [faces.folder.file_names[row] for row in u.rows],
+            }
+            for u in shown
+        ],
+    )
+    return sheet
+
+
+def _region_table(units: Sequence[Unit]) -> Table:
+    counts = Counter(unit.region for unit in units)
+    rows: list[list[Any]] = []
+    for region in REGIONS:
+        steady = [unit for unit in units if unit.region == region]
+        share = 100 * float(np.mean([unit.share for unit in steady])) if steady else None
+        rows.append([region, counts[region], 100 * counts[region] / len(units), share])
+    note = (
+        "By where most of a unit's top faces have their peak, judged by the landmarks; the last column is how many of "
+        "these faces agree, on average."
+    )
+    return Table("Where the layer's units look", ["region", "units", "% of units", "faces that agree, %"], rows, note)
+
+
+def _unit_table(units: Sequence[Unit], faces: FaceDataset) -> Table:
+    """The units shown; with what their top faces have in common, where the folder says what faces show."""
+    groups = faces.schema.groups
+    header = ["unit", "region", "faces that agree, %", "focus", *(f"mostly ({group.name})" for group in groups)]
+    rows: list[list[Any]] = []
+    for unit in units:
+        common = []
+        for group in groups:
+            values = Counter(faces.folder.columns[group.name][row] for row in unit.rows)
+            value, count = values.most_common(1)[0]
+            common.append(f"{value} {100 * count / len(unit.rows):.0f}%")
+        rows.append([unit.number, unit.region or None, 100 * unit.share, unit.focus, *common])
+    note = "Focus: the peak above the map's mean, in the map's standard deviations."
+    return Table("The units shown", header, rows, note)
+
+
+def _highlighted(faces: FaceDataset, row: int, heat: NDArray[np.float32], threshold: float) -> NDArray[np.uint8]:
+    """The face, bright where the unit is active, dim and grey elsewhere, with a line between."""
+    pixels = faces[row]["image"].permute(1, 2, 0).numpy()
+    tile = np.asarray(Image.fromarray(pixels).resize((_TILE, _TILE), Image.Resampling.BICUBIC), np.float32)
+    active = heat > min(threshold, float(heat.max()) - 1e-6)
+    grey = tile.mean(2, keepdims=True).repeat(3, 2) * _DIM + 255 * 0.08
+    picture = np.where(active[..., None], tile, grey)
+    line = active & ~ndimage.binary_erosion(active, iterations=2, border_value=1)
+    picture[line] = _LINE
+    return picture.round().clip(0, 255).astype(np.uint8)
+
+
+def _sheet(units: Sequence[Unit], rows: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.uint8]:
+    """A row a unit: its number and region, then its faces."""
+    columns = max(map(len, rows))
+    step = _TILE + _GAP
+    sheet = Image.new("RGB", (_LABEL + columns * step, len(rows) * step), "white")
+    draw = ImageDraw.Draw(sheet)
+    for k, (unit, tiles) in enumerate(zip(units, rows, strict=True)):
+        middle = k * step + _TILE // 2
+        draw.text(
+            (8, middle - 2), f"unit {unit.number}", fill="black", font=ImageFont.load_default(size=15), anchor="lb"
+        )
+        draw.text((8, middle + 4), unit.region, fill=(90, 98, 110), font=ImageFont.load_default(size=13), anchor="lt")
+        for column, tile in enumerate(tiles):
+            sheet.paste(Image.fromarray(tile), (_LABEL + column * step, k * step))
+    return np.asarray(sheet)

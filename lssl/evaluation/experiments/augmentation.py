@@ -1,0 +1,159 @@
+"""Table 1 and Fig. 8: what a classifier gains from synthesized faces, tested on real people it has not seen."""
+
+import math
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from lssl.data import FaceFolder, FolderError, read_metadata
+from lssl.data.images import read_image
+from lssl.evaluation.experiments.experiment import Experiment
+from lssl.evaluation.experiments.fold_training import train_fold_classifier
+from lssl.evaluation.experiments.folds import Fold
+from lssl.evaluation.measures.metrics import confusion_matrix
+from lssl.inference.synthetic_folder import AugmentOptions, augment_folder
+from lssl.models.classifier_export import TrainedClassifier
+from lssl.models.export import TrainedGenerator
+from lssl.training.classifier_training import ClassifierConfig, labelled_faces, predict_faces
+from lssl.training.samples import labelled_grid
+
+_SHEET_ROWS = 6
+
+
+def synthesize_training_faces(
+    experiment: Experiment, model: TrainedGenerator, train: FaceFolder, per_class: int, out: Path
+) -> FaceFolder:
+    """`per_class` faces of each class, made from the training faces; goes on where an earlier call stopped."""
+    options = AugmentOptions(per_class, experiment.group.name, split="all", seed=experiment.settings.seed)
+    augment_folder(
+        model, train, out, options, progress=None if experiment.settings.quiet else _bar, model_name="fold's"
+    )
+    return read_metadata(out, attributes=experiment.folder.attributes)
+
+
+def first_of_each_class(synthetic: FaceFolder, attribute: str, per_class: int) -> FaceFolder:
+    """The first `per_class` faces of each class, so that a smaller set is part of every larger one."""
+    taken: dict[str, int] = {}
+    rows = []
+    for row in sorted(range(len(synthetic)), key=lambda k: synthetic.file_names[k]):
+        value = synthetic.columns[attribute][row]
+        taken[value] = taken.get(value, 0) + 1
+        if taken[value] <= per_class:
+            rows.append(row)
+    return synthetic.select(rows)
+
+
+def same_iterations(judge: ClassifierConfig, real: int, per_class: int, classes: int) -> ClassifierConfig:
+    """The settings of all classifiers that are compared: as many iterations as the one with most faces needs.
+
+    per_class: synthesized faces a class of the largest set; each should be seen at least once. Given iterations stay.
+    """
+    if judge.iterations:
+        return judge
+    base = judge.resolved(real, classes).iterations
+    once = math.ceil(per_class * classes / max(1.0, judge.batch_size * judge.synthetic_share))
+    return replace(judge, iterations=min(5000, max(base, once)))
+
+
+def tested(judge: TrainedClassifier, test: FaceFolder, experiment: Experiment) -> list[list[int]]:
+    """The confusion matrix on a fold's real test faces."""
+    faces = labelled_faces(test, experiment.group.name, group=experiment.group, device=experiment.settings.device)
+    true, predicted = predict_faces(judge, faces)
+    matrix: list[list[int]] = confusion_matrix(true.numpy(), predicted.numpy(), len(experiment.group.values)).tolist()
+    return matrix
+
+
+def classifiers(
+    experiment: Experiment,
+    fold: Fold,
+    judge: ClassifierConfig,
+    synthetic: FaceFolder | None,
+    repeats: int,
+    out: Path,
+) -> list[list[list[int]]]:
+    """Confusion matrices on the fold's test faces of `repeats` classifiers, seeds apart, trained on real (+ synthetic)."""
+    train, test = experiment.train_rows(fold), experiment.test_rows(fold)
+    if synthetic is not None:
+        strangers = sorted(set(synthetic.subjects) & set(fold.test))
+        if strangers:
+            raise FolderError(f"{synthetic.root} shows '{strangers[0]}', who is tested in fold {fold.number}")
+    matrices = []
+    for repeat in range(repeats):
+        trained = train_fold_classifier(
+            replace(judge, seed=judge.seed + 1000 * repeat),
+            train,
+            experiment.group,
+            out / f"classifier-{repeat}",
+            synthetic=synthetic,
+            weights=experiment.settings.weights,
+            device=experiment.settings.device,
+            quiet=experiment.settings.quiet,
+        )
+        matrices.append(tested(trained, test, experiment))
+    return matrices
+
+
+def augmentation_fold(
+    experiment: Experiment,
+    fold: Fold,
+    model: TrainedGenerator,
+    counts: Sequence[int],
+    repeats: int,
+    out: Path,
+    *,
+    real_out: Path | None = None,
+) -> dict[str, Any]:
+    """One fold's confusion matrices: `real` alone, and `synthetic` by the number of faces a class, as plain values.
+
+    real_out: where the classifiers of real faces alone are kept, out/real if not given; several generators share them.
+    Writes out/sheet.png, some of the synthesized faces; the faces themselves are removed at the end.
+    """
+    train = experiment.train_rows(fold)
+    largest = max(counts)
+    judge = same_iterations(experiment.settings.judge, len(train), largest, len(experiment.group.values))
+    folder = out / "synthetic"
+    synthetic = synthesize_training_faces(experiment, model, train, largest, folder)
+    Image.fromarray(synthetic_sheet(synthetic, experiment.group.name, experiment.group.values)).save(out / "sheet.png")
+    figures: dict[str, Any] = {
+        "iterations": judge.iterations,
+        "real_faces": len(train),
+        "real": classifiers(experiment, fold, judge, None, repeats, real_out or out / "real"),
+        "synthetic": {},
+    }
+    for count in counts:
+        chosen = first_of_each_class(synthetic, experiment.group.name, count)
+        figures["synthetic"][str(count)] = classifiers(
+            experiment, fold, judge, chosen, repeats, out / f"synthetic-{count}"
+        )
+    shutil.rmtree(folder)
+    return figures
+
+
+def synthetic_sheet(synthetic: FaceFolder, attribute: str, classes: Sequence[str]) -> np.ndarray:
+    """Synthesized faces, a column a class."""
+    import torch
+
+    columns = []
+    for value in classes:
+        rows = synthetic.rows_where(**{attribute: value})[:_SHEET_ROWS]
+        pixels = np.stack([read_image(synthetic.image_path(row)) for row in rows])
+        columns.append(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+    return np.asarray(labelled_grid(columns, list(classes)))
+
+
+def _bar(total: int, done: int) -> Any:
+    from tqdm import tqdm
+
+    bar = tqdm(total=total, initial=done, unit="face", desc="synthesizing", leave=False)
+
+    def advance(count: int) -> None:
+        bar.update(min(count, total - bar.n))
+        if bar.n >= total:
+            bar.close()
+
+    return advance

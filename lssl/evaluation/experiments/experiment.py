@@ -1,0 +1,175 @@
+"""What all experiments share: settings, opening and checking the data, the state on disk, means over folds."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lssl.data import AttributeGroup, AttributeSchema, FaceFolder, FolderError, read_metadata
+from lssl.data.folder import METADATA
+from lssl.evaluation.experiments.folds import Fold, check_faces, choose_folds, limit_subjects, rows_of
+from lssl.evaluation.experiments.state import ExperimentState
+from lssl.models.classifier_export import TrainedClassifier
+from lssl.models.export import TrainedGenerator
+from lssl.training.classifier_training import ClassifierConfig
+from lssl.training.config import TrainConfig
+from lssl.training.distributed import Processes
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides an experiment's results.
+
+    attribute: the column whose values are the classes; the folder's first attribute if empty.
+    folds: 1 is the folder's own split by subject, more are folds over all subjects.
+    real_subjects: train on so many of a fold's training subjects only; 0: all.
+    training, judge: of the generators and the classifiers that the experiment trains.
+    weights: a file of pretrained weights for the classifiers to start from.
+    parser_iterations: of the face parsers, where the generators have a parsing loss.
+    note: a sentence for the report; it decides nothing.
+    """
+
+    data: Path
+    attribute: str = ""
+    folds: int = 1
+    seed: int = 0
+    real_subjects: int = 0
+    training: TrainConfig = field(default_factory=lambda: TrainConfig.preset("standard"))
+    judge: ClassifierConfig = field(default_factory=ClassifierConfig)
+    weights: Path | None = None
+    parser_iterations: int = 300
+    device: str = "cpu"
+    quiet: bool = False
+    note: str = ""
+
+
+@dataclass
+class Experiment:
+    """An opened experiment: checked data, folds, classes, state. `schema` is of all the generator's attributes."""
+
+    settings: Settings
+    folder: FaceFolder
+    schema: AttributeSchema
+    group: AttributeGroup
+    folds: list[Fold]
+    state: ExperimentState
+
+    @property
+    def processes(self) -> Processes:
+        return Processes(device=torch.device(self.settings.device))
+
+    @property
+    def source(self) -> str | None:
+        """The database that the folder was prepared from."""
+        name = self.folder.info.get("source")
+        return name if isinstance(name, str) else None
+
+    def train_rows(self, fold: Fold) -> FaceFolder:
+        return rows_of(self.folder, fold.train, "train")
+
+    def test_rows(self, fold: Fold) -> FaceFolder:
+        return rows_of(self.folder, fold.test, "test")
+
+    def subjects(self) -> list[dict[str, object]]:
+        """The subjects of each fold, for results.json."""
+        return [fold.to_dict() for fold in self.folds]
+
+    def describe(self) -> str:
+        """One sentence on data and folds for the report."""
+        people = len(set(self.folder.subjects))
+        parts = (
+            f"{len(self.folds)} folds by subject"
+            if len(self.folds) > 1
+            else f"{len(self.folds[0].train)} people trained on, {len(self.folds[0].test)} others tested"
+        )
+        few = f", {self.settings.real_subjects} people of each training part" if self.settings.real_subjects else ""
+        return (
+            f"{len(self.folder)} faces of {people} people, {self.group.name}: {', '.join(self.group.values)}; "
+            f"{parts}{few}. {self.settings.note}"
+        ).strip()
+
+
+def generator_budget(settings: Settings) -> str:
+    """How long the experiment's generators are trained, for the report."""
+    schedule = settings.training.schedule
+    return f"{schedule.iterations} iterations of {schedule.batch_size} faces"
+
+
+def open_experiment(name: str, settings: Settings, out: Path, *, overwrite: bool = False, **further: Any) -> Experiment:
+    """Reads and checks the data before any work, then opens (or begins) the state in `out`.
+
+    further: settings of this experiment alone.
+    Raises FolderError, SchemaError or ConfigError for whatever is wrong.
+    """
+    names = settings.training.data.attributes or None
+    folder = read_metadata(settings.data, attributes=names)
+    attribute = settings.attribute
+    if not attribute:
+        if not folder.attributes:
+            raise FolderError(f"{settings.data}/{METADATA} has no attribute column; name one with --attribute")
+        attribute = folder.attributes[0]
+    folds = [limit_subjects(f, settings.real_subjects) for f in choose_folds(folder, settings.folds, settings.seed)]
+    group = check_faces(folder, attribute, folds)
+    folder = replace(folder, attributes=_trained_attributes(folder, attribute))
+    schema = folder.schema()
+    state = ExperimentState(
+        out,
+        {
+            "experiment": name,
+            "data": folder.root.name,
+            "metadata": fingerprint(folder.root / METADATA),
+            "attribute": attribute,
+            "folds": settings.folds,
+            "seed": settings.seed,
+            "real_subjects": settings.real_subjects,
+            "training": settings.training.to_dict(),
+            "classifier": asdict(settings.judge),
+            "parser_iterations": settings.parser_iterations,
+            "weights": None if settings.weights is None else fingerprint(settings.weights),
+            **further,
+        },
+        overwrite=overwrite,
+    )
+    return Experiment(settings, folder, schema, group, folds, state)
+
+
+def _trained_attributes(folder: FaceFolder, attribute: str) -> tuple[str, ...]:
+    """The folder's attributes that vary, the experiment's own among them: what a generator can learn to change."""
+    if attribute not in folder.attributes:
+        return (attribute,)
+    return folder.varying_attributes()
+
+
+def check_unseen(part: TrainedGenerator | TrainedClassifier, folds: Sequence[Fold]) -> None:
+    """Raises FolderError where a given part was trained on somebody who is tested, as far as its `info` tells."""
+    known = part.info.get("subjects")
+    if known:
+        seen = sorted(set(known) & {subject for fold in folds for subject in fold.test})
+        if seen:
+            raise FolderError(
+                f"the {type(part).__name__} given was trained on {len(seen)} of the people who are tested here ('{seen[0]}', ...); "
+                "test it on the split test of its own training folder"
+            )
+
+
+def fingerprint(path: Path) -> str:
+    """A short name for a file's content."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def accuracy(matrix: Any) -> float:
+    """Percent on the diagonal of a confusion matrix; NaN for an empty one."""
+    counts = np.asarray(matrix)
+    total = counts.sum()
+    return 100 * float(np.trace(counts)) / float(total) if total else float("nan")
+
+
+def over_folds(values: Sequence[float]) -> float | tuple[float, float]:
+    """(mean, standard deviation over the folds), or the value itself where there is one fold."""
+    if len(values) == 1:
+        return float(values[0])
+    return float(np.mean(values)), float(np.std(values, ddof=1))

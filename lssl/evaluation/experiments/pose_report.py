@@ -1,0 +1,232 @@
+"""`lssl evaluate pose`: fold by fold, then the tables, the curve and the page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lssl.data import FaceFolder, FolderError, read_metadata
+from lssl.data.folder import check_images
+from lssl.evaluation.experiments.experiment import (
+    Experiment,
+    Settings,
+    check_unseen,
+    fingerprint,
+    generator_budget,
+    open_experiment,
+)
+from lssl.evaluation.experiments.fold_training import train_fold_classifier, train_fold_generator
+from lssl.evaluation.experiments.folds import Fold
+from lssl.evaluation.experiments.pose import (
+    FRONTAL,
+    RAW,
+    Method,
+    TurnedFaces,
+    check_frontal_classes,
+    frontal_yaw,
+    measure_method,
+    method_pictures,
+    open_turned,
+    render_faces,
+)
+from lssl.evaluation.experiments.pose_tables import Results, add_tables, signed
+from lssl.evaluation.experiments.transfer import classify, frame_wrong
+from lssl.evaluation.report import Report
+from lssl.inference.pose_normalization import load_normalizer
+from lssl.models.classifier_export import TrainedClassifier
+from lssl.models.export import TrainedGenerator
+from lssl.training.config import ConfigError
+from lssl.training.pose_trainer import frontal_attributes
+from lssl.training.samples import labelled_grid
+
+#: Normalizers that are trained anew on each fold's training subjects, and their names in the table.
+TRAINED = {"lssl": "normalized (LSSL)", "simgan": "normalized (SimGAN)"}
+_PEOPLE = 2
+
+
+def evaluate_pose(
+    settings: Settings,
+    out: Path,
+    command: str,
+    *,
+    yaw_column: str = "yaw",
+    normalizers: Sequence[str] = ("lssl",),
+    frontal_folder: Path | None = None,
+    background: str = "original",
+    face_model: Path | None = None,
+    workers: int = 1,
+    overwrite: bool = False,
+) -> Report:
+    """Runs (or goes on with) the experiment and writes report.html, results.json and results.csv to `out`.
+
+    Args:
+        settings: `training` is the normalizers'.
+        yaw_column: the column with the yaw in degrees; 0 is frontal.
+        normalizers: names of `TRAINED`, or files of trained ones (with one fold only, whose test subjects they must not
+            have seen).
+        frontal_folder: what `lssl render-frontal` drew of the same faces; drawn first, into the state, if not given.
+        background, face_model, workers: of the drawing.
+
+    Raises FolderError, SchemaError, ConfigError or ExportError before work starts.
+    """
+    if settings.training.pose.real_faces:
+        raise ConfigError("pose.real_faces may show people who are tested; leave it out of this experiment")
+    given = {path: load_normalizer(path, settings.device) for path in normalizers if path not in TRAINED}
+    if given and settings.folds > 1:
+        raise FolderError(
+            f"--normalizer {next(iter(given))} has seen people who are tested in one of {settings.folds} folds; use --folds 1"
+        )
+    yaws = frontal_yaw(read_metadata(settings.data), yaw_column)
+    experiment = open_experiment(
+        "pose",
+        settings,
+        out,
+        overwrite=overwrite,
+        yaw_column=yaw_column,
+        frontal=None if frontal_folder is None else fingerprint(frontal_folder / "metadata.csv"),
+        background=background,
+        face_model=None if face_model is None else fingerprint(face_model),
+    )
+    folder = experiment.folder
+    frontal_rows = [row for row, text in enumerate(folder.columns[yaw_column]) if yaws[text] == 0]
+    check_frontal_classes(folder, experiment.group, frontal_rows, experiment.folds)
+    for model in given.values():
+        check_unseen(model, experiment.folds)
+    if frontal_folder is None:
+        frontal_folder = _draw(experiment, yaw_column, background, face_model, workers)
+    faces = open_turned(folder, yaw_column, frontal_folder)
+    methods = [RAW, FRONTAL, *(_method(name, given.get(name), experiment, faces.simulated) for name in normalizers)]
+
+    @cache
+    def judge(number: int) -> TrainedClassifier:
+        people = set(experiment.folds[number].train)
+        return train_fold_classifier(
+            settings.judge,
+            folder.select([row for row in frontal_rows if folder.subjects[row] in people]),
+            experiment.group,
+            experiment.state.folder(f"fold-{number:02d}"),
+            weights=settings.weights,
+            device=settings.device,
+            quiet=settings.quiet,
+        )
+
+    def measure(method: Method, fold: Fold) -> dict[str, Any]:
+        return measure_method(method, fold, judge(fold.number), faces, progress=not settings.quiet)
+
+    results: Results = {method.key: [] for method in methods}
+    for fold in experiment.folds:
+        for method in methods:
+            name = f"fold-{fold.number:02d}-{method.key}"
+            results[method.key].append(experiment.state.part(name, partial(measure, method, fold)))
+    report = Report(f"Pose: {folder.root.name}", command, settings.seed)
+    report.earlier_seconds = experiment.state.seconds
+    report.paragraph(experiment.describe())
+    report.paragraph(_explanation(faces, normalizers))
+    report.paragraph(_provenance(settings, normalizers, given))
+    add_tables(report, experiment, methods, results, yaws)
+    report.heading("Unseen people")
+    first = experiment.folds[0]
+    for subject in first.test[:_PEOPLE]:
+        report.image(
+            _sheet(methods, first, judge(first.number), faces, subject),
+            f"Subject {subject}; from above: {', '.join(method.name for method in methods)}. A red frame: the classifier "
+            "takes it for another class.",
+        )
+    report.results.update(folds=experiment.subjects(), fold_results=results, settings=experiment.state.settings)
+    report.write(out)
+    return report
+
+
+def _draw(experiment: Experiment, yaw_column: str, background: str, face_model: Path | None, workers: int) -> Path:
+    """Draws every face from the front into the experiment's state, unless it is done; the folder."""
+    out = experiment.state.folder("frontal")
+
+    def draw() -> dict[str, Any]:
+        render_faces(
+            experiment.folder,
+            out,
+            size=check_images(experiment.folder)[0],
+            yaw_column=yaw_column,
+            background=background,
+            face_model=face_model,
+            workers=workers,
+            progress=not experiment.settings.quiet,
+        )
+        return {}
+
+    experiment.state.part("frontal-drawn", draw)
+    return out
+
+
+def _explanation(faces: TurnedFaces, normalizers: Sequence[str]) -> str:
+    missing = sum(row is None for row in faces.place)
+    realistic = ", and made realistic by a generator" if normalizers else ""
+    return (
+        "A classifier learns from the frontal faces of each fold's training people, and looks at the others' faces at "
+        f"every yaw: as photographed, drawn from the front by the 3D face{realistic}."
+        + (f" {missing} faces gave no frontal one; their photograph stands in for it." if missing else "")
+    )
+
+
+def _provenance(settings: Settings, normalizers: Sequence[str], given: Mapping[str, TrainedGenerator]) -> str:
+    """What is known of who was seen by the classifier and the normalizers."""
+    own = [name for name in normalizers if name not in given]
+    trained = f"Classifier and normalizer ({generator_budget(settings)}) were" if own else "The classifier was"
+    sentences = [f"{trained} trained here, on the training people alone."]
+    for name, model in given.items():
+        known = "says that it was trained on none" if model.info.get("subjects") else "may have seen some"
+        sentences.append(f"The normalizer {Path(name).name} was given; it {known} of the tested people.")
+    return " ".join(sentences)
+
+
+def _sheet(
+    methods: Sequence[Method], fold: Fold, judge: TrainedClassifier, faces: TurnedFaces, subject: str
+) -> NDArray[np.uint8]:
+    """One person at every yaw with one expression, a row a method."""
+    values = faces.folder.columns[judge.group.name]
+    at = {yaw: faces.rows_at(yaw, [subject]) for yaw in faces.yaws}
+    # Not the first expression, which is the neutral one where there is one.
+    common = [v for v in judge.classes if all(any(values[row] == v for row in rows) for rows in at.values())]
+    value = common[min(len(common) - 1, 1 + fold.test.index(subject))] if common else None
+    chosen = {yaw: next((r for r in rows if values[r] == value), rows[0]) for yaw, rows in at.items() if rows}
+    rows = list(chosen.values())
+    lines = []
+    for method in methods:
+        pictures = np.stack(method_pictures(method, fold, faces, rows))
+        frame_wrong(pictures, classify(judge, pictures) != [judge.group.index(values[row]) for row in rows])
+        lines.append(pictures)
+    columns = [torch.from_numpy(np.stack(column)).permute(0, 3, 1, 2) for column in zip(*lines, strict=True)]
+    names = [f"{values[row]} {signed(faces.yaws[yaw])}" for yaw, row in chosen.items()]
+    return np.asarray(labelled_grid(columns, names))
+
+
+def _method(name: str, given: TrainedGenerator | None, experiment: Experiment, simulated: FaceFolder) -> Method:
+    """A normalizer's row: given, or trained on the simulated faces of a fold's training subjects alone."""
+    if given is not None:
+        path = Path(name) / "generator.safetensors" if Path(name).is_dir() else Path(name)
+        return Method(f"normalized ({Path(name).name})", f"given-{fingerprint(path)[:8]}", lambda fold: given)
+    settings = experiment.settings
+    faces = replace(simulated, attributes=frontal_attributes(simulated))
+    config = settings.training.with_overrides({"pose.method": name})
+    models: dict[int, TrainedGenerator] = {}
+
+    def train(fold: Fold) -> TrainedGenerator:
+        if fold.number not in models:
+            people = set(fold.train)
+            models[fold.number] = train_fold_generator(
+                config,
+                faces.select([row for row, subject in enumerate(faces.subjects) if subject in people]),
+                faces.schema(),
+                experiment.state.folder(f"fold-{fold.number:02d}/{name}"),
+                parser_iterations=settings.parser_iterations,
+                processes=experiment.processes,
+                quiet=settings.quiet,
+            )
+        return models[fold.number]
+
+    return Method(TRAINED[name], name, train)

@@ -1,0 +1,230 @@
+"""`lssl evaluate transfer`: fold by fold, then the table and the page."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from lssl.data import FolderError, detect
+from lssl.evaluation.experiments.experiment import (
+    Experiment,
+    Settings,
+    accuracy,
+    check_unseen,
+    fingerprint,
+    generator_budget,
+    open_experiment,
+    over_folds,
+)
+from lssl.evaluation.experiments.fold_training import train_fold_classifier, train_fold_generator
+from lssl.evaluation.experiments.paper import paper_figures
+from lssl.evaluation.experiments.transfer import measure, transfer, transfer_grid
+from lssl.evaluation.figures import confusion_figure
+from lssl.evaluation.report import Report, Table
+from lssl.models.classifier_export import TrainedClassifier, load_classifier
+from lssl.models.export import TrainedGenerator, load_generator
+
+SAME_PERSON = 0.6
+
+
+def evaluate_transfer(
+    settings: Settings,
+    out: Path,
+    command: str,
+    *,
+    model_path: Path | None = None,
+    judge_path: Path | None = None,
+    overwrite: bool = False,
+) -> Report:
+    """Runs (or goes on with) the experiment and writes report.html, results.json and results.csv to `out`.
+
+    model_path, judge_path: a trained generator and classifier; with one fold only, whose test subjects they must not
+        have seen. Else both are trained on each fold's training faces.
+    Raises FolderError, SchemaError, ConfigError, ExportError or ClassifierError before work starts.
+    """
+    for path, option in ((model_path, "--model"), (judge_path, "--classifier")):
+        if path is not None and settings.folds > 1:
+            raise FolderError(
+                f"{option} has seen people who are tested in one of {settings.folds} folds; use --folds 1"
+            )
+    model = None if model_path is None else load_generator(model_path, settings.device)
+    judge = None if judge_path is None else load_classifier(judge_path, settings.device)
+    identities = detect.available()
+    experiment = open_experiment(
+        "transfer",
+        settings,
+        out,
+        overwrite=overwrite,
+        model=None if model_path is None else _content(model_path, "generator.safetensors"),
+        judge=None if judge_path is None else _content(judge_path, "classifier.safetensors"),
+        identities=identities,
+    )
+    for part, path in ((model, model_path), (judge, judge_path)):
+        if part is not None:
+            _check_given(part, path, experiment)
+
+    results = []
+    for fold in experiment.folds:
+        name = f"fold-{fold.number:02d}"
+
+        def make(fold: Any = fold, name: str = name) -> dict[str, Any]:
+            parts = experiment.state.folder(name)
+            train, test = experiment.train_rows(fold), experiment.test_rows(fold)
+            own_judge = judge or train_fold_classifier(
+                settings.judge,
+                train,
+                experiment.group,
+                parts,
+                weights=settings.weights,
+                device=settings.device,
+                quiet=settings.quiet,
+            )
+            own_model = model or train_fold_generator(
+                settings.training,
+                train,
+                experiment.schema,
+                parts / "generator",
+                parser_iterations=settings.parser_iterations,
+                processes=experiment.processes,
+                quiet=settings.quiet,
+            )
+            result = transfer(own_model, test, experiment.group.name, progress=not settings.quiet)
+            figures = measure(own_judge, result, identities=identities)
+            Image.fromarray(transfer_grid(own_judge, result)).save(parts / "grid.png")
+            return figures
+
+        results.append(experiment.state.part(name, make))
+    report = _report(experiment, results, _provenance(settings, model, judge), command)
+    report.write(out)
+    return report
+
+
+def _check_given(part: TrainedGenerator | TrainedClassifier, path: Path | None, experiment: Experiment) -> None:
+    """Raises FolderError for other classes than the folder's, or where it has seen somebody who is tested."""
+    check_unseen(part, experiment.folds)
+    group = part.group if isinstance(part, TrainedClassifier) else part.schema.group(experiment.group.name)
+    if group.values != experiment.group.values:
+        raise FolderError(
+            f"{path} knows {', '.join(group.values)}, but {experiment.folder.root} has {experiment.group.name} "
+            f"{', '.join(experiment.group.values)}"
+        )
+
+
+def accuracy_table(experiment: Experiment, results: list[dict[str, Any]]) -> Table:
+    """Table 2: real test faces beside what was synthesized from them."""
+    rows = _accuracy_rows(results)
+    paper = paper_figures("transfer", experiment.source)
+    if paper is not None:
+        rows += [[f"{paper[0]}: {method}", None, value] for method, value in paper[1]]
+    note = "Percent recognised as what they show, or were asked to show"
+    note += ", mean and standard deviation over the folds." if len(results) > 1 else "."
+    return Table("Recognised by a classifier of real faces", ["faces", "number", "accuracy"], rows, note)
+
+
+def relative_table(results: list[dict[str, Any]]) -> Table | None:
+    """The same, judged beside each person's own photographs; None where nobody has one of every class."""
+    found = [r["relative"] for r in results if r.get("relative")]
+    if not found:
+        return None
+    people = sum(r["people"] for r in found)
+    note = (
+        f"Percent, {people} people with a real face of each class: logits count from the middle of the person's own, so "
+        "that a mouth whose corners rise at rest is no smile. Real faces are judged by the middle that they make themselves."
+    )
+    rows = _accuracy_rows(found)
+    return Table("Recognised beside the same person's photographs", ["faces", "number", "accuracy"], rows, note)
+
+
+def _accuracy_rows(results: list[dict[str, Any]]) -> list[list[Any]]:
+    """From each fold's confusion matrices real, changed and kept: number of faces and accuracy."""
+    real, changed, kept = ([accuracy(r[name]) for r in results] for name in ("real", "changed", "kept"))
+    counts = {name: int(sum(np.sum(r[name]) for r in results)) for name in ("real", "changed", "kept")}
+    return [
+        ["real test faces", counts["real"], over_folds(real)],
+        ["changed to another class", counts["changed"], over_folds(changed)],
+        ["asked for their own class", counts["kept"], over_folds(kept)],
+        ["changed minus real", None, over_folds([c - r for c, r in zip(changed, real, strict=True)])],
+    ]
+
+
+def _report(experiment: Experiment, results: list[dict[str, Any]], provenance: str, command: str) -> Report:
+    report = Report(f"Transfer: {experiment.folder.root.name}", command, experiment.settings.seed)
+    report.earlier_seconds = experiment.state.seconds
+    report.paragraph(experiment.describe())
+    report.paragraph(provenance)
+    report.table(accuracy_table(experiment, results))
+    relative = relative_table(results)
+    if relative is not None:
+        report.table(relative)
+    report.table(identity_table(results))
+    report.table(reconstruction_table(results))
+    report.table(_class_table(experiment.group.values, results))
+    grids = [experiment.state.root / f"fold-{fold.number:02d}" / "grid.png" for fold in experiment.folds]
+    report.heading("Unseen people")
+    with Image.open(grids[0]) as grid:
+        report.image(
+            np.asarray(grid.convert("RGB")),
+            "Input and every class; a red frame: the classifier takes it for another class.",
+        )
+    report.heading("Confusion")
+    for key, caption in (("real", "Real test faces"), ("changed", "Faces changed to another class (row: asked for)")):
+        matrix = np.sum([r[key] for r in results], axis=0)
+        report.plot(confusion_figure(matrix, experiment.group.values), f"{caption}, in percent of each row.")
+    report.results.update(folds=experiment.subjects(), fold_results=results, settings=experiment.state.settings)
+    return report
+
+
+def identity_table(results: list[dict[str, Any]]) -> Table:
+    """Whether the person stays: distances of face embeddings, beside those of real photographs."""
+    rows: list[list[Any]] = []
+    note = "Identity distances need dlib: pip install 'lssl[landmarks]'."
+    if "identity" in results[0]:
+        note = f"Distance of dlib's face embeddings; under {SAME_PERSON} usually means one person."
+        for key, name in (
+            ("changed", "face and its translation to another class"),
+            ("same", "two real photographs of one person"),
+            ("different", "real photographs of different people"),
+        ):
+            values = [np.array(r["identity"][key]) for r in results]
+            if all(len(v) for v in values):
+                medians = over_folds([float(np.median(v)) for v in values])
+                rows.append([name, medians, over_folds([100 * float((v < SAME_PERSON).mean()) for v in values])])
+    return Table("Does the person stay?", ["pair", "median distance", f"under {SAME_PERSON} (%)"], rows, note)
+
+
+def reconstruction_table(results: list[dict[str, Any]]) -> Table:
+    """Whether the picture stays where nothing was to change."""
+    row = ["own class", over_folds([r["ssim"] for r in results]), over_folds([r["psnr"] for r in results])]
+    note = "Unseen faces asked for the class that they show, compared with themselves."
+    return Table("Does the picture stay?", ["asked for", "SSIM", "PSNR (dB)"], [row], note)
+
+
+def _provenance(settings: Settings, model: TrainedGenerator | None, judge: TrainedClassifier | None) -> str:
+    """What is known of who was seen by the generator and the classifier."""
+    sentences = []
+    for name, part in (("generator", model), ("classifier", judge)):
+        if part is None:
+            budget = f", {generator_budget(settings)}" if name == "generator" else ""
+            sentences.append(f"The {name} was trained here, on the training people alone{budget}.")
+        elif part.info.get("subjects"):
+            sentences.append(f"The {name} was given; it says that it was trained on none of the tested people.")
+        else:
+            sentences.append(f"The {name} was given, and does not say on whom it was trained.")
+    return " ".join(sentences)
+
+
+def _class_table(classes: tuple[str, ...], results: list[dict[str, Any]]) -> Table:
+    rows: list[list[Any]] = []
+    for k, name in enumerate(classes):
+        row: list[Any] = [name]
+        for key in ("real", "changed"):
+            counts = np.sum([r[key] for r in results], axis=0)[k]
+            row += [int(counts.sum()), 100 * float(counts[k]) / float(counts.sum()) if counts.sum() else None]
+        rows.append(row)
+    header = ["class", "real faces", "real accuracy", "changed to it", "changed accuracy"]
+    return Table("By class", header, rows, "All folds together, percent.")
+
+
+def _content(path: Path, name: str) -> str:
+    return fingerprint(path / name if path.is_dir() else path)

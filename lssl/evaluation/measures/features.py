@@ -1,0 +1,141 @@
+"""The networks whose features FID, KID, precision and recall, and identity distances are measured in."""
+
+import hashlib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lssl.data import to_float
+from lssl.data.writer import write_atomic
+from lssl.evaluation.measures.image_sets import ImageSet
+from lssl.models.classifier import build_classifier, load_pretrained
+from lssl.models.classifier_export import FILE_NAME, ClassifierError, TrainedClassifier, load_classifier
+from lssl.models.pretrained.inception import load_inception
+from lssl.models.pretrained.weights import read_weights
+
+#: Features are kept in parts of so many pictures, so that a run which was stopped goes on at the next part.
+PART = 512
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class FeatureNetwork:
+    """A network seen as a map from pictures (N, 3, H, W) in [-1, 1] to features (N, D).
+
+    name: what the report calls it. weights: a short name for its weights, the same for the same features.
+    """
+
+    name: str
+    weights: str
+    features: Callable[[Tensor], Tensor]
+    device: torch.device
+
+
+def open_network(path: str | Path, device: torch.device | str = "cpu") -> FeatureNetwork:
+    """The network of a local file, told by what the file holds; frozen.
+
+    Known are: `classifier.safetensors` (or its run folder), pytorch-fid's, torchvision's and timm's Inception v3,
+    ResNet-50, and VGG-16 as VGG-Face or torchvision name it. Raises FileNotFoundError, or ValueError naming the file.
+    """
+    path = Path(path)
+    file = path / FILE_NAME if path.is_dir() else path
+    try:
+        return classifier_network(load_classifier(file, device), f"classifier {path}")
+    except ClassifierError:
+        if path.is_dir():
+            raise
+    weights = read_weights(file)
+    if "Mixed_5b.branch1x1.conv.weight" in weights:
+        inception = load_inception(file)
+        kind = "Inception v3 of FID" if inception.fid else "Inception v3 of ImageNet (no FID as published)"
+        return _network(inception, f"{kind}, {file.name}", device)
+    for architecture, marks in (
+        ("resnet50", ("layer1.0.conv3.weight",)),
+        ("vgg16", ("conv5_3.weight", "features.28.weight")),
+    ):
+        if any(mark in weights for mark in marks):
+            model = build_classifier(architecture, 2)
+            load_pretrained(model, file)
+            return _network(model, f"{type(model).__name__}, {file.name}", device)
+    raise ValueError(
+        f"{file}: no network that is known here; give a classifier of `lssl train-classifier`, or weights of "
+        "Inception v3, ResNet-50 or VGG-16 (VGG-Face) with their published names"
+    )
+
+
+def classifier_network(classifier: TrainedClassifier, name: str) -> FeatureNetwork:
+    """The features before a trained classifier's last layer, on its device."""
+    device = next(classifier.parameters()).device
+    return FeatureNetwork(name, _digest(classifier), classifier.features, device)
+
+
+def extract_features(
+    network: FeatureNetwork, images: ImageSet, cache: Path | None = None, *, progress: str = ""
+) -> NDArray[np.float32]:
+    """Features (N, D) of all pictures of a set.
+
+    cache: a folder that keeps them part by part. progress: the bar's name; no bar if empty.
+    """
+    from tqdm import tqdm
+
+    parts = []
+    with tqdm(total=len(images), desc=progress, unit="picture", disable=not progress, leave=False) as bar:
+        for start in range(0, len(images), PART):
+            rows = range(start, min(start + PART, len(images)))
+            kept = None if cache is None else cache / f"{_part_name(network, images, rows)}.npy"
+            if kept is not None and kept.is_file():
+                part = np.load(kept)
+            else:
+                part = _features(network, images, rows)
+                if kept is not None:
+                    kept.parent.mkdir(parents=True, exist_ok=True)
+                    _save(kept, part)
+            parts.append(part)
+            bar.update(len(rows))
+    return np.concatenate(parts)
+
+
+@torch.inference_mode()
+def _features(network: FeatureNetwork, images: ImageSet, rows: range) -> NDArray[np.float32]:
+    parts = []
+    for start in range(rows.start, rows.stop, _BATCH):
+        pixels = torch.from_numpy(images.read(range(start, min(start + _BATCH, rows.stop))))
+        batch = to_float(pixels.permute(0, 3, 1, 2).to(network.device))
+        parts.append(network.features(batch).float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def _network(model: torch.nn.Module, name: str, device: torch.device | str) -> FeatureNetwork:
+    model = model.requires_grad_(False).eval().to(device)
+    features: Callable[[Tensor], Tensor] = model.features  # type: ignore[assignment]
+    return FeatureNetwork(name, _digest(model), features, torch.device(device))
+
+
+def _digest(model: torch.nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _part_name(network: FeatureNetwork, images: ImageSet, rows: range) -> str:
+    """Changes with the network's weights and with the pictures' places, sizes and times."""
+    digest = hashlib.sha256(network.weights.encode())
+    for row in rows:
+        path = images.folder.image_path(row)
+        file = path.stat()
+        digest.update(f"{path.resolve()} {file.st_size} {file.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:20]
+
+
+def _save(path: Path, values: NDArray[np.float32]) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, values)
+    write_atomic(path, buffer.getvalue())

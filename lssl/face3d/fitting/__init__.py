@@ -1,0 +1,1 @@
+"""The face model fitted to landmarks."""

@@ -1,0 +1,1 @@
+"""The frontal face: colour taken from photographs, light, surroundings, drawing."""

@@ -1,0 +1,159 @@
+"""A fitted face's colours from all its photographs: put together for a picture's pixels, or for the mesh's vertices."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional as F
+
+from lssl.face3d.fitting.fit import FaceFit
+from lssl.face3d.frontal.membrane import Membrane
+from lssl.face3d.frontal.relight import broad_normals, irradiance, well_exposed
+from lssl.face3d.frontal.texture import (
+    PosedView,
+    Target,
+    beside_jumps,
+    blend_views,
+    fill_over_mesh,
+    pose_view,
+    sample_view,
+    smooth_step,
+    vertex_colours,
+    vertex_normals,
+)
+from lssl.face3d.model.bilinear import BilinearFaceModel
+from lssl.face3d.model.face_region import face_region
+from lssl.face3d.model.topology import Part
+from lssl.face3d.scene.camera import Camera
+from lssl.face3d.scene.render import GAMMA
+from lssl.ops import interpolate, rasterize
+
+# Parts that a photograph can colour; the model's hair and clothes need not be where the photograph's are.
+_FACE_PARTS = tuple(part for part in Part if part not in (Part.HAIR, Part.CLOTHES, Part.LASHES))
+_HOLLOW = (Part.INNER_MOUTH, Part.TEETH, Part.TONGUE)
+# Shares of the mirrored side's weight below which a photograph's own side does not count, and above which it alone does.
+_WORSE, _AS_GOOD = 0.3, 0.7
+_MIRRORED = 0.05  # weight of a vertex's mirror image beside its own
+_BLEND, _SEAM = 0.04, 0.012  # standard deviations, shares of the picture's height
+
+
+class FacePainter:
+    """One subject's photographs with the fitted mesh, ready to colour it.
+
+    images: uint8 (H, W, 3), in the fit's order. size: of the pictures to be drawn, so that no photograph is kept
+    sharper than they can show. Raises ValueError for a wrong number of images or a face outside its photograph.
+    """
+
+    def __init__(
+        self,
+        model: BilinearFaceModel,
+        fit: FaceFit,
+        images: list[NDArray[np.uint8]],
+        *,
+        subject: int = 0,
+        size: int = 128,
+        remove_light: bool = False,
+    ) -> None:
+        if len(images) != fit.views:
+            raise ValueError(f"the fit has {fit.views} views, but {len(images)} images were given")
+        self.model, self.fit = model, fit
+        self.first = subject * fit.views
+        self.identity = fit.identity[subject : subject + 1]
+        self.remove_light = remove_light
+        self.textured = np.isin(model.topology.face_parts, _FACE_PARTS)
+        self.faces = model.faces[torch.from_numpy(self.textured)].contiguous()
+        self.mirror = torch.from_numpy(model.topology.mirror).long()
+        if remove_light:
+            images = [well_exposed(image, fit.landmarks[self.first + v].numpy()) for v, image in enumerate(images)]
+        self.images = images
+        self.views = [self._view(self.first + v, image, 1.6 * size) for v, image in enumerate(images)]
+
+    def mesh(self, expression: Tensor | None = None) -> Tensor:
+        """Vertices (V, 3) with expression weights (E,), by default the first view's own."""
+        weights = self.fit.expression[self.first] if expression is None else expression.to(self.fit.expression)
+        return self.model.vertices(self.identity, weights[None])[0]
+
+    def irradiance(self, normals: Tensor) -> Tensor:
+        """The drawn face's light on camera-space normals (..., 3): the photographs' mean, or an even one as strong."""
+        if self.remove_light:
+            return torch.stack([view.even for view in self.views]).mean(0).expand_as(normals)
+        return irradiance(torch.stack([view.light for view in self.views]).mean(0), normals)
+
+    def target(self, mesh: Tensor, camera: Camera, side: int) -> Target:
+        """The picture of a mesh (V, 3), `side` pixels wide, as something to be painted."""
+        projected = camera.project(mesh)
+        turned = camera.rotate(vertex_normals(mesh, self.faces, self.model.topology.weld))
+        triangle, barycentric, depth = rasterize(projected.contiguous(), self.faces, side, side)
+        normals = F.normalize(interpolate(triangle, barycentric, self.faces, turned)[0], dim=-1)
+        sight = normals[..., 2].clamp(min=0) * beside_jumps(depth[0], face_width=0.5 * side)
+        inner = (normals[..., 2] < 0).numpy()  # the head's far side, through a gap
+        light, holes = self.irradiance(normals), self.holes(triangle, inner)
+        return Target(triangle, barycentric, self.faces, light, sight, holes)
+
+    def holes(self, triangle: Tensor, inner: NDArray[np.bool_]) -> Membrane:
+        """Where a picture with triangles (1, H, W) shows the mouth's inside, or its pixels are `inner` (H, W)."""
+        covered = (triangle[0] >= 0).numpy()
+        hollow = np.isin(self.model.topology.face_parts[self.textured], _HOLLOW)[triangle[0].numpy()]
+        return Membrane(ndimage.binary_dilation((hollow | inner) & covered) & covered, covered)
+
+    def vertex_colours(self, irradiance: Tensor) -> Tensor:
+        """Colour of every vertex (V, 3) under its irradiance (V, 3): seen, mirrored where not, filled where neither."""
+        colour = torch.zeros_like(self.model.albedo_mean)
+        weight = torch.zeros(len(colour))
+        for order, trust in ((None, 1.0), (self.mirror, _MIRRORED)):
+            for view in self.views:
+                sampled = vertex_colours(view, order, irradiance)
+                w = sampled.weight**2 * trust * view.scale
+                colour += sampled.colour * w[:, None]
+                weight += w
+        colour = colour / weight.clamp(min=1e-9)[:, None]
+        confidence = (weight / (0.02 * max(view.scale for view in self.views))).clamp(max=1.0)
+        prior = (self.model.albedo_mean.clamp(0, 1) ** GAMMA * irradiance).clamp(0, 1) ** (1 / GAMMA)
+        return fill_over_mesh(colour, confidence, self.faces, self.model.topology.weld, prior)
+
+    def paint(self, target: Target, colours: Tensor, use_mirror: bool = True) -> tuple[Tensor, Tensor]:
+        """Colour (H, W, 3) of each target pixel, and how well photographs see it themselves, (H, W).
+
+        colours (V, 3): the vertices', for what no photograph sees.
+        """
+        height = target.triangle.shape[1]
+        scales = [view.scale for view in self.views]
+        direct = blend_views([sample_view(view, target) for view in self.views], scales, _BLEND * height)
+        filled = interpolate(target.triangle, target.barycentric, target.faces, colours[None])[0]
+        known, colour = direct.weight, direct.colour
+        if use_mirror:
+            mirrored = [sample_view(view, target, self.mirror) for view in self.views]
+            other = blend_views(mirrored, scales, _BLEND * height)
+            # The photograph's own side counts unless the other one was seen much better: grazing views are stretched.
+            preference = (direct.weight / other.weight.clamp(min=1e-3) - _WORSE) / (_AS_GOOD - _WORSE)
+            own = blurred(smooth_step(preference), _SEAM * height)[..., None]
+            colour = direct.colour * own + other.colour * (1 - own)
+            known = torch.maximum(direct.weight, other.weight)
+        # A soft hand-over from where it is seen to where it is not, within what is seen.
+        step = smooth_step((known - 0.05) / 0.4)
+        share = torch.minimum(blurred(step, _SEAM * height), step)[..., None]
+        return colour * share + filled * (1 - share), direct.weight
+
+    def _view(self, row: int, image: NDArray[np.uint8], face_pixels: float) -> PosedView:
+        mesh = self.model.vertices(self.identity, self.fit.expression[row : row + 1])[0]
+        camera = self.fit.camera[row : row + 1]
+        normals = vertex_normals(mesh, self.faces, self.model.topology.weld)
+        shading = broad_normals(mesh, normals) if self.remove_light else normals
+        return pose_view(
+            self.model,
+            image,
+            camera.project(mesh)[0],
+            camera.rotate(normals)[0],
+            camera.rotate(shading)[0],
+            self.faces,
+            face_region(self.model),
+            face_pixels=face_pixels,
+            scale=float(camera.scale),
+        )
+
+
+def blurred(values: Tensor, sigma: float) -> Tensor:
+    """Gaussian blur along the first two axes of (H, W) or (H, W, C); sigma in pixels."""
+    spread = (sigma, sigma, 0)[: values.ndim]
+    return torch.from_numpy(ndimage.gaussian_filter(values.numpy(), spread, mode="nearest"))

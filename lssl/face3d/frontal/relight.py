@@ -1,0 +1,109 @@
+"""The light on a fitted face, as spherical harmonics, and what it would be on another pose (paper 3.2's frontal face
+is the same person in the same light).
+
+A convex matt surface shows of a distant light little more than its first nine spherical harmonics (Ramamoorthi and
+Hanrahan 2001), so the ratio of two such irradiances relights a photograph without knowing its albedo (Wen, Liu and
+Huang 2003, Face relighting with radiance environment maps).
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skimage.draw import polygon
+from torch import Tensor
+from torch.nn import functional as F
+
+from lssl.face3d.model.bilinear import BilinearFaceModel
+from lssl.face3d.model.topology import Part
+from lssl.face3d.scene.lighting import harmonic_basis
+from lssl.face3d.scene.render import GAMMA
+
+_LIT_PARTS = (Part.SKIN, Part.NOSE)
+# Standard deviations of the coefficients beyond the constant, shares of it, order 1 and 2.
+_PRIOR = (0.6,) * 3 + (0.3,) * 5
+_COMMON = 0.7  # share of a light's shape that all its colours have in common
+_GAIN = 2.5  # the most that relighting brightens or darkens, linear
+_BRIGHTEST = 0.65  # encoded, of a well-exposed face
+_EXPOSURE_GAIN = 3.0  # at most, encoded: noise grows with it
+_DARKEST = 0.15  # of the mean irradiance: what no light reaches still shows
+
+
+def estimate_light(model: BilinearFaceModel, colours: Tensor, normals: Tensor, weights: Tensor) -> Tensor:
+    """Irradiance coefficients (9, 3), order of `harmonic_basis`, of the light on a face.
+
+    colours (V, 3): the photograph's at each vertex, encoded, 0 to 1. normals (V, 3): unit, camera space. weights (V,):
+    0 where a vertex is not seen. The albedo is the model's mean; skin that differs from it (hair, beard, spectacles,
+    cast shadows) loses its weight by Tukey's rule. Of the product of light and albedo only the light's variation over
+    the face is known; its mean is what makes the albedo the prior's.
+    """
+    parts = torch.from_numpy(np.isin(model.topology.vertex_parts, [part.value for part in _LIT_PARTS]))
+    use = parts & (weights > 0.05)
+    if int(use.sum()) < 100:
+        return _constant(torch.ones(3))
+    basis = harmonic_basis(normals[use].double())
+    basis = basis / basis[0, 0]  # the constant's coefficient is the mean
+    linear = colours[use].double().clamp(min=0.004) ** GAMMA
+    apparent = linear / model.albedo_mean[use].double().clamp(min=0.05) ** GAMMA
+    level = apparent.median(0).values.clamp(min=1e-4)
+    ratio = apparent / level
+    weight = weights[use].double()
+    share = torch.cat([torch.zeros(1), 1 / torch.tensor(_PRIOR).square()]).double()
+    ridge = torch.diag(share) * 0.02 * weight.sum()
+    trust = torch.ones(len(ratio), dtype=torch.float64)
+    light = torch.zeros(9, 3, dtype=torch.float64)
+    for _ in range(6):
+        w = (weight * trust)[:, None]
+        light = torch.linalg.solve(basis.T @ (w * basis) + ridge, basis.T @ (w * ratio))
+        residual = (ratio - basis @ light).mean(1)
+        spread = 1.4826 * residual.abs().median().clamp(min=0.02)
+        trust = (1 - (residual / (4.0 * spread)).square()).clamp(min=0).square()
+    # Lights differ in strength over the face more than in colour.
+    light = _COMMON * light.mean(1, keepdim=True) + (1 - _COMMON) * light
+    return (light * level).float()
+
+
+def irradiance(light: Tensor, normals: Tensor) -> Tensor:
+    """Linear irradiance (..., 3) of unit normals (..., 3) in camera space under a light (9, 3); always positive."""
+    basis = harmonic_basis(normals)
+    values = basis / basis.new_tensor(0.5 / np.sqrt(np.pi)) @ light
+    return torch.maximum(values, _DARKEST * light[0])
+
+
+def relighting_gain(here: Tensor, there: Tensor) -> Tensor:
+    """What encoded colours seen under irradiance `here` are multiplied by to be as under `there`, linear (..., 3)."""
+    return (there / here.clamp(min=1e-4)).clamp(1 / _GAIN, _GAIN) ** (1 / GAMMA)
+
+
+def even_irradiance(light: Tensor, normals: Tensor, weights: Tensor) -> Tensor:
+    """The mean irradiance (3,) on the points seen, with weights (V,) and camera-space normals (V, 3): light without
+    direction that leaves a face as bright and as warm as it was."""
+    values = irradiance(light, normals) * weights[:, None]
+    return values.sum(0) / weights.sum().clamp(min=1e-6)
+
+
+def broad_normals(vertices: Tensor, normals: Tensor) -> Tensor:
+    """Normals (V, 3) of a head with half its relief, from vertices (V, 3) in head space.
+
+    To take light away by a fitted nose that is not quite the person's would draw that nose.
+    """
+    return F.normalize(normals + F.normalize(vertices * vertices.new_tensor([1.0, 0.6, 1.0]), dim=-1), dim=-1)
+
+
+def well_exposed(image: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """A photograph (H, W, 3) brightened where its face, with landmarks (68, 2), was taken in too little light.
+
+    The brightest spots of a face (highlights, the whites of the eyes, teeth) are as bright on dark skin as on fair, so
+    they tell the exposure and not the skin. A photograph is never darkened.
+    """
+    outline = np.concatenate([landmarks[:17], landmarks[26:16:-1]])  # jaw and brows
+    rows, columns = polygon(outline[:, 1], outline[:, 0], image.shape[:2])
+    if len(rows) == 0:
+        return image
+    brightest = float(np.percentile(image[rows, columns] @ np.array([0.299, 0.587, 0.114]), 99.5)) / 255
+    gain = min(max(_BRIGHTEST / max(brightest, 1e-3), 1.0), _EXPOSURE_GAIN)
+    table = (np.arange(256) * gain).round().clip(0, 255).astype(np.uint8)
+    return table[image]
+
+
+def _constant(level: Tensor) -> Tensor:
+    return torch.cat([level[None], torch.zeros(8, 3)])

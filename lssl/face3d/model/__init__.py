@@ -1,0 +1,1 @@
+"""The face model: topology, bilinear shape, colours, decomposition of scans, importers."""

@@ -1,0 +1,109 @@
+"""What a mesh without names needs to become a model: landmark vertices and part labels from text files, and a topology
+made from them."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lssl.face3d.model.topology import FaceTopology, Part, jaw_paths, mirror_by_position, vertex_parts_to_faces
+
+Ints = NDArray[np.int64]
+# Jaw landmarks that slide when the head turns; those by the chin stay where they are.
+_SLIDING = (0, 1, 2, 3, 4, 5, 11, 12, 13, 14, 15, 16)
+_INWARD = 0.52  # of the distance from the middle: where the cheek's silhouette is on a turned head
+
+
+def read_landmark_vertices(path: str | Path) -> Ints:
+    """(68,) vertex numbers from 0, in iBUG order, or (85,) with the 17 of the turned head's jaw line after them.
+
+    The file holds whole numbers with spaces, commas or lines between; `#` begins a comment. Raises ValueError naming
+    the file.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: cannot be read ({error}); expected a text file of 68 vertex numbers") from None
+    words = " ".join(line.split("#")[0] for line in text.splitlines()).replace(",", " ").split()
+    try:
+        numbers = np.array([int(word) for word in words], np.int64)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; expected whole numbers") from None
+    if len(numbers) not in (68, 85):
+        raise ValueError(f"{path}: {len(numbers)} numbers; expected 68, or 68 and the 17 of the turned jaw line")
+    if (numbers < 0).any():
+        raise ValueError(f"{path}: vertex numbers count from 0; {int(numbers.min())} is none")
+    return numbers
+
+
+def read_parts(path: str | Path) -> NDArray[np.uint8]:
+    """(V,) part labels from a text file with a part's name a line. Raises ValueError naming the file and the line."""
+    path = Path(path)
+    try:
+        names = path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: cannot be read ({error}); expected a part's name a line") from None
+    known = {part.name.lower(): part.value for part in Part}
+    for number, name in enumerate(names, start=1):
+        if name.lower() not in known:
+            raise ValueError(f"{path}, line {number}: unknown part {name!r}; known: {', '.join(known)}")
+    return np.array([known[name.lower()] for name in names], np.uint8)
+
+
+def scan_topology(
+    neutral: NDArray[np.floating],
+    faces: NDArray[np.int32],
+    landmarks: Ints,
+    parts: NDArray[np.uint8] | None = None,
+) -> FaceTopology:
+    """The topology of a neutral mesh (V, 3), centimetres, with landmark vertices as `read_landmark_vertices` gives.
+
+    Without parts, all is skin but the lips, drawn from the landmarks. Raises ValueError where a number is no vertex.
+    """
+    if landmarks.max() >= len(neutral):
+        raise ValueError(f"landmark vertex {int(landmarks.max())}, but the mesh has {len(neutral)} vertices")
+    if parts is None:
+        parts = np.full(len(neutral), Part.SKIN, np.uint8)
+        parts[_lips(neutral, landmarks)] = Part.LIPS
+    if len(parts) != len(neutral):
+        raise ValueError(f"{len(parts)} part labels, but the mesh has {len(neutral)} vertices")
+    turned = landmarks[68:] if len(landmarks) == 85 else turned_jaw(neutral, landmarks[:17])
+    size = float(np.linalg.norm(neutral[landmarks[45]] - neutral[landmarks[36]]))
+    return FaceTopology(
+        faces=faces,
+        vertex_parts=parts,
+        face_parts=vertex_parts_to_faces(faces, parts),
+        landmarks=landmarks[:68].astype(np.int32),
+        jaw_contours=jaw_paths(neutral, faces, landmarks[:17], turned),
+        mirror=mirror_by_position(neutral, tolerance=0.02 * size),
+    )
+
+
+def turned_jaw(neutral: NDArray[np.floating], jaw: Ints) -> Ints:
+    """(17,) vertices on the cheeks, level with the jaw landmarks: where the outline is when the head has turned."""
+    turned = jaw.copy()
+    reach = 0.04 * float(np.ptp(neutral[jaw, 0]))
+    for k in _SLIDING:
+        x, y, z = neutral[jaw[k]]
+        middle = float(neutral[jaw[8], 0])
+        away = np.hypot(neutral[:, 0] - (middle + _INWARD * (x - middle)), neutral[:, 1] - y)
+        near = np.flatnonzero((away < max(reach, float(away.min()) * 1.001)) & (neutral[:, 2] > z))
+        if len(near):
+            turned[k] = near[neutral[near, 2].argmax()]
+    return turned
+
+
+def head_pivot(neutral: NDArray[np.floating], landmarks: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Where a model's origin belongs (3,): in the middle, level with the bridge of the nose, as deep as the ears."""
+    ears = neutral[landmarks[[0, 16]]].mean(0)
+    return np.array([ears[0], neutral[landmarks[28], 1], ears[2]], np.float64)
+
+
+def _lips(neutral: NDArray[np.floating], landmarks: Ints) -> NDArray[np.bool_]:
+    from matplotlib.path import Path as Outline
+
+    outer = neutral[landmarks[48:60]]
+    inside = Outline(outer[:, :2]).contains_points(neutral[:, :2])
+    lips: NDArray[np.bool_] = inside & (neutral[:, 2] > outer[:, 2].min() - 1.0)
+    return lips

@@ -1,0 +1,1 @@
+"""The procedural person: the embedded face model is made of such people."""

@@ -1,0 +1,1 @@
+"""A face in the world: camera, framing, light, background, rendering."""

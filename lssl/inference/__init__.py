@@ -1,0 +1,1 @@
+"""A trained file at work: photographs, folders, frontal faces."""

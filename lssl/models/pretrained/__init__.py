@@ -1,0 +1,1 @@
+"""Published networks, with weights from local files."""

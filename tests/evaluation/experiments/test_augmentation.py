@@ -1,0 +1,100 @@
+"""Augmentation and ablation: fair comparisons, nested sets, means and gains, and the same table after a kill."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from lssl.data import FolderError
+from lssl.evaluation.experiments import augmentation
+from lssl.evaluation.experiments.ablation import FULL, VARIANTS, evaluate_ablation, variant_config
+from lssl.evaluation.experiments.augmentation import first_of_each_class, same_iterations
+from lssl.evaluation.experiments.augmentation_report import accuracies, augmentation_table, evaluate_augmentation
+from lssl.evaluation.experiments.experiment import open_experiment
+from lssl.inference.synthetic_folder import AugmentOptions, augment_folder
+from lssl.training.classifier_training import ClassifierConfig
+from lssl.training.config import TrainConfig
+
+
+def test_a_smaller_set_is_part_of_a_larger_one(folder, painter, tmp_path):
+    augment_folder(painter, folder, tmp_path / "made", AugmentOptions(10, "expression", split="all"))
+    from lssl.data import read_metadata
+
+    made = read_metadata(tmp_path / "made")
+    small, large = (first_of_each_class(made, "expression", count) for count in (3, 7))
+    assert len(small) == 9
+    assert len(large) == 21
+    assert set(small.file_names) < set(large.file_names)
+    assert all(small.columns["expression"].count(value) == 3 for value in ("neutral", "happy", "sad"))
+
+
+def test_all_classifiers_have_as_many_iterations_as_the_largest_set_needs():
+    judge = ClassifierConfig(batch_size=32, synthetic_share=0.5)
+    assert same_iterations(judge, 132, 250, 2).iterations == 400
+    assert same_iterations(judge, 132, 16000, 2).iterations == 2000
+    assert same_iterations(judge, 132, 100, 8).iterations == 1200
+    assert same_iterations(replace(judge, iterations=7), 132, 16000, 2).iterations == 7
+
+
+def test_gain_is_a_difference_within_each_fold(settings, tmp_path):
+    right, wrong = [[2, 0, 0], [0, 2, 0], [0, 0, 2]], [[1, 1, 0], [0, 2, 0], [0, 0, 2]]
+    results = [
+        {"real": [right], "synthetic": {"5": [right]}, "iterations": 9, "real_faces": 12},
+        {"real": [wrong], "synthetic": {"5": [right]}, "iterations": 9, "real_faces": 12},
+    ]
+    assert accuracies(results, [5]) == {0: [100, pytest.approx(500 / 6)], 5: [100, 100]}
+    experiment = open_experiment("augmentation", settings, tmp_path / "out")
+    rows = augmentation_table(experiment, results, [5], 1).rows
+    assert (rows[1][0], *rows[1][3:]) == ("real + 5 a class", 12, 15)
+    assert rows[1][2] == pytest.approx((100 / 12, 100 / 6 / 2**0.5))
+    assert len(rows) == 2
+    experiment.folder.info["source"] = "oulu-casia"
+    assert ["Table 1, Oulu-CASIA: LSSL", 87.4, None, None, None] in augmentation_table(experiment, results, [5], 1).rows
+
+
+def test_a_killed_evaluation_ends_in_the_same_table(settings, tmp_path, monkeypatch):
+    options = {"counts": [4, 2], "repeats": 2}
+    whole = evaluate_augmentation(settings, tmp_path / "whole", "command", **options)
+    results = json.loads((tmp_path / "whole" / "results.json").read_text())
+    assert len(results["fold_results"][0]["synthetic"]["4"]) == 2
+    assert not list((tmp_path / "whole").rglob("synthetic/images"))
+
+    tested = augmentation.tested
+    calls = []
+
+    def killed(*arguments):
+        calls.append(1)
+        if len(calls) == 9:  # in the second fold
+            raise KeyboardInterrupt
+        return tested(*arguments)
+
+    monkeypatch.setattr(augmentation, "tested", killed)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_augmentation(settings, tmp_path / "torn", "command", **options)
+    again = evaluate_augmentation(settings, tmp_path / "torn", "command", **options)
+    assert [table.rows for table in again.tables] == [table.rows for table in whole.tables]
+    with pytest.raises(FolderError, match=r"other settings \(counts"):
+        evaluate_augmentation(settings, tmp_path / "torn", "command", counts=[3], repeats=2)
+
+
+def test_every_variant_lacks_its_own_part_alone():
+    for preset in ("quick", "standard", "paper"):
+        config = TrainConfig.preset(preset)
+        full = variant_config(config, FULL)
+        assert full.losses.parsing > 0
+        assert full.losses.bidirectional > 0
+        assert full.network.side_channels > 0
+        others = [variant_config(config, variant) for variant in VARIANTS if variant != FULL]
+        assert [v.network.side_channels for v in others] == [0, full.network.side_channels, full.network.side_channels]
+        assert [v.losses.bidirectional > 0 for v in others] == [True, False, True]
+        assert [v.losses.parsing > 0 for v in others] == [True, True, False]
+
+
+def test_ablation_measures_every_variant_and_says_what_each_part_is_worth(settings, tmp_path):
+    variants = [FULL, "without parsing loss"]
+    report = evaluate_ablation(settings, tmp_path / "out", "command", variants=variants, per_class=2)
+    assert [row[0] for row in report.tables[0].rows] == ["real faces alone", *variants]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "against without parsing loss: transfer" in page
+    with pytest.raises(FolderError, match="no variant 'without nothing'"):
+        evaluate_ablation(settings, tmp_path / "other", "command", variants=["without nothing"])
