@@ -2,7 +2,7 @@
 
 import click
 
-from lssl.cli.main import LazyGroup
+from .main import LazyGroup
 
 # command: (module, one line for `lssl evaluate --help`)
 EXPERIMENTS = {

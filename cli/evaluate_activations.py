@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from lssl.cli.evaluate_options import clear_errors, command_line, print_report
+from .evaluate_options import clear_errors, command_line, print_report
 
 
 @click.command()

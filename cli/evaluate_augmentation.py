@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from lssl.cli.evaluate_options import clear_errors, command_line, experiment_options, make_settings, print_report
+from .evaluate_options import clear_errors, command_line, experiment_options, make_settings, print_report
 
 QUICK_COUNTS = (50, 200)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from lssl.cli.evaluate_options import QUICK_CLASSIFIER, clear_errors, command_line, print_report
+from .evaluate_options import QUICK_CLASSIFIER, clear_errors, command_line, print_report
 
 QUICK_PICTURES, QUICK_PAIRS = 200, 50
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from lssl import __version__
+
 # command: (module, one line for `lssl --help`)
 COMMANDS = {
     "render-frontal": ("render_frontal", "Turn faces to the front with a bilinear 3D face."),
@@ -38,7 +40,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.modules:
             return None
-        module = import_module(f"lssl.cli.{self.modules[cmd_name][0]}")
+        module = import_module(f".{self.modules[cmd_name][0]}", __package__)
         command: click.Command = module.command
         return command
 
@@ -56,7 +58,7 @@ class LazyGroup(click.Group):
     modules=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-@click.version_option(package_name="lssl")
+@click.version_option(version=__version__, prog_name="lssl")
 def main() -> None:
     """Change the attributes of faces, turn faces to the front, and prove that synthesized faces train better.
 

@@ -136,7 +136,7 @@ def _prepared(photographs: tuple[Path, ...]) -> "FaceFolder | None":
 
 def _render(context: click.Context, photographs: tuple[Path, ...], out: Path, **options: object) -> int:
     """`lssl render-frontal` into `out`; its exit code where not all photographs gave a face."""
-    from lssl.cli.render_frontal import command as render_frontal
+    from .render_frontal import command as render_frontal
 
     try:
         context.invoke(render_frontal, photographs=photographs, out=out, **options)

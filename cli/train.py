@@ -31,7 +31,7 @@ _SETTINGS = {
     "sample_every": "output.sample_every",
     "log_every": "output.log_every",
 }
-_ABLATIONS = {
+_ABLATIONS: dict[str, dict[str, Any]] = {
     "no_side_image": {"network.side_channels": 0},
     "no_bidirectional": {"losses.bidirectional": 0.0, "losses.latent": 0.0},
     "no_parsing": {"losses.parsing": 0.0},

@@ -12,17 +12,11 @@ import platformdirs
 import torch
 from numpy.typing import NDArray
 
-from lssl.face3d.model import decomposition as tensor_decomposition
+from lssl.face3d import procedural
+from lssl.face3d.model import decomposition
 from lssl.face3d.model.bilinear import EXPRESSIONS, BilinearFaceModel
 from lssl.face3d.model.topology import Part
-from lssl.face3d.procedural import action_fields as procedural_action_fields
-from lssl.face3d.procedural import albedo as procedural_albedo
-from lssl.face3d.procedural import expression as procedural_expression
-from lssl.face3d.procedural import identity as procedural_identity
-from lssl.face3d.procedural import mesh as procedural_mesh
-from lssl.face3d.procedural import parts as procedural_parts
-from lssl.face3d.procedural import relief as procedural_relief
-from lssl.face3d.procedural import topology as procedural_topology
+from lssl.face3d.procedural import albedo, expression, identity, mesh, topology
 
 VERSION = 1
 PEOPLE = 100
@@ -38,24 +32,24 @@ ORIGIN = np.array([0.0, -3.0, 2.5])
 def procedural_scans(people: int, seed: int) -> NDArray[np.float32]:
     """Registered scans (people, 8, V, 3), centimetres, of people with the eight expressions in `EXPRESSIONS` order."""
     generator = np.random.default_rng(seed)
-    dimensions = procedural_identity.sample_dimensions(people, generator)
+    dimensions = identity.sample_dimensions(people, generator)
     dimensions -= dimensions.mean(0)  # so that the mean face is the template's
-    scans = np.empty((people, len(EXPRESSIONS), len(procedural_mesh.build_template().vertices), 3), np.float32)
+    scans = np.empty((people, len(EXPRESSIONS), len(mesh.build_template().vertices), 3), np.float32)
     for person in range(people):
-        neutral = procedural_identity.neutral_vertices(dimensions[person])
-        reach = procedural_expression.sample_reach(generator)
+        neutral = identity.neutral_vertices(dimensions[person])
+        reach = expression.sample_reach(generator)
         for e, name in enumerate(EXPRESSIONS):
-            actions = procedural_expression.EXPRESSION_ACTIONS[name]
-            scans[person, e] = procedural_expression.pose(neutral, actions, reach) - ORIGIN
+            actions = expression.EXPRESSION_ACTIONS[name]
+            scans[person, e] = expression.pose(neutral, actions, reach) - ORIGIN
     return scans
 
 
 def build_embedded_model() -> BilinearFaceModel:
     """The model from nothing, in some seconds; the same on one machine every time."""
-    model, _ = tensor_decomposition.build_model(
+    model, _ = decomposition.build_model(
         procedural_scans(PEOPLE, SEED),
         EXPRESSIONS,
-        procedural_topology.build_topology(),
+        topology.build_topology(),
         variance=0.9995,
         max_identity=MAX_IDENTITY,
         name="embedded",
@@ -68,10 +62,10 @@ def _colour(model: BilinearFaceModel) -> None:
     """Give the model albedo modes; irises and lips count for more than their few vertices, or no mode would keep
     the colour of the eyes."""
     generator = np.random.default_rng(SEED + 1)
-    parts = procedural_mesh.build_template().vertex_parts
+    parts = mesh.build_template().vertex_parts
     weight = np.where(parts == Part.IRIS, 5.0, np.where(np.isin(parts, (Part.LIPS, Part.HAIR)), 1.5, 1.0))[:, None]
-    colours = procedural_albedo.sample_albedos(COLOURINGS, generator) * weight
-    mean, modes, std = tensor_decomposition.principal_components(
+    colours = albedo.sample_albedos(COLOURINGS, generator) * weight
+    mean, modes, std = decomposition.principal_components(
         colours.reshape(COLOURINGS, -1).astype(np.float64), 0.9995, ALBEDO_MODES
     )
     unweighted = modes.reshape(len(modes), -1, 3) / weight
@@ -84,12 +78,8 @@ def cache_key() -> str:
     """Changes with the code and the settings that make the model, so that an old cache is never read."""
     settings = (VERSION, PEOPLE, COLOURINGS, MAX_IDENTITY, ALBEDO_MODES, SEED, np.__version__)
     digest = hashlib.sha256(repr(settings).encode())
-    modules = (
-        procedural_action_fields,
-        procedural_albedo, procedural_expression, procedural_identity, procedural_mesh, procedural_parts,
-        procedural_relief, procedural_topology, tensor_decomposition,
-    )  # fmt: skip
-    for path in [Path(str(module.__file__)) for module in modules] + [Path(__file__)]:
+    sources = sorted(Path(str(procedural.__file__)).parent.glob("*.py"))
+    for path in [*sources, Path(str(decomposition.__file__)), Path(__file__)]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

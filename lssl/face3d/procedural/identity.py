@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lssl.face3d.model.topology import EYEBALL_PARTS, Part
-from lssl.face3d.procedural import relief as relief
+from lssl.face3d.procedural import relief
 from lssl.face3d.procedural.mesh import Template, build_template
 from lssl.face3d.procedural.relief import EYE_CENTRE
 

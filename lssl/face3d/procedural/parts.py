@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lssl.face3d.model.topology import Part
-from lssl.face3d.procedural import relief as relief
-from lssl.face3d.procedural.mesh import _Half, lip_border
+from lssl.face3d.procedural import relief
+from lssl.face3d.procedural.half import Half, lip_border
 
 Array = NDArray[np.float64]
 
@@ -14,7 +14,7 @@ def _rows(*rows: Array) -> Array:
     return np.stack(rows)
 
 
-def add_eyeball(half: _Half) -> None:
+def add_eyeball(half: Half) -> None:
     """The lid's thick edge and its inside, and the eyeball: rings about its axis, pupil first."""
     centre, radius = relief.EYE_CENTRE, relief.EYE_RADIUS
     margin_index = half.groups["lids"][0]
@@ -46,7 +46,7 @@ def add_eyeball(half: _Half) -> None:
     half.groups["eyeball_pole"] = pole
 
 
-def add_nostril(half: _Half) -> None:
+def add_nostril(half: Half) -> None:
     """The nostril's inside: a short passage up into the nose, closed at its end."""
     ring_index = half.groups["nostril"]
     ring = np.concatenate(half.points)[ring_index]
@@ -67,7 +67,7 @@ def contact_line(x: Array) -> Array:
     return np.stack([x, *(np.interp(x, table[:, 0], table[:, k]) for k in (1, 2))], 1)
 
 
-def add_mouth_inside(half: _Half) -> None:
+def add_mouth_inside(half: Half) -> None:
     """Vermilion, the lips' inner side, the mouth's pocket, teeth and tongue."""
     border_index = half.groups["lips_outside"][0]
     border = lip_border()
@@ -115,7 +115,7 @@ def _arch(along: Array, front: float, curve: float) -> Array:
     return np.stack([np.interp(along, length, x), np.interp(along, length, z)], 1)
 
 
-def _add_teeth(half: _Half) -> None:
+def _add_teeth(half: Half) -> None:
     for name, front, widths, gum, top, edge in (
         ("teeth_upper", 10.62, (0.86, 0.66, 0.76, 0.7, 0.7), -5.95, -6.25, -7.08),
         ("teeth_lower", 10.36, (0.55, 0.6, 0.68, 0.7, 0.7), -8.15, -7.85, -7.14),
@@ -142,7 +142,7 @@ def _add_teeth(half: _Half) -> None:
             half.strip(teeth, Part.TEETH)
 
 
-def _add_tongue(half: _Half) -> None:
+def _add_tongue(half: Half) -> None:
     rows = []
     across = np.linspace(0, 1, 5)
     for t in np.linspace(0, 1, 6):
@@ -154,7 +154,7 @@ def _add_tongue(half: _Half) -> None:
     half.strip(index[::-1], Part.TONGUE)
 
 
-def add_ear(half: _Half) -> None:
+def add_ear(half: Half) -> None:
     """Auricle: rings from the concha over antihelix and helix to the back, on an egg-shaped outline."""
     turn = np.linspace(0, 2 * np.pi, 22, endpoint=False)  # 0 is forward, quarter is up
     c, s = np.cos(turn), np.sin(turn)
@@ -191,7 +191,7 @@ def hairline(u: Array) -> Array:
     return np.interp(u, table[:, 0], table[:, 1])
 
 
-def add_hair(half: _Half) -> None:
+def add_hair(half: Half) -> None:
     """A shell over the brain case from the crown down to the hairline, its edge tucked into the skin."""
     u = np.concatenate([np.linspace(0, 9.6, 17), np.linspace(10.2, relief.U_BACK, 17)])
     lock = np.cos(np.pi * np.arange(len(u)))  # every second column is the ridge of a lock

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lssl.face3d.model.topology import MIRRORED_LANDMARK, FaceTopology, Part, vertex_parts_to_faces
-from lssl.face3d.procedural import relief as relief
+from lssl.face3d.procedural import relief
 from lssl.face3d.procedural.mesh import Template, build_template
 
 Ints = NDArray[np.int64]
