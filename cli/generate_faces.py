@@ -21,7 +21,15 @@ def _words(_context: click.Context, _parameter: click.Parameter, text: str) -> t
 @click.option("--subjects", type=click.IntRange(1), default=100, help="People.")
 @click.option("--expressions", callback=_words, default="all", help="Names with commas, or 'all' the model has.")
 @click.option("--yaw", callback=_numbers, default="0", help="Degrees with commas; positive turns to the image's right.")
-@click.option("--lighting", callback=_words, default="normal", help="Of normal, weak, dark; with commas.")
+@click.option(
+    "--lighting", callback=_words, default="normal", help="Of normal, weak, dark, warm, cold, dim; with commas."
+)
+@click.option(
+    "--hair",
+    callback=_words,
+    default="model",
+    help="Of model (its own), none, short, long, fringe, sweep (over an eye), hat; each subject has one of those given.",
+)
 @click.option("--size", type=click.IntRange(16, 2048), default=128, help="Pixels a side.")
 @click.option("--seed", type=int, default=0, help="The same seed gives the same bytes.")
 @click.option("--test-fraction", type=click.FloatRange(0, 1), default=0.2, help="Share of the people in split test.")
@@ -38,6 +46,7 @@ def command(
     expressions: tuple[str, ...],
     yaw: tuple[float, ...],
     lighting: tuple[str, ...],
+    hair: tuple[str, ...],
     size: int,
     seed: int,
     test_fraction: float,
@@ -54,6 +63,7 @@ def command(
     lssl generate-faces faces/ --subjects 100
     lssl generate-faces faces/ --subjects 100 --expressions all --yaw -45,-30,-15,0,15,30,45 \\
         --lighting normal,weak,dark --size 128 --seed 0
+    lssl generate-faces faces/ --hair none,short,long,fringe,sweep,hat --lighting normal,warm,cold,dim
     lssl generate-faces pairs/ --expressions neutral,happy --sheet pairs.png
     lssl face-model import ict FaceXModel -o ict.npz && lssl generate-faces faces/ --model ict.npz
 
@@ -73,6 +83,7 @@ def command(
         expressions=() if expressions == ("all",) else expressions,
         yaw=yaw,
         lighting=lighting,
+        hair=hair,
         size=size,
         seed=seed,
         test_fraction=test_fraction,

@@ -19,18 +19,20 @@ from lssl.face3d.scene.backgrounds import background
 from lssl.face3d.scene.camera import Camera
 from lssl.face3d.scene.framing import portrait_camera
 from lssl.face3d.scene.gaze import turn_eyes
-from lssl.face3d.scene.lighting import LIGHTINGS, Lighting
+from lssl.face3d.scene.hair import HAIR_STYLES, Wig, hair_colour
+from lssl.face3d.scene.lighting import LIGHTINGS, Lighting, light_colour
 from lssl.face3d.scene.render import render, visible_points
 
 # How much of the normal light falls on the wall, and the sensor's noise (sd of the encoded value, 0 to 1).
-_WALL_LIGHT = {"normal": 1.0, "weak": 0.22, "dark": 0.06}
-_NOISE = {"normal": 0.006, "weak": 0.011, "dark": 0.016}
+_WALL_LIGHT = {"normal": 1.0, "weak": 0.22, "dark": 0.06, "warm": 0.9, "cold": 0.9, "dim": 0.25}
+_NOISE = {"normal": 0.006, "weak": 0.011, "dark": 0.016, "warm": 0.007, "cold": 0.007, "dim": 0.011}
 
 
 @dataclass(frozen=True)
 class GenerateConfig:
     """What to generate. yaw in degrees, positive to the image's right; variation scales all chance within a cell, and
-    0 gives each expression at full strength, looking ahead, under unmoved lights."""
+    0 gives each expression at full strength, looking ahead, under unmoved lights. hair: of `HAIR_STYLES`; each subject
+    has one of them ("model": the face model's own)."""
 
     subjects: int = 100
     expressions: tuple[str, ...] = ()  # empty: all that the model has
@@ -41,6 +43,7 @@ class GenerateConfig:
     test_fraction: float = 0.2
     background: str = "random"
     variation: float = 1.0
+    hair: tuple[str, ...] = ("model",)
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ class _Chance:
 class FaceGenerator:
     """Renders the cells of a `GenerateConfig` with a face model.
 
-    Raises ValueError for an unknown expression, lighting or background, a yaw beyond 90 degrees, and no cells.
+    Raises ValueError for an unknown expression, lighting, hair or background, a yaw beyond 90 degrees, and no cells.
     """
 
     def __init__(self, model: BilinearFaceModel, config: GenerateConfig) -> None:
@@ -105,13 +108,14 @@ class FaceGenerator:
         for kind, given, known in (
             ("expression", config.expressions, tuple(model.expressions)),
             ("lighting", config.lighting, LIGHTINGS),
+            ("hair", config.hair, HAIR_STYLES),
         ):
             if unknown := [name for name in given if name not in known]:
                 raise ValueError(f"unknown {kind} {', '.join(unknown)}; known: {', '.join(known)}")
         if far := [yaw for yaw in config.yaw if not -90 <= yaw <= 90]:
             raise ValueError(f"yaw {', '.join(f'{yaw:g}' for yaw in far)}: expected -90 to 90 degrees")
-        if config.subjects < 1 or not config.yaw or not config.lighting:
-            raise ValueError("nothing to generate: give at least one subject, one yaw and one lighting")
+        if config.subjects < 1 or not (config.yaw and config.lighting and config.hair):
+            raise ValueError("nothing to generate: give at least one subject, one yaw, one lighting and one hair")
         if not 16 <= config.size <= 2048:
             raise ValueError(f"size {config.size}: expected 16 to 2048 pixels")
         if not 0 <= config.test_fraction <= 1:
@@ -123,6 +127,7 @@ class FaceGenerator:
         ]
         if len({cell.key for cell in self.cells}) != len(self.cells):
             raise ValueError("an expression, a yaw (in whole degrees) or a lighting is given twice")
+        self._wigs: dict[int, Wig] = {}
         order = np.random.default_rng([config.seed, 2]).permutation(config.subjects)
         self.test_subjects = frozenset(order[: round(config.test_fraction * config.subjects)].tolist())
 
@@ -136,8 +141,34 @@ class FaceGenerator:
         generator = torch.Generator().manual_seed(int(numbers.integers(2**62)))
         return self.model.sample_identity(1, generator)[0], self.model.sample_albedo(1, generator)[0]
 
+    def wig(self, subject: int) -> tuple[Wig | None, Tensor]:
+        """What a subject wears instead of the model's own hair, None for that, and the colour of a hat (3,)."""
+        rng = np.random.default_rng([self.config.seed, 3, subject])
+        style = self.config.hair[int(rng.integers(len(self.config.hair)))]
+        side, fabric = 1 if rng.random() < 0.5 else -1, torch.from_numpy(rng.uniform(0.08, 0.75, 3)).float()
+        if style == "model":
+            return None, fabric
+        wig = self._wigs.get(subject)
+        if wig is None:
+            wig = self._wigs[subject] = Wig(self.model, style, side, subject)
+        return wig, fabric
+
+    def hair(self, subject: int) -> str:
+        """The style of a subject's hair."""
+        wig, _ = self.wig(subject)
+        return "model" if wig is None else wig.style
+
     def render(self, cells: Sequence[Cell]) -> list[GeneratedFace]:
-        """The faces of some cells, rendered as one batch."""
+        """The faces of some cells, rendered together where they have the same hair."""
+        groups: dict[Wig | None, list[int]] = {}
+        for n, cell in enumerate(cells):
+            groups.setdefault(self.wig(cell.subject)[0], []).append(n)
+        faces: dict[int, GeneratedFace] = {}
+        for wig, places in groups.items():
+            faces.update(zip(places, self._render([cells[n] for n in places], wig), strict=True))
+        return [faces[n] for n in range(len(cells))]
+
+    def _render(self, cells: Sequence[Cell], wig: Wig | None) -> list[GeneratedFace]:
         model, size = self.model, self.config.size
         chances = [self._chance(cell) for cell in cells]
         people = {subject: self.identity(subject) for subject in {cell.subject for cell in cells}}
@@ -162,10 +193,16 @@ class FaceGenerator:
             strength=values("strength"),
         )
         walls = torch.from_numpy(np.stack([chance.wall for chance in chances]))
-        picture = render(vertices, model.albedo(albedo), model.topology, camera, lights, size, background=walls)
+        colours = model.albedo(albedo)
+        head, topology = vertices, model.topology
+        if wig is not None:
+            fabric = torch.stack([self.wig(cell.subject)[1] for cell in cells])
+            worn = fabric if wig.style == "hat" else hair_colour(model, colours)
+            vertices, colours, topology = wig.vertices(head), wig.albedo(colours, worn), wig.topology
+        picture = render(vertices, colours, topology, camera, lights, size, background=walls)
         noise = torch.from_numpy(np.stack([chance.noise for chance in chances]))
         pixels = ((picture.images + 1) * 127.5 + noise * 255).round().clamp(0, 255).to(torch.uint8)
-        landmarks = model.landmarks(camera.project(vertices))
+        landmarks = model.landmarks(camera.project(head))
         visible = visible_points(landmarks, picture.depth)
         return [
             GeneratedFace(
@@ -212,7 +249,7 @@ class FaceGenerator:
             azimuth=normal(12.0),
             elevation=normal(7.0),
             strength=float(np.exp(normal(0.08))),
-            wall=background(self.config.background, size, rng, _WALL_LIGHT[cell.lighting]),
+            wall=background(self.config.background, size, rng, _WALL_LIGHT[cell.lighting], light_colour(cell.lighting)),
             noise=(amount * _NOISE[cell.lighting] * rng.standard_normal((3, size, size))).astype(np.float32),
         )
 

@@ -38,9 +38,12 @@ def write_generated(
 
     model: says which face model this is; a folder begun with another model, or other settings, is refused (FolderError)
     and one begun with the same goes on where it stopped. Further columns: the exact pose in degrees (`yaw_degrees`,
-    `pitch_degrees`, `roll_degrees`), `intensity` of the expression, and `visible`: a letter a landmark, v or h (hidden).
+    `pitch_degrees`, `roll_degrees`), `intensity` of the expression, `visible`: a letter a landmark, v or h (hidden), and
+    `hair` where it is not the model's own.
     """
     settings = {"source": "generate-faces", "model": model, **asdict(generator.config), **(extra_settings or {})}
+    if generator.config.hair == ("model",):
+        del settings["hair"]  # a folder begun before there was a choice goes on
     writer = FaceFolderWriter(root, attributes=ATTRIBUTES, settings=settings, overwrite=overwrite)
     cells = generator.cells
     if writer.finished:
@@ -93,6 +96,7 @@ def _row(face: GeneratedFace, generator: FaceGenerator) -> FaceRow:
             "roll_degrees": f"{face.roll:.3f}",
             "intensity": f"{face.intensity:.3f}",
             "visible": "".join("v" if seen else "h" for seen in face.visible.tolist()),
+            **({} if generator.config.hair == ("model",) else {"hair": generator.hair(face.cell.subject)}),
         },
     )
 

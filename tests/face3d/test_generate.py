@@ -175,6 +175,8 @@ def test_masks_hold_all_parts_where_the_landmarks_are(folder):
     [
         ({"expressions": ("bored",)}, "unknown expression bored; known: neutral"),
         ({"lighting": ("noon",)}, "unknown lighting noon"),
+        ({"hair": ("mohawk",)}, "unknown hair mohawk; known: model, none, short"),
+        ({"hair": ()}, "one hair"),
         ({"yaw": (120.0,)}, "yaw 120"),
         ({"yaw": (0.0, 0.2)}, "given twice"),
         ({"background": "beach"}, "unknown background"),
@@ -203,6 +205,58 @@ def test_faces_rendered_when_asked_are_those_of_the_folder(model, folder):
     assert (batch["image"][3].int() - on_disk.int()).abs().max() <= 1
     assert np.allclose(batch["landmarks"][3], data.landmarks[row], atol=2e-3)
     assert torch.equal(train.y[3], schema.encode_columns({n: [v[row]] for n, v in data.columns.items()})[0])
+
+
+def rendered(model, hair, **change):
+    plain = replace(CONFIG, subjects=1, expressions=("neutral",), variation=0.0, background="plain", size=96)
+    generator = FaceGenerator(model, replace(plain, hair=(hair,), yaw=(0.0,), lighting=("normal",), **change))
+    return generator.render(generator.cells)[0]
+
+
+def test_hair_covers_what_its_style_says(model):
+    own, none, sweep = (rendered(model, hair) for hair in ("model", "none", "sweep"))
+    assert none.visible.all()
+    assert torch.equal(own.landmarks, sweep.landmarks)
+    eyes = [int((half == 3).sum()) for half in sweep.mask.chunk(2, dim=1)]
+    assert min(eyes) == 0
+    assert max(eyes) > 5
+    assert sum(not bool(seen) for seen in sweep.visible[36:48]) >= 3
+    brows = int(own.landmarks[17:27, 1].min())
+    fringe, hat = rendered(model, "fringe"), rendered(model, "hat")
+    for covered in (fringe, hat):
+        assert (covered.mask[: brows - 2] > 0).sum() < 0.5 * (none.mask[: brows - 2] > 0).sum()
+        assert (covered.mask[brows + 4 :] > 0).sum() > 0.8 * (own.mask[brows + 4 :] > 0).sum()
+
+
+def test_long_hair_hangs_beside_the_chin_and_short_hair_does_not(model):
+    short, long = (rendered(model, hair) for hair in ("short", "long"))
+    chin, left = int(short.landmarks[8, 1]), int(short.landmarks[3, 0])
+    wall = short.image[:, 2, 2]
+    beside = (slice(None), slice(chin - 6, chin), slice(left - 4, left - 2))
+    assert (short.image[beside].int() - wall.int()[:, None, None]).abs().max() < 12
+    assert (long.image[beside].int() - wall.int()[:, None, None]).abs().amax(0).min() > 25
+
+
+def test_a_subject_keeps_its_hair_and_the_folder_says_which(model, tmp_path):
+    config = replace(CONFIG, subjects=8, expressions=("neutral",), lighting=("normal",), hair=("none", "long", "hat"))
+    write_generated(tmp_path / "faces", FaceGenerator(model, config), model="embedded")
+    data = read_metadata(tmp_path / "faces")
+    worn = set(zip(data.subjects, data.columns["hair"], strict=True))
+    assert len(worn) == 8
+    assert {hair for _, hair in worn} == {"none", "long", "hat"}
+    assert "hair" not in data.attributes
+
+
+def test_lights_have_their_colour_and_dim_is_dim(model):
+    def face(lighting):
+        generator = FaceGenerator(model, replace(CONFIG, subjects=1, yaw=(0.0,), lighting=(lighting,)))
+        picture = generator.render(generator.cells[:1])[0]
+        return picture.image[:, picture.mask > 0].float().mean(1)
+
+    normal, warm, cold, dim = (face(name) for name in ("normal", "warm", "cold", "dim"))
+    assert warm[0] / warm[2] > 2 * normal[0] / normal[2]
+    assert cold[0] / cold[2] < 0.8 * normal[0] / normal[2]
+    assert dim.mean() < 0.65 * normal.mean()
 
 
 def test_backgrounds_are_in_range_and_follow_the_light():

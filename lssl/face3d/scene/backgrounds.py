@@ -10,8 +10,15 @@ BACKGROUNDS = ("plain", "random")
 PLAIN_GREY = 0.72  # encoded, 0 to 1
 
 
-def background(kind: str, size: int, generator: np.random.Generator, light: float = 1.0) -> NDArray[np.float32]:
-    """A background (3, size, size) in [-1, 1], encoded; light: how much of the normal light falls on it, linear.
+def background(
+    kind: str,
+    size: int,
+    generator: np.random.Generator,
+    light: float = 1.0,
+    tint: tuple[float, float, float] = (1, 1, 1),
+) -> NDArray[np.float32]:
+    """A background (3, size, size) in [-1, 1], encoded; light: how much of the normal light falls on it, and of which
+    colour, linear.
 
     Raises ValueError for an unknown kind.
     """
@@ -21,7 +28,8 @@ def background(kind: str, size: int, generator: np.random.Generator, light: floa
         wall = _random_wall(size, generator)
     else:
         raise ValueError(f"unknown background {kind!r}; known: {', '.join(BACKGROUNDS)}")
-    return (wall.clip(0, 1) * light ** (1 / 2.2) * 2 - 1).astype(np.float32)
+    seen = wall.clip(0, 1) * light ** (1 / 2.2) * np.reshape(tint, (3, 1, 1)) ** (1 / 2.2)
+    return (seen.clip(0, 1) * 2 - 1).astype(np.float32)
 
 
 def _random_wall(size: int, generator: np.random.Generator) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-LIGHTINGS = ("normal", "weak", "dark")
+LIGHTINGS = ("normal", "weak", "dark", "warm", "cold", "dim")
 
 # Named lightings after the paper's Fig. 2b (Oulu-CASIA: all lights on; the screen alone; lights off): ambient, then
 # (azimuth, elevation, strength) of key and fill light, degrees, azimuth positive to the image's right.
@@ -16,7 +16,17 @@ _NAMED: dict[str, tuple[float, tuple[tuple[float, float, float], ...]]] = {
     "normal": (0.40, ((-30.0, 35.0, 0.62), (40.0, 15.0, 0.25))),
     "weak": (0.085, ((-20.0, -5.0, 0.18), (45.0, 20.0, 0.05))),
     "dark": (0.026, ((-10.0, 5.0, 0.042), (50.0, 30.0, 0.012))),
+    "warm": (0.34, ((-30.0, 30.0, 0.55), (40.0, 15.0, 0.22))),
+    "cold": (0.38, ((-30.0, 40.0, 0.55), (40.0, 15.0, 0.22))),
+    "dim": (0.10, ((-35.0, 35.0, 0.15), (40.0, 15.0, 0.05))),
 }
+# Red, green and blue of the lights that are not white, linear: a filament's bulb, an overcast sky.
+_TINTS = {"warm": (1.45, 0.62, 0.10), "cold": (0.50, 0.85, 1.35)}
+
+
+def light_colour(name: str) -> tuple[float, float, float]:
+    """Red, green and blue of a named lighting, linear; white is (1, 1, 1)."""
+    return _TINTS.get(name, (1.0, 1.0, 1.0))
 
 
 def directions_from_angles(azimuth: Tensor, elevation: Tensor) -> Tensor:
@@ -59,12 +69,13 @@ class Lighting:
         if unknown := sorted(set(names) - set(_NAMED)):
             raise ValueError(f"unknown lighting {', '.join(unknown)}; known: {', '.join(LIGHTINGS)}")
         ambient = torch.tensor([_NAMED[name][0] for name in names])
+        tint = torch.tensor([light_colour(name) for name in names])
         lights = torch.tensor([_NAMED[name][1] for name in names])
         turn, rise, power = (torch.as_tensor(v).expand(len(names))[:, None] for v in (azimuth, elevation, strength))
         return cls(
-            ambient=(ambient[:, None] * power).expand(-1, 3).clone(),
+            ambient=ambient[:, None] * power * tint,
             directions=directions_from_angles(lights[..., 0] + turn, lights[..., 1] + rise),
-            colours=(lights[..., 2] * power)[..., None].expand(-1, -1, 3).clone(),
+            colours=(lights[..., 2] * power)[..., None] * tint[:, None],
             harmonics=torch.zeros(len(names), 9, 3),
         )
 
