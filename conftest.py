@@ -22,6 +22,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="paper-size cases too (also LSSL_BENCHMARK_FULL=1)",
     )
     group.addoption(
+        "--benchmark-seconds",
+        type=float,
+        help="sampling time of a case (default 1, with --benchmark-full 4)",
+    )
+    group.addoption(
+        "--benchmark-prepare",
+        action="store_true",
+        help="compile the references into torch.compile's caches (with -n, in parallel) and time nothing",
+    )
+    group.addoption(
         "--benchmark-write",
         action="store_true",
         help="put the summary tables into benchmarks/RESULTS.md, in this kind of machine's section",

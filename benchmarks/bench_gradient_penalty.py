@@ -72,20 +72,6 @@ def image_pair(batch: int, size: int, device: str) -> Callable[[], tuple[Tensor,
     return make
 
 
-def captured(run: Callable[..., None], example: tuple[Tensor, ...]) -> Callable[..., None]:
-    """`run` in a CUDA graph, on the example's tensors."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            run(*example)
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        run(*example)
-    return lambda *_: graph.replay()
-
-
 CRITICS = [(8, 16, 64), (8, 16, 128), (8, 64, 128)]  # batch, width, image size
 
 
@@ -95,9 +81,6 @@ def test_critic(compare, device: str, full: bool, batch: int, width: int, size: 
         pytest.skip("the paper's critic takes minutes on the CPU: --benchmark-full")
     critic = paper_critic(width, size, device)
     make = image_pair(batch, size, device)
-    others = {"forward_over_reverse": step(critic, gradient_penalty, implementation="forward_over_reverse")}
-    if device == "cuda":
-        others["graph"] = captured(step(critic, gradient_penalty), make())
     compare(
         "gradient_penalty + parameter gradients",
         shape=f"{batch}x6x{size}x{size} width {width}",
@@ -108,7 +91,7 @@ def test_critic(compare, device: str, full: bool, batch: int, width: int, size: 
         eager=step(critic, reference.gradient_penalty),
         floor=convolution_passes(critic, make()[0]),
         compiled=width < 64,
-        **others,
+        forward_over_reverse=step(critic, gradient_penalty, implementation="forward_over_reverse"),
     )
 
 

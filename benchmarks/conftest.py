@@ -23,7 +23,14 @@ left out. The compiled variant is `torch.compile(eager)`: `compiled=False` leave
 that fails to compile shows as "refused". Further keyword arguments are further variants (`graph=...`): they go to
 pytest-benchmark's table and into the row's note, as does `note="..."`. `seconds` bounds the sampling of a case.
 Variants run one after another within a round, so a slow moment of the machine hits them all; the ratios are medians
-over rounds of the ratio within the round. On CUDA a sample is the time between two events around the calls.
+over rounds of the ratio within the round.
+
+On CUDA a case has two rows. `call` is what a Python program sees: the time between two events around calls made one
+after another, which for small tensors is Python and dispatch. `graph` is the kernels themselves: the same calls, on
+rotating inputs and each with an output of its own, captured in one CUDA graph. `graphs=False` leaves that row out; a
+variant named in `uncaptured` (it reads the device back, say) is left out of it.
+
+    pytest --benchmark --benchmark-prepare -n 6         compiles the references into the caches, times nothing
 
 Fixtures: `compare`; `device` ("cpu", "cuda": skipped where there is none); `full` (True with --benchmark-full).
 """
@@ -50,6 +57,7 @@ COLUMNS = ("native", "eager", "compiled", "floor")
 # Past the last-level cache of most CPUs and the L2 of an H200 (50 MB).
 ROTATED_BYTES = 96 * 2**20
 SAMPLE_SECONDS = {"cpu": 1e-3, "cuda": 5e-4}
+CAPTURED_CALLS = 48
 
 
 @dataclass
@@ -61,6 +69,7 @@ class Row:
     shape: str
     dtype: str
     device: str
+    timed: str  # "call", "graph", or "log": the run's own
     samples: dict[str, list[float]]
     refused: dict[str, str] = field(default_factory=dict)
     note: str = ""
@@ -85,10 +94,21 @@ class Row:
         note = "; ".join(text for text in [self.note, *extra] if text)
         times = [self.seconds(name) for name in COLUMNS]
         ratios = [self.ratio("eager", "native"), self.ratio("compiled", "native"), self.ratio("native", "floor")]
-        return [self.op, self.shape, self.dtype, self.device, *times, *ratios, note]
+        return [self.op, self.shape, self.dtype, self.device, self.timed, *times, *ratios, note]
 
 
-HEADER = ["op", "shape", "dtype", "device", *COLUMNS, "eager/native", "compiled/native", "native/floor", "note"]
+HEADER = [
+    "op",
+    "shape",
+    "dtype",
+    "device",
+    "timed",
+    *COLUMNS,
+    "eager/native",
+    "compiled/native",
+    "native/floor",
+    "note",
+]
 ROWS = pytest.StashKey[list[Row]]()
 
 
@@ -157,6 +177,48 @@ class Timed:
         return seconds * self.iterations
 
 
+class Captured(Timed):
+    """A variant's calls in one CUDA graph: what the device takes for them, without Python and dispatch."""
+
+    def __init__(self, call: Callable[..., Any], sets: list[tuple], seconds: float) -> None:
+        super().__init__(call, sets, "cuda")
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for inputs in sets[:3]:
+                call(*inputs)
+        torch.cuda.current_stream().wait_stream(stream)
+        self.iterations = max(4, min(CAPTURED_CALLS, round(2e-3 / max(seconds, 1e-9))))
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            # Kept, so that no call writes where the last one did, which may still be in the cache.
+            self.outputs = [call(*sets[i % len(sets)]) for i in range(self.iterations)]
+
+    def run(self) -> None:
+        self.graph.replay()
+
+    def calibrate(self) -> float:
+        return min(self.sample() for _ in range(3)) * self.iterations
+
+
+def captured(variants: dict[str, Timed], leave_out: tuple[str, ...]) -> tuple[dict[str, Timed], dict[str, str]]:
+    """(the variants in graphs, why others are not)."""
+    graphs: dict[str, Timed] = {}
+    refused: dict[str, str] = {}
+    for name, variant in variants.items():
+        if name in leave_out:
+            continue
+        try:
+            graphs[name] = Captured(variant.call, variant.sets, variant.sample())
+        except Exception as error:
+            refused[name] = first_line(error)
+    return graphs, refused
+
+
+def first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:80] if str(error).strip() else type(error).__name__
+
+
 def measure(variants: dict[str, Timed], seconds: float) -> dict[str, list[float]]:
     expected = sum(variant.calibrate() for variant in variants.values())
     rounds = max(5, min(200, int(seconds / max(expected, 1e-9))))
@@ -179,7 +241,7 @@ def compile_reference(eager: Callable[..., Any], example: tuple) -> tuple[Callab
     try:
         compiled(*example)
     except Exception as error:
-        return None, str(error).strip().splitlines()[0][:80] if str(error).strip() else type(error).__name__
+        return None, first_line(error)
     return compiled, ""
 
 
@@ -198,6 +260,8 @@ def compare(request: pytest.FixtureRequest, benchmark: Any, full: bool) -> Calla
         compiled: bool | Callable[..., Any] = True,
         seconds: float | None = None,
         note: str = "",
+        graphs: bool = True,
+        uncaptured: tuple[str, ...] = (),
         **others: Callable[..., Any],
     ) -> Row:
         torch.manual_seed(0)
@@ -211,17 +275,42 @@ def compare(request: pytest.FixtureRequest, benchmark: Any, full: bool) -> Calla
             if why:
                 refused["compiled"] = why
                 note = "; ".join(text for text in (note, f"torch.compile: {why}") if text)
+        if request.config.getoption("benchmark_prepare"):
+            if callable(compiled):
+                compiled(*sets[0])
+            pytest.skip("compiled, not timed")
         calls |= {"floor": floor, **others}
         variants = {name: Timed(call, sets, device) for name, call in calls.items() if call is not None}
-        samples = measure(variants, seconds or (4.0 if full else 1.0))
+        limit = request.config.getoption("benchmark_seconds") or (4.0 if full else 1.0)
+        samples = measure(variants, seconds or limit)
         shape_text = shape if isinstance(shape, str) else "x".join(map(str, shape))
         dtype_text = str(dtype).removeprefix("torch.")
-        row = Row(
-            Path(request.node.path).stem.removeprefix("bench_"),
-            op, shape_text, dtype_text, device, samples, refused, note,
-        )  # fmt: skip
-        request.config.stash.setdefault(ROWS, []).append(row)
+        subject = Path(request.node.path).stem.removeprefix("bench_")
+        row = Row(subject, op, shape_text, dtype_text, device, "call", samples, refused, note)
+        rows = request.config.stash.setdefault(ROWS, [])
+        rows.append(row)
         report(benchmark, row, {name: variant.iterations for name, variant in variants.items()})
+        if device == "cuda" and graphs:
+            in_graphs, not_captured = captured(variants, uncaptured)
+            samples = measure(in_graphs, seconds or limit)
+            rows.append(Row(subject, op, shape_text, dtype_text, device, "graph", samples, refused | not_captured))
+            report(benchmark, rows[-1], {name: variant.iterations for name, variant in in_graphs.items()})
+            del in_graphs
+            torch.cuda.empty_cache()
+        return row
+
+    return run
+
+
+@pytest.fixture
+def record(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Row]:
+    """For what takes its own time: puts given samples (seconds, a list a variant) into the tables."""
+
+    def run(op: str, *, shape: str, dtype: torch.dtype, device: str, samples: dict, note: str = "") -> Row:
+        subject = Path(request.node.path).stem.removeprefix("bench_")
+        row = Row(subject, op, shape, str(dtype).removeprefix("torch."), device, "log", samples, note=note)
+        request.config.stash.setdefault(ROWS, []).append(row)
+        report(benchmark, row, dict.fromkeys(samples, 1))
         return row
 
     return run
@@ -233,7 +322,7 @@ def report(benchmark: Any, row: Row, iterations: dict[str, int]) -> None:
     pytest-benchmark measures one callable a test and cannot interleave several, so the samples are given to the
     statistics object that its own `pedantic` fills.
     """
-    benchmark.group = f"{row.op} {row.shape} {row.dtype} {row.device}"
+    benchmark.group = f"{row.op} {row.shape} {row.dtype} {row.device} {row.timed}"
     benchmark._mode = "interleaved"
     test = benchmark.name
     for variant, samples in row.samples.items():

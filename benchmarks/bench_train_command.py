@@ -1,0 +1,41 @@
+"""`lssl train` as users run it: seconds an iteration, from the run's own log, once it has its stride.
+
+128x128 faces of the embedded model, batch 8, no parser; 300 iterations on a GPU, a small rehearsal on the CPU.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+SETTINGS = {
+    "cuda": "--size 128 --batch-size 8 --iterations 300 --subjects 24 --log-every 20",
+    "cpu": "--size 64 --batch-size 2 --iterations 2 --subjects 8 --log-every 1 --width 8",
+}
+QUIET = ("--no-parsing", "--sample-every", "100000", "--checkpoint-every", "100000", "--quiet", "--seed", "0")
+
+
+@pytest.mark.parametrize("preset", ["paper", "standard"])
+def test_train(record: Callable[..., Any], device: str, tmp_path: Path, preset: str) -> None:
+    settings = SETTINGS[device].split()
+    command = ["train", "--preset", preset, *settings, *QUIET]
+    run = tmp_path / "run"
+    result = subprocess.run(
+        [sys.executable, "-m", "lssl", *command, "--device", device, "--out", str(run)], capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    log = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    seconds = [entry["seconds"] for entry in log if "seconds" in entry]
+    record(
+        f"lssl train --preset {preset}",
+        shape=f"{settings[3]} faces, {settings[1]}x{settings[1]}",
+        dtype=torch.float32,
+        device=device,
+        samples={"native": seconds[len(seconds) // 2 :]},
+        note=f"an iteration; `lssl {' '.join(command)}`",
+    )
