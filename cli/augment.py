@@ -60,11 +60,10 @@ def command(
     Each face is changed from another class to the one it is labelled with; its other attributes and its subject stay.
     Ctrl-C loses nothing: the same command goes on where it stopped, on any number of processes.
     """
-    from lssl.data import FolderError, SchemaError, read_metadata
+    from lssl.data import read_metadata
     from lssl.data.detect import EXTRA_MISSING, DetectionError, available
-    from lssl.data.images import ImageError
     from lssl.inference.synthetic_folder import AugmentOptions, augment_folder
-    from lssl.models.export import ExportError, load_generator
+    from lssl.models.export import load_generator
     from lssl.training.distributed import start_processes, stop_processes
 
     if intensity[0] > intensity[1]:
@@ -88,13 +87,6 @@ def command(
             overwrite=overwrite,
             progress=_bar,
         )
-    except (FolderError, SchemaError, DetectionError, ExportError, ImageError) as error:
-        raise click.ClickException(str(error)) from None
-    except OSError as error:
-        raise click.ClickException(str(error)) from None
-    except KeyboardInterrupt:
-        click.secho("\nInterrupted; run the same command again to go on.", fg="yellow", err=True)
-        raise SystemExit(130) from None
     finally:
         stop_processes()
     if rows is not None:

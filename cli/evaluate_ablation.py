@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from .evaluate_options import clear_errors, command_line, experiment_options, make_settings, print_report
+from .evaluate_options import command_line, experiment_options, make_settings, print_report
 
 
 @click.command()
@@ -38,14 +38,13 @@ def command(
     from lssl.evaluation.experiments.ablation import evaluate_ablation
 
     out = out or Path("runs") / f"ablation-{options['data'].name}"
-    with clear_errors(out):
-        settings = make_settings(default_folds=3, quick_folds=1, real_subjects=real_subjects, **options)
-        report = evaluate_ablation(
-            settings,
-            out,
-            command_line(),
-            per_class=per_class or (100 if options["quick"] else 1000),
-            repeats=repeats,
-            overwrite=overwrite,
-        )
+    settings = make_settings(default_folds=3, quick_folds=1, real_subjects=real_subjects, **options)
+    report = evaluate_ablation(
+        settings,
+        out,
+        command_line(),
+        per_class=per_class or (100 if options["quick"] else 1000),
+        repeats=repeats,
+        overwrite=overwrite,
+    )
     print_report(report, out)

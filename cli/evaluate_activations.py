@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from .evaluate_options import clear_errors, command_line, print_report
+from .evaluate_options import command_line, print_report
 
 
 @click.command()
@@ -69,23 +69,22 @@ def command(
     except ValueError:
         raise click.BadParameter(f"'{chosen}' are no numbers with commas", param_hint="--unit") from None
     out = out or Path("runs") / f"activations-{data.resolve().name}"
-    with clear_errors(out):
-        trained = load_generator(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        folder = read_metadata(data)
-        folder = folder if split == "all" else folder.split(split)
-        faces = open_faces(folder, trained, next(trained.parameters()).device)
-        report = Report(f"What units of {model.name} look at, in {data.name}", command_line(), 0)
-        sheet = show_activations(
-            report,
-            trained,
-            faces,
-            layer=layer,
-            units=units,
-            chosen=named,
-            pictures=pictures,
-            quantile=quantile,
-            progress=True,
-        )
-        report.write(out)
-        Image.fromarray(sheet).save(out / "activations.png")
+    trained = load_generator(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    folder = read_metadata(data)
+    folder = folder if split == "all" else folder.split(split)
+    faces = open_faces(folder, trained, next(trained.parameters()).device)
+    report = Report(f"What units of {model.name} look at, in {data.name}", command_line(), 0)
+    sheet = show_activations(
+        report,
+        trained,
+        faces,
+        layer=layer,
+        units=units,
+        chosen=named,
+        pictures=pictures,
+        quantile=quantile,
+        progress=True,
+    )
+    report.write(out)
+    Image.fromarray(sheet).save(out / "activations.png")
     print_report(report, out)

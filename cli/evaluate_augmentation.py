@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from .evaluate_options import clear_errors, command_line, experiment_options, make_settings, print_report
+from .evaluate_options import command_line, experiment_options, make_settings, print_report
 
 QUICK_COUNTS = (50, 200)
 
@@ -59,9 +59,6 @@ def command(
     few = f"-{real_subjects}-people" if real_subjects else ""
     out = out or Path("runs") / f"augmentation-{options['data'].name}{few}"
     counts = counts or (QUICK_COUNTS if options["quick"] else PAPER_COUNTS)
-    with clear_errors(out):
-        settings = make_settings(default_folds=5, real_subjects=real_subjects, **options)
-        report = evaluate_augmentation(
-            settings, out, command_line(), counts=counts, repeats=repeats, overwrite=overwrite
-        )
+    settings = make_settings(default_folds=5, real_subjects=real_subjects, **options)
+    report = evaluate_augmentation(settings, out, command_line(), counts=counts, repeats=repeats, overwrite=overwrite)
     print_report(report, out)

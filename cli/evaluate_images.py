@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from .evaluate_options import QUICK_CLASSIFIER, clear_errors, command_line, print_report
+from .evaluate_options import QUICK_CLASSIFIER, command_line, print_report
 
 QUICK_PICTURES, QUICK_PAIRS = 200, 50
 
@@ -96,54 +96,50 @@ def command(
     if quick:
         limit, pairs = min(limit, QUICK_PICTURES), min(pairs, QUICK_PAIRS)
     report = Report(f"Pictures of {fake.name}, beside {real.name}", command_line(), seed)
-    with clear_errors(out):
-        sources = open_images(real)
-        reals = limited(open_images(real, None if split == "all" else split), limit, seed)
-        fakes = limited(open_images(fake), limit, seed)
-        check_same_size(reals, fakes)
-        attribute = choose_attribute(reals, fakes, attribute)
-        try:
-            features = open_network(network, chosen) if network else None
-            person = open_network(identity_network, chosen) if identity_network else None
-            lpips = load_lpips(lpips_files).to(chosen) if lpips_files else None
-        except ValueError as error:
-            raise click.ClickException(str(error)) from None
-        settings = {
-            "experiment": "images",
-            "real": real.name,
-            "fake": fake.name,
-            "pictures": [len(reals), len(fakes)],
-            "split": split,
-            "attribute": attribute,
-            "network": None if features is None else features.weights,
-            "quick": quick,
-            "seed": seed,
-        }
-        state = ExperimentState(out, settings, overwrite=overwrite)
-        if features is None:
-            iterations = QUICK_CLASSIFIER if quick else 0
-            kept = state.folder("classifier")
-            features = own_network(reals, attribute, kept, iterations=iterations, seed=seed, device=chosen)
-        judges = Judges(features, lpips)
-        if person is not None:
-            judges = Judges(features, lpips, network_embedding(person), f"{person.name}, features of length 1")
-        elif detect.available():
-            name = "dlib's embedding, under 0.6 is usually one person"
-            judges = Judges(features, lpips, dlib_embedding, name)
-        else:
-            report.paragraph(f"No identity distance: {detect.EXTRA_MISSING}.")
-        click.echo(f"{len(reals)} real and {len(fakes)} fake pictures; features: {features.name}; on {chosen}")
-        compare_images(
-            report,
-            reals,
-            fakes,
-            sources,
-            judges,
-            attribute=attribute,
-            pairs=pairs,
-            seed=seed,
-            cache=state.folder("features"),
-            progress=True,
-        )
-        report.write(out)
+    sources = open_images(real)
+    reals = limited(open_images(real, None if split == "all" else split), limit, seed)
+    fakes = limited(open_images(fake), limit, seed)
+    check_same_size(reals, fakes)
+    attribute = choose_attribute(reals, fakes, attribute)
+    features = open_network(network, chosen) if network else None
+    person = open_network(identity_network, chosen) if identity_network else None
+    lpips = load_lpips(lpips_files).to(chosen) if lpips_files else None
+    settings = {
+        "experiment": "images",
+        "real": real.name,
+        "fake": fake.name,
+        "pictures": [len(reals), len(fakes)],
+        "split": split,
+        "attribute": attribute,
+        "network": None if features is None else features.weights,
+        "quick": quick,
+        "seed": seed,
+    }
+    state = ExperimentState(out, settings, overwrite=overwrite)
+    if features is None:
+        iterations = QUICK_CLASSIFIER if quick else 0
+        kept = state.folder("classifier")
+        features = own_network(reals, attribute, kept, iterations=iterations, seed=seed, device=chosen)
+    judges = Judges(features, lpips)
+    if person is not None:
+        judges = Judges(features, lpips, network_embedding(person), f"{person.name}, features of length 1")
+    elif detect.available():
+        name = "dlib's embedding, under 0.6 is usually one person"
+        judges = Judges(features, lpips, dlib_embedding, name)
+    else:
+        report.paragraph(f"No identity distance: {detect.EXTRA_MISSING}.")
+    click.echo(f"{len(reals)} real and {len(fakes)} fake pictures; features: {features.name}; on {chosen}")
+    compare_images(
+        report,
+        reals,
+        fakes,
+        sources,
+        judges,
+        attribute=attribute,
+        pairs=pairs,
+        seed=seed,
+        cache=state.folder("features"),
+        progress=True,
+    )
+    report.write(out)
     print_report(report, out)

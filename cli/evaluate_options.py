@@ -1,7 +1,6 @@
 """The options that the experiments of `lssl evaluate` share, and what they stand for."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,7 +98,7 @@ def make_settings(
     quiet: bool,
     real_subjects: int = 0,
 ) -> "Settings":
-    """The experiment's settings from the command line. Raises ConfigError."""
+    """The experiment's settings from the command line."""
     import torch
 
     from lssl.evaluation.experiments.experiment import Settings
@@ -151,42 +150,6 @@ def command_line() -> str:
     import sys
 
     return shlex.join(["lssl", *sys.argv[1:]])
-
-
-@contextmanager
-def clear_errors(out: Path) -> Iterator[None]:
-    """Turns what users can put right into one line, and Ctrl-C into exit code 130 with how to go on."""
-    from lssl.data import FolderError, SchemaError
-    from lssl.data.align import AlignmentError
-    from lssl.data.detect import DetectionError
-    from lssl.data.images import ImageError
-    from lssl.models.classifier_export import ClassifierError
-    from lssl.models.export import ExportError
-    from lssl.training.checkpoint import CheckpointError
-    from lssl.training.config import ConfigError
-    from lssl.training.trainer import TrainingError
-
-    known = (
-        FolderError,
-        SchemaError,
-        AlignmentError,
-        DetectionError,
-        ImageError,
-        ClassifierError,
-        ExportError,
-        CheckpointError,
-        ConfigError,
-        TrainingError,
-    )
-    try:
-        yield
-    except known as error:
-        raise click.ClickException(str(error)) from None
-    except OSError as error:
-        raise click.ClickException(f"{error.filename or out}: {error.strerror or error}") from None
-    except KeyboardInterrupt:
-        click.secho(f"\nInterrupted; run the same command again to go on. So far: {out}", fg="yellow", err=True)
-        raise SystemExit(130) from None
 
 
 def print_report(report: "Report", out: Path) -> None:

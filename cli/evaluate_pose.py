@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from .evaluate_options import clear_errors, command_line, experiment_options, make_settings, print_report
+from .evaluate_options import command_line, experiment_options, make_settings, print_report
 
 
 @click.command()
@@ -66,18 +66,17 @@ def command(
     if options["preset"] is None and options["config_file"] is None:
         options["preset"] = "pose"
     options["assignments"] = ("task=pose-normalization", *options["assignments"])
-    with clear_errors(out):
-        settings = make_settings(default_folds=5, **options)
-        report = evaluate_pose(
-            settings,
-            out,
-            command_line(),
-            yaw_column=yaw_column,
-            normalizers=[name for name in normalizers if name != "none"],
-            frontal_folder=frontal,
-            background=background,
-            face_model=face_model,
-            workers=workers or os.cpu_count() or 1,
-            overwrite=overwrite,
-        )
+    settings = make_settings(default_folds=5, **options)
+    report = evaluate_pose(
+        settings,
+        out,
+        command_line(),
+        yaw_column=yaw_column,
+        normalizers=[name for name in normalizers if name != "none"],
+        frontal_folder=frontal,
+        background=background,
+        face_model=face_model,
+        workers=workers or os.cpu_count() or 1,
+        overwrite=overwrite,
+    )
     print_report(report, out)

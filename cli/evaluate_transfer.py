@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from .evaluate_options import clear_errors, command_line, experiment_options, make_settings, print_report
+from .evaluate_options import command_line, experiment_options, make_settings, print_report
 
 
 @click.command()
@@ -33,9 +33,8 @@ def command(model: Path | None, classifier: Path | None, out: Path | None, overw
     from lssl.evaluation.experiments.transfer_report import evaluate_transfer
 
     out = out or Path("runs") / f"transfer-{options['data'].name}"
-    with clear_errors(out):
-        settings = make_settings(default_folds=1, **options)
-        report = evaluate_transfer(
-            settings, out, command_line(), model_path=model, judge_path=classifier, overwrite=overwrite
-        )
+    settings = make_settings(default_folds=1, **options)
+    report = evaluate_transfer(
+        settings, out, command_line(), model_path=model, judge_path=classifier, overwrite=overwrite
+    )
     print_report(report, out)

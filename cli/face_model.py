@@ -63,41 +63,38 @@ def build(
     from lssl.face3d.model.colours import part_colours
     from lssl.face3d.model.decomposition import build_model
     from lssl.face3d.model.marks import read_landmark_vertices, read_parts, scan_topology
-    from lssl.face3d.model.meshes import MeshError, read_scans
+    from lssl.face3d.model.meshes import read_scans
 
     scale = {"cm": 1.0, "mm": 0.1, "m": 100.0}.get(unit)
     if scale is None:
         raise click.ClickException(f"--unit {unit}: expected cm, mm or m")
     _check_output(output)
-    try:
-        marks = read_landmark_vertices(landmarks)
-        labels = None if parts is None else read_parts(parts)
-        scans = read_scans(meshes, progress=True)
-        click.echo(
-            f"{len(scans.identities)} identities, {len(scans.expressions)} expressions "
-            f"({', '.join(scans.expressions)}), {int((~scans.present).sum())} scans missing, "
-            f"{scans.vertices.shape[2]} vertices, variance {variance:g}"
-        )
-        neutral = scans.vertices[:, 0][scans.present[:, 0]].mean(0) * scale
-        topology = scan_topology(neutral, scans.faces, marks, labels)
-        model, report = build_model(
-            scans.vertices * scale,
-            scans.expressions,
-            topology,
-            present=scans.present,
-            albedos=scans.colours,
-            variance=variance,
-            max_identity=max_identity,
-            max_expression=max_expression,
-            folds=min(folds, len(scans.identities)),
-            name=output.stem,
-            progress=True,
-        )
-        if scans.colours is None:
-            model = model.with_albedo(*part_colours(topology.vertex_parts, topology.faces))
-        model.save(output)
-    except (MeshError, ValueError) as error:
-        raise click.ClickException(str(error)) from None
+    marks = read_landmark_vertices(landmarks)
+    labels = None if parts is None else read_parts(parts)
+    scans = read_scans(meshes, progress=True)
+    click.echo(
+        f"{len(scans.identities)} identities, {len(scans.expressions)} expressions "
+        f"({', '.join(scans.expressions)}), {int((~scans.present).sum())} scans missing, "
+        f"{scans.vertices.shape[2]} vertices, variance {variance:g}"
+    )
+    neutral = scans.vertices[:, 0][scans.present[:, 0]].mean(0) * scale
+    topology = scan_topology(neutral, scans.faces, marks, labels)
+    model, report = build_model(
+        scans.vertices * scale,
+        scans.expressions,
+        topology,
+        present=scans.present,
+        albedos=scans.colours,
+        variance=variance,
+        max_identity=max_identity,
+        max_expression=max_expression,
+        folds=min(folds, len(scans.identities)),
+        name=output.stem,
+        progress=True,
+    )
+    if scans.colours is None:
+        model = model.with_albedo(*part_colours(topology.vertex_parts, topology.faces))
+    model.save(output)
     _print_report(report, scale, unit)
     click.echo(f"Model: {output}")
 
@@ -135,17 +132,14 @@ def import_(kind: str, path: Path, output: Path, landmarks: Path | None, allow_p
 
     _check_output(output)
     click.echo(f"Reading {kind} from {path}")
-    try:
-        if kind == "ict":
-            model = import_ict(path, progress=True)
-        elif kind == "facescape":
-            model = import_facescape(path, allow_pickle=allow_pickle, progress=True)
-        else:
-            model, report = import_facewarehouse(path, landmarks, progress=True)
-            _print_report(report, 1.0, "cm")
-        model.save(output)
-    except ValueError as error:
-        raise click.ClickException(str(error)) from None
+    if kind == "ict":
+        model = import_ict(path, progress=True)
+    elif kind == "facescape":
+        model = import_facescape(path, allow_pickle=allow_pickle, progress=True)
+    else:
+        model, report = import_facewarehouse(path, landmarks, progress=True)
+        _print_report(report, 1.0, "cm")
+    model.save(output)
     click.echo(
         f"{output}: {model.topology.num_vertices} vertices, {model.num_identity} identity and "
         f"{model.num_expression} expression weights; expressions: {', '.join(model.expressions)}"
@@ -173,10 +167,7 @@ def show(model: str, output: Path, size: int, modes: int, seed: int) -> None:
     if output.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise click.ClickException(f"{output}: expected a .png or .jpg name")
     _check_output(output)
-    try:
-        face_model = load_embedded_model() if model == "embedded" else BilinearFaceModel.load(model)
-    except ValueError as error:
-        raise click.ClickException(str(error)) from None
+    face_model = load_embedded_model() if model == "embedded" else BilinearFaceModel.load(model)
     model_sheet(face_model, size, modes, seed).save(output)
     click.echo(f"{face_model.name}: {output}")
 

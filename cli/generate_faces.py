@@ -71,7 +71,6 @@ def command(
     """
     from dataclasses import asdict
 
-    from lssl.data.folder import FolderError
     from lssl.face3d.embedded import cache_key, load_embedded_model
     from lssl.face3d.generate import FaceGenerator, GenerateConfig
     from lssl.face3d.generated import file_digest, write_generated
@@ -90,24 +89,19 @@ def command(
         background=background,
         variation=variation,
     )
-    try:
-        if sheet is not None and sheet.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-            raise ValueError(f"{sheet}: expected a .png or .jpg name")
-        face_model = load_embedded_model() if model is None else BilinearFaceModel.load(model)
-        name = f"embedded {cache_key()}" if model is None else f"{model.name} {file_digest(model)}"
-        generator = FaceGenerator(face_model, config)
-        click.echo(f"Model: {face_model.name}")
-        for option, value in asdict(generator.config).items():
-            click.echo(f"  {option}: {', '.join(map(str, value)) if isinstance(value, tuple) else value}")
-        click.echo(f"{len(generator.cells)} faces to {out}")
-        rows = write_generated(out, generator, model=name, overwrite=overwrite, progress=True)
-        if sheet is not None:
-            sheet.parent.mkdir(parents=True, exist_ok=True)
-            folder_sheet(out).save(sheet)
-    except (FolderError, ValueError) as error:
-        raise click.ClickException(str(error)) from None
-    except OSError as error:
-        raise click.ClickException(f"{error.filename or out}: {error.strerror or error}") from None
+    if sheet is not None and sheet.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise click.ClickException(f"{sheet}: expected a .png or .jpg name")
+    face_model = load_embedded_model() if model is None else BilinearFaceModel.load(model)
+    name = f"embedded {cache_key()}" if model is None else f"{model.name} {file_digest(model)}"
+    generator = FaceGenerator(face_model, config)
+    click.echo(f"Model: {face_model.name}")
+    for option, value in asdict(generator.config).items():
+        click.echo(f"  {option}: {', '.join(map(str, value)) if isinstance(value, tuple) else value}")
+    click.echo(f"{len(generator.cells)} faces to {out}")
+    rows = write_generated(out, generator, model=name, overwrite=overwrite, progress=True)
+    if sheet is not None:
+        sheet.parent.mkdir(parents=True, exist_ok=True)
+        folder_sheet(out).save(sheet)
     click.echo(f"{rows} faces in {out} ({len(generator.test_subjects)} of {subjects} subjects in split test)")
     if sheet is not None:
         click.echo(f"Contact sheet: {sheet}")

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from lssl import __version__
+from lssl.errors import LsslError
 
 # command: (module, one line for `lssl --help`)
 COMMANDS = {
@@ -22,6 +23,10 @@ COMMANDS = {
     "synthesize": ("synthesize", "Change the attributes of the faces in photographs."),
     "augment": ("augment", "A labelled data set folder of synthesized faces."),
 }
+
+
+# An interrupted run of these goes on when it is repeated.
+GOING_ON = {"augment", "evaluate", "generate-faces", "normalize-pose", "prepare", "render-frontal"}
 
 
 class LazyGroup(click.Group):
@@ -53,8 +58,28 @@ class LazyGroup(click.Group):
         return super().main(*args, **kwargs)
 
 
+class Program(LazyGroup):
+    """Says in one line what the user can put right; Ctrl-C ends with exit code 130."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LsslError as error:
+            raise click.ClickException(str(error)) from error
+        except BrokenPipeError:
+            raise  # the reader of the output went away; click ends quietly
+        except OSError as error:
+            place = f"{error.filename}: " if error.filename else ""
+            raise click.ClickException(f"{place}{error.strerror or error}") from error
+        except KeyboardInterrupt:
+            going_on = ctx.invoked_subcommand in GOING_ON
+            hint = "; run the same command again to go on" if going_on else ""
+            click.secho(f"\nInterrupted{hint}.", fg="yellow", err=True)
+            raise SystemExit(130) from None
+
+
 @click.command(
-    cls=LazyGroup,
+    cls=Program,
     modules=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )

@@ -71,56 +71,46 @@ def command(
     """
     import torch
 
-    from lssl.data.folder import FolderError, read_metadata
-    from lssl.data.schema import SchemaError
+    from lssl.data.folder import read_metadata
     from lssl.data.writer import FaceFolderWriter
     from lssl.inference.frontal_jobs import POSE_ATTRIBUTE
     from lssl.inference.pose_normalization import check_simulated, load_normalizer, parse_changes
     from lssl.inference.synthetic_folder import weights_fingerprint
-    from lssl.models.export import ExportError
 
-    try:
-        generator = load_normalizer(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        changes = parse_changes(generator, to)
-        given = _prepared(photographs)
-        drawn = given is not None and (given.root / "side").is_dir()
-        background = background or generator.info.get("rendering", {}).get("background", "plain")
-        options = {"background": background, "largest_face": largest_face, "keep_doubtful": keep_doubtful}
-        if given is not None and drawn:
-            check_simulated(given, generator)
-            options = {}
-        settings = {
-            "command": "normalize-pose",
-            "model": model.name,
-            "model_weights": weights_fingerprint(generator),
-            "photographs": sorted(map(str, photographs)),
-            "to": changes,
-            "face_model": str(face_model),
-            **options,
-        }
-        attributes = () if given is None else given.attributes
-        if not drawn:  # what is drawn has a yaw of its own
-            attributes = tuple(name for name in attributes if name != POSE_ATTRIBUTE)
-        writer = FaceFolderWriter(out, attributes=attributes, settings=settings, overwrite=overwrite)
-        code, source = 0, given.root if given is not None and drawn else out / SIMULATED
-        if writer.finished:
-            click.echo(f"{out} is complete; say --overwrite to make it again")
-            raise SystemExit(2 if (source / "rejected.csv").is_file() else 0)
-        if not drawn:
-            code = _render(
-                context, photographs, source, landmarks=landmarks, model=face_model, size=generator.image_size,
-                workers=workers, overwrite=overwrite, **options,
-            )  # fmt: skip
-        folder = read_metadata(source)
-        check_simulated(folder, generator)
-        _normalize(generator, folder, writer, changes)
-    except (FolderError, SchemaError, ExportError) as error:
-        raise click.ClickException(str(error)) from None
-    except OSError as error:
-        raise click.ClickException(str(error)) from None
-    except KeyboardInterrupt:
-        click.secho("\nInterrupted; run the same command again to go on.", fg="yellow", err=True)
-        raise SystemExit(130) from None
+    generator = load_normalizer(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    changes = parse_changes(generator, to)
+    given = _prepared(photographs)
+    drawn = given is not None and (given.root / "side").is_dir()
+    background = background or generator.info.get("rendering", {}).get("background", "plain")
+    options = {"background": background, "largest_face": largest_face, "keep_doubtful": keep_doubtful}
+    if given is not None and drawn:
+        check_simulated(given, generator)
+        options = {}
+    settings = {
+        "command": "normalize-pose",
+        "model": model.name,
+        "model_weights": weights_fingerprint(generator),
+        "photographs": sorted(map(str, photographs)),
+        "to": changes,
+        "face_model": str(face_model),
+        **options,
+    }
+    attributes = () if given is None else given.attributes
+    if not drawn:  # what is drawn has a yaw of its own
+        attributes = tuple(name for name in attributes if name != POSE_ATTRIBUTE)
+    writer = FaceFolderWriter(out, attributes=attributes, settings=settings, overwrite=overwrite)
+    code, source = 0, given.root if given is not None and drawn else out / SIMULATED
+    if writer.finished:
+        click.echo(f"{out} is complete; say --overwrite to make it again")
+        raise SystemExit(2 if (source / "rejected.csv").is_file() else 0)
+    if not drawn:
+        code = _render(
+            context, photographs, source, landmarks=landmarks, model=face_model, size=generator.image_size,
+            workers=workers, overwrite=overwrite, **options,
+        )  # fmt: skip
+    folder = read_metadata(source)
+    check_simulated(folder, generator)
+    _normalize(generator, folder, writer, changes)
     if code:
         raise SystemExit(code)
 
@@ -141,8 +131,6 @@ def _render(context: click.Context, photographs: tuple[Path, ...], out: Path, **
     try:
         context.invoke(render_frontal, photographs=photographs, out=out, **options)
     except SystemExit as stop:
-        if stop.code == 130:
-            raise KeyboardInterrupt from None
         return int(stop.code or 0)
     return 0
 

@@ -130,11 +130,10 @@ def command(
     """
     import os
 
-    from lssl.data.detect import DetectionError
-    from lssl.data.folder import FolderError, read_metadata
+    from lssl.data.folder import read_metadata
     from lssl.data.prepare import PrepareOptions, list_source, prepare
     from lssl.data.preview import write_preview
-    from lssl.data.readers import READERS, SourceError
+    from lssl.data.readers import READERS
 
     given: dict[str, Any] = {
         "subject_pattern": subject_pattern,
@@ -155,32 +154,26 @@ def command(
         reader={name: given[name] for name in READERS[source].options},
     )
     workers = workers or os.cpu_count() or 1
-    try:
-        listing = list_source(source, path, options)
-        searched = sum(record.needs_detector for record in listing.records)
-        click.echo(
-            f"{READERS[source].title}: {len(listing.records)} pictures of "
-            f"{len({record.subject for record in listing.records})} subjects in {path}; "
-            f"landmarks: {len(listing.records) - searched} known, {searched} by dlib; "
-            f"{size}x{size} pixels, {workers} processes"
-        )
-        report = prepare(
-            source,
-            path,
-            out,
-            options,
-            workers=workers,
-            overwrite=overwrite,
-            progress=_progress,
-            listing=listing,
-        )
-        if preview:
-            write_preview(read_metadata(out), out / "preview.png")
-    except (SourceError, FolderError, DetectionError) as error:
-        raise click.ClickException(str(error)) from None
-    except KeyboardInterrupt:
-        click.secho(f"\nInterrupted; run the same command again to go on. So far: {out}", fg="yellow", err=True)
-        raise SystemExit(130) from None
+    listing = list_source(source, path, options)
+    searched = sum(record.needs_detector for record in listing.records)
+    click.echo(
+        f"{READERS[source].title}: {len(listing.records)} pictures of "
+        f"{len({record.subject for record in listing.records})} subjects in {path}; "
+        f"landmarks: {len(listing.records) - searched} known, {searched} by dlib; "
+        f"{size}x{size} pixels, {workers} processes"
+    )
+    report = prepare(
+        source,
+        path,
+        out,
+        options,
+        workers=workers,
+        overwrite=overwrite,
+        progress=_progress,
+        listing=listing,
+    )
+    if preview:
+        write_preview(read_metadata(out), out / "preview.png")
     _print_report(report, out)
     if preview:
         click.echo(f"  preview: {out / 'preview.png'}")

@@ -102,39 +102,35 @@ def command(
 
     from tqdm import tqdm
 
-    from lssl.data.folder import FolderError
     from lssl.data.writer import FaceFolderWriter
-    from lssl.inference.frontal_jobs import FrontalError, check_landmarks_can_be_had
+    from lssl.inference.frontal_jobs import check_landmarks_can_be_had
     from lssl.inference.frontalize import FIT_COLUMNS, Options, clear_extras, frontalize_all, load_model
 
-    try:
-        jobs = _jobs(photographs, landmarks, views_of_one_subject, expression)
-        check_landmarks_can_be_had(jobs)
-        face_model = load_model(None if model is None else str(model))
-        if expression is not None and expression not in face_model.expressions:
-            known = ", ".join(face_model.expressions)
-            raise click.ClickException(f"--expression {expression}: the model has {known}")
-        options = Options(
-            model=None if model is None else str(model.resolve()),
-            size=size,
-            background=background,
-            expression=expression,
-            yaw=yaw,
-            pitch=pitch,
-            remove_light=remove_light,
-            distance=distance,
-            largest_face=largest_face,
-            mesh=mesh,
-            turntable=turntable,
-            keep_doubtful=keep_doubtful,
-        )
-        settings = {"command": "render-frontal", "photographs": sorted({p for j in jobs for p in j.photographs})}
-        settings |= {name: str(value) for name, value in vars(options).items()}
-        writer = FaceFolderWriter(out, attributes=tuple(jobs[0].attributes), settings=settings, overwrite=overwrite)
-        if overwrite:
-            clear_extras(out)
-    except (FrontalError, FolderError, ValueError) as error:
-        raise click.ClickException(str(error)) from None
+    jobs = _jobs(photographs, landmarks, views_of_one_subject, expression)
+    check_landmarks_can_be_had(jobs)
+    face_model = load_model(None if model is None else str(model))
+    if expression is not None and expression not in face_model.expressions:
+        known = ", ".join(face_model.expressions)
+        raise click.ClickException(f"--expression {expression}: the model has {known}")
+    options = Options(
+        model=None if model is None else str(model.resolve()),
+        size=size,
+        background=background,
+        expression=expression,
+        yaw=yaw,
+        pitch=pitch,
+        remove_light=remove_light,
+        distance=distance,
+        largest_face=largest_face,
+        mesh=mesh,
+        turntable=turntable,
+        keep_doubtful=keep_doubtful,
+    )
+    settings = {"command": "render-frontal", "photographs": sorted({p for j in jobs for p in j.photographs})}
+    settings |= {name: str(value) for name, value in vars(options).items()}
+    writer = FaceFolderWriter(out, attributes=tuple(jobs[0].attributes), settings=settings, overwrite=overwrite)
+    if overwrite:
+        clear_extras(out)
     if writer.finished:
         click.echo(f"{out} is complete; say --overwrite to draw it again")
         raise SystemExit(2 if (out / "rejected.csv").is_file() else 0)
@@ -144,20 +140,13 @@ def command(
     )
     processes = min(workers or os.cpu_count() or 1, len(waiting) or 1)
     bar = tqdm(total=len(jobs), initial=len(jobs) - len(waiting), unit="face", desc="frontal")
-    try:
-        with bar:
-            for job, entry in frontalize_all(waiting, options, out, processes):
-                writer.append(entry)
-                if "rejected" in entry:
-                    bar.write(f"{Path(job.photographs[0]).name}: {entry['rejected']}", file=sys.stderr)
-                bar.update()
-    except KeyboardInterrupt:
-        click.secho("\nInterrupted; run the same command again to go on.", fg="yellow", err=True)
-        raise SystemExit(130) from None
-    try:
-        drawn = writer.finish(source="render-frontal", model=face_model.name)
-    except FolderError as error:
-        raise click.ClickException(str(error)) from None
+    with bar:
+        for job, entry in frontalize_all(waiting, options, out, processes):
+            writer.append(entry)
+            if "rejected" in entry:
+                bar.write(f"{Path(job.photographs[0]).name}: {entry['rejected']}", file=sys.stderr)
+            bar.update()
+    drawn = writer.finish(source="render-frontal", model=face_model.name)
     _write_fits(out, FIT_COLUMNS)
     click.secho(f"{drawn} frontal faces in {out}; compare them in {out / 'comparisons'}", fg="green")
     if writer.rejected:
@@ -169,18 +158,20 @@ def _jobs(
     photographs: tuple[Path, ...], landmarks: Path | None, one_subject: bool, expression: str | None
 ) -> list["Job"]:
     from lssl.data.folder import read_metadata
-    from lssl.inference.frontal_jobs import FrontalError, folder_jobs, photograph_jobs
+    from lssl.inference.frontal_jobs import folder_jobs, photograph_jobs
 
     if folders := [path for path in photographs if path.is_dir()]:
         if len(photographs) > 1:
-            raise FrontalError(f"{folders[0]} is a folder: give one data set folder alone, or photographs")
+            raise click.ClickException(f"{folders[0]} is a folder: give one data set folder alone, or photographs")
         if not (folders[0] / "metadata.csv").is_file():
-            raise FrontalError(f"{folders[0]} has no metadata.csv; name the photographs, or run `lssl prepare` first")
+            raise click.ClickException(
+                f"{folders[0]} has no metadata.csv; name the photographs, or run `lssl prepare` first"
+            )
         if landmarks is not None:
-            raise FrontalError(f"--landmarks {landmarks}: {folders[0]} is a data set folder and has its own")
+            raise click.ClickException(f"--landmarks {landmarks}: {folders[0]} is a data set folder and has its own")
         return folder_jobs(read_metadata(folders[0]), one_subject=one_subject, expression=expression)
     if missing := [path for path in photographs if not path.is_file()]:
-        raise FrontalError(f"{missing[0]}: no such file")
+        raise click.ClickException(f"{missing[0]}: no such file")
     return photograph_jobs(photographs, landmarks=landmarks, one_subject=one_subject)
 
 

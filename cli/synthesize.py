@@ -65,44 +65,38 @@ def command(
     import torch
     from tqdm import tqdm
 
-    from lssl.data import FolderError, SchemaError
-    from lssl.data.align import AlignmentError
     from lssl.data.detect import DetectionError
-    from lssl.data.images import ImageError
-    from lssl.data.landmarks import LandmarkError
+    from lssl.errors import LsslError
     from lssl.inference.synthesis import expand_inputs, parse_targets, read_photograph, source_values
-    from lssl.models.export import ExportError, load_generator
+    from lssl.models.export import load_generator
 
     if bool(targets) == all_targets:
         raise click.UsageError("say what to change to: either --to VALUE,... or --all")
     numbers = _numbers(intensities)
     failed: list[str] = []
     faces: list[InputFace] = []
-    try:
-        generator = load_generator(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        words = [word for word in (targets or "").split(",") if word.strip()]
-        wanted = parse_targets(generator.schema, words, numbers)
-        folders = [path for path in images if path.is_dir() and (path / "metadata.csv").is_file()]
-        for folder in folders:
-            faces += _from_folder(folder, generator, split, limit)
-        photographs = expand_inputs([path for path in images if path not in folders])[:limit]
-        taken_for = source_values(generator.schema, source)
-        if photographs:
-            shown = ", ".join(f"{name} {value}" for name, value in taken_for.items())
-            click.echo(f"Photographs are taken to show: {shown} (--source says otherwise)")
-        for path in tqdm(photographs, desc="finding faces", unit="photo", disable=len(photographs) < 2):
-            try:
-                faces.append(
-                    read_photograph(path, generator, taken_for, landmarks_dir=landmarks, largest_face=largest_face)
-                )
-            except (ImageError, LandmarkError, AlignmentError) as error:
-                failed.append(str(error))
-        if faces:
-            _write(generator, faces, wanted, out, paste)
-    except (FolderError, SchemaError, DetectionError, ExportError) as error:
-        raise click.ClickException(str(error)) from None
-    except OSError as error:
-        raise click.ClickException(str(error)) from None
+    generator = load_generator(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    words = [word for word in (targets or "").split(",") if word.strip()]
+    wanted = parse_targets(generator.schema, words, numbers)
+    folders = [path for path in images if path.is_dir() and (path / "metadata.csv").is_file()]
+    for folder in folders:
+        faces += _from_folder(folder, generator, split, limit)
+    photographs = expand_inputs([path for path in images if path not in folders])[:limit]
+    taken_for = source_values(generator.schema, source)
+    if photographs:
+        shown = ", ".join(f"{name} {value}" for name, value in taken_for.items())
+        click.echo(f"Photographs are taken to show: {shown} (--source says otherwise)")
+    for path in tqdm(photographs, desc="finding faces", unit="photo", disable=len(photographs) < 2):
+        try:
+            faces.append(
+                read_photograph(path, generator, taken_for, landmarks_dir=landmarks, largest_face=largest_face)
+            )
+        except DetectionError:
+            raise  # no photograph will do without dlib
+        except LsslError as error:
+            failed.append(str(error))
+    if faces:
+        _write(generator, faces, wanted, out, paste)
     for reason in failed:
         click.secho(reason, fg="red", err=True)
     click.echo(f"{len(faces)} faces to {len(wanted)} targets in {out}" + (f", {len(failed)} failed" if failed else ""))

@@ -133,20 +133,17 @@ def command(
     """
     import torch
 
-    from lssl.data import FolderError, SchemaError
-    from lssl.training.checkpoint import CheckpointError
-    from lssl.training.config import ConfigError, TrainConfig
+    from lssl.training.config import TrainConfig
     from lssl.training.distributed import start_processes, stop_processes
     from lssl.training.memory import keep_freed_memory
     from lssl.training.run import prepare_run
-    from lssl.training.trainer import TrainingError
 
     keep_freed_memory()
     if threads:
         torch.set_num_threads(threads)
     try:
         if resume and out is None:
-            raise ConfigError("--resume needs --out, the run folder to continue")
+            raise click.UsageError("--resume needs --out, the run folder to continue")
         if config_file is None and resume and out is not None:
             config_file = str(out / "config.toml")
         usual = "pose" if flags["task"] == "pose-normalization" else "standard" if flags["data"] else "quick"
@@ -160,10 +157,6 @@ def command(
             click.echo(config.to_toml())
         trainer = prepare_run(config, out, resume=resume, parser_path=parser, processes=processes, quiet=quiet)
         finished = trainer.train()
-    except (ConfigError, FolderError, SchemaError, CheckpointError, TrainingError) as error:
-        raise click.ClickException(str(error)) from error
-    except OSError as error:
-        raise click.ClickException(f"{error.filename or out}: {error.strerror or error}") from error
     finally:
         stop_processes()
     if not processes.first:

@@ -65,7 +65,7 @@ def command(
 
     import torch
 
-    from lssl.data import FolderError, SchemaError, read_metadata
+    from lssl.data import read_metadata
     from lssl.evaluation.experiments.classifier_report import write_classifier_run
     from lssl.evaluation.report import console_table
     from lssl.training.classifier_training import ClassifierConfig, labelled_faces, subject_split, train_classifier
@@ -78,30 +78,23 @@ def command(
     config = ClassifierConfig(
         architecture, iterations or 0, batch_size, learning_rate or 0.0, jitter=jitter, flip=flip, seed=seed
     )
-    try:
-        folder = read_metadata(data)
-        if attribute is None:
-            if not folder.attributes:
-                raise FolderError(f"{data}/metadata.csv has no attribute column; name one with --attribute")
-            attribute = folder.attributes[0]
-        train_rows, test_rows = subject_split(folder, seed)
-        train = labelled_faces(train_rows, attribute, device=chosen)
-        test = labelled_faces(test_rows, attribute, group=train.schema.groups[0], device=chosen)
-        click.echo(
-            f"{data}: {len(train)} faces of {len(train.subjects)} people to learn {attribute} from "
-            f"({', '.join(train.schema.groups[0].values)}), {len(test)} of {len(test.subjects)} others to test, "
-            f"{train.size[1]}x{train.size[0]}"
-        )
-        click.echo(f"{config.resolved(len(train), len(train.schema.groups[0].values))} on {chosen}")
-        result = train_classifier(train, config, weights=weights, progress=True)
-        line = shlex.join(["lssl", *sys.argv[1:]])
-        report = write_classifier_run(out, result, train, test, config, line)
-    except (FolderError, SchemaError) as error:
-        raise click.ClickException(str(error)) from None
-    except ValueError as error:  # weights that do not fit
-        raise click.ClickException(str(error)) from None
-    except OSError as error:
-        raise click.ClickException(f"{error.filename or out}: {error.strerror or error}") from None
+    folder = read_metadata(data)
+    if attribute is None:
+        if not folder.attributes:
+            raise click.ClickException(f"{data}/metadata.csv has no attribute column; name one with --attribute")
+        attribute = folder.attributes[0]
+    train_rows, test_rows = subject_split(folder, seed)
+    train = labelled_faces(train_rows, attribute, device=chosen)
+    test = labelled_faces(test_rows, attribute, group=train.schema.groups[0], device=chosen)
+    click.echo(
+        f"{data}: {len(train)} faces of {len(train.subjects)} people to learn {attribute} from "
+        f"({', '.join(train.schema.groups[0].values)}), {len(test)} of {len(test.subjects)} others to test, "
+        f"{train.size[1]}x{train.size[0]}"
+    )
+    click.echo(f"{config.resolved(len(train), len(train.schema.groups[0].values))} on {chosen}")
+    result = train_classifier(train, config, weights=weights, progress=True)
+    line = shlex.join(["lssl", *sys.argv[1:]])
+    report = write_classifier_run(out, result, train, test, config, line)
     for table in report.tables:
         click.echo(console_table(table))
     click.echo(f"{out / 'classifier.safetensors'}; {out / 'report.html'}")

@@ -54,7 +54,6 @@ def command(
     """
     import torch
 
-    from lssl.data.folder import FolderError
     from lssl.training.parser_data import open_parser_faces
     from lssl.training.parser_training import ParserConfig, train_parser, write_parser_run
 
@@ -62,20 +61,15 @@ def command(
         raise click.ClickException(f"{out} holds a parser already; choose another --out or say --overwrite")
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     config = ParserConfig(width, iterations, batch_size, learning_rate, seed)
-    try:
-        data = data or _generated(out, seed)
-        faces = open_parser_faces(data, masks=masks, max_faces=max_faces, seed=seed)
-        click.echo(
-            f"{data}: {len(faces.train)} faces to learn from, {len(faces.test)} of other people to test, "
-            f"{faces.size[1]}x{faces.size[0]}, labels: {faces.source}"
-        )
-        click.echo(f"{config} on {chosen}")
-        result = train_parser(faces, config, device=chosen, progress=True)
-        write_parser_run(out, faces, config, result)
-    except FolderError as error:
-        raise click.ClickException(str(error)) from None
-    except OSError as error:
-        raise click.ClickException(f"{error.filename or out}: {error.strerror or error}") from None
+    data = data or _generated(out, seed)
+    faces = open_parser_faces(data, masks=masks, max_faces=max_faces, seed=seed)
+    click.echo(
+        f"{data}: {len(faces.train)} faces to learn from, {len(faces.test)} of other people to test, "
+        f"{faces.size[1]}x{faces.size[0]}, labels: {faces.source}"
+    )
+    click.echo(f"{config} on {chosen}")
+    result = train_parser(faces, config, device=chosen, progress=True)
+    write_parser_run(out, faces, config, result)
     click.secho("Intersection over union on people it has not seen:", bold=True)
     for part, value in result.iou.items():
         click.echo(f"  {part:6} {value:.3f}")

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lssl.data.landmarks import eye_centres
+from lssl.errors import LsslError
 
 #: The crop's side in distances between the eyes' centres: chin and ears inside, most of the hair.
 CROP_SCALE = 4.0
@@ -19,7 +20,7 @@ _LARGEST_RATIO = 1.07
 _MOUTH_IN_ROTATION = 0.25
 
 
-class AlignmentError(ValueError):
+class AlignmentError(LsslError):
     """Landmarks from which no crop can be taken; the message is the reason."""
 
 

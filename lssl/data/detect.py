@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lssl.data.landmarks import COUNT
+from lssl.errors import LsslError
 
 EXTRA_MISSING = (
     "finding faces needs dlib: pip install 'lssl[landmarks]' "
@@ -26,7 +27,7 @@ _SMALLEST_SIDE = 400  # and enlarged to this: it finds no face under some 80 pix
 _WEAKEST = 0.25  # of the best score: faces score 1 to 3, folds and badges beside a face 0.01 to 0.1
 
 
-class DetectionError(RuntimeError):
+class DetectionError(LsslError):
     """dlib or its models are not installed; the message says how to get them."""
 
 

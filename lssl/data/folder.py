@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from lssl.data.landmarks import COUNT
 from lssl.data.schema import AttributeSchema
+from lssl.errors import LsslError
 
 METADATA = "metadata.csv"
 LANDMARKS = "landmarks.npy"
@@ -30,7 +31,7 @@ MASK_LABELS = ("background", "skin", "lips", "eyes")
 _MOST_VALUES = 64
 
 
-class FolderError(ValueError):
+class FolderError(LsslError):
     """A data set folder that cannot be used; the message names the file and the fix."""
 
 

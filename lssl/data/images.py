@@ -6,11 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
 
+from lssl.errors import LsslError
+
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm"})
 _SMALLEST_SIDE = 16
 
 
-class ImageError(ValueError):
+class ImageError(LsslError):
     """A picture that cannot be used; `reason` is why, without the file's name."""
 
     def __init__(self, path: str | Path, reason: str) -> None:

@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lssl.errors import LsslError
+
 COUNT = 68
 JAW = tuple(range(0, 17))
 LEFT_BROW = tuple(range(17, 22))
@@ -50,7 +52,7 @@ FLIP_68: tuple[int, ...] = _mirror_permutation()
 Points = TypeVar("Points", Tensor, NDArray[np.float32])
 
 
-class LandmarkError(ValueError):
+class LandmarkError(LsslError):
     """A landmark file that cannot be used; the message names the file and what is wrong with it."""
 
 

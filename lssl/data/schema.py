@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lssl.errors import LsslError
+
 _ON = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
-class SchemaError(ValueError):
+class SchemaError(LsslError):
     """An attribute or value that the schema does not know, or data from which no schema can be made."""
 
 

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lssl.errors import LsslError
 from lssl.face3d.model.bilinear import BilinearFaceModel
 from lssl.face3d.scene.backgrounds import background
 from lssl.face3d.scene.camera import Camera
@@ -111,22 +112,22 @@ class FaceGenerator:
             ("hair", config.hair, HAIR_STYLES),
         ):
             if unknown := [name for name in given if name not in known]:
-                raise ValueError(f"unknown {kind} {', '.join(unknown)}; known: {', '.join(known)}")
+                raise LsslError(f"unknown {kind} {', '.join(unknown)}; known: {', '.join(known)}")
         if far := [yaw for yaw in config.yaw if not -90 <= yaw <= 90]:
-            raise ValueError(f"yaw {', '.join(f'{yaw:g}' for yaw in far)}: expected -90 to 90 degrees")
+            raise LsslError(f"yaw {', '.join(f'{yaw:g}' for yaw in far)}: expected -90 to 90 degrees")
         if config.subjects < 1 or not (config.yaw and config.lighting and config.hair):
-            raise ValueError("nothing to generate: give at least one subject, one yaw, one lighting and one hair")
+            raise LsslError("nothing to generate: give at least one subject, one yaw, one lighting and one hair")
         if not 16 <= config.size <= 2048:
-            raise ValueError(f"size {config.size}: expected 16 to 2048 pixels")
+            raise LsslError(f"size {config.size}: expected 16 to 2048 pixels")
         if not 0 <= config.test_fraction <= 1:
-            raise ValueError(f"test fraction {config.test_fraction}: expected 0 to 1")
+            raise LsslError(f"test fraction {config.test_fraction}: expected 0 to 1")
         background(config.background, 2, np.random.default_rng(0))
         self.model, self.config = model, config
         self.cells = [
             Cell(*values) for values in product(range(config.subjects), config.expressions, config.yaw, config.lighting)
         ]
         if len({cell.key for cell in self.cells}) != len(self.cells):
-            raise ValueError("an expression, a yaw (in whole degrees) or a lighting is given twice")
+            raise LsslError("an expression, a yaw (in whole degrees) or a lighting is given twice")
         self._wigs: dict[int, Wig] = {}
         order = np.random.default_rng([config.seed, 2]).permutation(config.subjects)
         self.test_subjects = frozenset(order[: round(config.test_fraction * config.subjects)].tolist())

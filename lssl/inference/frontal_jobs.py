@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from lssl.data import detect
 from lssl.data.folder import FaceFolder
+from lssl.errors import LsslError
 
 POSE_ATTRIBUTE = "yaw"  # of the photograph: the drawn face has another
 
 
-class FrontalError(ValueError):
+class FrontalError(LsslError):
     """A photograph that gives no frontal face; the message is the reason."""
 
 

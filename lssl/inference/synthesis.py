@@ -27,6 +27,7 @@ from lssl.data.images import SUFFIXES, read_image
 from lssl.data.landmarks import read_landmarks
 from lssl.data.masks import landmark_mask
 from lssl.data.schema import AttributeSchema, SchemaError
+from lssl.errors import LsslError
 from lssl.models.export import TrainedGenerator
 
 _PLAIN = ("neutral", "normal", "0", "front", "frontal")
@@ -180,7 +181,7 @@ def translate_batch(
     if model.network.side_channels:
         points = [f.landmarks for f in faces if f.landmarks is not None]
         if len(points) < len(faces):
-            raise ValueError("this generator was trained with landmark heatmaps: give landmarks for every face")
+            raise LsslError("this generator was trained with landmark heatmaps: give landmarks for every face")
         landmarks = torch.from_numpy(np.stack(points)).to(device)
     y = torch.stack([target_vector(model.schema, f.source, t) for f, t in zip(faces, targets, strict=True)])
     output = model.translate(image, landmarks, y.to(device))

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from lssl.errors import LsslError
 from lssl.models.pretrained.weights import read_weights
 
 ARCHITECTURES = ("small", "resnet50", "vgg16")
@@ -177,7 +178,7 @@ def build_classifier(architecture: str, classes: int, *, width: int = 16) -> nn.
         return ResNet50(classes)
     if architecture == "vgg16":
         return VGG16(classes)
-    raise ValueError(f"architecture is {architecture!r}; choose one of {', '.join(ARCHITECTURES)}")
+    raise LsslError(f"architecture is {architecture!r}; choose one of {', '.join(ARCHITECTURES)}")
 
 
 def load_pretrained(model: nn.Module, path: str | Path) -> list[str]:
@@ -201,12 +202,12 @@ def load_pretrained(model: nn.Module, path: str | Path) -> list[str]:
         if own[key].shape != value.shape:
             if key.startswith(heads):
                 continue
-            raise ValueError(f"{path}: {key} is {tuple(value.shape)}, the network has {tuple(own[key].shape)}")
+            raise LsslError(f"{path}: {key} is {tuple(value.shape)}, the network has {tuple(own[key].shape)}")
         kept[key] = value
     missing = [key for key in own if key not in kept and not key.endswith("num_batches_tracked")]
     body = [key for key in missing if not key.startswith(heads)]
     if body:
-        raise ValueError(
+        raise LsslError(
             f"{path} does not hold a {type(model).__name__}: {len(body)} parameters are missing ({body[0]}, ...)"
         )
     model.load_state_dict(kept, strict=False)

@@ -8,13 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lssl.data import AttributeGroup, AttributeSchema, to_float
+from lssl.errors import LsslError
 from lssl.models.classifier import build_classifier
 from lssl.models.files import NetworkFile
 
 FILE_NAME = "classifier.safetensors"
 
 
-class ClassifierError(ValueError):
+class ClassifierError(LsslError):
     """A file that is no exported classifier; the message names it and what to do."""
 
 

@@ -8,12 +8,13 @@ from torch import Tensor, nn
 
 from lssl.data.dataset import heatmap_side
 from lssl.data.schema import AttributeSchema
+from lssl.errors import LsslError
 from lssl.models.files import NetworkFile
 from lssl.models.generator import Generator
 from lssl.models.simgan import Refiner
 
 
-class ExportError(ValueError):
+class ExportError(LsslError):
     """A file that is no exported generator; the message names it and what to do."""
 
 

@@ -5,13 +5,14 @@ from typing import Any
 
 import torch
 
+from lssl.errors import LsslError
 from lssl.models.files import NetworkFile
 from lssl.models.parser import PARSER_CLASSES, FaceParser
 
 FILE_NAME = "parser.safetensors"
 
 
-class ParserError(ValueError):
+class ParserError(LsslError):
     """A file that is no exported face parser; the message names it and what to do."""
 
 

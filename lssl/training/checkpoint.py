@@ -13,11 +13,13 @@ from typing import Any
 
 import torch
 
+from lssl.errors import LsslError
+
 _NAME = re.compile(r"iteration_(\d+)\.pt")
 FORMAT = 1
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(LsslError):
     """A checkpoint that cannot be written, read, or used; the message names the file and what to do."""
 
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from lssl.data import AttributeGroup, AttributeSchema, FaceDataset, FaceFolder, FolderError
 from lssl.data.prepare import split_subjects
+from lssl.errors import LsslError
 from lssl.models.classifier import build_classifier, load_pretrained
 from lssl.models.classifier_export import TrainedClassifier
 from lssl.training.augmentation import draw_moves, light_images, move_images
@@ -178,7 +179,7 @@ def predict_faces(classifier: TrainedClassifier, faces: FaceDataset, batch_size:
     """(true, predicted) class indices, int64 (N,) on the CPU, of all faces; their classes must be the classifier's."""
     own = faces.schema.groups[0]
     if own.values != classifier.classes:
-        raise ValueError(
+        raise LsslError(
             f"the faces' classes are {', '.join(own.values)}, the classifier's {', '.join(classifier.classes)}"
         )
     true, predicted = [], []

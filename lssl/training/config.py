@@ -8,13 +8,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from lssl.errors import LsslError
 from lssl.models.generator import CONDITIONINGS, OUTPUTS
 
 PRESETS = ("quick", "standard", "paper", "pose")
 TASKS = ("attribute-synthesis", "pose-normalization")
 
 
-class ConfigError(ValueError):
+class ConfigError(LsslError):
     """A setting that does not exist or cannot be; the message names it and what may stand there."""
 
 

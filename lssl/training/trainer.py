@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from lssl.data import FaceBatch, FaceDataset, FaceLoader, heatmap_side
+from lssl.errors import LsslError
 from lssl.models import Discriminator, FaceParser, Generator
 from lssl.models.export import TrainedGenerator, save_generator
 from lssl.training import losses
@@ -37,7 +38,7 @@ _LEARNT = 0.9  # of the loss at chance: below it, D_cls has begun to learn
 _TELLING = 100  # updates after which its loss says so
 
 
-class TrainingError(RuntimeError):
+class TrainingError(LsslError):
     """Training cannot go on; the message says why and which checkpoint is good."""
 
 

@@ -9,7 +9,7 @@ import trimesh
 from click.testing import CliRunner
 from PIL import Image
 
-from lssl.cli.render_frontal import command
+from lssl.cli.main import main
 from lssl.data import detect
 from lssl.data.folder import read_metadata
 from lssl.data.landmarks import read_landmarks, write_pts
@@ -42,7 +42,7 @@ def portraits(tmp_path_factory):
 
 
 def run(*arguments):
-    return CliRunner().invoke(command, [str(a) for a in arguments])
+    return CliRunner().invoke(main, ["render-frontal", *map(str, arguments)])
 
 
 def test_folder_that_training_takes_and_fits(portraits, tmp_path):

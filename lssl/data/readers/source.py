@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lssl.data.images import SUFFIXES, read_image
 from lssl.data.landmarks import read_landmarks
+from lssl.errors import LsslError
 
 #: The eight expressions under one set of names, whatever a database calls them.
 EXPRESSIONS = {
@@ -33,7 +34,7 @@ EXPRESSIONS = {
 }
 
 
-class SourceError(ValueError):
+class SourceError(LsslError):
     """A source folder that is not what its reader expects; says what was expected and what was found."""
 
 

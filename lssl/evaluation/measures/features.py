@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lssl.data import to_float
 from lssl.data.writer import write_atomic
+from lssl.errors import LsslError
 from lssl.evaluation.measures.image_sets import ImageSet
 from lssl.models.classifier import build_classifier, load_pretrained
 from lssl.models.classifier_export import FILE_NAME, ClassifierError, TrainedClassifier, load_classifier
@@ -63,7 +64,7 @@ def open_network(path: str | Path, device: torch.device | str = "cpu") -> Featur
             model = build_classifier(architecture, 2)
             load_pretrained(model, file)
             return _network(model, f"{type(model).__name__}, {file.name}", device)
-    raise ValueError(
+    raise LsslError(
         f"{file}: no network that is known here; give a classifier of `lssl train-classifier`, or weights of "
         "Inception v3, ResNet-50 or VGG-16 (VGG-Face) with their published names"
     )

@@ -14,6 +14,7 @@ from scipy.sparse.linalg import splu
 from torch import Tensor
 from torch.nn import functional as F
 
+from lssl.errors import LsslError
 from lssl.face3d.frontal.membrane import Membrane
 from lssl.face3d.frontal.relight import estimate_light, even_irradiance, irradiance, relighting_gain
 from lssl.face3d.model.bilinear import BilinearFaceModel
@@ -113,7 +114,7 @@ def pose_view(
     x1 = int(min(width_px, np.ceil(float(high[0]) + margin) + 1))
     y1 = int(min(height_px, np.ceil(float(high[1]) + margin) + 1))
     if x1 - x0 < 2 or y1 - y0 < 2:
-        raise ValueError(f"the fitted face lies outside the {width_px} x {height_px} photograph")
+        raise LsslError(f"the fitted face lies outside the {width_px} x {height_px} photograph")
     cut = torch.from_numpy(np.array(image[y0:y1, x0:x1])).permute(2, 0, 1)[None].float() / 255
     h, w = max(2, round((y1 - y0) * factor)), max(2, round((x1 - x0) * factor))
     if factor < 1:

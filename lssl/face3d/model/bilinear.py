@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lssl.data.writer import write_atomic
+from lssl.errors import LsslError
 from lssl.face3d.model.topology import FaceTopology
 
 EXPRESSIONS = ("neutral", "angry", "contemptuous", "disgusted", "fearful", "happy", "sad", "surprised")
@@ -210,22 +211,22 @@ class BilinearFaceModel:
             with np.load(path, allow_pickle=False) as archive:
                 arrays = {key: archive[key] for key in archive.files}
         except FileNotFoundError:
-            raise ValueError(f"{path}: no such file; {make}") from None
+            raise LsslError(f"{path}: no such file; {make}") from None
         except (BadZipFile, ValueError, EOFError, OSError, AttributeError, TypeError) as error:
-            raise ValueError(f"{path}: not a face model of this toolkit, or truncated ({error}); {make}") from error
+            raise LsslError(f"{path}: not a face model of this toolkit, or truncated ({error}); {make}") from error
         if str(arrays.get("format")) != _FORMAT:
-            raise ValueError(f"{path}: an .npz, but not a face model of this toolkit; {make}")
+            raise LsslError(f"{path}: an .npz, but not a face model of this toolkit; {make}")
         if int(arrays["version"]) != _VERSION:
-            raise ValueError(f"{path}: model version {int(arrays['version'])}, this lssl reads {_VERSION}; {make}")
+            raise LsslError(f"{path}: model version {int(arrays['version'])}, this lssl reads {_VERSION}; {make}")
         topology_names = [f.name for f in fields(FaceTopology)]
         tensor_names = [f.name for f in fields(cls) if f.type is Tensor]
         needed = [*tensor_names, "name", "expression_names", "expression_weights"]
         needed += [f"topology_{name}" for name in topology_names]
         if missing := [name for name in needed if name not in arrays]:
-            raise ValueError(f"{path}: no {', '.join(missing)}; the file is damaged: {make}")
+            raise LsslError(f"{path}: no {', '.join(missing)}; the file is damaged: {make}")
         for name in tensor_names:
             if not np.isfinite(arrays[name]).all():
-                raise ValueError(f"{path}: {name} has values that are not finite; the file is damaged: {make}")
+                raise LsslError(f"{path}: {name} has values that are not finite; the file is damaged: {make}")
         try:
             topology = FaceTopology(**{name: arrays[f"topology_{name}"] for name in topology_names})
             names = [str(name) for name in arrays["expression_names"]]
@@ -237,7 +238,7 @@ class BilinearFaceModel:
                 name=str(arrays["name"]),
             )
         except ValueError as error:
-            raise ValueError(f"{path}: {error}; the file is damaged: {make}") from error
+            raise LsslError(f"{path}: {error}; the file is damaged: {make}") from error
 
 
 def _broadcast_rows(*tensors: Tensor) -> Sequence[Tensor]:

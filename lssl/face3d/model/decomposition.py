@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from lssl.errors import LsslError
 from lssl.face3d.model.bilinear import BilinearFaceModel
 from lssl.face3d.model.topology import FaceTopology
 
@@ -87,7 +88,7 @@ def impute(
     if present.all():
         return tensor
     if not present.any(1).all() or not present.any(0).all():
-        raise ValueError("each identity and each expression needs at least one scan")
+        raise LsslError("each identity and each expression needs at least one scan")
     known = np.where(present[..., None], tensor, 0.0)
     mean = known.sum(0) / present.sum(0)[:, None]
     departure = (known - np.where(present[..., None], mean, 0.0)).sum(1) / present.sum(1)[:, None]
@@ -126,14 +127,14 @@ def build_model(
     """
     identities, expressions, vertices = scans.shape[:3]
     if len(expression_names) != expressions or "neutral" not in expression_names:
-        raise ValueError(f"expression_names: expected {expressions} names with 'neutral', got {list(expression_names)}")
+        raise LsslError(f"expression_names: expected {expressions} names with 'neutral', got {list(expression_names)}")
     if vertices != topology.num_vertices:
-        raise ValueError(f"scans have {vertices} vertices, the topology {topology.num_vertices}")
+        raise LsslError(f"scans have {vertices} vertices, the topology {topology.num_vertices}")
     if not 0 < variance <= 1:
-        raise ValueError(f"variance: expected 0 < variance <= 1, got {variance}")
+        raise LsslError(f"variance: expected 0 < variance <= 1, got {variance}")
     present = np.ones((identities, expressions), bool) if present is None else present
     if identities < 2:
-        raise ValueError(f"expected scans of at least two identities, got {identities}")
+        raise LsslError(f"expected scans of at least two identities, got {identities}")
 
     with tqdm(total=2 + folds, desc="Building", disable=not progress) as bar:
         coefficients, spatial = _compress(scans, present)
@@ -190,7 +191,7 @@ def _compress(scans: NDArray[np.floating], present: NDArray[np.bool_]) -> tuple[
     """The present scans in an orthonormal basis of their span: (I, E, R) and (R, 3V). Exact up to `_MANY` scans."""
     rows = scans[present].reshape(int(present.sum()), -1)
     if not np.isfinite(rows).all():
-        raise ValueError("scans: some coordinates are not finite")
+        raise LsslError("scans: some coordinates are not finite")
     if len(rows) > _MANY:
         spatial = leading_subspace(rows, _MANY // 2).astype(np.float64)
         coefficients = np.zeros((*present.shape, len(spatial)))

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lssl.errors import LsslError
 from lssl.face3d.model.topology import FaceTopology, Part, jaw_paths, mirror_by_position, vertex_parts_to_faces
 
 Ints = NDArray[np.int64]
@@ -24,16 +25,16 @@ def read_landmark_vertices(path: str | Path) -> Ints:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: cannot be read ({error}); expected a text file of 68 vertex numbers") from None
+        raise LsslError(f"{path}: cannot be read ({error}); expected a text file of 68 vertex numbers") from None
     words = " ".join(line.split("#")[0] for line in text.splitlines()).replace(",", " ").split()
     try:
         numbers = np.array([int(word) for word in words], np.int64)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}; expected whole numbers") from None
+        raise LsslError(f"{path}: {error}; expected whole numbers") from None
     if len(numbers) not in (68, 85):
-        raise ValueError(f"{path}: {len(numbers)} numbers; expected 68, or 68 and the 17 of the turned jaw line")
+        raise LsslError(f"{path}: {len(numbers)} numbers; expected 68, or 68 and the 17 of the turned jaw line")
     if (numbers < 0).any():
-        raise ValueError(f"{path}: vertex numbers count from 0; {int(numbers.min())} is none")
+        raise LsslError(f"{path}: vertex numbers count from 0; {int(numbers.min())} is none")
     return numbers
 
 
@@ -43,11 +44,11 @@ def read_parts(path: str | Path) -> NDArray[np.uint8]:
     try:
         names = path.read_text(encoding="utf-8").split()
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: cannot be read ({error}); expected a part's name a line") from None
+        raise LsslError(f"{path}: cannot be read ({error}); expected a part's name a line") from None
     known = {part.name.lower(): part.value for part in Part}
     for number, name in enumerate(names, start=1):
         if name.lower() not in known:
-            raise ValueError(f"{path}, line {number}: unknown part {name!r}; known: {', '.join(known)}")
+            raise LsslError(f"{path}, line {number}: unknown part {name!r}; known: {', '.join(known)}")
     return np.array([known[name.lower()] for name in names], np.uint8)
 
 
@@ -62,12 +63,12 @@ def scan_topology(
     Without parts, all is skin but the lips, drawn from the landmarks. Raises ValueError where a number is no vertex.
     """
     if landmarks.max() >= len(neutral):
-        raise ValueError(f"landmark vertex {int(landmarks.max())}, but the mesh has {len(neutral)} vertices")
+        raise LsslError(f"landmark vertex {int(landmarks.max())}, but the mesh has {len(neutral)} vertices")
     if parts is None:
         parts = np.full(len(neutral), Part.SKIN, np.uint8)
         parts[_lips(neutral, landmarks)] = Part.LIPS
     if len(parts) != len(neutral):
-        raise ValueError(f"{len(parts)} part labels, but the mesh has {len(neutral)} vertices")
+        raise LsslError(f"{len(parts)} part labels, but the mesh has {len(neutral)} vertices")
     turned = landmarks[68:] if len(landmarks) == 85 else turned_jaw(neutral, landmarks[:17])
     size = float(np.linalg.norm(neutral[landmarks[45]] - neutral[landmarks[36]]))
     return FaceTopology(

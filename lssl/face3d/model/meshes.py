@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from lssl.errors import LsslError
+
 SUFFIXES = (".obj", ".ply")
 
 
-class MeshError(ValueError):
+class MeshError(LsslError):
     """A mesh file that cannot be used; the message names the file and the fix."""
 
 

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
+from lssl.errors import LsslError
+
 BACKGROUNDS = ("plain", "random")
 PLAIN_GREY = 0.72  # encoded, 0 to 1
 
@@ -27,7 +29,7 @@ def background(
     elif kind == "random":
         wall = _random_wall(size, generator)
     else:
-        raise ValueError(f"unknown background {kind!r}; known: {', '.join(BACKGROUNDS)}")
+        raise LsslError(f"unknown background {kind!r}; known: {', '.join(BACKGROUNDS)}")
     seen = wall.clip(0, 1) * light ** (1 / 2.2) * np.reshape(tint, (3, 1, 1)) ** (1 / 2.2)
     return (seen.clip(0, 1) * 2 - 1).astype(np.float32)
 

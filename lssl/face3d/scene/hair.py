@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lssl.errors import LsslError
 from lssl.face3d.model.bilinear import BilinearFaceModel
 from lssl.face3d.model.topology import FaceTopology, Part
 
@@ -69,7 +70,7 @@ class Wig:
 
     def __post_init__(self) -> None:
         if self.style not in HAIR_STYLES[1:]:
-            raise ValueError(f"unknown hair {self.style!r}; known: {', '.join(HAIR_STYLES)}")
+            raise LsslError(f"unknown hair {self.style!r}; known: {', '.join(HAIR_STYLES)}")
         object.__setattr__(self, "_cut", _CUTS.get(self.style))
 
     @cached_property

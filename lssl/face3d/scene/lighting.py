@@ -8,6 +8,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from lssl.errors import LsslError
+
 LIGHTINGS = ("normal", "weak", "dark", "warm", "cold", "dim")
 
 # Named lightings after the paper's Fig. 2b (Oulu-CASIA: all lights on; the screen alone; lights off): ambient, then
@@ -67,7 +69,7 @@ class Lighting:
         """
         names = [names] if isinstance(names, str) else list(names)
         if unknown := sorted(set(names) - set(_NAMED)):
-            raise ValueError(f"unknown lighting {', '.join(unknown)}; known: {', '.join(LIGHTINGS)}")
+            raise LsslError(f"unknown lighting {', '.join(unknown)}; known: {', '.join(LIGHTINGS)}")
         ambient = torch.tensor([_NAMED[name][0] for name in names])
         tint = torch.tensor([light_colour(name) for name in names])
         lights = torch.tensor([_NAMED[name][1] for name in names])

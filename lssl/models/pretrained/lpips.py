@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from lssl.errors import LsslError
 from lssl.models.pretrained.weights import fill, read_weights
 
 # (channels, kernel, stride, padding), or a maximum over 3x3 with stride 2.
@@ -87,9 +88,9 @@ def load_lpips(paths: Sequence[str | Path]) -> LPIPS:
     source = " and ".join(str(path) for path in paths)
     first = weights.get("features.0.weight")
     if first is None:
-        raise ValueError(f"{source}: no features.0.weight; give torchvision's AlexNet or VGG-16 file too")
+        raise LsslError(f"{source}: no features.0.weight; give torchvision's AlexNet or VGG-16 file too")
     if "lin0.model.1.weight" not in weights:
-        raise ValueError(f"{source}: no lin0.model.1.weight; give lpips' weights/v0.1/alex.pth or vgg.pth too")
+        raise LsslError(f"{source}: no lin0.model.1.weight; give lpips' weights/v0.1/alex.pth or vgg.pth too")
     model = LPIPS("alex" if first.shape[-1] == 11 else "vgg")
     fill(model, weights, source)
     return model.requires_grad_(False).eval()

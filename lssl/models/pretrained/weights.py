@@ -5,6 +5,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lssl.errors import LsslError
+
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a `.safetensors` file or of a `.pth`/`.pt` state dict, on the CPU, by name.
@@ -25,9 +27,9 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
             state = state.get("state_dict", state.get("model", state))
         tensors = {key.removeprefix("module."): value for key, value in state.items() if isinstance(value, Tensor)}
     except Exception as error:
-        raise ValueError(f"{path}: not a file of weights (.safetensors, or a .pth state dict): {error}") from None
+        raise LsslError(f"{path}: not a file of weights (.safetensors, or a .pth state dict): {error}") from None
     if not tensors:
-        raise ValueError(f"{path}: holds no tensors")
+        raise LsslError(f"{path}: holds no tensors")
     return tensors
 
 
@@ -39,8 +41,8 @@ def fill(model: torch.nn.Module, weights: dict[str, Tensor], source: str) -> Non
     own = {key: value for key, value in model.state_dict().items() if not key.endswith("num_batches_tracked")}
     kind = type(model).__name__
     if missing := [key for key in own if key not in weights]:
-        raise ValueError(f"{source} does not hold a {kind}: {len(missing)} parameters are missing ({missing[0]}, ...)")
+        raise LsslError(f"{source} does not hold a {kind}: {len(missing)} parameters are missing ({missing[0]}, ...)")
     for key, value in own.items():
         if weights[key].shape != value.shape:
-            raise ValueError(f"{source}: {key} is {tuple(weights[key].shape)}, {kind} has {tuple(value.shape)}")
+            raise LsslError(f"{source}: {key} is {tuple(weights[key].shape)}, {kind} has {tuple(value.shape)}")
     model.load_state_dict({key: weights[key] for key in own}, strict=False)
