@@ -54,7 +54,7 @@ class Refiner(nn.Module):
         """The constructor's arguments: `Refiner(**r.settings())` has the same shapes."""
         return dict(self._settings)
 
-    def forward(self, image: Tensor, side: Tensor | None, attributes: Tensor) -> tuple[Tensor, None]:
+    def forward(self, image: Tensor, side: Tensor | None, attributes: Tensor) -> tuple[Tensor, None]:  # noqa: ARG002
         """Image (N, 3, H, W) in [-1, 1] and y (N, A) to (x' in [-1, 1], None)."""
         planes = attributes.to(image.dtype)[:, :, None, None].expand(-1, -1, *image.shape[2:])
         change = self.leave(self.blocks(self.enter(torch.cat([image, planes], 1)).relu()))

@@ -1,12 +1,27 @@
 """The program as a whole: how it is started, what it says of itself, that no option is read and then dropped."""
 
+import ast
+import dataclasses
+import inspect
 import os
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
+import click
+import pytest
+
 import lssl
+from lssl.cli import train
+from lssl.cli.evaluate_options import make_settings
+from lssl.cli.main import main
+from lssl.data.prepare import PrepareOptions
+from lssl.evaluation.experiments.experiment import Settings
+from lssl.face3d.generate import GenerateConfig
+from lssl.inference.frontalize import Options as FrontalOptions
+from lssl.inference.synthetic_folder import AugmentOptions
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,3 +46,61 @@ def test_a_bare_checkout_runs(tmp_path) -> None:
 def test_one_version() -> None:
     result = subprocess.run([sys.executable, "-m", "lssl", "--version"], cwd=ROOT, capture_output=True, text=True)
     assert result.stdout.strip() == f"lssl, version {lssl.__version__}"
+
+
+def commands() -> dict[str, click.Command]:
+    """Every command and subcommand by its words."""
+    found: dict[str, click.Command] = {}
+    waiting: list[tuple[str, click.Command]] = [("", main)]
+    while waiting:
+        words, command = waiting.pop()
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for name in command.list_commands(context):
+                waiting.append((f"{words} {name}".strip(), command.get_command(context, name)))
+        else:
+            found[words] = command
+    return found
+
+
+@pytest.mark.parametrize("words", sorted(commands()))
+def test_every_option_reaches_its_function(words) -> None:
+    """A parameter that the function never reads is a promise that is not kept; `**rest` is read as a whole."""
+    command = commands()[words]
+    function = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(command.callback)))).body[0]
+    read = {node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    names = {argument.arg for argument in (*function.args.args, *function.args.kwonlyargs)}
+    options = {option.name for option in command.params if option.expose_value}
+    unread = {name for name in options & names if name not in read}
+    assert unread == set()
+    rest = function.args.kwarg
+    assert options <= names or (rest is not None and rest.arg in read)
+
+
+@pytest.mark.parametrize("words", [words for words in sorted(commands()) if words.startswith("evaluate ")])
+def test_shared_options_of_experiments_are_settings(words) -> None:
+    """What an experiment takes as `**options` is what `make_settings` takes."""
+    command = commands()[words]
+    signature = inspect.signature(inspect.unwrap(command.callback)).parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.values()):
+        pytest.skip("takes each option by name")
+    shared = {option.name for option in command.params} - set(signature)
+    assert shared <= set(inspect.signature(make_settings).parameters)
+
+
+def test_every_option_of_train_stands_for_a_setting() -> None:
+    command = commands()["train"]
+    named = set(inspect.signature(inspect.unwrap(command.callback)).parameters)
+    known = set(train._SETTINGS) | set(train._ABLATIONS)
+    assert {option.name for option in command.params} - named <= known
+
+
+@pytest.mark.parametrize("options", [AugmentOptions, GenerateConfig, FrontalOptions, PrepareOptions, Settings])
+def test_every_field_of_the_options_is_read(options) -> None:
+    """Below the command line: `--remove-light` reached `Options` once and nothing beyond it."""
+    read = set()
+    for path in (ROOT / "lssl").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+                read.add(node.attr)
+    assert {field.name for field in dataclasses.fields(options)} - read == set()

@@ -49,7 +49,7 @@ def network_embedding(network: FeatureNetwork) -> Embedding:
     """A network's features scaled to length 1, so that distances lie between 0 and 2 whatever the network."""
 
     @torch.inference_mode()
-    def embed(images: NDArray[np.uint8], landmarks: NDArray[np.float32] | None) -> NDArray[np.floating]:
+    def embed(images: NDArray[np.uint8], _landmarks: NDArray[np.float32] | None) -> NDArray[np.floating]:
         parts = []
         for chunk in torch.from_numpy(images).permute(0, 3, 1, 2).split(_BATCH):
             features = network.features(to_float(chunk.to(network.device)))

@@ -151,7 +151,7 @@ class _Problem:
         coefficients = torch.einsum("rie,ni,ne->nr", self.core, identity, expression)
         return torch.einsum("vcr,nr->nvc", self.basis, coefficients) @ state.rotation.transpose(1, 2)
 
-    def choose_vertices(self, state: _State, q: Tensor) -> Tensor:
+    def choose_vertices(self, q: Tensor) -> Tensor:
         """Row of `self.vertex` for each of 68 landmarks, (N, 68): jaw landmarks go to the silhouette."""
         n, c = len(q), self.candidates
         x = q[:, : 17 * c, 0].reshape(n, 17, c) * self.magnification(q)[:, : 17 * c].reshape(n, 17, c)
@@ -199,7 +199,7 @@ class _Problem:
             torch.zeros(n, len(self.ex_mean), dtype=torch.float64, device=device),
         )
         q = self.camera_points(zeros)
-        rows = self.choose_vertices(zeros, q)[:, list(_RIGID)]
+        rows = self.choose_vertices(q)[:, list(_RIGID)]
         x = q.gather(1, rows[..., None].expand(-1, -1, 3))
         p = self.points[:, list(_RIGID)] * torch.tensor([1.0, -1.0], dtype=q.dtype, device=device)
         w = self.seen[:, list(_RIGID)].double()[..., None] + 1e-9
@@ -218,7 +218,7 @@ class _Problem:
     def step(self, state: _State, *, pose_only: bool = False, damping: Tensor | None = None) -> _State:
         """One damped Gauss-Newton step of all subjects at once."""
         q_all = self.camera_points(state)
-        rows = self.choose_vertices(state, q_all)
+        rows = self.choose_vertices(q_all)
         q = q_all.gather(1, rows[..., None].expand(-1, -1, 3))
         residual = self.points - self.project(state, q)
         weight = self.landmark_weights(state, rows, residual)
@@ -317,7 +317,7 @@ class _Problem:
     def cost(self, state: _State) -> Tensor:
         """Negative log posterior of each subject, (S,)."""
         q_all = self.camera_points(state)
-        rows = self.choose_vertices(state, q_all)
+        rows = self.choose_vertices(q_all)
         q = q_all.gather(1, rows[..., None].expand(-1, -1, 3))
         residual = self.points - self.project(state, q)
         sigma = self.noise * self.eye_distance * state.log_scale.exp()
@@ -341,7 +341,7 @@ class _Problem:
 
     def result(self, state: _State, trust_below: float) -> FaceFit:
         q_all = self.camera_points(state)
-        rows = self.choose_vertices(state, q_all)
+        rows = self.choose_vertices(q_all)
         projected = self.project(state, q_all.gather(1, rows[..., None].expand(-1, -1, 3)))
         scale = state.log_scale.exp()
         distances = (projected - self.points).norm(dim=-1) * self.seen

@@ -158,7 +158,7 @@ def _inside(points: Array, polygon: Array) -> NDArray[np.bool_]:
     return (crosses & (x < at)).sum(1) % 2 == 1
 
 
-def _spacing(plane: Array, points: Array) -> Array:
+def _spacing(plane: Array) -> Array:
     """Wanted distance of vertices, cm: fine at eyes, nose and mouth, coarse under the hair and on the neck."""
     u, v = plane[:, 0], plane[:, 1]
     nose = np.hypot(u / 1.0, (v + 3.2) / 1.6) - 2.2
@@ -182,7 +182,7 @@ def _fill(fixed_plane: Array) -> Array:
     order = np.lexsort((candidates[:, 0], np.round(np.hypot(candidates[:, 0], candidates[:, 1] + 3), 3)))
     candidates = candidates[order]
     points = relief.surface(candidates)
-    wanted = _spacing(candidates, points)
+    wanted = _spacing(candidates)
     fixed = relief.surface(fixed_plane)
     free = cKDTree(fixed).query(points)[0] > 0.72 * wanted
     tree = cKDTree(points)
