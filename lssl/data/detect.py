@@ -74,6 +74,14 @@ def detect_landmarks(image: NDArray[np.uint8]) -> NDArray[np.float32] | None:
     return faces[0].landmarks if faces else None
 
 
+def landmarks_in_box(image: NDArray[np.uint8], box: tuple[float, float, float, float]) -> NDArray[np.float32]:
+    """The (68, 2) landmarks of a uint8 RGB picture's face in the box (left, top, right, bottom), without a search.
+
+    The box is as the detector frames faces: brows to chin. Raises DetectionError where dlib is not installed.
+    """
+    return _landmarks(image, box)
+
+
 def identity_embedding(images: NDArray[np.uint8], landmarks: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
     """dlib's identity embeddings (N, 128) of N uint8 RGB pictures (N, H, W, 3), a face in each.
 
