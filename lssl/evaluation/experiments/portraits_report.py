@@ -77,9 +77,9 @@ def prepare_portraits(
         small = [resized(portrait, side) for portrait in portraits]
         return [found_anew(portrait) for portrait in small] if anew else small
 
-    sets = [ready(portraits) for portraits in (made, before, real)]
-    copies = sets[2] if written is None else ready(written)
-    return JudgedPortraits(*sets, copies, common_scale(sets[2]), anew)
+    photographs = ready(real)
+    copies = photographs if written is None else ready(written)
+    return JudgedPortraits(ready(made), ready(before), photographs, copies, common_scale(photographs), anew)
 
 
 def judge_portraits(report: Report, judged: JudgedPortraits, *, seed: int = 0) -> dict[str, Any]:
