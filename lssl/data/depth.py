@@ -71,8 +71,8 @@ def wide_colour(path: Path, image: Image.Image) -> tuple[NDArray[np.uint8], str]
 def _loaded(path: Path, image: Image.Image, tiles: list[tuple[Any, ...]]) -> NDArray[np.uint8]:
     """The pixels of a picture read by other tiles than Pillow chose."""
     with Image.open(path, formats=(image.format or "",)) as again:
-        kind = type(again.tile[0])  # type: ignore[attr-defined]
-        again.tile = [kind(*tile) if kind is not tuple else tile for tile in tiles]  # type: ignore[attr-defined]
+        kind: Any = type(again.tile[0])  # a plain tuple before Pillow 11
+        again.tile = [tile if kind is tuple else kind(*tile) for tile in tiles]
         again.load()
         return np.asarray(again)
 
