@@ -130,7 +130,7 @@ def main() -> None:
     setup(
         packages=[*packages, "lssl.cli"],
         package_dir={"lssl.cli": "cli"},
-        package_data={"lssl": ["presets/*.toml", "weights/*.safetensors", "py.typed"]},
+        package_data={"lssl": ["presets/*.toml", "weights/*.safetensors", "face3d/model/data/*", "py.typed"]},
         ext_modules=extensions,
         cmdclass=commands,
     )

@@ -22,6 +22,7 @@ def command() -> None:
     lssl face-model import ict FaceXModel/ -o ict.npz
     lssl face-model show ict.npz -o sheet.png
     lssl face-model show embedded -o sheet.png
+    lssl face-model show ict -o ict.png
     """
 
 
@@ -153,21 +154,20 @@ def import_(kind: str, path: Path, output: Path, landmarks: Path | None, allow_p
 @click.option("--modes", type=click.IntRange(1, 20), default=5, help="Identity modes to show at -2 and +2 sd.")
 @click.option("--seed", type=int, default=0, help="Of the row of people drawn at random.")
 def show(model: str, output: Path, size: int, modes: int, seed: int) -> None:
-    """A contact sheet of MODEL (an .npz, or "embedded"): all expressions, the mean, the first identity modes at -2 and
+    """A contact sheet of MODEL (an .npz, "embedded" or "ict"): all expressions, the mean, the first identity modes at -2 and
     +2 standard deviations, people drawn at random, yaw from -90 to 90, the lightings.
 
     \b
     lssl face-model show embedded -o sheet.png
     lssl face-model show ict.npz -o ict.png --size 200
     """
-    from lssl.face3d.embedded import load_embedded_model
-    from lssl.face3d.model.bilinear import BilinearFaceModel
+    from lssl.face3d.builtin import load_face_model
     from lssl.face3d.sheet import model_sheet
 
     if output.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise click.ClickException(f"{output}: expected a .png or .jpg name")
     _check_output(output)
-    face_model = load_embedded_model() if model == "embedded" else BilinearFaceModel.load(model)
+    face_model = load_face_model(model)
     model_sheet(face_model, size, modes, seed).save(output)
     click.echo(f"{face_model.name}: {output}")
 

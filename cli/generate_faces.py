@@ -37,7 +37,9 @@ def _words(_context: click.Context, _parameter: click.Parameter, text: str) -> t
 @click.option(
     "--variation", type=click.FloatRange(0, 3), default=1.0, help="Scale of the chance within a cell; 0: none."
 )
-@click.option("--model", type=click.Path(path_type=Path), help="A face model's .npz  [default: the embedded one]")
+@click.option(
+    "--model", type=click.Path(path_type=Path), help="A face model: embedded, ict, or an .npz  [default: embedded]"
+)
 @click.option("--sheet", type=click.Path(path_type=Path), help="Also write a contact sheet to this picture.")
 @click.option("--overwrite", is_flag=True, help="Remove the data set that OUT holds first.")
 def command(
@@ -65,16 +67,15 @@ def command(
         --lighting normal,weak,dark --size 128 --seed 0
     lssl generate-faces faces/ --hair none,short,long,fringe,sweep,hat --lighting normal,warm,cold,dim
     lssl generate-faces pairs/ --expressions neutral,happy --sheet pairs.png
-    lssl face-model import ict FaceXModel -o ict.npz && lssl generate-faces faces/ --model ict.npz
+    lssl generate-faces faces/ --model ict           the built-in part of ICT-FaceKit
 
     An interrupted run goes on when repeated.
     """
     from dataclasses import asdict
 
-    from lssl.face3d.embedded import cache_key, load_embedded_model
+    from lssl.face3d.builtin import load_face_model, model_stamp
     from lssl.face3d.generate import FaceGenerator, GenerateConfig
-    from lssl.face3d.generated import file_digest, write_generated
-    from lssl.face3d.model.bilinear import BilinearFaceModel
+    from lssl.face3d.generated import write_generated
     from lssl.face3d.sheet import folder_sheet
 
     config = GenerateConfig(
@@ -91,8 +92,9 @@ def command(
     )
     if sheet is not None and sheet.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise click.ClickException(f"{sheet}: expected a .png or .jpg name")
-    face_model = load_embedded_model() if model is None else BilinearFaceModel.load(model)
-    name = f"embedded {cache_key()}" if model is None else f"{model.name} {file_digest(model)}"
+    chosen = "embedded" if model is None else str(model)
+    face_model = load_face_model(chosen)
+    name = model_stamp(chosen, face_model)
     generator = FaceGenerator(face_model, config)
     click.echo(f"Model: {face_model.name}")
     for option, value in asdict(generator.config).items():

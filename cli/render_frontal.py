@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     "beside a photograph is used, and else dlib finds them.",
 )
 @click.option(
-    "--model", type=click.Path(exists=True, path_type=Path), help="Face model; the embedded one if not given."
+    "--model", type=click.Path(path_type=Path), help="Face model: embedded, ict, or an .npz.  [default: embedded]"
 )
 @click.option(
     "--views-of-one-subject", is_flag=True, help="All photographs show one person: one face from all of them."
@@ -113,7 +113,7 @@ def command(
         known = ", ".join(face_model.expressions)
         raise click.ClickException(f"--expression {expression}: the model has {known}")
     options = Options(
-        model=None if model is None else str(model.resolve()),
+        model=None if model is None else str(model.resolve()) if model.is_file() else str(model),
         size=size,
         background=background,
         expression=expression,

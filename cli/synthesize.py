@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from lssl.inference.model_edit import ModelEditor
     from lssl.inference.synthesis import InputFace, Target
     from lssl.models.export import TrainedGenerator
 
@@ -50,16 +51,18 @@ def command(
     limit: int | None,
     device: str | None,
 ) -> None:
-    """Change the attributes of faces with the generator MODEL (generator.safetensors, or a run folder).
+    """Change the attributes of faces with the generator MODEL: generator.safetensors, a run folder, or the built-in
+    "3d", which moves the photograph's own pixels by a fitted 3D face model (expressions; nothing is trained).
 
     \b
+    lssl synthesize 3d photo.jpg --to happy -o out                 the whole photograph at its own size
     lssl synthesize runs/london photo.jpg --to happy -o out        find, align, translate
     lssl synthesize runs/london photo.jpg --to happy --paste       and back into the photograph
     lssl synthesize runs/faces *.jpg --all                         every expression, in one grid
     lssl synthesize runs/faces photo.jpg --to happy --intensity 0.5,1,1.5
     lssl synthesize runs/london data/london --to happy --split test    a prepared folder
 
-    Writes <name>_<target>.png a face and target, and grid_01.png, grid_02.png ...: a row a face, the input first.
+    Writes <name>_<target>.png a face and target (of 3d: the whole photograph), and grid_01.png, grid_02.png ...: a row a face, the input first.
     A photograph in which there is no face, or more than one, is named, the others go on, and the exit code is 1.
     """
     import torch
@@ -67,6 +70,8 @@ def command(
 
     from lssl.data.detect import DetectionError
     from lssl.errors import LsslError
+    from lssl.inference.model_edit import NAME as EDIT_3D
+    from lssl.inference.model_edit import ModelEditor
     from lssl.inference.synthesis import expand_inputs, parse_targets, read_photograph, source_values
     from lssl.models.export import load_generator
 
@@ -75,7 +80,11 @@ def command(
     numbers = _numbers(intensities)
     failed: list[str] = []
     faces: list[InputFace] = []
-    generator = load_generator(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    generator: TrainedGenerator | ModelEditor
+    if str(model) == EDIT_3D:
+        generator = ModelEditor.load()
+    else:
+        generator = load_generator(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
     words = [word for word in (targets or "").split(",") if word.strip()]
     wanted = parse_targets(generator.schema, words, numbers)
     folders = [path for path in images if path.is_dir() and (path / "metadata.csv").is_file()]
@@ -83,7 +92,9 @@ def command(
         faces += _from_folder(folder, generator, split, limit)
     photographs = expand_inputs([path for path in images if path not in folders])[:limit]
     taken_for = source_values(generator.schema, source)
-    if photographs:
+    if isinstance(generator, ModelEditor) and not source:
+        taken_for = {}  # read from each face
+    elif photographs:
         shown = ", ".join(f"{name} {value}" for name, value in taken_for.items())
         click.echo(f"Photographs are taken to show: {shown} (--source says otherwise)")
     for path in tqdm(photographs, desc="finding faces", unit="photo", disable=len(photographs) < 2):
@@ -96,7 +107,10 @@ def command(
         except LsslError as error:
             failed.append(str(error))
     if faces:
-        _write(generator, faces, wanted, out, paste)
+        if isinstance(generator, ModelEditor):
+            failed += _write_edits(generator, faces, wanted, out)
+        else:
+            _write(generator, faces, wanted, out, paste)
     for reason in failed:
         click.secho(reason, fg="red", err=True)
     click.echo(f"{len(faces)} faces to {len(wanted)} targets in {out}" + (f", {len(failed)} failed" if failed else ""))
@@ -115,13 +129,47 @@ def _numbers(text: str) -> list[float]:
     return numbers
 
 
-def _from_folder(root: Path, model: "TrainedGenerator", split: str, limit: int | None) -> "list[InputFace]":
+def _from_folder(
+    root: Path, model: "TrainedGenerator | ModelEditor", split: str, limit: int | None
+) -> "list[InputFace]":
     from lssl.data import read_metadata
+    from lssl.inference.model_edit import ModelEditor
     from lssl.inference.synthesis import prepared_faces
 
     folder = read_metadata(root)
     folder = folder if split == "all" else folder.split(split)
-    return list(prepared_faces(folder.select(range(len(folder))[:limit]), model))
+    folder = folder.select(range(len(folder))[:limit])
+    return list(model.prepared(folder) if isinstance(model, ModelEditor) else prepared_faces(folder, model))
+
+
+def _write_edits(model: "ModelEditor", faces: "list[InputFace]", wanted: "list[Target]", out: Path) -> list[str]:
+    """The whole photographs, and grids of their crops. Returns what went wrong, a line a face."""
+    import numpy as np
+    import torch
+    from tqdm import tqdm
+
+    from lssl.data.writer import write_image
+    from lssl.errors import LsslError
+    from lssl.training.samples import labelled_grid
+
+    failed, rows = [], []
+    for name, face in zip(
+        _unique([face.name for face in faces]), tqdm(faces, desc="editing", unit="face"), strict=True
+    ):
+        try:
+            pictures = model.edit_face(face, wanted)
+        except LsslError as error:
+            failed.append(f"{face.name}: {error}")
+            continue
+        for target, picture in zip(wanted, pictures, strict=True):
+            write_image(out / f"{name}_{target.file_name}.png", picture)
+        rows.append(model.crops(face, pictures))
+    for page, start in enumerate(range(0, len(rows), GRID_ROWS), start=1):
+        columns = zip(*rows[start : start + GRID_ROWS], strict=True)
+        tensors = [torch.from_numpy(np.stack(column)).permute(0, 3, 1, 2) for column in columns]
+        grid = labelled_grid(tensors, ["input", *(target.name for target in wanted)])
+        grid.save(out / f"grid_{page:02d}.png")
+    return failed
 
 
 def _write(model: "TrainedGenerator", faces: "list[InputFace]", wanted: "list[Target]", out: Path, paste: bool) -> None:

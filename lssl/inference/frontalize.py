@@ -17,9 +17,9 @@ from PIL import Image
 from lssl.data import detect
 from lssl.data.align import check_inside, face_anchors, face_similarity, warp
 from lssl.data.images import read_image
-from lssl.data.landmark_files import read_landmarks
+from lssl.data.landmarks import read_landmarks
 from lssl.data.writer import FaceRow, write_atomic, write_pictures
-from lssl.face3d.embedded import load_embedded_model
+from lssl.face3d.builtin import load_face_model
 from lssl.face3d.fitting.fit import FaceFit, fit_landmarks
 from lssl.face3d.frontal.draw import draw_face
 from lssl.face3d.frontal.paint import FacePainter
@@ -54,7 +54,7 @@ class Options:
 @cache
 def load_model(path: str | None) -> BilinearFaceModel:
     """The face model of a file, or the embedded one; read once a process. Raises ValueError naming the file."""
-    return load_embedded_model() if path is None else BilinearFaceModel.load(path)
+    return load_face_model("embedded" if path is None else path)
 
 
 def frontalize(job: Job, options: Options, out: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -23,10 +24,9 @@ from lssl.data.align import (
     warp,
 )
 from lssl.data.folder import FolderError
-from lssl.data.images import read_image
-from lssl.data.landmark_files import read_landmarks
+from lssl.data.images import SUFFIXES, read_image
+from lssl.data.landmarks import read_landmarks
 from lssl.data.masks import landmark_mask
-from lssl.data.picture_files import SUFFIXES
 from lssl.data.schema import AttributeSchema, SchemaError
 from lssl.errors import LsslError
 from lssl.models.export import TrainedGenerator
@@ -99,7 +99,17 @@ def target_vector(schema: AttributeSchema, source: Mapping[str, str], target: Ta
     return start + target.intensity * (goal - start)
 
 
-def framing(model: TrainedGenerator) -> Framing:
+class Framed(Protocol):
+    """What says how faces lie in the crops that it takes: a trained generator, or what stands for one."""
+
+    @property
+    def image_size(self) -> int: ...
+
+    @property
+    def info(self) -> Mapping[str, Any]: ...
+
+
+def framing(model: Framed) -> Framing:
     """How the model's training faces lay in their crops; the framing of `lssl prepare` where it does not say."""
     known = model.info.get("alignment")
     if not isinstance(known, dict):
@@ -109,7 +119,7 @@ def framing(model: TrainedGenerator) -> Framing:
 
 def read_photograph(
     path: Path,
-    model: TrainedGenerator,
+    model: Framed,
     source: dict[str, str],
     *,
     landmarks_dir: Path | None = None,

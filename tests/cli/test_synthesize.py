@@ -11,7 +11,7 @@ from PIL import Image
 
 from lssl.cli.main import main
 from lssl.data import AttributeGroup, AttributeSchema, FaceFolderWriter, FaceRow, detect
-from lssl.data.landmark_files import write_pts
+from lssl.data.landmarks import write_pts
 from lssl.models import Generator
 from lssl.models.export import TrainedGenerator, save_generator
 
@@ -199,3 +199,44 @@ def test_train_parser_command(tmp_path, data) -> None:
     absent = run("train-parser", "--data", tmp_path / "nowhere", "-o", tmp_path / "p")
     assert absent.exit_code == 1
     assert "no such folder" in absent.output
+
+
+ASTRONAUT = [
+    [179, 104], [179, 116], [180, 127], [181, 139], [185, 151], [191, 160], [200, 169], [209, 176], [221, 178],
+    [232, 177], [243, 171], [253, 164], [260, 154], [265, 144], [268, 132], [270, 120], [272, 108], [186, 94],
+    [192, 88], [200, 87], [208, 89], [216, 92], [236, 93], [244, 91], [252, 91], [260, 92], [265, 98], [225, 103],
+    [225, 111], [225, 119], [225, 127], [214, 131], [219, 132], [224, 134], [229, 133], [234, 132], [195, 101],
+    [200, 98], [207, 98], [212, 104], [206, 104], [199, 104], [238, 105], [244, 101], [250, 101], [255, 104],
+    [250, 107], [244, 106], [201, 140], [209, 139], [218, 139], [223, 141], [229, 140], [237, 140], [245, 141],
+    [237, 151], [229, 155], [222, 156], [216, 155], [208, 150], [204, 141], [217, 143], [223, 144], [229, 143],
+    [243, 142], [229, 150], [223, 150], [217, 150],
+]  # fmt: skip
+
+
+def test_3d_edits_a_photograph_at_its_own_size(tmp_path):
+    photograph = pytest.importorskip("skimage.data").astronaut()
+    Image.fromarray(photograph).save(tmp_path / "astronaut.png")
+    write_pts(tmp_path / "astronaut.pts", np.array(ASTRONAUT, np.float32))
+    done = run("synthesize", "3d", tmp_path / "astronaut.png", "--to", "neutral,surprised", "-o", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    for name in ("neutral", "surprised"):
+        edited = np.asarray(Image.open(tmp_path / "out" / f"astronaut_{name}.png"))
+        assert edited.shape == photograph.shape
+        changed = (edited != photograph).any(-1)
+        assert changed[80:190, 175:275].mean() > 0.3
+        assert not changed[300:].any()
+        assert not changed[:, :90].any()
+    assert (tmp_path / "out" / "grid_01.png").is_file()
+
+
+def test_3d_edits_a_prepared_folder_and_names_faces_that_do_not_fit(tmp_path, data):
+    done = run("synthesize", "3d", data, "--to", "happy", "--limit", "2", "-o", tmp_path / "out")
+    assert done.exit_code == 1
+    assert "the 3D face does not fit" in done.output
+
+
+def test_3d_says_which_expressions_it_knows(tmp_path):
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "one.png")
+    done = run("synthesize", "3d", tmp_path / "one.png", "--to", "bored")
+    assert done.exit_code != 0
+    assert "contemptuous" in done.output

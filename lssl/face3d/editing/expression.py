@@ -1,0 +1,80 @@
+"""Which step of the expression weights makes a photograph's face show an expression."""
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lssl.face3d.editing.movement import PlacedFace
+from lssl.face3d.model.bilinear import BilinearFaceModel
+
+# What mouths show by themselves in photographs. A fit cannot tell a wide mouth from a slight smile, so little of
+# either counts as none: of 82 people of the London set 95% have less than the first amount when neutral, and three in
+# four that smile have more than the second.
+_OWN = ("happy", "surprised")
+_NONE, _SURE = 0.3, 0.5
+_MOST = 1.5
+
+
+def expression_step(placed: PlacedFace, name: str, intensity: float, source: str | None = None) -> Tensor:
+    """(E,) to add to the fitted weights: from what the face shows, `intensity` of the way to a named expression.
+
+    source: the expression that the face shows; without it, how far it smiles and opens its mouth is estimated. Raises
+    KeyError naming the model's expressions.
+    """
+    model = placed.face.model
+    neutral = model.expressions["neutral"]
+    shown = own_expression(placed) if source is None else _declared(placed, source)
+    return intensity * (model.expression(name) - neutral - shown)
+
+
+def own_expression(placed: PlacedFace) -> Tensor:
+    """(E,) the smile and the open mouth that the fitted face shows, as a step from neutral."""
+    model = placed.face.model
+    step = torch.zeros_like(model.expressions["neutral"])
+    for name, amount in zip(_OWN, _amounts(placed), strict=True):
+        t = min(max((amount - _NONE) / (_SURE - _NONE), 0.0), 1.0)
+        step = step + min(amount, _MOST) * t * t * (3 - 2 * t) * (model.expression(name) - model.expressions["neutral"])
+    return step
+
+
+def named_opening(model: BilinearFaceModel, name: str) -> float:
+    """How much further a named expression parts the inner lips, in distances between the eyes' centres."""
+    return _openings(model)[name]
+
+
+def _declared(placed: PlacedFace, source: str) -> Tensor:
+    model = placed.face.model
+    step = model.expression(source) - model.expressions["neutral"]
+    if source in _OWN:
+        amount = _amounts(placed)[_OWN.index(source)]
+        return min(max(amount, 0.4), _MOST) * step
+    return step
+
+
+def _amounts(placed: PlacedFace) -> list[float]:
+    """How much of each expression of `_OWN` explains the mouth's movement from the fitted face's neutral state."""
+    model = placed.face.model
+    mouth = placed.face.vertex[placed.face.landmarks[48:]]
+    neutral, fit = model.expressions["neutral"][None], placed.fit
+    moved = model.vertices(fit.identity, fit.expression, mouth) - model.vertices(fit.identity, neutral, mouth)
+    named = torch.cat([model.expression(name)[None] for name in _OWN])
+    mean = model.identity_mean[None]
+    steps = model.vertices(mean, named, mouth) - model.vertices(mean, neutral, mouth)
+    solution = torch.linalg.lstsq(steps[..., :2].flatten(1).T, moved[..., :2].flatten()[:, None]).solution
+    return [float(value) for value in solution[:, 0]]
+
+
+@lru_cache(maxsize=4)
+def _openings(model: BilinearFaceModel) -> dict[str, float]:
+    rows = torch.from_numpy(model.topology.landmarks).long()
+    eyes = model.mean_face()[rows, 0]
+    unit = float(eyes[42:48].mean() - eyes[36:42].mean())
+
+    def gap(name: str) -> float:
+        marks = model.mean_face(name)[rows, 1]
+        return float(np.mean((marks[61:64] - marks[65:68]).numpy())) / unit
+
+    resting = gap("neutral")
+    return {name: gap(name) - resting for name in model.expressions}

@@ -1,0 +1,173 @@
+"""The moved surface as a flow: from which place of the photograph each pixel of the result comes.
+
+Inside the face it is the surface's own movement, drawn by the rasteriser, so that what comes to lie in front covers
+what is behind. Round the face it fades out, slowly enough that nothing folds over.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional as F
+
+from lssl.face3d.editing.movement import Movement
+from lssl.face3d.editing.surface import EYE_PARTS, MOUTH_PARTS
+from lssl.ops import interpolate, rasterize
+
+Array = NDArray[np.float32]
+
+# Lengths in distances between the eyes' centres.
+_FADE = 0.55  # round the face
+_STEEPEST = 1.8  # the fade is at least so many times as long as the movement at its beginning: 1.5 would fold
+_CELL = 1 / 24  # the fade is reckoned on a grid of this pitch
+_EDGE = 0.02  # of the face, softened
+_MARGIN = 0.15
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of a photograph, sampled: `scale` samples a pixel along each axis; sample (i, j) lies at
+    x = left + (i + 0.5) / scale - 0.5 of the photograph, likewise y."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+    scale: float = 1.0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Samples down and across."""
+        return max(1, round(self.height * self.scale)), max(1, round(self.width * self.scale))
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
+    def places(self) -> Array:
+        """(h, w, 2): x, y of each sample in the photograph."""
+        h, w = self.shape
+        x = self.left + (np.arange(w, dtype=np.float32) + 0.5) * (self.width / w) - 0.5
+        y = self.top + (np.arange(h, dtype=np.float32) + 0.5) * (self.height / h) - 0.5
+        return np.stack(np.broadcast_arrays(x[None, :], y[:, None]), -1)
+
+    def samples(self, projected: Tensor) -> Tensor:
+        """Points (V, 3) of the photograph in samples of the window."""
+        h, w = self.shape
+        ratio = projected.new_tensor([w / self.width, h / self.height])
+        start = projected.new_tensor([self.left, self.top])
+        return torch.cat([(projected[:, :2] - start + 0.5) * ratio - 0.5, projected[:, 2:]], 1)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The surface after the movement, drawn into a window of h x w samples.
+
+    triangle (1, h, w) int32, barycentric (1, h, w, 3): of `EditableFace.faces`. source (h, w, 2): the photograph's
+    place of what each sample shows, where `skin`. skin, mouth, eyes (h, w) bool: what the sample shows.
+    lower (h, w): 1 on the lower lip's side of the face.
+    """
+
+    window: Window
+    triangle: Tensor
+    barycentric: Tensor
+    part: NDArray[np.int16]
+    source: Array
+    lower: NDArray[np.bool_]
+    skin: NDArray[np.bool_]
+    mouth: NDArray[np.bool_]
+    eyes: NDArray[np.bool_]
+
+
+def face_window(movement: Movement, height: int, width: int, scale: float = 1.0) -> Window:
+    """The rectangle of a photograph (height, width) outside which nothing moves."""
+    placed = movement.placed
+    marks = placed.face.landmarks
+    points = torch.cat([movement.before[marks, :2], movement.after[marks, :2]])
+    held = placed.face.hold > 0
+    for state in (movement.before, movement.after):
+        points = torch.cat([points, state[held][:, :2]])
+    reach = (_FADE + _MARGIN) * placed.unit + _STEEPEST * float((movement.after - movement.before)[:, :2].abs().amax())
+    low = (points.amin(0) - reach).floor().long().tolist()
+    high = (points.amax(0) + reach).ceil().long().tolist()
+    left, top = max(low[0], 0), max(low[1], 0)
+    return Window(left, top, max(min(high[0], width) - left, 1), max(min(high[1], height) - top, 1), scale)
+
+
+def draw(movement: Movement, window: Window) -> Drawn:
+    """The surface after the movement in a window."""
+    face = movement.placed.face
+    height, width = window.shape
+    triangle, barycentric, _ = rasterize(window.samples(movement.after)[None], face.faces, height, width)
+    values = torch.cat([movement.before[:, :2], face.lower.float()[:, None]], 1)
+    seen = interpolate(triangle, barycentric, face.faces, values[None])[0].numpy()
+    part = np.append(face.face_parts.astype(np.int16), -1)[triangle[0].numpy()]
+    mouth, eyes = np.isin(part, MOUTH_PARTS), np.isin(part, EYE_PARTS)
+    return Drawn(
+        window=window,
+        triangle=triangle,
+        barycentric=barycentric,
+        part=part,
+        source=seen[..., :2],
+        lower=seen[..., 2] > 0.5,
+        skin=(part >= 0) & ~mouth & ~eyes,
+        mouth=mouth,
+        eyes=eyes,
+    )
+
+
+def spread_flow(drawn: Drawn, unit: float) -> tuple[Array, Array]:
+    """The flow (h, w, 2) of the whole window, pixels of the photograph, and the face's share (h, w) of each sample.
+
+    unit: the distance of the eyes' centres in pixels. Eyes stand still.
+    """
+    places = drawn.window.places()
+    own = np.where(drawn.skin[..., None], drawn.source - places, 0)
+    samples = unit * drawn.window.shape[1] / drawn.window.width  # between the eyes
+    around = _around(own, drawn.skin, max(1, round(samples * _CELL)), unit, samples)
+    solid = drawn.skin | drawn.mouth | drawn.eyes
+    soft = ndimage.gaussian_filter(solid.astype(np.float32), _EDGE * samples)
+    share = smooth_step((soft - 0.5) * 2.2)
+    weight = (share * drawn.skin)[..., None]
+    flow = own * weight + around * (1 - weight)
+    flow[drawn.eyes] = 0
+    return flow.astype(np.float32), share
+
+
+def _around(own: Array, known: NDArray[np.bool_], cell: int, unit: float, samples: float) -> Array:
+    """The flow carried on from where it is known, fading out, on a coarse grid and made fine again."""
+    h, w = known.shape
+    rows, columns = -(-h // cell), -(-w // cell)
+
+    def mean(values: Array) -> Array:
+        padded = np.pad(values, ((0, rows * cell - h), (0, columns * cell - w)) + ((0, 0),) * (values.ndim - 2))
+        small: Array = padded.reshape(rows, cell, columns, cell, *values.shape[2:]).mean((1, 3))
+        return small
+
+    share = mean(known.astype(np.float32))
+    solid = share > 0.05
+    if not solid.any():
+        return np.zeros((h, w, 2), np.float32)
+    values = mean(own) / np.maximum(share, 0.05)[..., None]
+    distance, nearest = ndimage.distance_transform_edt(~solid, return_indices=True)
+    carried = values[nearest[0], nearest[1]]
+    smooth = np.stack([ndimage.gaussian_filter(carried[..., k], 1.5) for k in range(2)], -1)
+    mix = smooth_step(distance / 3)[..., None]
+    reach = max(_FADE * unit, _STEEPEST * float(np.abs(own).max())) * samples / unit / cell
+    carried = (carried * (1 - mix) + smooth * mix) * smooth_step(1 - distance / reach)[..., None]
+    fine = F.interpolate(
+        torch.from_numpy(carried).permute(2, 0, 1)[None].float(),
+        size=(rows * cell, columns * cell),
+        mode="bicubic",
+        align_corners=False,
+    )
+    return fine[0].permute(1, 2, 0).numpy()[:h, :w]
+
+
+def smooth_step(t: NDArray[np.floating]) -> Array:
+    """0 up to 0, 1 from 1 on, smooth between."""
+    t = np.clip(t, 0, 1)
+    return (t * t * (3 - 2 * t)).astype(np.float32)

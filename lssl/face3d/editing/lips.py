@@ -1,0 +1,126 @@
+"""The line where the lips meet in a photograph, and lips that show more of themselves than it shows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.interpolate import PchipInterpolator
+
+from lssl.face3d.editing.flow import Array, Drawn, smooth_step
+from lssl.face3d.editing.movement import PlacedFace
+from lssl.face3d.model.topology import Part
+
+# Lengths in distances between the eyes' centres.
+_SEARCH = 0.06  # for the line between closed lips, off the landmarks
+_INSET = 0.012  # lips begin so far from their line: beside it lies its shadow
+_CORNER = 0.14  # of the mouth's width, at either end
+_FOLD = 0.8  # of what is hidden of a lip: shown by the visible part, mirrored at the inset
+
+
+@dataclass(frozen=True)
+class MouthFrame:
+    """Coordinates along the mouth and across it (down), pixels, about `origin` (2,), with inner lines of both lips."""
+
+    origin: NDArray[np.float64]
+    along: NDArray[np.float64]
+    across: NDArray[np.float64]
+    upper: PchipInterpolator
+    lower: PchipInterpolator
+    ends: tuple[float, float]
+
+    def to_frame(self, points: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        offset = points - self.origin
+        return offset @ self.along, offset @ self.across
+
+    def lines(self, along: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Upper and lower inner line across the mouth at places along it (kept between the corners)."""
+        kept = np.clip(along, *self.ends)
+        return self.upper(kept), self.lower(kept)
+
+
+def mouth_frame(placed: PlacedFace, image: NDArray[np.uint8]) -> MouthFrame:
+    """The mouth of a photograph (H, W, 3); of closed lips the two lines are one, the darkest near the landmarks."""
+    points = placed.landmarks.double().numpy()
+    left, right = points[48], points[54]
+    along = (right - left) / max(float(np.hypot(*(right - left))), 1e-6)
+    across = np.array([-along[1], along[0]])
+    origin = (left + right) / 2
+
+    def curve(rows: list[int]) -> NDArray[np.float64]:
+        offset = points[rows] - origin
+        line = np.stack([offset @ along, offset @ across], -1)
+        line = line[np.argsort(line[:, 0])]
+        return line[np.concatenate([[True], np.diff(line[:, 0]) > 1e-2])]
+
+    if placed.closed:
+        points[[61, 62, 63]] = points[[67, 66, 65]] = (points[[61, 62, 63]] + points[[67, 66, 65]]) / 2
+        line = _darkest(image, curve([48, 60, 61, 62, 63, 64, 54]), origin, along, across, placed.unit)
+        upper = lower = line
+    else:
+        upper, lower = curve([48, 60, 61, 62, 63, 64, 54]), curve([48, 60, 67, 66, 65, 64, 54])
+    ends = (max(upper[0, 0], lower[0, 0]), min(upper[-1, 0], lower[-1, 0]))
+    return MouthFrame(origin, along, across, PchipInterpolator(*upper.T), PchipInterpolator(*lower.T), ends)
+
+
+def _darkest(
+    image: NDArray[np.uint8],
+    line: NDArray[np.float64],
+    origin: NDArray[np.float64],
+    along: NDArray[np.float64],
+    across: NDArray[np.float64],
+    unit: float,
+) -> NDArray[np.float64]:
+    """(K, 2) along and across: the darkest path near a line (K', 2), by dynamic programming; the corners hold it."""
+    count, reach = 41, _SEARCH * unit
+    x = np.linspace(line[0, 0], line[-1, 0], count)
+    base = PchipInterpolator(*line.T)(x)
+    offsets = np.linspace(-reach, reach, 25)
+    places = origin + x[:, None, None] * along + (base[:, None] + offsets)[..., None] * across  # (count, offsets, 2)
+    low = np.maximum(np.floor(places.min((0, 1))).astype(int) - 4, 0)
+    high = np.ceil(places.max((0, 1))).astype(int) + 5
+    piece = image[low[1] : high[1], low[0] : high[0]]
+    if min(piece.shape[:2]) < 2:
+        return line
+    grey = piece.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    grey = ndimage.gaussian_filter(grey, 0.01 * unit)
+    seen = ndimage.map_coordinates(grey, (places - low).transpose(2, 0, 1)[::-1], order=1, mode="nearest")
+    seen = (seen - seen.mean(1, keepdims=True)) / (seen.std() + 1e-3)
+    corner = np.abs(np.linspace(-1, 1, count))[:, None] ** 4
+    cost = seen * (1 - corner) + 0.6 * (offsets / reach) ** 2 * (1 + 6 * corner)
+    steps = np.arange(len(offsets))
+    jump = 0.04 * (steps[:, None] - steps) ** 2
+    total, origin_of = cost.copy(), np.zeros(cost.shape, int)
+    for i in range(1, count):
+        reached = total[i - 1] + jump
+        origin_of[i] = reached.argmin(1)
+        total[i] += reached.min(1)
+    path = [int(total[-1].argmin())]
+    for i in range(count - 1, 0, -1):
+        path.append(int(origin_of[i, path[-1]]))
+    return np.stack([x, base + ndimage.gaussian_filter1d(offsets[path[::-1]], 1.5)], -1)
+
+
+def keep_to_own_lip(drawn: Drawn, source: Array, frame: MouthFrame, unit: float) -> Array:
+    """Sources (h, w, 2) with which no lip shows anything from beyond its own line.
+
+    What the photograph hides of a lip is shown by what it does show, mirrored near the line.
+    """
+    lips = drawn.part == Part.LIPS
+    if not lips.any():
+        return source
+    rows, columns = (slice(k.min(), k.max() + 1) for k in np.nonzero(lips))
+    piece, lower = source[rows, columns], drawn.lower[rows, columns]
+    along, across = frame.to_frame(piece)
+    upper_line, lower_line = frame.lines(along)
+    inside = lips[rows, columns] & (along > frame.ends[0]) & (along < frame.ends[1])
+    inset = _INSET * unit
+    too_low = np.where(inside & ~lower, across - (upper_line - inset), 0).clip(min=0)
+    too_high = np.where(inside & lower, (lower_line + inset) - across, 0).clip(min=0)
+    # At the corners, where the lips go over into one another, the landmarks alone do not say which is which.
+    length = max(frame.ends[1] - frame.ends[0], 1e-6)
+    inward = np.minimum(along - frame.ends[0], frame.ends[1] - along) / (_CORNER * length)
+    shift = (1 + _FOLD) * (too_high - too_low) * smooth_step(inward)
+    result = source.copy()
+    result[rows, columns] = piece + shift[..., None] * frame.across
+    return result

@@ -1,0 +1,107 @@
+"""The inside of an opening mouth: the model's teeth and tongue in about the photograph's light."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.draw import polygon
+
+from lssl.face3d.editing.flow import Array, Drawn, Window, smooth_step
+from lssl.face3d.editing.movement import Movement
+from lssl.face3d.editing.surface import MOUTH_PARTS
+from lssl.face3d.model.topology import Part
+from lssl.face3d.scene.render import GAMMA
+from lssl.ops import interpolate, rasterize
+
+_LUMA = np.array([0.299, 0.587, 0.114])
+_CHEEKS = ([1, 2, 3, 31, 40, 41], [15, 14, 13, 35, 47, 46])
+# Linear luminance of teeth, a * skin ** b: the median of 46 open smiles of the Face Research Lab London Set (skin 0.05
+# to 0.45; teeth are about as bright beside dark skin as beside fair), and their colour over their luminance.
+_TEETH = (0.80, 0.40)
+_TEETH_COLOUR = np.array([1.11, 0.965, 0.885])
+_SKIN_COLOUR = np.array([1.5, 0.89, 0.68])  # of the same faces: another colour is that of the light
+_GUMS = np.array([0.50, 0.17, 0.16])
+_DEEP = np.array([0.05, 0.012, 0.012])
+_DEPTH = 1.9  # centimetres behind the front teeth where it has become dark
+_LIGHT = np.array([0.0, 0.3, 0.954])
+_EXPOSED = 1.3  # teeth are seen at an angle and through the lips' shadow; their brightest part has the colour above
+_SHARP = 3  # samples a pixel
+
+
+def white_of_teeth(image: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> Array:
+    """Linear colour (3,) that teeth would have in a photograph (H, W, 3), from the skin of its cheeks."""
+    cheeks = []
+    for rows in _CHEEKS:
+        y, x = polygon(landmarks[rows, 1], landmarks[rows, 0], image.shape[:2])
+        cheeks.append(image[y, x])
+    pixels = np.concatenate(cheeks)
+    if len(pixels) == 0:
+        return (0.4 * _TEETH_COLOUR).astype(np.float32)
+    skin = np.median((pixels / 255.0) ** GAMMA, 0)
+    bright = max(float(skin @ _LUMA), 1e-3)
+    tint = (skin / bright / _SKIN_COLOUR) ** 0.15
+    level = _TEETH[0] * bright ** _TEETH[1]
+    return (min(level, 0.75) * _TEETH_COLOUR * tint).astype(np.float32)
+
+
+def mouth_inside(movement: Movement, drawn: Drawn, white: Array) -> tuple[Array, Array]:
+    """Encoded colours (h, w, 3), 0 to 255, of the mouth's inside, and its share (h, w) of each sample."""
+    window = drawn.window
+    colours, share = np.zeros((*drawn.mouth.shape, 3), np.float32), np.zeros(drawn.mouth.shape, np.float32)
+    if not drawn.mouth.any():
+        return colours, share
+    rows, columns = (slice(max(k.min() - 4, 0), k.max() + 5) for k in np.nonzero(drawn.mouth))
+    inside = drawn.mouth[rows, columns]
+    pixels = window.shape[1] / window.width
+    unit = movement.placed.unit * pixels  # samples
+    piece = Window(columns.start, rows.start, inside.shape[1], inside.shape[0], _SHARP)
+    shade = _radiance(movement, window, piece, white)
+    shade *= _shadow_of_lips(inside, unit)[..., None]
+    shade = np.stack([ndimage.gaussian_filter(shade[..., k], 0.005 * unit * _SHARP + 0.3) for k in range(3)], -1)
+    shade = shade.reshape(inside.shape[0], _SHARP, inside.shape[1], _SHARP, 3).mean((1, 3))
+    colours[rows, columns] = 255 * shade.clip(0, 1) ** (1 / GAMMA)
+    # A gap too thin to look into is the line between the lips, which the photograph has.
+    soft = ndimage.gaussian_filter(_opening(movement, window, piece), 0.006 * unit + 0.1)
+    share[rows, columns] = smooth_step((soft - 0.2) / 0.6)
+    return colours, share
+
+
+def _opening(movement: Movement, window: Window, piece: Window) -> Array:
+    """The share (h, w) of each sample of the window's piece through which the mouth's inside is seen."""
+    face = movement.placed.face
+    triangle, _, _ = rasterize(piece.samples(window.samples(movement.after))[None], face.faces, *piece.shape)
+    part = np.append(face.face_parts.astype(np.int16), -1)[triangle[0].numpy()]
+    fine = np.isin(part, MOUTH_PARTS).reshape(piece.height, _SHARP, piece.width, _SHARP)
+    return fine.mean((1, 3)).astype(np.float32)
+
+
+def _radiance(movement: Movement, window: Window, piece: Window, white: Array) -> Array:
+    """Linear colours (h, w, 3) of teeth, gums and tongue alone, with nothing before them, in samples of `piece`."""
+    face = movement.placed.face
+    kept = np.isin(face.face_parts, MOUTH_PARTS)
+    faces = face.faces[torch.from_numpy(kept)].contiguous()
+    after = piece.samples(window.samples(movement.after))
+    triangle, barycentric, _ = rasterize(after[None], faces, *piece.shape)
+    normals = face.normals(movement.vertices_after) @ movement.placed.fit.camera.rotation[0].T
+    teeth = torch.from_numpy(face.vertex_parts == Part.TEETH)
+    values = torch.cat([normals, after[:, 2:], teeth.float()[:, None]], 1)
+    seen = interpolate(triangle, barycentric, faces, values[None])[0].numpy()
+    hit = triangle[0].numpy() >= 0
+    front = float(after[teeth, 2].min()) if teeth.any() else float(after[:, 2].min()) + 1
+    far = np.clip(seen[..., 3] - front, 0, None)
+    dark = np.exp(-((far / _DEPTH) ** 1.5))
+    facing = np.clip(seen[..., :3] @ _LIGHT, 0, 1)
+    albedo = _GUMS + (1 - _GUMS) * seen[..., 4:]
+    glint = 0.2 * np.clip(facing, 0, 1) ** 40 * seen[..., 4]
+    lit = (_EXPOSED * albedo * (0.28 + 0.72 * facing)[..., None] + glint[..., None]) * dark[..., None]
+    lit = np.where(hit[..., None], np.maximum(lit, _DEEP), _DEEP)
+    return (lit * white).astype(np.float32)
+
+
+def _shadow_of_lips(inside: NDArray[np.bool_], unit: float) -> Array:
+    """What light the lips leave, in fine samples: less near them, least under the upper one."""
+    fine = np.kron(inside, np.ones((_SHARP, _SHARP), bool)).astype(np.float32)
+    near = ndimage.gaussian_filter(fine, 0.02 * unit * _SHARP)
+    above = ndimage.gaussian_filter(fine, 0.035 * unit * _SHARP)
+    above = ndimage.shift(above, (0.025 * unit * _SHARP, 0), order=1)
+    return 0.25 + 0.75 * smooth_step((np.minimum(near, above) - 0.22) / 0.5)

@@ -1,0 +1,117 @@
+"""Where a fitted face's surface lies in its photograph before and after its expression changes."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lssl.data.landmarks import eye_centres
+from lssl.face3d.editing.surface import EditableFace, editable
+from lssl.face3d.fitting.fit import FaceFit, fit_landmarks
+from lssl.face3d.model.bilinear import BilinearFaceModel
+
+DISTANCE = 150.0  # centimetres from camera to head; faces are photographed from 80 to 300
+_UPPER, _LOWER = (61, 62, 63), (67, 66, 65)
+CLOSED = 0.035  # of the eyes' distance: lips nearer than this touch, and landmarks are no more exact
+_LOWER_SHARE = 0.6  # of the way that lips move together, the lower lip's
+
+
+@dataclass(frozen=True)
+class PlacedFace:
+    """A face model in a photograph.
+
+    fit: of one face. landmarks (68, 2): the photograph's, pixels. correction (V, 2): what brings the projected surface
+    onto the landmarks, pixels. unit: the distance of the eyes' centres, pixels. closed: whether the lips touch.
+    """
+
+    face: EditableFace
+    fit: FaceFit
+    landmarks: Tensor
+    correction: Tensor
+    unit: float
+
+    @property
+    def gap(self) -> Tensor:
+        """(3,) pixels down from upper to lower inner lip, at three places."""
+        return _gap(self.landmarks)
+
+    @property
+    def closed(self) -> bool:
+        return bool(self.gap.mean() < CLOSED * self.unit)
+
+    def vertices(self, expression: Tensor) -> Tensor:
+        """(V, 3) centimetres, of expression weights (E,)."""
+        return self.face.vertices(self.fit.identity, expression[None])[0]
+
+    def project(self, vertices: Tensor) -> Tensor:
+        """(V, 3): pixel x, pixel y of the photograph, depth in centimetres."""
+        projected = self.fit.camera.project(vertices)[0]
+        return torch.cat([projected[:, :2] + self.correction, projected[:, 2:]], 1)
+
+
+@dataclass(frozen=True)
+class Movement:
+    """A surface before and after: vertices (V, 3) in centimetres and projected (V, 3) as `PlacedFace.project`."""
+
+    placed: PlacedFace
+    vertices_before: Tensor
+    vertices_after: Tensor
+    before: Tensor
+    after: Tensor
+
+
+def place_face(model: BilinearFaceModel, landmarks: Tensor, fit: FaceFit | None = None) -> PlacedFace:
+    """Fits the model to landmarks (68, 2), pixels, and brings its surface onto them. fit: of these landmarks alone,
+    where it is known already."""
+    face = editable(model)
+    points = landmarks.detach().float().cpu()
+    fit = fit_landmarks(model, points[None], distance=DISTANCE) if fit is None else fit
+    at = face.place[fit.indices[0]]
+    vertices = face.vertices(fit.identity, fit.expression)[0]
+    missed = points - fit.camera.project(vertices[at])[0, :, :2]
+    left, right = eye_centres(points.numpy())
+    unit = float(((left - right) ** 2).sum() ** 0.5)
+    return PlacedFace(face, fit, points, face.spread(at, missed), unit)
+
+
+def move(placed: PlacedFace, step: Tensor, *, closing: float = 0.0) -> Movement:
+    """The surface before and after a step (E,) of the expression weights.
+
+    closing in [0, 1]: how far the lips shall have come together afterwards, whatever the step makes of them.
+    """
+    expression = placed.fit.expression[0]
+    before = placed.vertices(expression)
+    hold = placed.face.hold[:, None]
+    after = before + hold * (placed.vertices(expression + step) - before)
+    seen_before, seen_after = placed.project(before), placed.project(after)
+    if closing > 0:
+        seen_after = torch.cat([seen_after[:, :2] + _seal(placed, seen_after, closing), seen_after[:, 2:]], 1)
+    return Movement(placed, before, after, seen_before, seen_after)
+
+
+def _seal(placed: PlacedFace, after: Tensor, closing: float) -> Tensor:
+    """(V, 2) pixels that bring the inner lips together."""
+    marks = after[placed.face.landmarks, :2]
+    down = _down(marks)
+    now = _gap(marks)
+    resting = placed.gap.clamp(max=0.01 * placed.unit)
+    wanted = (1 - closing) * placed.gap + closing * resting
+    excess = (now - wanted)[:, None] * down
+    moved = marks.new_zeros(68, 2)
+    moved[list(_UPPER)] = (1 - _LOWER_SHARE) * excess
+    moved[list(_LOWER)] = -_LOWER_SHARE * excess
+    # The red of the lips follows, so that lips that meet are not thicker than they were.
+    moved[[50, 51, 52]] = 0.7 * moved[list(_UPPER)]
+    moved[[58, 57, 56]] = 0.7 * moved[list(_LOWER)]
+    return placed.face.spread(placed.face.landmarks[17:], moved[17:])
+
+
+def _down(marks: Tensor) -> Tensor:
+    """Unit vector (2,) from the brows towards the chin: across the mouth."""
+    along = marks[54] - marks[48]
+    along = along / along.norm().clamp(min=1e-6)
+    return torch.stack([-along[1], along[0]])
+
+
+def _gap(marks: Tensor) -> Tensor:
+    return (marks[list(_LOWER)] - marks[list(_UPPER)]) @ _down(marks)

@@ -1,0 +1,36 @@
+"""How the light on a face changes as its surface moves: towards the light or away from it, and into folds."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lssl.face3d.editing.movement import Movement
+
+_LIGHT = (0.0, 0.5, 0.87)  # from above the camera, as faces are lit: what little is known of a photograph's light
+_AMBIENT = 0.45
+_DIRECTED = 0.5  # of the change of direction: soft light and skin that scatters show half of it
+_FOLD = 1.8  # a centimetre of depth: folds let in less light
+_FOLD_RANGE = (-0.03, 0.35)
+_GAIN = (0.6, 1.05)  # folds darken, nothing glows
+_SMOOTHINGS = 8  # of some 2.5 mm each: what is deeper than its surroundings at that scale is a fold
+
+
+def shading_gain(movement: Movement) -> Tensor:
+    """(V, 1): what each vertex' colour is multiplied by; 1 where the surface does not change."""
+    face = movement.placed.face
+    turn = movement.placed.fit.camera.rotation[0]
+    light, depth = [], []
+    for vertices in (movement.vertices_before, movement.vertices_after):
+        normals = face.normals(vertices)
+        own = vertices.numpy()
+        smooth: NDArray[np.float32] = own
+        for _ in range(_SMOOTHINGS):
+            smooth = face.neighbours @ smooth
+        depth.append(((smooth - own) * normals.numpy()).sum(1))
+        broad = torch.from_numpy(face.neighbours @ (face.neighbours @ normals.numpy()))
+        towards = torch.nn.functional.normalize(broad, dim=1) @ turn.T @ torch.tensor(_LIGHT)
+        light.append(_AMBIENT + (1 - _AMBIENT) * towards.clamp(min=-0.3).numpy())
+    ratio = (light[1] / np.maximum(light[0], 0.05)).clip(0.6, 1.5) ** _DIRECTED
+    gain = (ratio * np.exp(-_FOLD * (depth[1] - depth[0]).clip(*_FOLD_RANGE))).clip(*_GAIN)
+    return torch.from_numpy((1 + (gain - 1) * face.shaded.numpy())[:, None].astype(np.float32))

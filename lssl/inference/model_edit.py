@@ -1,0 +1,124 @@
+"""`3d`: another expression by the fitted 3D face model alone. Nothing is trained, and the photograph keeps its size.
+
+The model is fitted to the photograph's landmarks, its expression is changed, and the visible surface's movement moves
+the photograph's own pixels (lssl/face3d/editing).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from lssl.data.align import AlignmentError, warp
+from lssl.data.folder import FaceFolder, FolderError
+from lssl.data.images import read_image
+from lssl.data.schema import AttributeGroup, AttributeSchema
+from lssl.face3d.builtin import load_face_model
+from lssl.face3d.editing.edit import edit_photograph
+from lssl.face3d.editing.expression import expression_step, named_opening
+from lssl.face3d.editing.movement import CLOSED, Movement, move, place_face
+from lssl.face3d.model.bilinear import BilinearFaceModel
+from lssl.inference.synthesis import InputFace, Target
+
+NAME = "3d"
+GROUP = "expression"
+
+
+@dataclass(frozen=True)
+class ModelEditor:
+    """Edits expressions with a bilinear face model; stands where a trained generator does for reading photographs.
+
+    image_size: pixels of the crops that contact sheets show; the edit itself is done in the whole photograph.
+    """
+
+    model: BilinearFaceModel
+    image_size: int = 256
+
+    @classmethod
+    def load(cls, model: str = "ict") -> "ModelEditor":
+        """model: a built-in face model's name, or a file. Raises LsslError naming it."""
+        return cls(load_face_model(model))
+
+    @property
+    def schema(self) -> AttributeSchema:
+        return AttributeSchema((AttributeGroup(GROUP, tuple(self.model.expressions)),))
+
+    @property
+    def info(self) -> dict[str, object]:
+        """No framing of its own: crops as `lssl prepare` makes them."""
+        return {}
+
+    def movements(
+        self,
+        landmarks: NDArray[np.floating] | Tensor,
+        targets: Sequence[tuple[str, float]],
+        source: str | None = None,
+    ) -> list[Movement]:
+        """A movement a target (expression, intensity), of the face with landmarks (68, 2), pixels.
+
+        source: the expression that it shows; without it, a smile or an open mouth is read from the landmarks.
+        Raises AlignmentError where the model does not fit the landmarks.
+        """
+        points = torch.as_tensor(landmarks, dtype=torch.float32)
+        placed = place_face(self.model, points)
+        if not bool(placed.fit.trusted[0]):
+            raise AlignmentError(f"the 3D face does not fit: {placed.fit.reasons[0]}")
+        found = []
+        for name, intensity in targets:
+            step = expression_step(placed, name, intensity, source)
+            closing = min(intensity, 1.0) if named_opening(self.model, name) < CLOSED else 0.0
+            found.append(move(placed, step, closing=closing))
+        return found
+
+    def edit(
+        self,
+        image: NDArray[np.uint8],
+        landmarks: NDArray[np.floating] | Tensor,
+        targets: Sequence[tuple[str, float]],
+        source: str | None = None,
+    ) -> list[NDArray[np.uint8]]:
+        """The photograph (H, W, 3) with each target (expression, intensity); see `movements`.
+
+        Everything outside the face and its near surroundings is the photograph's, bit for bit.
+        """
+        return edit_photograph(image, self.movements(landmarks, targets, source))
+
+    def prepared(self, folder: FaceFolder) -> Iterator[InputFace]:
+        """The faces of a data set folder, of any size; its column `expression`, where there is one, is their source.
+
+        Raises FolderError where the folder has no landmarks.
+        """
+        if folder.landmarks is None:
+            raise FolderError(f"{folder.root} has no landmarks.npy, which the 3D edit needs; make it by `lssl prepare`")
+        known = folder.columns.get(GROUP)
+        for row in range(len(folder)):
+            source = {GROUP: known[row]} if known is not None and known[row] in self.model.expressions else {}
+            path = folder.image_path(row)
+            yield InputFace(path.stem, read_image(path), folder.landmarks[row], source)
+
+    def edit_face(self, face: InputFace, targets: Sequence[Target]) -> list[NDArray[np.uint8]]:
+        """The whole photograph of an input face, or a prepared face's picture, with each target.
+
+        Raises AlignmentError where the model does not fit the face.
+        """
+        if face.landmarks is None:
+            raise ValueError(f"{face.name}: the 3D edit needs landmarks")
+        asked = [(target.values[GROUP], target.intensity) for target in targets]
+        source = face.source.get(GROUP)
+        if face.photograph is None or face.similarity is None:
+            return self.edit(face.image, face.landmarks, asked, source)
+        return self.edit(face.photograph, face.similarity.inverse().apply(face.landmarks), asked, source)
+
+    def crops(self, face: InputFace, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+        """The input face's crop, then those of its edited pictures, (image_size, image_size, 3) each."""
+        size = self.image_size
+        if face.similarity is not None:
+            return [face.image, *(warp(picture, face.similarity, size) for picture in pictures)]
+        return [
+            np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.LANCZOS))
+            for picture in (face.image, *pictures)
+        ]
