@@ -21,7 +21,7 @@ from tqdm import tqdm
 from lssl.data.align import crop_face
 from lssl.data.detect import EXTRA_MISSING, available, detect_landmarks, identity_embedding
 from lssl.data.images import read_image
-from lssl.data.landmarks import read_landmarks
+from lssl.data.landmark_files import read_landmarks
 from lssl.evaluation.measures.metrics import identity_distance
 from lssl.evaluation.report import Report, Table, console_table
 from lssl.face3d import BilinearFaceModel, fit_landmarks

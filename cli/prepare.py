@@ -42,13 +42,15 @@ def _print_report(report: "PrepareReport", out: Path) -> None:
     for name, values in report.attributes.items():
         click.echo(f"  {name}: {', '.join(values)}")
     for reason, count in sorted(report.left_out.items()):
-        click.echo(f"  not asked for: {count} with {reason}")
+        click.echo(f"  not asked for: {count} with {reason}" if "=" in reason else f"  left out: {count} ({reason})")
     if report.rejected:
         click.secho(f"{len(report.rejected)} rejected, listed in {out / 'rejected.csv'}:", fg="yellow")
         for reason, count in Counter(_kind(reason) for _, reason in report.rejected).most_common():
             click.echo(f"  {count} x {reason}")
-    elif not report.rejected:
+    else:
         click.echo("  nothing rejected")
+    for line in report.warnings:
+        click.secho(f"  ! {line}", fg="yellow")
 
 
 def _kind(reason: str) -> str:

@@ -8,8 +8,8 @@ side/             side pictures under the picture's name (pose normalisation)   
 dataset.json      source, size, seed, which columns are attributes                 optional
 """
 
-import csv
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from lssl.data.landmarks import COUNT
 from lssl.data.schema import AttributeSchema
+from lssl.data.tables import TableError, read_numbered_rows, same_name
 from lssl.errors import LsslError
 
 METADATA = "metadata.csv"
@@ -68,7 +69,15 @@ class FaceFolder:
         return {name: self.columns[name] for name in self.attributes}
 
     def schema(self) -> AttributeSchema:
-        """The schema of the folder's attribute columns. Raises SchemaError where one has a single value."""
+        """The schema of the folder's attribute columns.
+
+        Raises FolderError where there is no such column, SchemaError where one has a single value.
+        """
+        if not self.attributes:
+            raise FolderError(
+                f"{self.root / METADATA} has no attribute to learn: no column with two values or more "
+                f"(columns: {', '.join(self.columns) or 'none'}); it wants faces of at least two classes"
+            )
         return AttributeSchema.from_columns(self.attribute_columns())
 
     def varying_attributes(self) -> tuple[str, ...]:
@@ -113,7 +122,7 @@ def read_metadata(root: str | Path, *, attributes: Sequence[str] | None = None) 
     Raises FolderError naming the file and what to do.
     """
     root = Path(root)
-    table = _read_table(root)
+    table = _read_columns(root)
     count = len(table["file_name"])
     info = _read_description(root)
     columns = {name: values for name, values in table.items() if name not in REQUIRED_COLUMNS}
@@ -158,29 +167,96 @@ def check_images(folder: FaceFolder) -> tuple[int, int]:
     return size
 
 
-def _read_table(root: Path) -> dict[str, list[str]]:
+def read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """The columns of a metadata.csv and its rows, each with its line in the file.
+
+    The columns that a data set folder needs may be written with capitals and spaces ("File name"); columns without a
+    name (the index that a data frame adds) are left out. Raises FolderError naming the file, the line and the fix.
+    """
+    try:
+        rows = read_numbered_rows(path)
+    except TableError as error:
+        raise FolderError(str(error)) from None
+    if not rows:
+        raise FolderError(f"{path} is empty")
+    header = [_column_name(name) for name in rows[0][1]]
+    named = [name for name in header if name]
+    if twice := sorted({name for name in named if named.count(name) > 1}):
+        raise FolderError(f"{path} has two columns '{twice[0]}'; rename one")
+    table = []
+    for line, cells in rows[1:]:
+        if len(cells) != len(header):
+            raise FolderError(f"{path}, line {line}: {len(cells)} values, but the header has {len(header)}")
+        table.append((line, {name: cell for name, cell in zip(header, cells, strict=True) if name}))
+    return named, table
+
+
+def _column_name(name: str) -> str:
+    plain = re.sub(r"[\s_-]+", "_", name.strip().lower())
+    if plain in REQUIRED_COLUMNS:
+        return plain
+    if plain == "filename":
+        return "file_name"
+    return "" if re.fullmatch(r"unnamed:_\d+", plain) else name.strip()
+
+
+class FileNames:
+    """Finds the files that a table names where the disk spells them otherwise: composed or decomposed letters (macOS),
+    capitals (Windows), backslashes."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._listed: dict[Path, dict[str, list[str]]] = {}
+
+    def on_disk(self, name: str) -> str:
+        """The name as the disk spells it, below `root`; as it is where nothing fits."""
+        try:
+            if (self.root / name).exists():
+                return name
+        except (OSError, ValueError):  # too long, or with a NUL in it
+            return name
+        folder, parts = self.root, []
+        for part in same_name(name).split("/"):
+            found = self._spelt(folder, part)
+            if found is None:
+                return name
+            parts.append(found)
+            folder = folder / found
+        return "/".join(parts)
+
+    def _spelt(self, folder: Path, part: str) -> str | None:
+        if part in ("", ".", ".."):
+            return part or "."
+        if folder not in self._listed:
+            names: dict[str, list[str]] = {}
+            for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+                names.setdefault(same_name(path.name).casefold(), []).append(path.name)
+            self._listed[folder] = names
+        there = self._listed[folder].get(part.casefold(), [])
+        alike = [name for name in there if same_name(name) == part]
+        chosen = alike or there
+        return chosen[0] if len(chosen) == 1 else None
+
+
+def _read_columns(root: Path) -> dict[str, list[str]]:
     path = root / METADATA
     if not root.is_dir():
-        raise FolderError(f"{root}: no such folder")
+        raise FolderError(f"{root}: {'is a file; give a data set folder' if root.exists() else 'no such folder'}")
     if not path.is_file():
         raise FolderError(
             f"{path} is missing, so {root} is no data set folder; "
             f"make one with `lssl prepare folder {root} OUT` or `lssl generate-faces OUT`"
         )
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.reader(file))
-    if not rows:
-        raise FolderError(f"{path} is empty")
-    header, body = [name.strip() for name in rows[0]], [row for row in rows[1:] if row]
+    header, rows = read_table(path)
     for name in REQUIRED_COLUMNS:
         if name not in header:
             raise FolderError(f"{path} has no column '{name}'; it has: {', '.join(header)}")
-    for number, row in enumerate(body, start=2):
-        if len(row) != len(header):
-            raise FolderError(f"{path}, line {number}: {len(row)} values, but the header has {len(header)}")
-    if not body:
+    if not rows:
         raise FolderError(f"{path} has a header but no rows")
-    return {name: [row[k].strip() for row in body] for k, name in enumerate(header)}
+    columns = {name: [row[name] for _, row in rows] for name in header}
+    find = FileNames(root)
+    columns["file_name"] = [find.on_disk(name) for name in columns["file_name"]]
+    return columns
 
 
 def _read_description(root: Path) -> dict[str, Any]:
@@ -189,21 +265,29 @@ def _read_description(root: Path) -> dict[str, Any]:
         return {}
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FolderError(f"{path}: not JSON ({error})") from None
     if not isinstance(info, dict):
         raise FolderError(f"{path}: expected a JSON object")
     return info
 
 
+def load_array(path: Path) -> NDArray[Any]:
+    """The array of numbers in a .npy file, no code in it run. Raises FolderError for anything else."""
+    try:
+        array = np.load(path, allow_pickle=False, mmap_mode="r")  # a wrong size in the header allocates nothing
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+            raise ValueError("no array of numbers")
+        return np.array(array)
+    except Exception as error:  # a damaged header makes NumPy raise almost anything
+        raise FolderError(f"{path}: not a NumPy array file ({error})") from None
+
+
 def _read_landmarks(root: Path, count: int) -> NDArray[np.float32] | None:
     path = root / LANDMARKS
     if not path.is_file():
         return None
-    try:
-        landmarks = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise FolderError(f"{path}: not a NumPy array file ({error})") from None
+    landmarks = load_array(path)
     if landmarks.ndim != 3 or landmarks.shape[1:] != (COUNT, 2):
         raise FolderError(f"{path} has shape {landmarks.shape}, expected (rows, {COUNT}, 2)")
     if len(landmarks) != count:

@@ -1,15 +1,25 @@
-"""Reads photographs as people have them: any size, EXIF orientation, grey, 16 bit, palette, alpha, CMYK."""
+"""Reads photographs as people have them: any size, EXIF orientation, grey, 10 to 32 bits, palette, alpha, CMYK."""
 
+import os
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile
 
+from lssl.data.depth import eight_bits, wide_colour
+from lssl.data.picture_files import formats_for, kind_of, why_not_read
 from lssl.errors import LsslError
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm"})
+#: An environment variable with the largest picture to read, in megapixels; `--max-megapixels` sets it for a command.
+LIMIT_VARIABLE = "LSSL_MAX_MEGAPIXELS"
+DEFAULT_LIMIT = 179.0
 _SMALLEST_SIDE = 16
+_ORIENTATION = 0x0112
+_PAGE_KIND = 254  # TIFF: bit 0, a reduced version of another page; bit 2, a mask of it
+_ONE_PICTURE = ("MPO", "PSD", "ICO")  # what else these hold are a stereo or gain map, layers, other sizes
 
 
 class ImageError(LsslError):
@@ -17,60 +27,148 @@ class ImageError(LsslError):
 
     def __init__(self, path: str | Path, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
-        self.reason = reason
+        self.path, self.reason = str(path), reason
 
     def __reduce__(self) -> tuple[type["ImageError"], tuple[str, str]]:
-        return (ImageError, (str(self).split(": ")[0], self.reason))
+        return (ImageError, (self.path, self.reason))
+
+
+@dataclass(frozen=True)
+class Picture:
+    """pixels: uint8 RGB (H, W, 3), upright. orientation: what EXIF said of the stored ones, 1 to 8 (1: as they are).
+    note: what was done to its values that a user should know of, or an empty text."""
+
+    pixels: NDArray[np.uint8]
+    orientation: int = 1
+    note: str = ""
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
-    """The picture upright (EXIF), as uint8 RGB (H, W, 3).
+    """The picture upright (EXIF), as uint8 RGB (H, W, 3); see `read_picture`."""
+    return read_picture(path).pixels
 
-    Grey is repeated, more than 8 bits are reduced to 8, transparency is laid over white, CMYK and palettes are
-    converted, of an animation the first frame is taken.
-    Raises ImageError for what is missing, empty, truncated, no picture, or smaller than 16 pixels.
+
+def read_picture(path: str | Path) -> Picture:
+    """The picture upright (EXIF), as uint8 RGB, and what was done to it.
+
+    Grey is repeated; more than 8 bits are reduced to 8 by the bits that the file says it uses, or by those that its
+    values need; transparency is laid over white; CMYK, Lab and palettes are converted.
+    Raises ImageError for what is missing, empty, truncated, no picture, an animation, smaller than 16 pixels, or
+    larger than 179 megapixels (or what the environment variable LSSL_MAX_MEGAPIXELS says).
     """
     path = Path(path)
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        raise ImageError(path, "no such file" if missing else str(error.strerror or error)) from None
     if not path.is_file():
-        raise ImageError(path, "no such file")
-    if path.stat().st_size == 0:
+        raise ImageError(path, "is a folder" if path.is_dir() else "is no ordinary file")
+    if size == 0:
         raise ImageError(path, "the file is empty")
     if ImageFile.LOAD_TRUNCATED_IMAGES:  # a process-wide switch that would turn missing rows into grey
         ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
-        with Image.open(path) as image:
-            image.load()
-            pixels = _to_rgb(ImageOps.exif_transpose(image))
+        picture = _decode(path)
+    except ImageError:
+        raise
     except Image.UnidentifiedImageError:
-        raise ImageError(path, "not a picture in a format that can be read") from None
-    except Image.DecompressionBombError as error:
-        raise ImageError(path, f"too large ({error})") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        text = str(error)
-        reason = "the file is truncated" if "truncated" in text.lower() else f"the file is damaged ({text})"
-        raise ImageError(path, reason) from None
-    if min(pixels.shape[:2]) < _SMALLEST_SIDE:
-        raise ImageError(path, f"only {pixels.shape[1]}x{pixels.shape[0]} pixels")
-    return pixels
+        raise ImageError(path, why_not_read(kind_of(path)) or "not a picture in a format that can be read") from None
+    except Image.DecompressionBombError:
+        raise ImageError(path, _too_large(None)) from None
+    except MemoryError:
+        raise ImageError(path, "too large for the memory") from None
+    except Exception as error:  # a damaged file makes Pillow's decoders raise almost anything
+        text = str(error) or type(error).__name__
+        cut = "truncated" in text.lower() or isinstance(error, EOFError)
+        raise ImageError(path, "the file is truncated" if cut else f"the file is damaged ({text})") from None
+    height, width = picture.pixels.shape[:2]
+    if min(height, width) < _SMALLEST_SIDE:
+        raise ImageError(path, f"only {width}x{height} pixels")
+    return picture
 
 
-def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+def megapixel_limit() -> float:
+    """The largest picture that is read, in megapixels."""
+    try:
+        return float(os.environ.get(LIMIT_VARIABLE, "") or DEFAULT_LIMIT)
+    except ValueError:
+        return DEFAULT_LIMIT
+
+
+def _decode(path: Path) -> Picture:
+    limit = megapixel_limit() * 1e6
+    if LIMIT_VARIABLE in os.environ and limit > 2 * (Image.MAX_IMAGE_PIXELS or np.inf):
+        Image.MAX_IMAGE_PIXELS = int(limit)  # Pillow's own limit, in the whole process, where more was asked for
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", module="PIL")  # on odd metadata
+        with Image.open(path, formats=formats_for(path)) as image:
+            if image.width * image.height > limit:
+                raise ImageError(path, _too_large(image.width * image.height))
+            if (frames := _frames(image)) > 1:
+                what = "pages" if image.format == "TIFF" else "frames"
+                raise ImageError(path, f"an animation or a stack of {frames} {what}: save those you want as pictures")
+            wide = wide_colour(path, image)
+            if wide is None:
+                image.load()
+            orientation = _orientation(image)  # after the pixels, behind which a PNG may say it
+            pixels, note = _to_rgb(image) if wide is None else wide
+    return Picture(_upright(pixels, orientation), orientation, note)
+
+
+def _frames(image: Image.Image) -> int:
+    """How many pictures a file holds beside smaller versions and masks of the first."""
+    count = int(getattr(image, "n_frames", 1))
+    if count == 1 or image.format in _ONE_PICTURE:
+        return 1
+    if image.format != "TIFF":
+        return count
+    own = 0
+    for page in range(min(count, 100)):
+        image.seek(page)
+        own += not int(image.tag_v2.get(_PAGE_KIND, 0)) & 5  # type: ignore[attr-defined]
+    image.seek(0)
+    return own
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # damaged metadata of a whole picture
+        return 1
+    return value if 1 <= value <= 8 else 1
+
+
+def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """The pixels as EXIF's orientation wants them seen."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _to_rgb(image: Image.Image) -> tuple[NDArray[np.uint8], str]:
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        return np.repeat(_eight_bits(np.asarray(image), image.mode)[..., None], 3, axis=2)
+        values, note = eight_bits(np.asarray(image), image)
+        return np.repeat(values[..., None], 3, axis=2), note
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
+    if image.mode == "LAB":
+        from PIL import ImageCms
+
+        profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        return np.array(ImageCms.profileToProfile(image, *profiles, outputMode="RGB")), ""
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, image)
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB")), ""
 
 
-def _eight_bits(values: NDArray[np.generic], mode: str) -> NDArray[np.uint8]:
-    data = np.nan_to_num(np.asarray(values, dtype=np.float64))
-    top = float(data.max(initial=0))
-    if mode == "F":
-        scale = 255.0 if top <= 1 else 1.0 if top <= 255 else 255.0 / 65535
-    else:
-        scale = 1.0 if mode == "I" and top <= 255 else 255.0 / 65535
-    return np.clip(np.rint(data * scale), 0, 255).astype(np.uint8)
+def _too_large(pixels: int | None) -> str:
+    size = "" if pixels is None else f"{pixels / 1e6:.0f} megapixels; "
+    return f"too large: {size}at most {megapixel_limit():g} megapixels are read (--max-megapixels allows more)"

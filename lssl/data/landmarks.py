@@ -1,4 +1,4 @@
-"""The 68 landmarks: their order, groups, mirror, files. The project's one 2D pixel convention is written here.
+"""The 68 landmarks: their order, groups, mirror. The project's one 2D pixel convention is written here.
 
 Pixel convention: pixel centres lie at integer coordinates, x to the right, y down, so that (0, 0) is the centre of
 the top left pixel and a picture of width W reaches from -0.5 to W - 0.5. Landmarks are (..., 68, 2) arrays of (x, y).
@@ -6,8 +6,6 @@ Order: iBUG 300-W (Sagonas et al. 2013), counted from 0. "Left" and "right" are 
 sees them: points 36 to 41 are the eye on the picture's left.
 """
 
-import csv
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -73,55 +71,3 @@ def eye_centres(landmarks: NDArray[np.float32]) -> tuple[NDArray[np.float32], ND
 def inter_ocular_distance(landmarks: Tensor) -> Tensor:
     """Distance between the outer eye corners (300-W's normaliser) of (..., 68, 2) landmarks, in pixels."""
     return torch.linalg.vector_norm(landmarks[..., 36, :] - landmarks[..., 45, :], dim=-1)
-
-
-def read_landmarks(path: str | Path) -> NDArray[np.float32]:
-    """The (68, 2) landmarks of a `.pts` file (iBUG) or a `.csv` file (68 rows "x,y", a header allowed).
-
-    Raises LandmarkError for a wrong count, text that is no number, or a value that is not finite.
-    """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise LandmarkError(f"{path}: {error.strerror or error}") from None
-    rows = _pts_rows(path, text) if path.suffix.lower() == ".pts" else _csv_rows(text)
-    try:
-        points = np.array([[float(value) for value in row[:2]] for row in rows], dtype=np.float32)
-    except ValueError as error:
-        raise LandmarkError(f"{path}: not a table of x, y numbers ({error})") from None
-    if points.shape != (COUNT, 2):
-        found = len(rows)
-        raise LandmarkError(f"{path}: has {found} landmarks, expected {COUNT} (iBUG 68-point order)")
-    if not np.isfinite(points).all():
-        raise LandmarkError(f"{path}: has landmarks that are not finite")
-    return points
-
-
-def _pts_rows(path: Path, text: str) -> list[list[str]]:
-    start, end = text.find("{"), text.find("}")
-    if start < 0 or end < start:
-        raise LandmarkError(f"{path}: no {{ ... }} block of points, so this is not an iBUG .pts file")
-    return [line.split() for line in text[start + 1 : end].splitlines() if line.strip()]
-
-
-def _csv_rows(text: str) -> list[list[str]]:
-    rows = [row for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)]
-    if rows and not _is_number(rows[0][0]):
-        rows = rows[1:]
-    return rows
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def write_pts(path: str | Path, landmarks: NDArray[np.float32]) -> None:
-    """Writes (68, 2) landmarks as an iBUG `.pts` file."""
-    lines = [f"{x:.3f} {y:.3f}" for x, y in landmarks]
-    text = "\n".join(["version: 1", f"n_points: {len(lines)}", "{", *lines, "}", ""])
-    Path(path).write_text(text, encoding="utf-8")

@@ -17,25 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lssl.data import detect
-from lssl.data.align import (
-    CROP_SCALE,
-    AlignmentError,
-    check_inside,
-    face_anchors,
-    face_similarity,
-    warp,
-    warp_labels,
-)
+from lssl.data.align import CROP_SCALE, AlignmentError, check_inside, face_anchors, face_similarity, warp, warp_labels
 from lssl.data.folder import FolderError
 from lssl.data.images import ImageError
+from lssl.data.landmark_files import find_landmark_file
 from lssl.data.landmarks import LandmarkError
-from lssl.data.readers import READERS, Listing, Loaded, SourceError, SourceRecord
+from lssl.data.portrait import check_upright, only_face
+from lssl.data.readers import READERS, Listing, SourceError, SourceRecord
 from lssl.data.readers.source import with_unique_keys
 from lssl.data.writer import REJECTED, FaceFolderWriter, FaceRow, write_pictures
 
 _REASONS = (ImageError, LandmarkError, AlignmentError, SourceError)
-#: A second face this large, in the largest one's area, makes it unclear who is meant; smaller ones are passers-by.
-_SECOND_FACE = 0.25
 
 
 @dataclass
@@ -64,7 +56,7 @@ class PrepareOptions:
 
 @dataclass
 class PrepareReport:
-    """What came of it: rows written, per split; rejects by reason; what was not asked for."""
+    """What came of it: rows written, per split; rejects by reason; what was not asked for; what to think about."""
 
     rows: int
     subjects: int
@@ -72,7 +64,7 @@ class PrepareReport:
     rejected: list[tuple[str, str]]
     left_out: Counter[str]
     attributes: dict[str, list[str]]
-    was_there: int = 0
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -81,7 +73,6 @@ class _Task:
 
     record: SourceRecord
     root: Path
-    split: str
     attributes: tuple[str, ...]
     size: int
     crop_scale: float
@@ -155,8 +146,11 @@ def prepare(
 
     progress: wraps the iterator of results, given the total and how many are there already.
     Interrupted (KeyboardInterrupt), it leaves what is done, and the next call with the same options goes on there.
+    Which subjects are tested is decided of those of whom a picture is left.
     Raises SourceError, FolderError or DetectionError before work starts, where it can be known.
     """
+    if out.resolve().is_relative_to(path.resolve()):
+        raise FolderError(f"{out} lies inside {path}, whose pictures it would add to; choose a folder elsewhere")
     listing = listing or list_source(source, path, options)
     attributes = choose_attributes(listing, source, options)
     searched = sum(record.needs_detector for record in listing.records)
@@ -180,8 +174,8 @@ def prepare(
             results = progress(results, len(tasks), len(tasks) - len(missing))
         for entry in results:
             writer.append(entry)
-        writer.finish(source=source)
-    return _report(out, listing)
+        writer.finish(_decide_splits(writer, options), source=source)
+    return _report(out, listing, options)
 
 
 def _settings(source: str, path: Path, options: PrepareOptions, listing: Listing) -> dict[str, Any]:
@@ -202,18 +196,23 @@ def _settings(source: str, path: Path, options: PrepareOptions, listing: Listing
     }
 
 
+def _decide_splits(writer: FaceFolderWriter, options: PrepareOptions) -> dict[str, str]:
+    """The split of each subject of whom a picture is left and whom the database puts on no side.
+
+    A subject that the database puts on one side is there with all its pictures.
+    """
+    given = {row["subject"]: row["split"] for row in writer.rows if row["split"]}
+    undecided = {row["subject"] for row in writer.rows} - set(given)
+    return {**split_subjects(undecided, options.test_fraction, options.seed), **given}
+
+
 def _tasks(
     listing: Listing, attributes: tuple[str, ...], path: Path, out: Path, options: PrepareOptions
 ) -> list[_Task]:
-    undecided = [record.subject for record in listing.records if record.split is None]
-    splits = split_subjects(undecided, options.test_fraction, options.seed)
-    # A subject that the database puts on one side is there with all its pictures.
-    splits.update({record.subject: record.split for record in listing.records if record.split is not None})
     return [
         _Task(
             record,
             out,
-            splits[record.subject],
             attributes,
             options.size,
             options.crop_scale,
@@ -245,8 +244,9 @@ def _crop(task: _Task) -> FaceRow:
     loaded = record.load()
     points = None if task.redetect else loaded.landmarks
     if points is None and loaded.anchors is None:
-        points = _one_face(loaded, task.largest_face)
+        points = only_face(loaded.image, largest_face=task.largest_face)
     if points is not None:
+        check_upright(points, loaded.orientation)
         check_inside(points, *loaded.image.shape[:2])
     anchors = loaded.anchors if loaded.anchors is not None else face_anchors(_required(points))
     similarity = face_similarity(anchors, task.size, task.crop_scale)
@@ -254,13 +254,14 @@ def _crop(task: _Task) -> FaceRow:
         record.key,
         warp(loaded.image, similarity, task.size),
         record.subject,
-        task.split,
+        record.split or "",
         {name: record.columns[name] for name in task.attributes if name in record.columns},
         landmarks=None if points is None else similarity.apply(points),
         mask=None if loaded.mask is None else warp_labels(loaded.mask, similarity, task.size),
         extra={
             **{name: value for name, value in record.columns.items() if name not in task.attributes},
             "source_file": task.source_name,
+            **({"note": loaded.note} if loaded.note else {}),
         },
     )
 
@@ -269,17 +270,6 @@ def _required(points: NDArray[np.float32] | None) -> NDArray[np.float32]:
     if points is None:
         raise AlignmentError("no face found")
     return points
-
-
-def _one_face(loaded: Loaded, largest_face: bool) -> NDArray[np.float32] | None:
-    faces = detect.find_faces(loaded.image)
-    if not faces:
-        raise AlignmentError("no face found")
-    areas = [(face.box[2] - face.box[0]) * (face.box[3] - face.box[1]) for face in faces]
-    large = sum(area > _SECOND_FACE * areas[0] for area in areas)
-    if large > 1 and not largest_face:
-        raise AlignmentError(f"{large} faces found (--largest-face takes the largest)")
-    return faces[0].landmarks
 
 
 def _short(error: Exception, record: SourceRecord) -> str:
@@ -327,21 +317,16 @@ def _quiet_worker() -> None:
 
 
 def _with_landmarks(record: SourceRecord, root: Path, landmarks_dir: Path | None) -> SourceRecord:
-    """The record with its `.pts` or `.csv` file: in `landmarks_dir` as below the source, else beside the picture."""
+    """The record with its landmark file: in `landmarks_dir` as below the source, else beside the picture."""
     if record.landmarks is not None or (not record.needs_detector and landmarks_dir is None):
         return record
-    places = [record.path]
-    if landmarks_dir is not None:
-        below = record.path.relative_to(root) if record.path.is_relative_to(root) else Path(record.path.name)
-        places = [landmarks_dir / below, landmarks_dir / record.path.name]
-    for place in places:
-        for suffix in (".pts", ".csv"):
-            if place.with_suffix(suffix).is_file():
-                return replace(record, landmarks=place.with_suffix(suffix))
-    return record
+    below = record.path.relative_to(root) if record.path.is_relative_to(root) else Path(record.path.name)
+    found = find_landmark_file(record.path, landmarks_dir, below)
+    return record if found is None else replace(record, landmarks=found)
 
 
-def _report(out: Path, listing: Listing) -> PrepareReport:
+def _report(out: Path, listing: Listing, options: PrepareOptions) -> PrepareReport:
+    from lssl.data.advice import advice
     from lssl.data.folder import read_metadata
     from lssl.data.schema import sorted_values
 
@@ -353,6 +338,7 @@ def _report(out: Path, listing: Listing) -> PrepareReport:
         rejected=read_rejected(out),
         left_out=+listing.left_out,
         attributes={name: sorted_values(folder.columns[name]) for name in folder.attributes},
+        warnings=advice(folder, listing, asked_for_a_test=options.test_fraction > 0),
     )
 
 

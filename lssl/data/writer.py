@@ -5,10 +5,12 @@ the journals' rows by key and writes metadata.csv, landmarks.npy and dataset.jso
 bytes whatever the order, the number of processes, and the interruptions.
 """
 
+import contextlib
 import csv
 import io
 import json
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 from lssl.data.align import framing_of
 from lssl.data.folder import DESCRIPTION, LANDMARKS, METADATA, REQUIRED_COLUMNS, FolderError
 from lssl.data.landmarks import COUNT
+from lssl.data.lock import lock_folder, unlock_folder
 
 FORMAT = "lssl-faces"
 VERSION = 1
@@ -30,7 +33,8 @@ _SETTINGS = ".settings.json"
 
 @dataclass
 class FaceRow:
-    """One picture of a data set folder. `key` is unique, sorts the rows and names the files."""
+    """One picture of a data set folder. `key` is unique, sorts the rows and names the files. split: `train`, `test`, or
+    empty where `finish` decides it."""
 
     key: str
     image: NDArray[np.uint8]
@@ -65,9 +69,10 @@ class FaceFolderWriter:
         self.settings: dict[str, Any] = json.loads(json.dumps(dict(settings)))
         self.finished = False
         self._rank = rank
+        self._lock = f".lock-{rank:04d}"
+        self._journal: io.TextIOWrapper | None = None
         self._begin(overwrite)
         self._rows = self._read_journals()
-        self._journal: io.TextIOWrapper | None = None
 
     def __contains__(self, key: str) -> bool:
         return key in self._rows
@@ -81,6 +86,11 @@ class FaceFolderWriter:
         rows = [row for _, row in sorted(self._rows.items()) if "rejected" in row]
         return [(row.get("source", row["key"]), row["rejected"]) for row in rows]
 
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The journal entries of the pictures written so far, by key."""
+        return [row for _, row in sorted(self._rows.items()) if "rejected" not in row]
+
     def add(self, row: FaceRow) -> None:
         """Writes one row's pictures, then its journal line."""
         self.append(write_pictures(self.root, row, self.attributes))
@@ -90,24 +100,27 @@ class FaceFolderWriter:
         self._rows[entry["key"]] = dict(entry)
         if self._journal is None:
             self._journal = self._open_journal()
-        self._journal.write(json.dumps(entry) + "\n")
-        self._journal.flush()
+        try:
+            self._journal.write(json.dumps(entry) + "\n")
+            self._journal.flush()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror or str(error), str(self.root)) from None
 
     def reject(self, key: str, reason: str) -> None:
         """Notes a source that gives no row, and why; `finish` lists it in rejected.csv."""
         self.append({"key": key, "rejected": reason})
 
-    def finish(self, **info: Any) -> int:
+    def finish(self, splits: Mapping[str, str] | None = None, **info: Any) -> int:
         """Writes metadata.csv, landmarks.npy, dataset.json and rejected.csv from all journals; returns the rows.
 
-        info: further facts for dataset.json.
+        splits: the split of each subject whose rows have none yet. info: further facts for dataset.json.
         Raises FolderError where no row was written.
         """
         if self._journal is not None:
             self._journal.close()
             self._journal = None
         self._rows.update(self._read_journals())
-        rows = [row for _, row in sorted(self._rows.items()) if "rejected" not in row]
+        rows = self.rows
         self._write_rejected()
         if not rows:
             raise FolderError(f"{self.root}: nothing could be used; {self.root / REJECTED} says why")
@@ -117,7 +130,8 @@ class FaceFolderWriter:
         table = csv.writer(text, lineterminator="\n")
         table.writerow(header)
         for row in rows:
-            values = {**row, **row["attributes"], **row["extra"]}
+            decided = row["split"] or (splits or {}).get(row["subject"], "")
+            values = {**row, "split": decided, **row["attributes"], **row["extra"]}
             table.writerow([values.get(name, "") for name in header])
         landmarks = [row["landmarks"] for row in rows]
         if all(points is not None for points in landmarks):
@@ -136,18 +150,27 @@ class FaceFolderWriter:
         }
         write_atomic(self.root / DESCRIPTION, (json.dumps(description, indent=2) + "\n").encode())
         write_atomic(self.root / METADATA, text.getvalue().encode())
-        for path in [*self.root.glob(".rows-*.jsonl"), self.root / _SETTINGS]:
-            path.unlink(missing_ok=True)
+        self._remove_traces()
         self.finished = True
+        self.close()
         return len(rows)
+
+    def close(self) -> None:
+        """Gives the folder free for another process to go on with; `finish` does so, too."""
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+        unlock_folder(self.root, self._lock)
 
     def _begin(self, overwrite: bool) -> None:
         if self.root.exists() and not self.root.is_dir():
             raise FolderError(f"{self.root} is a file; give a folder")
         begun = self._settings_on_disk()
-        filled = self.root.is_dir() and any(self.root.iterdir())
+        filled = self.root.is_dir() and any(map(_is_content, self.root.iterdir()))
         if begun is None and filled and self._rank == 0:
             raise FolderError(f"{self.root} is not empty, and no data set folder of ours; choose another folder")
+        if begun is not None:
+            self._take_lock()
         if overwrite and begun is not None and self._rank == 0:
             self._clear()
             begun = None
@@ -160,9 +183,27 @@ class FaceFolderWriter:
                 "repeat them, choose another folder, or say --overwrite"
             )
         self.finished = begun is not None and (self.root / METADATA).is_file()
-        (self.root / "images").mkdir(parents=True, exist_ok=True)
-        if begun is None and not self.finished:
+        if self.finished:
+            if self._rank == 0:
+                self._remove_traces()
+            self.close()
+            return
+        self.root.mkdir(parents=True, exist_ok=True)
+        self._take_lock()
+        if begun is None:  # before anything else, so that a run that is killed here can be repeated
             write_atomic(self.root / _SETTINGS, json.dumps(self.settings).encode())
+        (self.root / "images").mkdir(exist_ok=True)
+
+    def _remove_traces(self) -> None:
+        """Removes what an unfinished run needs, and what one that was killed left half written."""
+        left = [path for name in (".", "images", "masks", "side") for path in (self.root / name).glob(".*.tmp")]
+        left += [path for path in self.root.glob(".lock-*") if path.name != self._lock]
+        for path in [*self.root.glob(".rows-*.jsonl"), self.root / _SETTINGS, *left]:
+            path.unlink(missing_ok=True)
+
+    def _take_lock(self) -> None:
+        if not lock_folder(self.root, self._lock):
+            raise FolderError(f"{self.root}: another run is writing to it; wait for it, or choose another folder")
 
     def _settings_on_disk(self) -> dict[str, Any] | None:
         for name in (_SETTINGS, DESCRIPTION):
@@ -177,28 +218,28 @@ class FaceFolderWriter:
         return None
 
     def _clear(self) -> None:
-        """Removes what a data set folder holds, and nothing else."""
-        for name in ("images", "masks", "side"):
-            for path in (self.root / name).glob("*.png"):
-                path.unlink()
-        for name in (METADATA, LANDMARKS, DESCRIPTION, REJECTED, PREVIEW, _SETTINGS):
-            (self.root / name).unlink(missing_ok=True)
-        for path in self.root.glob(".rows-*.jsonl"):
-            path.unlink()
+        """Removes what a data set folder holds, and nothing else; last what tells that it is one of ours, and first
+        what tells that it is complete, so that a run that is killed here can be repeated."""
+        for path in [self.root / METADATA, *self.root.glob(".rows-*.jsonl")]:
+            path.unlink(missing_ok=True)
         for name in ("images", "masks", "side"):
             folder = self.root / name
+            for path in folder.glob("*.png"):
+                path.unlink()
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
+        for name in (LANDMARKS, REJECTED, PREVIEW, _SETTINGS, DESCRIPTION):
+            (self.root / name).unlink(missing_ok=True)
 
     def _read_journals(self) -> dict[str, dict[str, Any]]:
         rows: dict[str, dict[str, Any]] = {}
         for path in sorted(self.root.glob(".rows-*.jsonl")):
-            for line in path.read_text(encoding="utf-8").splitlines():
+            for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
                 try:
                     row = json.loads(line)
-                except ValueError:  # the line in which an earlier process was killed
+                    rows[row["key"]] = row
+                except (ValueError, TypeError, KeyError):  # the line in which an earlier process was killed
                     continue
-                rows[row["key"]] = row
         return rows
 
     def _open_journal(self) -> io.TextIOWrapper:
@@ -220,6 +261,11 @@ class FaceFolderWriter:
         table.writerow(["source", "reason"])
         table.writerows(rejected)
         write_atomic(path, text.getvalue().encode())
+
+
+def _is_content(path: Path) -> bool:
+    """Whether a file or folder is more than what a run that was killed at its start leaves."""
+    return not (path.name.startswith(".lock-") or path.name.endswith(".tmp"))
 
 
 def write_pictures(root: Path, row: FaceRow, attributes: Sequence[str]) -> dict[str, Any]:
@@ -265,8 +311,11 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> None:
 
 
 def write_atomic(path: Path, data: bytes, *, sync: bool = True) -> None:
-    """Writes a file under a temporary name, syncs it and renames it, so that nobody ever sees half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Writes a file under a temporary name, syncs it and renames it, so that nobody ever sees half of it.
+
+    Raises OSError that names the file itself, not the temporary one.
+    """
+    temporary = path.with_name(f".{zlib.crc32(path.name.encode()):08x}.{os.getpid()}.tmp")  # short, whatever the name
     try:
         with temporary.open("wb") as file:
             file.write(data)
@@ -274,6 +323,10 @@ def write_atomic(path: Path, data: bytes, *, sync: bool = True) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

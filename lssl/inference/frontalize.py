@@ -17,7 +17,7 @@ from PIL import Image
 from lssl.data import detect
 from lssl.data.align import check_inside, face_anchors, face_similarity, warp
 from lssl.data.images import read_image
-from lssl.data.landmarks import read_landmarks
+from lssl.data.landmark_files import read_landmarks
 from lssl.data.writer import FaceRow, write_atomic, write_pictures
 from lssl.face3d.builtin import load_face_model
 from lssl.face3d.fitting.fit import FaceFit, fit_landmarks

@@ -24,9 +24,10 @@ from lssl.data.align import (
     warp,
 )
 from lssl.data.folder import FolderError
-from lssl.data.images import SUFFIXES, read_image
-from lssl.data.landmarks import read_landmarks
+from lssl.data.images import read_image
+from lssl.data.landmark_files import read_landmarks
 from lssl.data.masks import landmark_mask
+from lssl.data.picture_files import SUFFIXES
 from lssl.data.schema import AttributeSchema, SchemaError
 from lssl.errors import LsslError
 from lssl.models.export import TrainedGenerator

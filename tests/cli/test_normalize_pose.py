@@ -78,7 +78,7 @@ def test_the_whole_chain_and_a_drawn_folder(model, photographs, tmp_path):
 
 
 def test_a_photograph_without_a_face_is_named_and_the_rest_goes_on(model, photographs, tmp_path):
-    from lssl.data.landmarks import write_pts
+    from lssl.data.landmark_files import write_pts
 
     folder = read_metadata(photographs)
     good, bad = tmp_path / "good.png", tmp_path / "bad.png"

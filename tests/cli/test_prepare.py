@@ -11,7 +11,7 @@ from lssl.data import detect
 
 def write_face(path, points=None):
     """A picture with a `.pts` beside it whose landmarks are a plain frontal layout."""
-    from lssl.data.landmarks import write_pts
+    from lssl.data.landmark_files import write_pts
 
     rng = np.random.default_rng(abs(hash(path.stem)) % 100)
     path.parent.mkdir(parents=True, exist_ok=True)

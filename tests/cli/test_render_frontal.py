@@ -12,7 +12,7 @@ from PIL import Image
 from lssl.cli.main import main
 from lssl.data import detect
 from lssl.data.folder import read_metadata
-from lssl.data.landmarks import read_landmarks, write_pts
+from lssl.data.landmark_files import read_landmarks, write_pts
 from lssl.data.writer import FaceFolderWriter, FaceRow
 from lssl.face3d.embedded import load_embedded_model
 from lssl.face3d.scene.framing import portrait_camera

@@ -49,7 +49,7 @@ def face_picture(points: np.ndarray, size: tuple[int, int] = (512, 512), shade: 
 
 def write_photograph(path: Path, *, centre=(256, 240), width: float = 200, shade: int = 200) -> np.ndarray:
     """A drawn face with its `.pts` beside it; returns the landmarks."""
-    from lssl.data.landmarks import write_pts
+    from lssl.data.landmark_files import write_pts
 
     points = face_points(width, centre)
     path.parent.mkdir(parents=True, exist_ok=True)

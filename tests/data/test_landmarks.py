@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 import torch
 
 from lssl.data import landmarks as lm
@@ -27,31 +26,3 @@ def test_flip_keeps_every_point_on_its_pixel() -> None:
     flipped = lm.flip_landmarks(np.floor(POINTS), 64)
     assert picture[:, ::-1][int(flipped[45, 1]), int(flipped[45, 0])] == 1
     assert torch.equal(lm.flip_landmarks(torch.tensor(POINTS), 64), torch.tensor(lm.flip_landmarks(POINTS, 64)))
-
-
-@pytest.mark.parametrize("suffix", [".pts", ".csv"])
-def test_files_round_trip(tmp_path, suffix) -> None:
-    path = tmp_path / f"a{suffix}"
-    if suffix == ".pts":
-        lm.write_pts(path, POINTS)
-    else:
-        path.write_text("x,y\n" + "\n".join(f"{x},{y}" for x, y in POINTS))
-    assert np.abs(lm.read_landmarks(path) - POINTS).max() < 1e-3
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("version: 1\nn_points: 68\n{\n1 2\n}\n", "has 1 landmarks, expected 68"),
-        ("1 2\n3 4\n", "no { ... } block"),
-        ("{\n" + "1 x\n" * 68 + "}", "not a table of x, y numbers"),
-        ("{\n" + "1 nan\n" * 68 + "}", "not finite"),
-        ("{\n" + "1\n" * 68 + "}", "expected 68"),
-    ],
-)
-def test_a_bad_file_is_named_with_its_fault(tmp_path, text, message) -> None:
-    path = tmp_path / "a.pts"
-    path.write_text(text)
-    with pytest.raises(lm.LandmarkError, match=r"a\.pts") as error:
-        lm.read_landmarks(path)
-    assert message in str(error.value)

@@ -16,7 +16,7 @@ from lssl.data import (
     read_metadata,
 )
 from lssl.data.align import AlignmentError
-from lssl.data.landmarks import write_pts
+from lssl.data.landmark_files import write_pts
 from lssl.inference.synthesis import (
     Target,
     expand_inputs,

@@ -18,7 +18,7 @@ from PIL import Image
 from lssl import load_generator
 from lssl.cli.main import main
 from lssl.data import AttributeGroup, AttributeSchema, read_metadata
-from lssl.data.landmarks import write_pts
+from lssl.data.landmark_files import write_pts
 from lssl.models import Generator
 from lssl.models.export import TrainedGenerator, save_generator
 

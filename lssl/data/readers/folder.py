@@ -1,6 +1,6 @@
 """Any folder of pictures: a class a folder, or a table `metadata.csv` with a `file_name` column."""
 
-import csv
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,10 +8,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lssl.data.folder import METADATA, SPLITS
-from lssl.data.images import read_image
+from lssl.data.folder import METADATA, SPLITS, FileNames, load_array, read_table
+from lssl.data.images import read_picture
 from lssl.data.landmarks import COUNT
-from lssl.data.readers.source import Listing, Loaded, SourceError, SourceRecord, describe, picture_files, slug
+from lssl.data.picture_files import find_pictures
+from lssl.data.portrait import safe_name
+from lssl.data.readers.source import (
+    Listing,
+    Loaded,
+    SourceError,
+    SourceRecord,
+    describe,
+    picture_files,
+    refuse_unreadable,
+)
+from lssl.data.tables import same_name
 
 EXPECTED = "<class>/*.png (a class a folder), or metadata.csv with a file_name column"
 ATTRIBUTES: tuple[str, ...] = ()
@@ -24,7 +35,10 @@ class KnownRecord(SourceRecord):
     points: NDArray[np.float32] | None = None
 
     def load(self) -> Loaded:
-        return super().load() if self.points is None else Loaded(read_image(self.path), self.points)
+        if self.points is None:
+            return super().load()
+        picture = read_picture(self.path)
+        return Loaded(picture.pixels, self.points, orientation=picture.orientation, note=picture.note)
 
     def without_landmarks(self) -> SourceRecord:
         return replace(self, landmarks=None, points=None)
@@ -40,14 +54,13 @@ def scan(root: Path, *, attribute: str = "class", subject_pattern: str | None = 
     subject_pattern: a regular expression searched in the picture's path below `root`; its first group (or the whole
         match) names the person. Without it each file name is a person, the same in every class.
     """
-    if not root.is_dir():
-        raise SourceError(f"{root}: no such folder")
     regex = _compile(subject_pattern)
     if (root / METADATA).is_file():
         return _scan_table(root, regex)
     listing = Listing()
     files = picture_files(root)
-    for path in files:
+    refuse_unreadable(listing, root, files)
+    for path in files.pictures:
         name = path.relative_to(root)
         if len(name.parts) < 2:
             reason = f"lies in no class folder; expected {EXPECTED}"
@@ -59,8 +72,8 @@ def scan(root: Path, *, attribute: str = "class", subject_pattern: str | None = 
             listing.rejected.append((name.as_posix(), reason))
             continue
         label = name.parts[0]
-        key = slug("_".join([*name.parts[:-1], name.stem]))
-        listing.records.append(SourceRecord(key, path, subject, {attribute: label}))
+        key = safe_name("_".join([*name.parts[:-1], name.stem]))
+        listing.records.append(SourceRecord(key, path, subject, {attribute: same_name(label)}))
     if not listing.records:
         why = f" ({listing.rejected[0][0]}: {listing.rejected[0][1]})" if listing.rejected else ""
         raise SourceError(f"{root}: expected {EXPECTED}; {describe(root, files)}{why}")
@@ -69,29 +82,26 @@ def scan(root: Path, *, attribute: str = "class", subject_pattern: str | None = 
 
 def _scan_table(root: Path, regex: re.Pattern[str] | None) -> Listing:
     path = root / METADATA
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, restkey="")
-        rows = list(reader)
-        header = [name.strip() for name in reader.fieldnames or []]
+    header, rows = read_table(path)
     if "file_name" not in header:
         raise SourceError(f"{path} has no column 'file_name'; it has: {', '.join(header) or 'nothing'}")
+    find = FileNames(root)
     points = _landmarks(root, len(rows))
     listing = Listing()
-    for number, raw in enumerate(rows):
-        row = {name.strip(): (value or "").strip() for name, value in raw.items() if name}
+    for number, (line, row) in enumerate(rows):
         name = row.pop("file_name")
         subject = row.pop("subject", "") or _subject(name, regex) or ""
         split = row.pop("split", "") or None
         if split is not None and split not in SPLITS:
-            raise SourceError(f"{path}, line {number + 2}: split is '{split}', expected train or test")
+            raise SourceError(f"{path}, line {line}: split is '{split}', expected train or test")
         if not name or not subject:
-            listing.rejected.append((name or f"line {number + 2}", "no file name or no subject"))
+            listing.rejected.append((name or f"{METADATA}, line {line}", "no file name or no subject"))
             continue
         listing.records.append(
             KnownRecord(
-                slug(str(Path(name).with_suffix("")).removeprefix("images/")),
-                root / name,
-                subject,
+                safe_name(str(Path(name).with_suffix("")).removeprefix("images/")),
+                root / find.on_disk(name),
+                same_name(subject),
                 row,
                 split=split,
                 points=None if points is None else points[number],
@@ -99,16 +109,25 @@ def _scan_table(root: Path, regex: re.Pattern[str] | None) -> Listing:
         )
     if not listing.records:
         raise SourceError(f"{path} has no usable rows")
+    _count_unnamed(root, listing)
     return listing
+
+
+def _count_unnamed(root: Path, listing: Listing) -> None:
+    """Counts the pictures of the folder that no row of its table names, so that they do not vanish."""
+    named = {os.path.normpath(record.path) for record in listing.records}
+    files = find_pictures(root)
+    others = [path for path in files.pictures if os.path.normpath(path) not in named]
+    kinds = {path.relative_to(root).parts[0] for path in others}
+    if kinds - {"masks", "side", "comparisons", "preview.png"}:  # those belong to a data set folder of ours
+        listing.left_out[f"no row in {METADATA}"] += len(others)
+    listing.rejected += [(str(path.relative_to(root)), reason) for path, reason in files.refused if path not in named]
 
 
 def _landmarks(root: Path, rows: int) -> NDArray[np.float32] | None:
     if not (root / "landmarks.npy").is_file():
         return None
-    try:
-        points = np.load(root / "landmarks.npy", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise SourceError(f"{root / 'landmarks.npy'}: not a NumPy array file ({error})") from None
+    points = load_array(root / "landmarks.npy")
     if points.shape != (rows, COUNT, 2):
         raise SourceError(
             f"{root / 'landmarks.npy'} has shape {points.shape}, but {METADATA} has {rows} rows: expected "
@@ -119,11 +138,11 @@ def _landmarks(root: Path, rows: int) -> NDArray[np.float32] | None:
 
 def _subject(name: str, regex: re.Pattern[str] | None) -> str | None:
     if regex is None:
-        return Path(name).stem
+        return same_name(Path(name).stem)
     match = regex.search(name)
     if match is None:
         return None
-    return match[1] if regex.groups else match[0]
+    return (match[1] if regex.groups else match[0]) or None
 
 
 def _compile(pattern: str | None) -> re.Pattern[str] | None:

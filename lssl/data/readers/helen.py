@@ -8,10 +8,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lssl.data.images import SUFFIXES, ImageError, read_image
-from lssl.data.landmarks import read_landmarks
+from lssl.data.images import ImageError, read_image
+from lssl.data.landmark_files import read_landmarks
 from lssl.data.masks import BACKGROUND, EYES, LIPS, SKIN
-from lssl.data.readers.source import Listing, Loaded, SourceError, SourceRecord, describe, picture_files
+from lssl.data.picture_files import SUFFIXES
+from lssl.data.readers.source import (
+    Listing,
+    Loaded,
+    SourceError,
+    SourceRecord,
+    describe,
+    picture_files,
+    refuse_unreadable,
+)
 
 EXPECTED = "images/<name>.jpg with labels/<name>/<name>_lbl00.png to _lbl10.png"
 ATTRIBUTES: tuple[str, ...] = ()
@@ -55,6 +64,7 @@ def scan(root: Path) -> Listing:
     files = picture_files(root)
     split = _read_lists(root)
     listing = Listing()
+    refuse_unreadable(listing, root, files)
     for path in sorted(_in_folder(root, "images")):
         labels = root / "labels" / path.stem
         if not labels.is_dir():

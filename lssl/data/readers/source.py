@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lssl.data.images import SUFFIXES, read_image
-from lssl.data.landmarks import read_landmarks
+from lssl.data.images import read_picture
+from lssl.data.landmark_files import read_landmarks
+from lssl.data.picture_files import PictureFiles, find_pictures
 from lssl.errors import LsslError
 
 #: The eight expressions under one set of names, whatever a database calls them.
@@ -46,6 +47,8 @@ class Loaded:
     landmarks: NDArray[np.float32] | None = None  # (68, 2)
     anchors: NDArray[np.float64] | None = None  # (3, 2), where there are no landmarks but the face's place is known
     mask: NDArray[np.uint8] | None = None  # (H, W), see folder.MASK_LABELS
+    orientation: int = 1  # see images.Picture, also the note
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,8 @@ class SourceRecord:
     def load(self) -> Loaded:
         """Reads the picture. Raises ImageError, LandmarkError or SourceError with the reason for rejecting it."""
         points = None if self.landmarks is None else read_landmarks(self.landmarks)
-        return Loaded(read_image(self.path), points)
+        picture = read_picture(self.path)
+        return Loaded(picture.pixels, points, orientation=picture.orientation, note=picture.note)
 
     def without_landmarks(self) -> "SourceRecord":
         """The same picture, its landmarks to be found by dlib."""
@@ -99,12 +103,20 @@ class Listing:
         self.records = kept
 
 
-def picture_files(root: Path) -> list[Path]:
-    """All files under a folder that look like pictures, sorted, hidden ones left out."""
+def picture_files(root: Path) -> PictureFiles:
+    """The pictures under a folder, and those that cannot be read. Raises SourceError where there is no such folder."""
     if not root.is_dir():
-        raise SourceError(f"{root}: no such folder")
-    files = (p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    return sorted(p for p in files if not any(part.startswith(".") for part in p.relative_to(root).parts))
+        raise SourceError(f"{root}: {'is a file; give a folder' if root.exists() else 'no such folder'}")
+    return find_pictures(root)
+
+
+def refuse_unreadable(listing: "Listing", root: Path, files: PictureFiles) -> None:
+    """Notes in a listing what looks like a picture and is not read."""
+    listing.rejected += [(_relative(path, root), reason) for path, reason in files.refused]
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 
 def match_files(root: Path, pattern: str, expected: str) -> tuple[list[tuple[Path, re.Match[str]]], Listing]:
@@ -115,8 +127,9 @@ def match_files(root: Path, pattern: str, expected: str) -> tuple[list[tuple[Pat
     regex = re.compile(rf"(?:.*/)?{pattern}", re.IGNORECASE)
     hits: list[tuple[Path, re.Match[str]]] = []
     listing = Listing()
-    files = picture_files(root)
-    for path in files:
+    found = picture_files(root)
+    refuse_unreadable(listing, root, found)
+    for path in found.pictures:
         name = (Path(root.resolve().name) / path.relative_to(root)).as_posix()
         match = regex.fullmatch(name)
         if match:
@@ -125,22 +138,20 @@ def match_files(root: Path, pattern: str, expected: str) -> tuple[list[tuple[Pat
             reason = f"the name is not of the form {expected}"
             listing.rejected.append((path.relative_to(root).as_posix(), reason))
     if not hits:
-        raise SourceError(f"{root}: expected {expected}; {describe(root, files)}")
+        raise SourceError(f"{root}: expected {expected}; {describe(root, found)}")
     return hits, listing
 
 
-def describe(root: Path, files: list[Path]) -> str:
+def describe(root: Path, files: PictureFiles) -> str:
     """What a folder holds, for an error message."""
-    if files:
-        examples = ", ".join(path.relative_to(root).as_posix() for path in files[:2])
-        return f"found {len(files)} pictures, such as {examples}"
+    if files.pictures:
+        examples = ", ".join(_relative(path, root) for path in files.pictures[:2])
+        return f"found {len(files.pictures)} pictures, such as {examples}"
+    if files.refused:
+        path, reason = files.refused[0]
+        return f"found {len(files.refused)} files that are not read, such as {_relative(path, root)}: {reason}"
     names = sorted(path.name for path in root.iterdir())[:4]
     return f"found no picture in it, but {', '.join(names)}" if names else "it is empty"
-
-
-def slug(text: str) -> str:
-    """A text that can name a file."""
-    return re.sub(r"[^A-Za-z0-9.+-]+", "_", text).strip("._") or "face"
 
 
 def with_unique_keys(records: Iterable[SourceRecord]) -> Iterator[SourceRecord]:
@@ -149,10 +160,10 @@ def with_unique_keys(records: Iterable[SourceRecord]) -> Iterator[SourceRecord]:
     taken: set[str] = set()
     for record in records:
         key = record.key
-        while key.lower() in taken:
-            seen[record.key.lower()] += 1
-            key = f"{record.key}_{seen[record.key.lower()] + 1}"
-        taken.add(key.lower())
+        while key.casefold() in taken:
+            seen[record.key.casefold()] += 1
+            key = f"{record.key}_{seen[record.key.casefold()] + 1}"
+        taken.add(key.casefold())
         yield record if key == record.key else replace(record, key=key)
 
 

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lssl.data.folder import METADATA, FaceFolder, FolderError, check_images, read_metadata
-from lssl.data.images import SUFFIXES, read_image
+from lssl.data.images import read_image
 from lssl.data.landmarks import flip_landmarks
+from lssl.data.picture_files import SUFFIXES
 from lssl.evaluation.measures.metrics import different_pairs
 
 MADE_FROM, MIRRORED = "made_from", "mirrored"

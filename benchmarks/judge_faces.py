@@ -1,0 +1,110 @@
+"""Judges made portraits beside real ones, from folders: what a recipe makes can be judged before it is in the product.
+
+    python benchmarks/judge_faces.py LONDON/ made/                  made/NNN.png: smiles made from LONDON/neutral/NNN.jpg
+    python benchmarks/judge_faces.py LONDON/ made/ --source neutral --target smiling -o judged/
+
+LONDON holds a folder a class, with photographs and their 68 landmarks (NNN.jpg, NNN.pts). The made pictures lie on the
+photographs that they were made from pixel by pixel, at their size or reduced; their names begin with the person's
+(`001.png`, `001_happy_photo.png` as `lssl synthesize --paste` writes it). Write PNG, or JPEG of high quality.
+Prints all tables and writes report.html, results.json, results.csv, sheet.png (512 pixels a picture) and mouths.png.
+"""
+
+import io
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import numpy as np
+from PIL import Image
+
+from lssl.data.images import SUFFIXES, read_image
+from lssl.data.landmarks import read_landmarks
+from lssl.evaluation.experiments.portraits_report import judge_portraits, portrait_sheet, prepare_portraits
+from lssl.evaluation.measures.portraits import SIDE, Portrait, resized
+from lssl.evaluation.report import Report, console_table
+
+
+def read_class(folder: Path, label: str) -> dict[str, Portrait]:
+    """The portraits of one class by person. Raises click.ClickException where there are none."""
+    found = {}
+    for path in sorted(folder.glob("*")):
+        if path.suffix.lower() in SUFFIXES and path.with_suffix(".pts").is_file():
+            found[path.stem] = Portrait(path.stem, label, read_image(path), read_landmarks(path.with_suffix(".pts")))
+    if not found:
+        raise click.ClickException(f"{folder} holds no photograph with a .pts file beside it")
+    return found
+
+
+def made_files(folder: Path, people: set[str]) -> dict[str, Path]:
+    """The made picture of each person; of several the whole photograph (`_photo`)."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.glob("*")):
+        if path.suffix.lower() not in SUFFIXES:
+            continue
+        person = path.stem if path.stem in people else path.stem.split("_")[0]
+        if person in people and (person not in found or path.stem.endswith("_photo")):
+            found[person] = path
+    if len(found) < 2:
+        raise click.ClickException(
+            f"{folder} holds pictures of {len(found)} of the people; name them NNN.png, as the photographs"
+        )
+    return found
+
+
+def written_like(portrait: Portrait, made: Path, shape: tuple[int, ...]) -> Portrait:
+    """The portrait as if it had been written in the format, and at the size, of a made picture, and read again."""
+    portrait = resized(portrait, max(shape[:2]))
+    if made.suffix.lower() not in (".jpg", ".jpeg"):
+        return portrait  # no other format that is written here loses anything
+    buffer = io.BytesIO()
+    with Image.open(made) as image:
+        tables = image.quantization  # type: ignore[attr-defined]
+        Image.fromarray(portrait.image).save(buffer, "JPEG", qtables=tables, subsampling=_subsampling(image))
+    return replace(portrait, image=np.array(Image.open(buffer).convert("RGB")))
+
+
+def _subsampling(image: Image.Image) -> int:
+    from PIL.JpegImagePlugin import get_sampling
+
+    return max(0, get_sampling(image))
+
+
+@click.command()
+@click.argument("real", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("made", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--source", default="neutral", show_default=True, help="Folder of REAL that the pictures were made from.")
+@click.option("--target", default="smiling", show_default=True, help="Folder of REAL that shows what was asked for.")
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="[default: MADE, followed by -judged]")
+@click.option("--seed", default=0, show_default=True)
+def main(real: Path, made: Path, source: str, target: str, out: Path | None, seed: int) -> None:
+    """Judges the pictures in MADE, which were made from REAL/neutral, beside REAL/smiling."""
+    out = out or made.parent / f"{made.name}-judged"
+    classes = {label: read_class(real / label, label) for label in (source, target)}
+    files = made_files(made, set(classes[source]))
+    before = [classes[source][person] for person in files]
+    pictures = []
+    for person, path in files.items():
+        image, photograph = read_image(path), classes[source][person]
+        ratio = np.array([image.shape[k] / photograph.image.shape[k] for k in (1, 0)])
+        points = ((photograph.landmarks + 0.5) * ratio - 0.5).astype(np.float32)
+        pictures.append(Portrait(person, target, image, points))
+    everyone = [portrait for people in classes.values() for portrait in people.values()]
+    example = next(iter(files.values()))
+    copies = [written_like(portrait, example, pictures[0].image.shape) for portrait in everyone]
+    judged = prepare_portraits(pictures, before, everyone, copies)
+    report = Report(f"Made faces: {made.name}", " ".join(["python", *sys.argv]), seed)
+    report.paragraph(
+        f"{len(files)} pictures made from {source} to {target}, {len(everyone)} real photographs, at most {SIDE} pixels."
+    )
+    judge_portraits(report, judged, seed=seed)
+    for table in report.tables:
+        click.echo(console_table(table) + "\n")
+    report.write(out)
+    Image.fromarray(portrait_sheet(judged, target)).save(out / "sheet.png")
+    Image.fromarray(portrait_sheet(judged, target, close=True)).save(out / "mouths.png")
+    click.echo(f"{out}/report.html, sheet.png, mouths.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+"""Files of 68 landmarks, read and written: iBUG `.pts` and tables `.csv`.
+
+A `.pts` file counts pixels from 1 (it comes from Matlab), and so 1 is subtracted; a table counts from 0, as this
+project does. In a table the header's names say which columns are x and y.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lssl.data.landmarks import COUNT, LandmarkError
+from lssl.data.tables import TableError, read_rows, read_text, same_name
+
+SUFFIXES = (".pts", ".csv")
+_INDEX_NAMES = {"", "#", "i", "n", "id", "idx", "index", "no", "nr", "number", "point", "landmark", "unnamed"}
+
+
+def read_landmarks(path: str | Path) -> NDArray[np.float32]:
+    """The (68, 2) landmarks of a `.pts` or `.csv` file, in pixels counted from 0 (see landmarks.py).
+
+    .pts: iBUG's `{ ... }` block of "x y" lines, counted from 1.
+    .csv: 68 rows; with a header, its columns `x` and `y`, or one row with `x_0` ... `x_67` and `y_0` ... `y_67`
+        (OpenFace); without one, x and y, with a counting column before them or not. Comma, semicolon or tab; decimal
+        commas where those are not the delimiter.
+    Raises LandmarkError naming the file for a wrong count, text that is no number, a value that is not finite, and
+    columns of which it is not clear which are x and y.
+    """
+    path = Path(path)
+    try:
+        if path.suffix.lower() == ".pts":
+            points = _pts_points(path, read_text(path)) - 1
+        else:
+            points = _table_points(path, read_rows(path))
+    except TableError as error:
+        raise LandmarkError(str(error)) from None
+    if points.shape != (COUNT, 2):
+        raise LandmarkError(f"{path}: has {len(points)} landmarks, expected {COUNT} (iBUG 68-point order)")
+    if not np.isfinite(points).all() or np.abs(points).max() > 1e7:
+        raise LandmarkError(f"{path}: has landmarks that are not finite")
+    if np.ptp(points, axis=0).max() <= 1.5 and np.abs(points).max() <= 2:
+        raise LandmarkError(f"{path}: the landmarks are shares of the picture's size; multiply them by its pixels")
+    return points.astype(np.float32)
+
+
+def write_pts(path: str | Path, landmarks: NDArray[np.float32]) -> None:
+    """Writes (68, 2) landmarks, counted from 0, as an iBUG `.pts` file, which counts from 1."""
+    lines = [f"{x + 1:.3f} {y + 1:.3f}" for x, y in landmarks]
+    text = "\n".join(["version: 1", f"n_points: {len(lines)}", "{", *lines, "}", ""])
+    Path(path).write_text(text, encoding="utf-8")
+
+
+def find_landmark_file(photograph: Path, landmarks: Path | None = None, below: Path | None = None) -> Path | None:
+    """A photograph's `.pts` or `.csv` file, or None.
+
+    landmarks: the file itself; or a folder, searched for the photograph's path `below` the source and for its name;
+        then, as without it, beside the photograph. The suffix may be written in capitals, the name composed or
+        decomposed, and stand for the photograph's stem (`a.pts`) or whole name (`a.jpg.pts`).
+    """
+    if landmarks is not None and landmarks.is_file():
+        return landmarks
+    folders = [photograph.parent]
+    if landmarks is not None:
+        folders = [landmarks / below.parent, landmarks] if below is not None else [landmarks]
+        folders.append(photograph.parent)
+    for folder in folders:
+        if found := _beside(folder, photograph):
+            return found
+    return None
+
+
+def _beside(folder: Path, photograph: Path) -> Path | None:
+    for suffix in SUFFIXES:
+        plain = folder / (photograph.stem + suffix)
+        if plain.is_file():
+            return plain
+    names = _names(folder)
+    for suffix in SUFFIXES:
+        for name in (photograph.stem, photograph.name):
+            if found := names.get(same_name(name) + suffix):
+                return folder / found
+    return None
+
+
+def _names(folder: Path) -> dict[str, str]:
+    """The landmark files of a folder, by their composed names with the suffix in small letters."""
+    key = (str(folder), folder.stat().st_mtime_ns if folder.is_dir() else 0)
+    if key not in _LISTED:
+        files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES) if key[1] else []
+        _LISTED.clear()
+        _LISTED[key] = {same_name(p.stem) + p.suffix.lower(): p.name for p in files}
+    return _LISTED[key]
+
+
+_LISTED: dict[tuple[str, int], dict[str, str]] = {}  # the last folder: thousands of pictures ask for the same one
+
+
+def _pts_points(path: Path, text: str) -> NDArray[np.float64]:
+    start, end = text.find("{"), text.find("}")
+    if start < 0:
+        raise LandmarkError(f"{path}: no {{ ... }} block of points, so this is not an iBUG .pts file")
+    if end < start:
+        raise LandmarkError(f"{path}: the block of points does not end; the file is truncated")
+    rows = [line.replace(",", " ").split() for line in text[start + 1 : end].splitlines() if line.strip()]
+    if any(len(row) != 2 for row in rows):
+        raise LandmarkError(f"{path}: a line of the block is not 'x y'; expected {COUNT} of them")
+    counted = re.search(r"n_points\s*:\s*(\d+)", text[:start])
+    if counted and int(counted[1]) != len(rows):
+        raise LandmarkError(f"{path}: has {len(rows)} landmarks, expected {COUNT} (it says n_points: {counted[1]})")
+    return _numbers(path, rows)
+
+
+def _table_points(path: Path, rows: list[list[str]]) -> NDArray[np.float64]:
+    rows = _cells(rows)
+    if not rows:
+        raise LandmarkError(f"{path}: is empty")
+    header, body = _header(rows)
+    if header is not None:
+        if (wide := _wide(path, header, body)) is not None:
+            return wide
+        body = _columns_by_name(path, header, body)
+    if len({len(row) for row in body}) > 1:
+        raise LandmarkError(f"{path}: its rows have different numbers of columns, expected two: x,y")
+    if not body:
+        return np.zeros((0, 2))
+    width = len(body[0])
+    if width == 3 and _counts(body):
+        body = [row[1:] for row in body]
+    elif len(body) == 1 and width == 2 * COUNT:
+        raise LandmarkError(f"{path}: one row of {width} numbers; write {COUNT} rows of x,y")
+    elif width != 2:
+        raise LandmarkError(
+            f"{path}: has {width} columns without names, so it is not clear which are x and y; "
+            "write two columns, or a header that names them"
+        )
+    return _numbers(path, body)
+
+
+def _cells(rows: list[list[str]]) -> list[list[str]]:
+    """The rows without remarks and empty last columns; divided at spaces where nothing else divides them."""
+    if rows and rows[0][0].startswith("#") and len(rows[0][0]) > 1:  # numpy.savetxt's header
+        first = [rows[0][0].lstrip("# "), *rows[0][1:]]
+        named = [_axis(cell) for cell in (first[0].split() if len(first) == 1 else first)]
+        rows = [first, *rows[1:]] if "x" in named and "y" in named else rows[1:]
+    rows = [row for k, row in enumerate(rows) if k == 0 or not row[0].startswith("#")]
+    if rows and all(len(row) == 1 for row in rows) and len(rows[-1][0].split()) > 1:
+        rows = [row[0].split() for row in rows]
+    while rows and all(len(row) > 1 and not row[-1] for row in rows):
+        rows = [row[:-1] for row in rows]
+    return rows
+
+
+def _header(rows: list[list[str]]) -> tuple[list[str] | None, list[list[str]]]:
+    """(names of the columns or None, the rows below); a data frame saved without names has the header 0, 1."""
+    first = rows[0]
+    named = any(cell and not _is_number(cell) for cell in first)
+    if named or (not first[0] and len(first) > 2):
+        return first, rows[1:]
+    numbered = [cell for cell in first if cell == str(first.index(cell))]
+    if len(rows) == COUNT + 1 and len(numbered) == len(first):
+        return None, rows[1:]
+    return None, rows
+
+
+def _columns_by_name(path: Path, header: list[str], body: list[list[str]]) -> list[list[str]]:
+    """The columns x and y by the header's names; by place where it names neither and there are two of them."""
+    axes = [_axis(name) for name in header]
+    if any(len(row) != len(header) for row in body):
+        raise LandmarkError(f"{path}: its rows have other numbers of columns than its header ({', '.join(header)})")
+    if axes.count("x") == 1 and axes.count("y") == 1:
+        return [[row[axes.index("x")], row[axes.index("y")]] for row in body]
+    kept = [k for k, name in enumerate(header) if re.split(r"[:.\s]", name.lower())[0] not in _INDEX_NAMES]
+    if not any(axes) and len(kept) == 2 and all(header[k].isdigit() for k in kept):
+        return [[row[k] for k in kept] for row in body]
+    raise LandmarkError(
+        f"{path}: the header ({', '.join(name or 'unnamed' for name in header)}) does not say which column is x and "
+        "which y; name them so"
+    )
+
+
+def _axis(name: str) -> str:
+    """x or y where a column's name says so ("x", "X (px)", "landmark_y", "pos.x", "col"), else an empty text."""
+    words = [word for word in re.split(r"[^a-z]+", name.lower()) if word]
+    found = {"x" if word in ("x", "col", "column", "u") else "y" for word in words if word in _AXIS_WORDS}
+    return found.pop() if len(found) == 1 else ""
+
+
+_AXIS_WORDS = {"x", "y", "col", "column", "row", "u", "v"}
+
+
+def _wide(path: Path, header: list[str], body: list[list[str]]) -> NDArray[np.float64] | None:
+    """One row with a column a coordinate (x_0 ... y_67, or x1 ... y68), as OpenFace writes; None for other tables."""
+    places: dict[tuple[str, int], int] = {}
+    for column, name in enumerate(header):
+        match = re.fullmatch(r"(?:\w*[ _])?([xy])[_ ]?(\d+)", name.strip().lower())
+        if match:
+            places[match[1], int(match[2])] = column
+    numbers = sorted({number for _, number in places})
+    if len(places) < 10:
+        return None
+    expected = [numbers[0] + k for k in range(COUNT)]
+    if numbers != expected or len(places) != 2 * COUNT:
+        raise LandmarkError(f"{path}: its header names {len(places) / 2:g} landmarks, expected {COUNT}")
+    if len(body) != 1:
+        raise LandmarkError(f"{path}: has {len(body)} rows of landmarks; write one file a picture")
+    row = body[0]
+    if len(row) != len(header):
+        raise LandmarkError(f"{path}: its row has {len(row)} values, but the header has {len(header)}")
+    return _numbers(path, [[row[places["x", n]], row[places["y", n]]] for n in numbers])
+
+
+def _counts(body: list[list[str]]) -> bool:
+    """Whether the first column is 0, 1, 2 ... or 1, 2, 3 ..."""
+    try:
+        numbers = [float(row[0]) for row in body]
+    except ValueError:
+        return False
+    return numbers[0] in (0, 1) and numbers == [numbers[0] + k for k in range(len(numbers))]
+
+
+def _numbers(path: Path, rows: list[list[str]]) -> NDArray[np.float64]:
+    try:
+        return np.array([[float(_point(cell)) for cell in row] for row in rows], dtype=np.float64).reshape(-1, 2)
+    except ValueError as error:
+        raise LandmarkError(f"{path}: not a table of x, y numbers ({error})") from None
+
+
+def _point(cell: str) -> str:
+    """A number's text with a decimal point, where it has a decimal comma."""
+    return cell.replace(",", ".") if re.fullmatch(r"[+-]?\d+,\d+", cell) else cell
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(_point(text))
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,46 @@
+"""A lock on a folder that a run writes to, so that a second run says so instead of mixing its files with the first's."""
+
+import contextlib
+import os
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows, where two runs in one folder are left to the user
+    fcntl = None  # type: ignore[assignment]
+
+_HELD: dict[Path, int] = {}  # this process's own, which it may take again
+
+
+def lock_folder(folder: Path, name: str = ".lock") -> bool:
+    """Takes the lock until `unlock_folder` or the process's end; False where another process holds it.
+
+    True, too, where the file system knows no locks. A process that is killed leaves none behind.
+    """
+    path = folder.resolve() / name
+    if fcntl is None or path in _HELD:
+        return True
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError:  # a folder that may not be written to: what is written next says so
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return False
+    except OSError:
+        os.close(descriptor)
+        return True
+    _HELD[path] = descriptor
+    return True
+
+
+def unlock_folder(folder: Path, name: str = ".lock") -> None:
+    """Gives the lock back and removes its file; nothing where this process does not hold it."""
+    path = folder.resolve() / name
+    descriptor = _HELD.pop(path, None)
+    if descriptor is not None:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+        os.close(descriptor)

@@ -1,0 +1,195 @@
+"""One photograph -> one face -> one crop: the rules of every command that takes photographs.
+
+Which pictures are meant, where their landmarks are, which of several faces is meant, which faces are refused, how the
+results are named. `prepare`, `synthesize`, `render-frontal` and `normalize-pose` all come here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lssl.data import detect
+from lssl.data.align import (
+    CROP_SCALE,
+    EYE_LINE,
+    AlignmentError,
+    Similarity,
+    check_inside,
+    face_anchors,
+    face_similarity,
+    warp,
+)
+from lssl.data.folder import METADATA, FolderError
+from lssl.data.images import Picture, read_picture
+from lssl.data.landmark_files import find_landmark_file, read_landmarks
+from lssl.data.picture_files import find_pictures
+from lssl.data.tables import same_name
+
+#: A second face this large, in the largest one's area, makes it unclear who is meant; smaller ones are passers-by.
+SECOND_FACE = 0.25
+_LARGEST_ROLL = 60.0  # degrees; heads tilt by 45 at most, and what lies further was turned by a camera or a program
+_LONGEST_NAME = 120  # bytes: what is written adds to it, and file systems hold 255
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """One face of a photograph: image uint8 (H, W, 3), upright; landmarks (68, 2) in its pixels; note, see Picture."""
+
+    image: NDArray[np.uint8]
+    landmarks: NDArray[np.float32]
+    note: str = ""
+
+    def crop(
+        self, size: int, crop_scale: float = CROP_SCALE, eye_line: float = EYE_LINE
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32], Similarity]:
+        """The aligned square crop (size, size, 3), its landmarks (68, 2), and the similarity used.
+
+        Raises AlignmentError for a face that is tiny or degenerate.
+        """
+        similarity = face_similarity(face_anchors(self.landmarks), size, crop_scale, eye_line)
+        return warp(self.image, similarity, size), similarity.apply(self.landmarks), similarity
+
+
+@dataclass
+class Inputs:
+    """What a command's arguments mean: data set folders, photographs, and (path, reason) of files that are not read."""
+
+    folders: list[Path] = field(default_factory=list)
+    photographs: list[Path] = field(default_factory=list)
+    refused: list[tuple[Path, str]] = field(default_factory=list)
+
+
+def find_inputs(paths: Sequence[Path]) -> Inputs:
+    """Data set folders (with a metadata.csv), photographs, and the photographs in and below plain folders, in order.
+
+    A name that is not there as it is written is looked for with its letters composed or decomposed (macOS).
+    Raises FolderError for a path that does not exist, and for a folder in which there is no picture.
+    """
+    found = Inputs()
+    for path in map(existing_path, paths):
+        if not path.is_dir():
+            found.photographs.append(path)
+        elif (path / METADATA).is_file():
+            found.folders.append(path)
+        else:
+            inside = find_pictures(path)
+            if not inside.pictures:
+                why = f" ({inside.refused[0][0].name}: {inside.refused[0][1]})" if inside.refused else ""
+                raise FolderError(f"{path} holds no picture that can be read, and no {METADATA} either{why}")
+            found.photographs += inside.pictures
+            found.refused += inside.refused
+    return found
+
+
+def existing_path(path: Path) -> Path:
+    """The path, or the one file beside it whose name differs only in how its letters are composed.
+
+    Raises FolderError where there is neither.
+    """
+    try:
+        if path.exists() or path.is_symlink():
+            return path
+        if path.parent.is_dir():
+            for other in path.parent.iterdir():
+                if same_name(other.name) == same_name(path.name):
+                    return other
+    except OSError as error:  # a name that is too long, a folder that may not be listed
+        raise FolderError(f"{path}: {error.strerror or error}") from None
+    raise FolderError(f"{path}: no such file or folder")
+
+
+def read_portrait(
+    path: Path,
+    *,
+    landmarks: Path | None = None,
+    below: Path | None = None,
+    largest_face: bool = False,
+) -> Portrait:
+    """The face of a photograph: by its landmark file (see `find_landmark_file`), else found by dlib.
+
+    Raises ImageError, LandmarkError, AlignmentError (no face, several, cut off, on its side) or DetectionError, whose
+    messages name the file.
+    """
+    picture = read_picture(path)
+    file = find_landmark_file(path, landmarks, below)
+    try:
+        points = only_face(picture.pixels, largest_face=largest_face) if file is None else read_landmarks(file)
+        check_face(points, picture)
+    except AlignmentError as error:
+        raise AlignmentError(f"{path}: {error}") from None
+    return Portrait(picture.pixels, points, picture.note)
+
+
+def only_face(image: NDArray[np.uint8], *, largest_face: bool = False) -> NDArray[np.float32]:
+    """The (68, 2) landmarks of the one face that a picture shows, passers-by aside.
+
+    largest_face: of several faces of like size, the largest. Raises AlignmentError for no face and for several.
+    """
+    faces = detect.find_faces(image)
+    if not faces:
+        raise AlignmentError("no face found")
+    areas = [(face.box[2] - face.box[0]) * (face.box[3] - face.box[1]) for face in faces]
+    large = sum(area > SECOND_FACE * areas[0] for area in areas)
+    if large > 1 and not largest_face:
+        raise AlignmentError(f"{large} faces found (--largest-face takes the largest)")
+    return faces[0].landmarks
+
+
+def check_face(points: NDArray[np.float32], picture: Picture) -> None:
+    """Raises AlignmentError where landmarks (68, 2) do not lie in the picture, upright and the right way round."""
+    check_upright(points, picture.orientation)
+    check_inside(points, *picture.pixels.shape[:2])
+
+
+def check_upright(points: NDArray[np.float32], orientation: int = 1) -> None:
+    """Raises AlignmentError for landmarks (68, 2) that lie on their side, on their head, or are mirrored.
+
+    orientation: the picture's by EXIF, the likely cause where it is not 1.
+    """
+    left, right, mouth = face_anchors(points)
+    across, down = right - left, mouth - (left + right) / 2
+    if orientation != 1:
+        why = f"they were marked before the picture's EXIF orientation ({orientation}) was applied"
+    else:
+        why = "was the picture turned, as by its EXIF orientation, after they were marked?"
+    fix = "mark the picture as it is shown, or leave them away and let dlib find them (--redetect)"
+    if across[0] * down[1] < across[1] * down[0] and np.hypot(*across) > 0.25 * np.hypot(*down):
+        raise AlignmentError(
+            "the landmarks are mirrored: x and y are swapped, they belong to the mirrored picture, "
+            f"or {why.removesuffix('?')}; {fix}"
+        )
+    roll = float(np.degrees(np.arctan2(across[1], across[0])))
+    if abs(roll) > _LARGEST_ROLL:
+        raise AlignmentError(f"the landmarks show a face with a roll of {roll:.0f} degrees: {why}; {fix}")
+
+
+def safe_name(text: str) -> str:
+    """A text as a part of a file's name: letters, digits, and . + - _ between them, 120 bytes at most."""
+    import hashlib
+    import re
+    import unicodedata
+
+    name = re.sub(r"[^\w.+-]+", "_", unicodedata.normalize("NFC", text)).strip("._") or "face"
+    if re.fullmatch(r"(?i)con|prn|aux|nul|com\d|lpt\d", name.split(".")[0]):  # which Windows keeps for itself
+        name = f"_{name}"
+    if len(name.encode()) > _LONGEST_NAME:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:10]
+        name = name.encode()[: _LONGEST_NAME - 11].decode(errors="ignore") + "_" + digest
+    return name
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Safe file names in order, numbered where one occurs twice, in capitals or not: a, a-2, a-3."""
+    taken: set[str] = set()
+    result = []
+    for name in map(safe_name, names):
+        chosen, number = name, 1
+        while chosen.casefold() in taken:
+            number += 1
+            chosen = f"{name}-{number}"
+        taken.add(chosen.casefold())
+        result.append(chosen)
+    return result

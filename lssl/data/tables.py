@@ -1,0 +1,97 @@
+"""Text tables as people save them: encodings, byte order marks, delimiters. Every table that a user gives comes here."""
+
+import codecs
+import csv
+import io
+import unicodedata
+from pathlib import Path
+
+from lssl.errors import LsslError
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_DELIMITERS = (",", ";", "\t", "|")
+_LARGEST = 256 * 2**20
+
+
+class TableError(LsslError):
+    """A text file that cannot be read as a table; the message names the file and the fix."""
+
+
+def read_text(path: str | Path) -> str:
+    """The text of a file in UTF-8, or in what its byte order mark says (UTF-16, UTF-32).
+
+    Raises TableError for a file that cannot be opened, is over 256 MiB, or is in another encoding.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise TableError(f"{path}: {path.stat().st_size >> 20} MiB, too large for a text file of ours")
+        data = path.read_bytes()
+    except OSError as error:
+        raise TableError(f"{path}: {error.strerror or error}") from None
+    marked = any(data.startswith(mark) for mark, _ in _MARKS)
+    if b"\0" in data and not marked:
+        what = " (UTF-16 without its byte order mark?)" if data.count(0) > len(data) / 4 else ""
+        raise TableError(f"{path} is no text in UTF-8{what}: save it as CSV UTF-8")
+    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise TableError(
+            f"{path} is not {encoding.removesuffix('-sig').upper()} (byte {error.start}; Latin-1 or Windows-1252?): "
+            "save it as CSV UTF-8"
+        ) from None
+
+
+def read_rows(path: str | Path) -> list[list[str]]:
+    """The rows of a delimited text file, each cell stripped, empty rows dropped, from line 1 on.
+
+    The delimiter (comma, semicolon, tab or bar) is the one that divides the first rows alike; Excel's `sep=;` line is
+    obeyed. Raises TableError as `read_text`, and where quotes do not close.
+    """
+    return [cells for _, cells in read_numbered_rows(path)]
+
+
+def read_numbered_rows(path: str | Path) -> list[tuple[int, list[str]]]:
+    """As `read_rows`, each row with the number of its last line in the file, from 1."""
+    text = read_text(path)
+    first = [line for line in text[:100_000].splitlines()[:20] if line.strip()]
+    delimiter, skipped = _delimiter(first), 0
+    stream = io.StringIO(text, newline="")
+    if first and (said := first[0].strip().strip('"')).lower().startswith("sep=") and len(said) == 5:
+        delimiter, skipped = said[4], 1
+        stream.readline()
+    reader = csv.reader(stream, delimiter=delimiter, strict=True)
+    rows = []
+    try:
+        for cells in reader:
+            cells = [cell.strip() for cell in cells]
+            if any(cells):
+                rows.append((reader.line_num + skipped, cells))
+    except csv.Error as error:
+        raise TableError(f"{path}, line {reader.line_num + skipped}: not a CSV table ({error})") from None
+    return rows
+
+
+def same_name(name: str) -> str:
+    """What two spellings of one file name share: composed characters (macOS decomposes them), one kind of slash."""
+    return unicodedata.normalize("NFC", name.replace("\\", "/")).removeprefix("./")
+
+
+def _delimiter(first: list[str]) -> str:
+    """The delimiter that divides the first rows into the same number of cells, at least two; else the header's."""
+    for delimiter in (";", "\t", ",", "|"):  # with semicolons and tabs, commas may be decimal
+        try:
+            counts = {len(row) for row in csv.reader(first, delimiter=delimiter)}
+        except csv.Error:
+            continue
+        if len(counts) == 1 and counts != {1} and counts != {0}:
+            return delimiter
+    counted = {delimiter: first[0].count(delimiter) if first else 0 for delimiter in _DELIMITERS}
+    return max(_DELIMITERS, key=lambda delimiter: counted[delimiter])

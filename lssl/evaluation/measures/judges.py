@@ -1,0 +1,83 @@
+"""Judges of expressions that see detail: classifiers of real faces at several sizes, of the whole face and the mouth alone.
+
+At 64 pixels colour is shape, and a tint passes for a smile. A picture that only the small judges recognise is painted,
+not changed: so the report gives each judge's agreement, and the smallest agreement first.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lssl.evaluation.measures.picture_classifier import kernel, picture_features, ridge_scores
+from lssl.evaluation.measures.portraits import FACE, MOUTH, Portrait, Region, region_crops
+
+SIZES = (64, 128, 256)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Percent recognised by one judge: `made` as asked, `real` as what they show, both of people it did not learn from."""
+
+    judge: str
+    made: float
+    real: float
+    recognised: NDArray[np.bool_]  # a made picture each
+
+
+def judge_expressions(
+    real: Sequence[Portrait], made: Sequence[Portrait], scale: float, *, folds: int = 5, seed: int = 0
+) -> list[Judgement]:
+    """Each judge's agreement, smallest first. Judges learn from the real pictures of other people, in folds.
+
+    Args:
+        real: pictures of all classes that are to be told apart, the made ones' among them.
+        made: their `label` is the class asked for.
+        scale: pixels between the eyes; sizes at which a face would be enlarged are left out, all but the smallest.
+    Raises ValueError for a made picture of a class without real ones, or fewer people than folds.
+    """
+    classes = sorted({portrait.label for portrait in real})
+    unknown = {portrait.label for portrait in made} - set(classes)
+    if unknown:
+        raise ValueError(f"no real picture shows '{min(unknown)}'")
+    result = []
+    for size in SIZES:
+        # A face of `size` pixels: FACE spans 3.33 eye distances.
+        detail = size / (FACE.width * scale)
+        if detail > 1.1 and size > min(SIZES):
+            continue
+        for part in (FACE, MOUTH):
+            region = Region(part.name, part.width, part.height, part.below, detail)
+            name = f"{part.name}, {size} pixels" if part is FACE else f"mouth of a {size} pixel face"
+            result.append(_judge(name, real, made, region, scale, classes, folds, seed))
+    return sorted(result, key=lambda judgement: judgement.made)
+
+
+def _judge(
+    name: str,
+    real: Sequence[Portrait],
+    made: Sequence[Portrait],
+    region: Region,
+    scale: float,
+    classes: Sequence[str],
+    folds: int,
+    seed: int,
+) -> Judgement:
+    portraits = [*real, *made]
+    labels = torch.tensor([classes.index(portrait.label) for portrait in portraits])
+    values = kernel(picture_features(region_crops(portraits, region, scale), seed))
+    names, who = np.unique(np.array([portrait.subject for portrait in portraits]), return_inverse=True)
+    if len(names) < folds:
+        raise ValueError(f"{len(names)} people cannot be parted into {folds} folds")
+    fold = np.empty(len(names), int)
+    fold[np.random.default_rng(seed).permutation(len(names))] = np.arange(len(names)) % folds
+    right = np.zeros(len(portraits), bool)
+    is_real = np.arange(len(portraits)) < len(real)
+    for k in range(folds):
+        test = torch.from_numpy(np.flatnonzero(fold[who] == k))
+        train = torch.from_numpy(np.flatnonzero((fold[who] != k) & is_real))
+        guess = ridge_scores(values, labels, train, test, len(classes)).argmax(1)
+        right[test.numpy()] = (guess == labels[test]).numpy()
+    return Judgement(name, 100 * float(right[~is_real].mean()), 100 * float(right[is_real].mean()), right[~is_real])

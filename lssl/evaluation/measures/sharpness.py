@@ -1,0 +1,62 @@
+"""What a change must leave: the sharpness of the skin, and all that lies off the face."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.draw import polygon
+
+from lssl.evaluation.measures.portraits import Portrait, eye_distance
+
+_LUMA = np.array([0.299, 0.587, 0.114])
+_AWAY = 0.35  # from the mouth's outline, in distances between the eyes
+
+
+def sharpness_away_from_mouth(portrait: Portrait, landmarks: NDArray[np.float32] | None = None) -> float:
+    """Variance of the Laplacian of the brightness (0 to 255) over the face without the mouth and what lies near it.
+
+    landmarks: whose face and mouth (68, 2) to take, such as the photograph's for what was made from it.
+    (Pech-Pacheco et al. 2000: it falls where a picture blurs, and rises where it has noise or seams.)
+    """
+    points = portrait.landmarks if landmarks is None else landmarks
+    laplacian = ndimage.laplace(portrait.image.astype(np.float64) @ _LUMA, mode="nearest")
+    shape = portrait.image.shape[:2]
+    away = ~_grown(_hull(points[48:60], shape), _AWAY * eye_distance(points))
+    inside = ndimage.binary_erosion(_hull(points, shape), iterations=2)
+    values = laplacian[inside & away]
+    return float(values.var()) if len(values) else float("nan")
+
+
+def sharpness_ratio(made: Sequence[Portrait], before: Sequence[Portrait]) -> float:
+    """Median over pictures of the sharpness away from the mouth, of what was made over the photograph's own."""
+    ratios = [
+        sharpness_away_from_mouth(a, b.landmarks) / sharpness_away_from_mouth(b)
+        for a, b in zip(made, before, strict=True)
+    ]
+    return float(np.median(ratios))
+
+
+def change_off_face(made: Portrait, before: Portrait) -> float:
+    """Mean absolute difference (0 to 255) outside the face's outline, hair and background; pictures of one size."""
+    shape = before.image.shape[:2]
+    outside = ~_grown(_hull(before.landmarks, shape), 0.5 * eye_distance(before.landmarks))
+    difference = np.abs(made.image.astype(np.int16) - before.image).mean(2)
+    return float(difference[outside].mean()) if outside.any() else 0.0
+
+
+def _hull(points: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    from scipy.spatial import ConvexHull
+
+    corners = points[ConvexHull(points).vertices]
+    mask = np.zeros(shape, bool)
+    rows, columns = polygon(corners[:, 1], corners[:, 0], shape)
+    mask[rows, columns] = True
+    return mask
+
+
+def _grown(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
+    if not mask.any():
+        return mask
+    distance: NDArray[np.float64] = ndimage.distance_transform_edt(~mask)
+    return distance <= radius

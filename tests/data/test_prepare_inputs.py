@@ -1,0 +1,199 @@
+"""Folders as people have them: what `prepare` makes of them, and what it says."""
+
+import unicodedata
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lssl.data import detect
+from lssl.data.folder import FolderError, read_metadata
+from lssl.data.prepare import PrepareOptions, prepare
+from lssl.data.readers import SourceError
+
+OPTIONS = PrepareOptions(size=32)
+
+
+def write(faces, root, names, moods=("happy", "neutral"), shades=None):
+    for number, name in enumerate(names):
+        for mood in moods:
+            path = root / mood / f"{name.format(mood=mood)}.png"
+            shade = 120 + 90 * number // max(1, len(names)) if shades is None else shades
+            centre = (250 + 7 * (number % 3), 240 - 5 * (number % 4))
+            faces.write_photograph(path, centre=centre, shade=shade)
+            image = np.array(Image.open(path))
+            image[:60] = np.random.default_rng(number).integers(0, 255, (60, 512, 3))  # no two people alike
+            Image.fromarray(image).save(path)
+    return root
+
+
+def said(report):
+    return " | ".join(report.warnings)
+
+
+def test_the_split_is_of_those_that_are_left(faces, tmp_path) -> None:
+    root = write(faces, tmp_path / "in", ["p1", "p2", "p3", "p4", "p5"])
+    everybody = prepare("folder", root, tmp_path / "all", OPTIONS)
+    tested = set(read_metadata(tmp_path / "all").split("test").subjects)
+    assert everybody.splits == {"train": 8, "test": 2}
+    for mood in ("happy", "neutral"):
+        (root / mood / f"{min(tested)}.pts").write_text("{\n}")  # whoever was to be tested
+    report = prepare("folder", root, tmp_path / "out", OPTIONS)
+    assert report.splits == {"train": 6, "test": 2}
+    assert len(report.rejected) == 2
+    assert not report.warnings
+
+
+def test_one_subject_or_one_class_is_said(faces, tmp_path) -> None:
+    one = prepare("folder", write(faces, tmp_path / "a", ["p1"]), tmp_path / "one", OPTIONS)
+    assert "one subject only (p1), so split test is empty" in said(one)
+    root = write(faces, tmp_path / "b", ["p1", "p2", "p3"], moods=("happy",))
+    alike = prepare("folder", root, tmp_path / "alike", OPTIONS)
+    assert "all faces are of one class (class is 'happy')" in said(alike)
+    with pytest.raises(FolderError, match=r"metadata\.csv has no attribute to learn: no column with two values"):
+        read_metadata(tmp_path / "alike").schema()
+    none = prepare("folder", tmp_path / "b", tmp_path / "none", PrepareOptions(size=32, test_fraction=0))
+    assert "no subject is tested (--test-fraction 0)" in said(none)
+
+
+@pytest.mark.parametrize(
+    ("name", "people", "pattern"),
+    [
+        ("{k:02d}_{mood}", 4, r"([^/]+?)[_ .-][^/_ .-]+\.\w+$"),
+        ("Rafd090_{k:02d}_Caucasian_male_{mood}_frontal", 4, r"([^/_ .-]+[_ .-][^/_ .-]+)[_ .-][^/]*$"),
+        ("s{k}x{mood}", 4, r"([A-Za-z]*\d+)[^/]*$"),
+    ],
+)
+def test_a_subject_a_picture_is_doubted_and_a_pattern_proposed(faces, tmp_path, name, people, pattern) -> None:
+    root = write(faces, tmp_path / "in", [name.replace("{k:02d}", f"{k:02d}").replace("{k}", str(k)) for k in range(4)])
+    report = prepare("folder", root, tmp_path / "out", OPTIONS)
+    assert "every picture is a subject of its own" in said(report)
+    assert f"--subject-pattern '{pattern}' would make {people} of them" in said(report)
+    options = PrepareOptions(size=32, reader={"subject_pattern": pattern})
+    again = prepare("folder", root, tmp_path / "again", options)
+    assert again.subjects == people
+    assert not again.warnings
+
+
+def test_one_picture_in_both_splits_is_found_also_mirrored(faces, tmp_path) -> None:
+    root = write(faces, tmp_path / "in", ["p1", "p2", "p3", "p4"])
+    prepare("folder", root, tmp_path / "out", OPTIONS)
+    folder = read_metadata(tmp_path / "out")
+    train, test = (folder.split(name).subjects[0] for name in ("train", "test"))
+    from lssl.data.landmark_files import read_landmarks, write_pts
+    from lssl.data.landmarks import flip_landmarks
+
+    image = Image.open(root / "happy" / f"{train}.png")
+    image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(root / "happy" / f"{test}.png")
+    write_pts(
+        root / "happy" / f"{test}.pts", flip_landmarks(read_landmarks(root / "happy" / f"{train}.pts"), image.width)
+    )
+    report = prepare("folder", root, tmp_path / "again", OPTIONS)
+    assert f"1 pictures stand in both splits, perhaps mirrored (images/happy_{train}.png" in said(report)
+
+
+@pytest.mark.parametrize(
+    "names", [["n/a", "up"], ["../up", "b"], ["a,b", "c"], ["x+y", "k=v"], ["müller", "LIKE"], ["a\nb", "c d"]]
+)
+def test_any_class_name_survives_the_way_through_the_folder(faces, tmp_path, names) -> None:
+    root = write(faces, tmp_path / "in", ["p1", "p2", "p3"], moods=("m0", "m1"))
+    import csv
+
+    with (root / "metadata.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["file_name", "subject", "mood"])
+        table.writerows([f"m{k}/p{n}.png", f"p{n}", name] for k, name in enumerate(names) for n in (1, 2, 3))
+    report = prepare("folder", root, tmp_path / "out", OPTIONS)
+    assert sorted(report.attributes["mood"]) == sorted(names)
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_dir() and path.name != "images"]
+
+
+def test_long_and_decomposed_names(faces, tmp_path) -> None:
+    root = write(faces, tmp_path / "in", ["a" * 240, "a" * 239 + "b", unicodedata.normalize("NFD", "Müller"), "p4"])
+    report = prepare("folder", root, tmp_path / "out", OPTIONS)
+    assert (report.rows, report.rejected) == (8, [])
+    table = root / "metadata.csv"
+    table.write_text("file_name,subject,mood\nhappy/Müller.png,m,happy\nneutral\\p4.PNG,p,sad\n", encoding="utf-8")
+    report = prepare("folder", root, tmp_path / "table", OPTIONS)
+    assert (report.rows, report.rejected) == (2, [])
+    assert report.left_out == {"no row in metadata.csv": 6}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_metadata_table_as_people_save_it(faces, tmp_path, encoding, delimiter) -> None:
+    root = write(faces, tmp_path / "in", ["p1", "p2", "p3"])
+    rows = [["", "File name", "SUBJECT", "mood", "Unnamed: 4"]]
+    rows += [[str(k), f"{mood}/p{k}.png", f"p{k}", mood + "ß", "x"] for k in (1, 2, 3) for mood in ("happy", "neutral")]
+    text = "\r\n".join(delimiter.join(row) for row in rows)
+    (root / "metadata.csv").write_bytes(text.encode(encoding))
+    report = prepare("folder", root, tmp_path / "out", OPTIONS)
+    assert (report.rows, report.attributes) == (6, {"mood": ["happyß", "neutralß"]})
+    (tmp_path / "out" / "metadata.csv").write_bytes(
+        (tmp_path / "out" / "metadata.csv").read_text("utf-8").encode(encoding)
+    )
+    assert read_metadata(tmp_path / "out").columns["mood"][0] == "happyß"
+
+
+def test_a_metadata_table_in_latin_1_is_named_with_the_fix(faces, tmp_path) -> None:
+    root = write(faces, tmp_path / "in", ["p1", "p2"])
+    (root / "metadata.csv").write_bytes("file_name,subject,mood\nhappy/p1.png,müller,glücklich\n".encode("latin-1"))
+    with pytest.raises((SourceError, FolderError), match=r"metadata\.csv is not UTF-8.*: save it as CSV UTF-8"):
+        prepare("folder", root, tmp_path / "out", OPTIONS)
+    with pytest.raises(FolderError, match=r"metadata\.csv is not UTF-8.*: save it as CSV UTF-8"):
+        read_metadata(root)
+
+
+def test_unreadable_pictures_are_rejected_with_the_fix_and_others_read(faces, tmp_path) -> None:
+    root = write(faces, tmp_path / "in", ["p1", "p2", "p3"])
+    (root / "happy" / "clip.MP4").write_bytes(b"\0\0\0\x20ftypisom")
+    (root / "happy" / "IMG_1").write_bytes(b"\xff\xd8\xff" + bytes(30))
+    Image.open(root / "happy" / "p1.png").save(root / "happy" / "p1.jfif", "JPEG")
+    frames = [Image.new("RGB", (60, 60), colour) for colour in ("red", "blue")]
+    frames[0].save(root / "happy" / "moving.gif", save_all=True, append_images=frames[1:])
+    (root / "happy" / "moving.pts").write_text((root / "happy" / "p1.pts").read_text())
+    report = prepare("folder", root, tmp_path / "out", OPTIONS)
+    assert report.rows == 7
+    reasons = dict(report.rejected)
+    assert "ffmpeg" in reasons["happy/clip.MP4"]
+    assert "suffix .jpeg" in reasons["happy/IMG_1"]
+    assert "a stack of 2 frames" in reasons["happy/moving.gif"]
+
+
+def test_few_bits_are_stretched_and_said(faces, tmp_path) -> None:
+    root = write(faces, tmp_path / "in", ["p1", "p2"])
+    grey = np.asarray(Image.open(root / "happy" / "p1.png").convert("L")).astype(np.uint16)
+    Image.fromarray(grey * 4).save(root / "happy" / "p1.png")
+    report = prepare("folder", root, tmp_path / "out", OPTIONS)
+    assert "1 pictures: 10 bits a value stretched to 8" in said(report)
+    folder = read_metadata(tmp_path / "out")
+    assert folder.columns["note"].count("") == 3
+    row = folder.file_names.index("images/happy_p1.png")
+    assert np.asarray(Image.open(folder.image_path(row))).mean() > 60
+
+
+def test_a_folder_inside_its_source_is_refused(faces, tmp_path) -> None:
+    root = write(faces, tmp_path / "in", ["p1", "p2"])
+    with pytest.raises(FolderError, match="lies inside"):
+        prepare("folder", root, root / "out", OPTIONS)
+
+
+@pytest.mark.skipif(not detect.available(), reason="dlib or its models are not installed")
+def test_a_small_a_dark_and_a_tight_face_are_found() -> None:
+    astronaut = pytest.importorskip("skimage.data").astronaut()
+    points = detect.find_faces(astronaut)[0].landmarks
+    unit = float(np.linalg.norm(points[36] - points[45]))
+    large = np.full((2000, 2600, 3), 120, np.uint8)
+    half = np.asarray(Image.fromarray(astronaut).resize((320, 320)))
+    large[300:620, 1500:1820] = half
+    dark = np.clip(astronaut * 0.04 + np.random.default_rng(0).normal(0, 0.7, astronaut.shape), 0, 255)
+    left, top, right, bottom = (int(v) for v in (*points.min(0), *points.max(0)))
+    for image, expected in (
+        (large, (points + 0.5) * 320 / 512 - 0.5 + [1500, 300]),
+        (dark.astype(np.uint8), points),
+        (np.ascontiguousarray(astronaut[top:bottom, left:right]), points - [left, top]),
+    ):
+        found = detect.find_faces(image)
+        assert len(found) == 1
+        assert np.linalg.norm(found[0].landmarks - expected, axis=1).mean() < 0.08 * unit
+    assert detect.find_faces(np.random.default_rng(0).integers(0, 255, (400, 400, 3), dtype=np.uint8)) == []
