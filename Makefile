@@ -36,7 +36,7 @@ benchmark: install
 	$(BIN)/python -m pytest --benchmark
 
 cuda-compile:
-	bash csrc/cuda/compile.sh
+	bash csrc/support/compile_cuda.sh
 
 gpu-check:
 	bash benchmarks/gpu_check.sh

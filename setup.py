@@ -16,14 +16,9 @@ ROOT = Path(__file__).parent
 STABLE_TARGET = "0x020a000000000000"
 
 
-def sources(*folders: str, suffixes: tuple[str, ...]) -> list[str]:
-    return sorted(
-        str(path.relative_to(ROOT))
-        for folder in folders
-        if (ROOT / folder).is_dir()
-        for path in (ROOT / folder).iterdir()
-        if path.suffix in suffixes
-    )
+def sources(suffix: str) -> list[str]:
+    """The files of the operators' folders, csrc/<op>/."""
+    return sorted(str(path.relative_to(ROOT)) for path in (ROOT / "csrc").glob(f"*/*{suffix}"))
 
 
 def native_extensions() -> tuple[list, dict]:
@@ -41,8 +36,7 @@ def native_extensions() -> tuple[list, dict]:
     defines = [("TORCH_TARGET_VERSION", STABLE_TARGET)]
     cxx_flags = ["-O3", "-std=c++20", "-fvisibility=hidden", "-fno-math-errno", "-ffp-contract=fast"]
     compile_args = {"cxx": cxx_flags}
-    files = sources("csrc", "csrc/cpu", suffixes=(".cpp",))
-    files.remove("csrc/module.cpp")
+    files = ["csrc/registration.cpp", *sources(".cpp")]
     extension = cpp_extension.CppExtension
     if use_cuda:
         extension = cpp_extension.CUDAExtension
@@ -50,7 +44,7 @@ def native_extensions() -> tuple[list, dict]:
         compile_args["nvcc"] = ["-O3", "-std=c++20", "--expt-relaxed-constexpr", "-lineinfo"]
         if os.environ.get("LSSL_CUDA_DEBUG") == "1":
             compile_args["nvcc"].append("-DLSSL_CUDA_DEBUG")
-        files += sources("csrc/cuda", suffixes=(".cpp", ".cu"))
+        files += sources(".cu")
         if not os.environ.get("TORCH_CUDA_ARCH_LIST"):
             if not torch.cuda.is_available():
                 os.environ["TORCH_CUDA_ARCH_LIST"] = "8.0;9.0;10.0+PTX"

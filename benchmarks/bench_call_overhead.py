@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from lssl import ops
-from lssl.ops import penalty_kernels, reference
+from lssl.ops import reference
+from lssl.ops.gradient_penalty import kernels as penalty_kernels
 
 
 def calls(device: str, name: str) -> tuple[Callable[..., Any], Callable[..., Any], Callable[[], tuple]]:

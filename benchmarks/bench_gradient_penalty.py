@@ -2,7 +2,7 @@
 
 The floor is the sum of the four convolution passes that the penalty cannot do without: every layer forward, backward to
 its input, forward again for the tangent, and its weight gradient, each by the library. The CPU can be under it, as the
-last layers run as matrix products (lssl/ops/matrix_convolution.py).
+last layers run as matrix products (lssl/ops/gradient_penalty/matrix_convolution.py).
 """
 
 import subprocess
@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from lssl.models import Discriminator
-from lssl.ops import features_and_penalty, gradient_penalty, penalty_kernels, reference
+from lssl.ops import features_and_penalty, gradient_penalty, reference
+from lssl.ops.gradient_penalty import kernels as penalty_kernels
 
 
 def paper_critic(width: int, image_size: int, device: str) -> Discriminator:

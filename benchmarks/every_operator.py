@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from lssl import ops
-from lssl.ops import penalty_kernels, reference
+from lssl.ops import reference
+from lssl.ops.gradient_penalty import kernels as penalty_kernels
 
 FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-3, torch.float16: 5e-2, torch.bfloat16: 2e-1}

@@ -1,4 +1,5 @@
-// Every kernel's entry point: raw pointers, no PyTorch. Bindings (csrc/*.cpp) check, allocate and run them in parallel.
+// Every kernel's entry point: raw pointers, no PyTorch. An op's binding (csrc/<op>/binding.cpp) checks, allocates and
+// runs them; cpu.cpp and cuda.cu beside it hold them.
 #pragma once
 
 #include <cstdint>
@@ -6,6 +7,10 @@
 namespace lssl {
 
 enum class Dtype { kFloat32, kFloat64, kBFloat16, kFloat16 };
+
+// Of landmark_heatmap's maps. kOwner, of its gradient: the lowest landmark that reaches the maximum, -1 where all are
+// 0.
+enum class Reduction : int64_t { kNone = 0, kSum = 1, kMax = 2, kOwner = 3 };
 
 // One pixel_shuffle_instance_norm call, forward or backward. Tensors of `dtype`: input and grad_input (N, C r^2, H, W),
 // output and grad_output (N, C, H r, W r), all four contiguous or all four channels-last. Of the accumulation type
@@ -72,22 +77,19 @@ struct HeatmapShape {
   int64_t profile_size() const { return 2 * (x_stride + y_stride); }
 };
 constexpr int64_t kHeatmapPadding = 16;
-enum class Reduction : int64_t { kNone = 0, kSum = 1, kMax = 2, kOwner = 3 };
-enum class Store { kSame, kBFloat16, kHalf };  // how a T is written: as it is, or rounded from float
 
 // Landmarks [begin, end) of the batch; sigmas (K) or null: `sigma` for all; visible (N, K) or null.
 template <typename T>
 void heatmap_profiles(const T* landmarks, const T* sigmas, T sigma, const bool* visible, const HeatmapShape& shape,
                       int64_t begin, int64_t end, T* profiles, int32_t* support);
-// Writes the maps of landmarks [begin, end) of the batch.
+// Writes the maps of landmarks [begin, end) of the batch, as bfloat16 or float16 where `dtype` says so, else as T.
 template <typename T>
-void heatmap_planes(const T* profiles, const HeatmapShape& shape, int64_t begin, int64_t end, Store store, void* out);
-// Rows [begin, end) of one image, all its landmarks: their sum, their maximum, or the owner, the index of the lowest
-// landmark that reaches the maximum (-1 where all are zero). begin must be a multiple of kHeatmapRows.
+void heatmap_planes(const T* profiles, const HeatmapShape& shape, int64_t begin, int64_t end, Dtype dtype, void* out);
+// Rows [begin, end) of one image, all its landmarks: their sum, maximum or owner. begin is a multiple of kHeatmapRows.
 constexpr int64_t kHeatmapRows = 8;
 template <typename T>
 void heatmap_reduce(const T* profiles, const int32_t* support, const HeatmapShape& shape, int64_t begin, int64_t end,
-                    Reduction reduction, Store store, void* out);
+                    Reduction reduction, Dtype dtype, void* out);
 // Gradients of landmarks [begin, end) of the batch, in landmarks (N, K, 2) and in each map's sigma (N, K). grad is
 // (N, K, H, W), or (N, 1, H, W) where `shared`; owners (N, H, W) restricts a landmark to the pixels it owns, or is
 // null.
@@ -96,30 +98,29 @@ void heatmap_gradients(const T* grad, bool shared, const T* owners, const T* pro
                        const T* sigmas, T sigma, const HeatmapShape& shape, int64_t begin, int64_t end,
                        T* grad_landmarks, T* grad_sigmas);
 
-// gradient_penalty. Tensors of any FloatType, elements [begin, end) in memory order, a sample one block of memory.
-enum class FloatType { float32, float64, bfloat16, float16 };
+// gradient_penalty. Tensors of `dtype`, elements [begin, end) in memory order, a sample one block of memory.
 // alpha: float, or double for float64.
-void penalty_interpolate(FloatType type, const void* real, const void* fake, const void* alpha, int64_t sample_size,
+void penalty_interpolate(Dtype dtype, const void* real, const void* fake, const void* alpha, int64_t sample_size,
                          int64_t begin, int64_t end, void* output);
 // The cotangent in three steps: sums of squares over blocks [begin, end) of the batch's penalty_blocks(sample_size) a
-// sample; then the penalty (one element of `type`) and each sample's factor; then the factors times the gradient.
+// sample; then the penalty (one element of `dtype`) and each sample's factor; then the factors times the gradient.
 int64_t penalty_blocks(int64_t sample_size);
-void penalty_square_sums(FloatType type, const void* gradient, int64_t sample_size, int64_t begin, int64_t end,
+void penalty_square_sums(Dtype dtype, const void* gradient, int64_t sample_size, int64_t begin, int64_t end,
                          double* sums);
-void penalty_and_scales(FloatType type, const double* sums, int64_t batch, int64_t sample_size, double target,
+void penalty_and_scales(Dtype dtype, const double* sums, int64_t batch, int64_t sample_size, double target,
                         double* scales, void* penalty);
-void penalty_scale(FloatType type, const void* gradient, const double* scales, int64_t sample_size, int64_t begin,
+void penalty_scale(Dtype dtype, const void* gradient, const double* scales, int64_t sample_size, int64_t begin,
                    int64_t end, void* output);
 // begin is a multiple of 8; bit i % 8 of bits[i / 8] says whether element i has slope 1.
-void penalty_rectify(FloatType type, void* x, double slope, int64_t begin, int64_t end, uint8_t* bits);
-void penalty_slope(FloatType type, void* tangent, const uint8_t* bits, double slope, int64_t begin, int64_t end);
+void penalty_rectify(Dtype dtype, void* x, double slope, int64_t begin, int64_t end, uint8_t* bits);
+void penalty_slope(Dtype dtype, void* tangent, const uint8_t* bits, double slope, int64_t begin, int64_t end);
 
 }  // namespace lssl::cpu
 
 struct CUstream_st;  // CUDA's stream, without CUDA's headers
 
 // Each call queues its kernels on `stream` of the current device, allocates nothing, waits for nothing, and returns
-// null, or why it could not. Bindings: csrc/cuda/*_binding.cpp.
+// null, or why it could not.
 namespace lssl::cuda {
 
 using Stream = CUstream_st*;
@@ -169,11 +170,9 @@ struct Heatmap {
   const bool* visible;
   T sigma;
 };
-enum class HeatmapReduction : int64_t { kNone = 0, kSum = 1, kMax = 2, kOwner = 3 };
-// Writes maps of `dtype`: (N, K, H, W), or (N, 1, H, W) where reduced; kOwner: int32, the lowest landmark that reaches
-// the maximum.
+// Writes maps of `dtype`: (N, K, H, W), or (N, 1, H, W) where reduced; kOwner: int32.
 template <typename T>
-const char* heatmap(const Heatmap<T>& call, HeatmapReduction reduction, Dtype dtype, void* output, Stream stream);
+const char* heatmap(const Heatmap<T>& call, Reduction reduction, Dtype dtype, void* output, Stream stream);
 // Gradients in landmarks (N, K, 2) and in each map's sigma (N, K). grad is (N, K, H, W), or (N, 1, H, W) where
 // `shared`; owners (N, H, W) restricts a landmark to the pixels it owns, or is null.
 template <typename T>

@@ -121,7 +121,7 @@ def test_no_cycle() -> None:
         ("data.align", "def f():\n    import lssl.training.config", True),
         ("data.align", "from lssl import evaluation", True),
         ("face3d.model.bilinear", "from lssl.face3d.frontal.draw import draw_face", True),
-        ("ops.raster", "from lssl.errors import LsslError", False),
+        ("ops.rasterize", "from lssl.errors import LsslError", False),
         ("models.generator", "from lssl.data import to_float", False),
         ("cli.train", "from lssl.training.config import TrainConfig", False),
     ],

@@ -1,12 +1,15 @@
-"""Native PyTorch operators: CPU (C++) and CUDA, each beside its eager reference."""
+"""Native PyTorch operators: CPU (C++) and CUDA, each beside its eager reference.
+
+A file here is named as the operator's folder in csrc/ and as its function, which `lssl.ops.NAME` is.
+"""
 
 from lssl.ops import reference
 from lssl.ops._library import build_info
-from lssl.ops.critic_step import features_and_penalty
-from lssl.ops.heatmap import landmark_heatmap
-from lssl.ops.penalty import gradient_penalty
-from lssl.ops.raster import interpolate, rasterize
-from lssl.ops.shuffle_norm import PixelShuffleInstanceNorm, pixel_shuffle_instance_norm
+from lssl.ops.gradient_penalty import features_and_penalty, gradient_penalty
+from lssl.ops.interpolate import interpolate
+from lssl.ops.landmark_heatmap import landmark_heatmap
+from lssl.ops.pixel_shuffle_instance_norm import PixelShuffleInstanceNorm, pixel_shuffle_instance_norm
+from lssl.ops.rasterize import rasterize
 
 __all__ = [
     "PixelShuffleInstanceNorm",

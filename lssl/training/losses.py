@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from lssl.data.schema import AttributeSchema
 from lssl.models.discriminator import CriticOutput, Discriminator
-from lssl.ops.critic_step import features_and_penalty
+from lssl.ops import features_and_penalty
 
 #: Every logged term, in the order of Fig. 11: the critic's four, then the generator's.
 CRITIC_TERMS = ("d_real", "d_fake", "d_cls", "d_gp")

@@ -1,0 +1,6 @@
+"""WGAN-GP's gradient penalty without double backward: alone, or in one step with a critic's features."""
+
+from lssl.ops.gradient_penalty.critic_step import features_and_penalty
+from lssl.ops.gradient_penalty.penalty import gradient_penalty, gradient_penalty_reference, penalty_implementation
+
+__all__ = ["features_and_penalty", "gradient_penalty", "gradient_penalty_reference", "penalty_implementation"]
