@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .output import SOME_REFUSED, Output, json_option, photograph_options, quiet_option
+
 if TYPE_CHECKING:
     from lssl.data.folder import FaceFolder
     from lssl.data.writer import FaceFolderWriter
@@ -21,11 +23,7 @@ SIMULATED = "simulated"
     "-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder to write; made where missing."
 )
 @click.option("--to", default="", help="Values to change, e.g. happy, where MODEL learnt that (pose.keep under 1).")
-@click.option(
-    "--landmarks",
-    type=click.Path(exists=True, path_type=Path),
-    help="68 landmarks: a .pts or .csv file, or a folder of them; else beside the photograph, else by dlib.",
-)
+@photograph_options
 @click.option(
     "--face-model", type=click.Path(exists=True, path_type=Path), help="3D face model; the embedded one if not given."
 )
@@ -34,11 +32,12 @@ SIMULATED = "simulated"
     type=click.Choice(["plain", "original", "blur"]),
     help="Of the simulated faces.  [default: as in the training]",
 )
-@click.option("--largest-face", is_flag=True, help="Of several faces take the largest instead of refusing.")
 @click.option("--keep-doubtful", is_flag=True, help="Go on with faces whose fit is not to be trusted, too.")
 @click.option("--workers", type=click.IntRange(1), help="Processes; the number of processors if not given.")
 @click.option("--device", help="Of the generator: cpu, cuda, cuda:1.  [default: a GPU where there is one]")
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier run with other options wrote.")
+@quiet_option
+@json_option
 @click.pass_context
 def command(
     context: click.Context,
@@ -54,6 +53,8 @@ def command(
     workers: int | None,
     device: str | None,
     overwrite: bool,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Turn faces to the front and make them realistic with the generator MODEL, a run of
     `lssl train --task pose-normalization` or its generator.safetensors.
@@ -67,16 +68,18 @@ def command(
 
     Landmarks, fit and frontal rendering are those of `lssl render-frontal`, and stay in OUT/simulated. OUT becomes a
     data set folder (images/ normalized, side/ the photograph cropped) with comparisons/ (photograph, simulated,
-    normalized). A run that was stopped goes on where it was. Exit code: 0 all faces, 2 some gave none, 1 none.
+    normalized). A run that was stopped goes on where it was. Exit code: 0 all faces, 1 some or all gave none.
     """
     import torch
 
     from lssl.data.folder import read_metadata
+    from lssl.data.prepare import read_rejected
     from lssl.data.writer import FaceFolderWriter
     from lssl.inference.frontal_jobs import POSE_ATTRIBUTE
     from lssl.inference.pose_normalization import check_simulated, load_normalizer, parse_changes
     from lssl.inference.synthetic_folder import weights_fingerprint
 
+    output = Output(quiet, as_json)
     generator = load_normalizer(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
     changes = parse_changes(generator, to)
     given = _prepared(photographs)
@@ -101,27 +104,31 @@ def command(
     writer = FaceFolderWriter(out, attributes=attributes, settings=settings, overwrite=overwrite)
     code, source = 0, given.root if given is not None and drawn else out / SIMULATED
     if writer.finished:
-        click.echo(f"{out} is complete; say --overwrite to make it again")
-        raise SystemExit(2 if (source / "rejected.csv").is_file() else 0)
+        output.say(f"{out} is complete; say --overwrite to make it again")
+        rejected = [] if drawn else read_rejected(source)
+        output.result(out=out, faces=len(read_metadata(out)), rejected=dict(rejected))
+        raise SystemExit(SOME_REFUSED if rejected else 0)
     if not drawn:
         code = _render(
             context, photographs, source, landmarks=landmarks, model=face_model, size=generator.image_size,
-            workers=workers, overwrite=overwrite, **options,
+            workers=workers, overwrite=overwrite, quiet=quiet or as_json, **options,
         )  # fmt: skip
     folder = read_metadata(source)
     check_simulated(folder, generator)
-    _normalize(generator, folder, writer, changes)
+    count = _normalize(generator, folder, writer, changes, output)
+    output.result(out=out, faces=count, rejected=dict([] if drawn else read_rejected(source)))
     if code:
         raise SystemExit(code)
 
 
 def _prepared(photographs: tuple[Path, ...]) -> "FaceFolder | None":
     """The data set folder that is meant, None for photographs."""
-    from lssl.data.folder import read_metadata
+    from lssl.data.folder import METADATA, read_metadata
 
-    if len(photographs) == 1 and (photographs[0] / "metadata.csv").is_file():
-        return read_metadata(photographs[0])
-    return None
+    folders = [path for path in photographs if (path / METADATA).is_file()]
+    if folders and len(photographs) > 1:
+        raise click.ClickException(f"{folders[0]} is a data set folder: give one of them alone, or photographs")
+    return read_metadata(folders[0]) if folders else None
 
 
 def _render(context: click.Context, photographs: tuple[Path, ...], out: Path, **options: object) -> int:
@@ -136,13 +143,18 @@ def _render(context: click.Context, photographs: tuple[Path, ...], out: Path, **
 
 
 def _normalize(
-    generator: "TrainedGenerator", folder: "FaceFolder", writer: "FaceFolderWriter", changes: Mapping[str, str]
-) -> None:
+    generator: "TrainedGenerator",
+    folder: "FaceFolder",
+    writer: "FaceFolderWriter",
+    changes: Mapping[str, str],
+    output: Output,
+) -> int:
     from tqdm import tqdm
 
     from lssl.inference.pose_normalization import normalize_folder
 
-    with tqdm(total=len(folder), initial=len(writer), unit="face", desc="normalizing") as bar:
+    with tqdm(total=len(folder), initial=len(writer), unit="face", desc="normalizing", disable=output.quiet) as bar:
         normalize_folder(generator, folder, writer, to=changes, on_done=bar.update)
     count = writer.finish(source="normalize-pose", iterations=generator.info.get("iterations"))
-    click.secho(f"{count} normalized faces in {writer.root}; compare them in {writer.root / 'comparisons'}", fg="green")
+    output.say(f"{count} normalized faces in {writer.root}; compare them in {writer.root / 'comparisons'}", "green")
+    return count

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .output import SOME_REFUSED, Output, json_option, photograph_options, quiet_option
+
 if TYPE_CHECKING:
     from lssl.inference.frontal_jobs import Job
 
@@ -18,12 +20,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder to write; made where missing."
 )
-@click.option(
-    "--landmarks",
-    type=click.Path(exists=True, path_type=Path),
-    help="68 landmarks: a .pts or .csv file, or a folder of them, named as the photographs. Without it a .pts file "
-    "beside a photograph is used, and else dlib finds them.",
-)
+@photograph_options
 @click.option(
     "--model", type=click.Path(path_type=Path), help="Face model: embedded, ict, or an .npz.  [default: embedded]"
 )
@@ -53,12 +50,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Centimetres from camera to head; a selfie: 40. inf: weak perspective.",
 )
-@click.option("--largest-face", is_flag=True, help="Of several faces take the largest instead of refusing.")
 @click.option("--mesh", type=click.Choice(["obj", "glb"]), help="Also write the 3D face with its texture.")
 @click.option("--turntable", is_flag=True, help="Also write an animated GIF of the face turning.")
 @click.option("--keep-doubtful", is_flag=True, help="Draw faces whose fit is not to be trusted, too.")
 @click.option("--workers", type=click.IntRange(1), help="Processes; the number of processors if not given.")
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier run with other options wrote.")
+@quiet_option
+@json_option
 def command(
     photographs: tuple[Path, ...],
     out: Path,
@@ -78,6 +76,8 @@ def command(
     keep_doubtful: bool,
     workers: int | None,
     overwrite: bool,
+    quiet: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Turn faces to the front: fit a 3D face to each photograph, colour it with the photograph, draw it frontally.
 
@@ -85,7 +85,7 @@ def command(
     lssl render-frontal photo.jpg -o frontal/
     lssl render-frontal photo.jpg --background original --size 512 --mesh glb -o frontal/
     lssl render-frontal left.jpg right.jpg --views-of-one-subject -o frontal/
-    lssl render-frontal portraits/*.jpg --landmarks points/ -o frontal/
+    lssl render-frontal portraits/ --landmarks points/ -o frontal/     a plain folder of photographs
     lssl render-frontal photo.jpg --expression neutral --remove-light -o frontal/
     lssl render-frontal prepared-folder/ -o frontal/       every face of a data set folder
 
@@ -95,18 +95,21 @@ def command(
     keeps its attributes; with --views-of-one-subject the faces of a subject that differ in yaw alone are views.
 
     A photograph without a face, with two, or with a fit that is not to be trusted is named, and the rest goes on;
-    OUT/rejected.csv lists them. A run that was stopped goes on where it was. Exit code: 0 all faces were drawn, 2 some
-    were not, 1 none, 130 interrupted.
+    OUT/rejected.csv lists them. A run that was stopped goes on where it was. Exit code: 0 all faces were drawn, 1 some
+    or all were not, 2 a wrong option, 130 interrupted.
     """
     import os
 
     from tqdm import tqdm
 
+    from lssl.data.folder import read_metadata
+    from lssl.data.prepare import read_rejected
     from lssl.data.writer import FaceFolderWriter
     from lssl.inference.frontal_jobs import check_landmarks_can_be_had
     from lssl.inference.frontalize import FIT_COLUMNS, Options, clear_extras, frontalize_all, load_model
 
-    jobs = _jobs(photographs, landmarks, views_of_one_subject, expression)
+    output = Output(quiet, as_json)
+    jobs, refused = _jobs(photographs, landmarks, views_of_one_subject, expression)
     check_landmarks_can_be_had(jobs)
     face_model = load_model(None if model is None else str(model))
     if expression is not None and expression not in face_model.expressions:
@@ -132,54 +135,65 @@ def command(
     if overwrite:
         clear_extras(out)
     if writer.finished:
-        click.echo(f"{out} is complete; say --overwrite to draw it again")
-        raise SystemExit(2 if (out / "rejected.csv").is_file() else 0)
+        output.say(f"{out} is complete; say --overwrite to draw it again")
+        if not (out / "fits.csv").is_file():  # an earlier run was killed before it was written
+            _write_fits(out, FIT_COLUMNS)
+        _finish(output, out, len(read_metadata(out)), read_rejected(out))
+    for path, reason in refused:
+        if (key := f"refused {path}") not in writer:
+            writer.append({"key": key, "source": str(path), "rejected": reason})
+            output.refused([(path.name, reason)])
     waiting = [job for job in jobs if job.key not in writer]
-    click.echo(
+    output.say(
         f"{len(jobs)} faces, {len(jobs) - len(waiting)} already there; model {face_model.name}, {size} pixels, {out}"
     )
     processes = min(workers or os.cpu_count() or 1, len(waiting) or 1)
-    bar = tqdm(total=len(jobs), initial=len(jobs) - len(waiting), unit="face", desc="frontal")
+    bar = tqdm(total=len(jobs), initial=len(jobs) - len(waiting), unit="face", desc="frontal", disable=quiet)
     with bar:
         for job, entry in frontalize_all(waiting, options, out, processes):
             writer.append(entry)
             if "rejected" in entry:
-                bar.write(f"{Path(job.photographs[0]).name}: {entry['rejected']}", file=sys.stderr)
+                with bar.external_write_mode(file=sys.stderr):
+                    output.refused([(Path(job.photographs[0]).name, entry["rejected"])])
             bar.update()
     drawn = writer.finish(source="render-frontal", model=face_model.name)
     _write_fits(out, FIT_COLUMNS)
-    click.secho(f"{drawn} frontal faces in {out}; compare them in {out / 'comparisons'}", fg="green")
-    if writer.rejected:
-        click.secho(f"{len(writer.rejected)} photographs gave none; {out / 'rejected.csv'} says why", fg="yellow")
-        raise SystemExit(2)
+    output.say(f"{drawn} frontal faces in {out}; compare them in {out / 'comparisons'}", "green")
+    _finish(output, out, drawn, writer.rejected)
+
+
+def _finish(output: Output, out: Path, drawn: int, rejected: Sequence[tuple[str, str]]) -> None:
+    """The result, and the exit code."""
+    output.result(out=out, faces=drawn, rejected=dict(rejected))
+    if rejected:
+        output.say(f"{len(rejected)} photographs gave none; {out / 'rejected.csv'} says why", "yellow")
+    raise SystemExit(SOME_REFUSED if rejected else 0)
 
 
 def _jobs(
-    photographs: tuple[Path, ...], landmarks: Path | None, one_subject: bool, expression: str | None
-) -> list["Job"]:
+    paths: tuple[Path, ...], landmarks: Path | None, one_subject: bool, expression: str | None
+) -> tuple[list["Job"], list[tuple[Path, str]]]:
+    """The faces to draw, and (path, reason) of files that are no pictures we read."""
     from lssl.data.folder import read_metadata
+    from lssl.data.portrait import find_inputs
     from lssl.inference.frontal_jobs import folder_jobs, photograph_jobs
 
-    if folders := [path for path in photographs if path.is_dir()]:
-        if len(photographs) > 1:
-            raise click.ClickException(f"{folders[0]} is a folder: give one data set folder alone, or photographs")
-        if not (folders[0] / "metadata.csv").is_file():
-            raise click.ClickException(
-                f"{folders[0]} has no metadata.csv; name the photographs, or run `lssl prepare` first"
-            )
-        if landmarks is not None:
-            raise click.ClickException(f"--landmarks {landmarks}: {folders[0]} is a data set folder and has its own")
-        return folder_jobs(read_metadata(folders[0]), one_subject=one_subject, expression=expression)
-    if missing := [path for path in photographs if not path.is_file()]:
-        raise click.ClickException(f"{missing[0]}: no such file")
-    return photograph_jobs(photographs, landmarks=landmarks, one_subject=one_subject)
+    inputs = find_inputs(paths)
+    if not inputs.folders:
+        return photograph_jobs(inputs.photographs, landmarks=landmarks, one_subject=one_subject), inputs.refused
+    folder = inputs.folders[0]
+    if len(inputs.folders) > 1 or inputs.photographs:
+        raise click.ClickException(f"{folder} is a data set folder: give one of them alone, or photographs")
+    if landmarks is not None:
+        raise click.ClickException(f"--landmarks {landmarks}: {folder} is a data set folder and has its own")
+    return folder_jobs(read_metadata(folder), one_subject=one_subject, expression=expression), inputs.refused
 
 
 def _write_fits(out: Path, names: Sequence[str]) -> None:
     """fits.csv: a row a face, from the folder's metadata."""
     from lssl.data.writer import write_atomic
 
-    with (out / "metadata.csv").open(newline="") as stream:
+    with (out / "metadata.csv").open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")

@@ -70,8 +70,9 @@ def wide_colour(path: Path, image: Image.Image) -> tuple[NDArray[np.uint8], str]
 
 def _loaded(path: Path, image: Image.Image, tiles: list[tuple[Any, ...]]) -> NDArray[np.uint8]:
     """The pixels of a picture read by other tiles than Pillow chose."""
-    with Image.open(path, formats=(image.format or "",)) as again:
-        kind: Any = type(again.tile[0])  # a plain tuple before Pillow 11
+    opened: Any = Image.open(path, formats=(image.format or "",))
+    with opened as again:
+        kind = type(again.tile[0])  # a plain tuple before Pillow 11
         again.tile = [tile if kind is tuple else kind(*tile) for tile in tiles]
         again.load()
         return np.asarray(again)

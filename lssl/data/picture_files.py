@@ -137,6 +137,10 @@ _OTHER_MARKS = {
 }
 
 
+#: A file in a folder of pictures that are no photographs, such as grids of results: the folder is passed over.
+NOT_FACES = ".lssl-not-faces"
+
+
 @dataclass
 class PictureFiles:
     """Pictures of a folder, sorted, and (path, reason) of what looks like a picture but is not read."""
@@ -160,7 +164,8 @@ def find_pictures(root: Path, *, nested: bool = True) -> PictureFiles:
         status = os.stat(folder)
         here = (status.st_dev, status.st_ino)
         folders[:] = sorted(name for name in folders if not name.startswith(".")) if nested and here not in seen else []
-        if here in seen:  # a link that leads back up
+        if here in seen or NOT_FACES in files:  # a link that leads back up; grids of ours
+            folders.clear()
             continue
         seen.add(here)
         for name in sorted(files):

@@ -63,7 +63,8 @@ class Inputs:
 
 
 def find_inputs(paths: Sequence[Path]) -> Inputs:
-    """Data set folders (with a metadata.csv), photographs, and the photographs in and below plain folders, in order.
+    """Data set folders (with a metadata.csv), photographs, and the photographs in plain folders, in order: those that lie
+    directly in one, or, where none does, those in the folders below it.
 
     A name that is not there as it is written is looked for with its letters composed or decomposed (macOS).
     Raises FolderError for a path that does not exist, and for a folder in which there is no picture.
@@ -75,7 +76,9 @@ def find_inputs(paths: Sequence[Path]) -> Inputs:
         elif (path / METADATA).is_file():
             found.folders.append(path)
         else:
-            inside = find_pictures(path)
+            inside = find_pictures(path, nested=False)
+            if not inside.pictures:
+                inside = find_pictures(path)
             if not inside.pictures:
                 why = f" ({inside.refused[0][0].name}: {inside.refused[0][1]})" if inside.refused else ""
                 raise FolderError(f"{path} holds no picture that can be read, and no {METADATA} either{why}")

@@ -1,15 +1,9 @@
 """From a database's folder to a data set folder: find the face, align it, crop it, write it. Nothing gets lost silently."""
 
 import hashlib
-import os
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
-from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +19,10 @@ from lssl.data.landmarks import LandmarkError
 from lssl.data.portrait import check_upright, only_face
 from lssl.data.readers import READERS, Listing, SourceError, SourceRecord
 from lssl.data.readers.source import with_unique_keys
+from lssl.data.workers import map_in_processes
 from lssl.data.writer import REJECTED, FaceFolderWriter, FaceRow, write_pictures
 
+_CHUNK = 7  # pictures that a process takes at a time
 _REASONS = (ImageError, LandmarkError, AlignmentError, SourceError)
 
 
@@ -278,42 +274,17 @@ def _short(error: Exception, record: SourceRecord) -> str:
 
 
 def _run(tasks: Sequence[_Task], workers: int) -> Iterator[dict[str, Any]]:
-    """Results as they come; a bounded number of tasks is under way, so that an interruption is soon over."""
+    """Results as they come."""
     if workers <= 1 or len(tasks) <= 1:
         yield from map(_prepare_one, tasks)
         return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_quiet_worker)
-    try:
-        remaining = iter(tasks)
-        pending: dict[Future[list[dict[str, Any]]], None] = {}
-        while True:
-            while len(pending) < 2 * workers and (chunk := list(islice(remaining, 7))):
-                pending[pool.submit(_prepare_chunk, chunk)] = None
-            if not pending:
-                break
-            for future in wait(pending, return_when="FIRST_COMPLETED").done:
-                del pending[future]
-                yield from future.result()
-    except BrokenProcessPool:
-        raise FolderError(
-            "a worker process died (out of memory?); run the command again to go on, with fewer --workers"
-        ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    chunks = [tasks[start : start + _CHUNK] for start in range(0, len(tasks), _CHUNK)]
+    for entries in map_in_processes(_prepare_chunk, chunks, workers):
+        yield from entries
 
 
 def _prepare_chunk(tasks: Sequence[_Task]) -> list[dict[str, Any]]:
     return [_prepare_one(task) for task in tasks]
-
-
-def _quiet_worker() -> None:
-    """Leaves Ctrl-C to the parent, and one thread to each worker."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["OMP_NUM_THREADS"] = "1"
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)
 
 
 def _with_landmarks(record: SourceRecord, root: Path, landmarks_dir: Path | None) -> SourceRecord:

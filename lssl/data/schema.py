@@ -1,5 +1,6 @@
 """What a model can change: groups of attributes (expression, yaw, lighting), and the vector y that says it."""
 
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -173,20 +174,41 @@ class AttributeSchema:
         return changed
 
     def find(self, text: str) -> tuple[str, str]:
-        """(group, value) meant by a user's `happy`, `expression=happy`, or the name of a binary attribute."""
-        if "=" in text:
-            name, value = text.split("=", 1)
-            group = self.group(name.strip())
-            return group.name, group.values[group.index(value.strip())]
-        hits = [(group.name, value) for group in self.groups for value in group.values if value == text]
-        hits += [(group.name, group.values[1]) for group in self.groups if group.binary and group.name == text]
+        """(group, value) meant by a user's `happy`, `expression=happy`, or the name of a binary attribute.
+
+        A value that has an = in it is taken whole. Raises SchemaError for what is not known or may mean several.
+        """
+        text = unicodedata.normalize("NFC", text)
+        hits = self._hits(text.strip()) or self._hits(text)
         if len(hits) == 1:
             return hits[0]
         if hits:
             forms = ", ".join(f"{name}={value}" for name, value in hits)
             raise SchemaError(f"'{text}' may mean {forms}: write one of these")
+        for place in (k for k, letter in enumerate(text) if letter == "="):
+            name, value = text[:place].strip(), text[place + 1 :]
+            for group in self.groups:
+                if _same(group.name, name):
+                    kept = [own for own in group.values if _same(own, value) or _same(own, value.strip())]
+                    return group.name, kept[0] if kept else group.values[group.index(value.strip())]
+        if "=" in text:
+            self.group(text.split("=", 1)[0].strip())
         known = "; ".join(f"{group.name}: {', '.join(group.values)}" for group in self.groups)
         raise SchemaError(f"no attribute value '{text}'; known are {known}")
+
+    def knows(self, text: str) -> bool:
+        """Whether `find` would take a text."""
+        try:
+            self.find(text)
+        except SchemaError:
+            return False
+        return True
+
+    def _hits(self, text: str) -> list[tuple[str, str]]:
+        hits = [(group.name, value) for group in self.groups for value in group.values if _same(value, text)]
+        return hits + [
+            (group.name, group.values[1]) for group in self.groups if group.binary and _same(group.name, text)
+        ]
 
     def targets(self) -> list[tuple[str, str]]:
         """Every (group, value), in y's order: what `--all` asks for."""
@@ -213,6 +235,11 @@ class AttributeSchema:
             part[..., 0] = index.to(y.dtype)
         else:
             part[...] = torch.nn.functional.one_hot(index, len(group.values)).to(y.dtype)
+
+
+def _same(name: str, text: str) -> bool:
+    """Whether a name is what a user wrote, whose letters may be composed otherwise."""
+    return unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", text)
 
 
 def sorted_values(values: Iterable[str]) -> list[str]:

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from lssl.data import detect
 from lssl.data.folder import FaceFolder
+from lssl.data.landmark_files import find_landmark_file
+from lssl.data.portrait import safe_name, unique_names
 from lssl.errors import LsslError
 
 POSE_ATTRIBUTE = "yaw"  # of the photograph: the drawn face has another
@@ -40,19 +42,20 @@ def photograph_jobs(
 ) -> list[Job]:
     """Jobs for loose photographs: one each, or one of all of them (views of one subject).
 
-    landmarks: a .pts or .csv file for a single photograph, or a folder of `<photograph's stem>.pts` or `.csv`; without
-    it a .pts file beside a photograph is used. Raises FrontalError where a stem occurs twice or a file is missing.
+    landmarks: a .pts or .csv file for a single photograph, or a folder of them; see `find_landmark_file`. Results are
+    named by the photographs, numbered where two have one name. Raises FrontalError for one file of several photographs.
     """
-    files = [_landmark_file(path, landmarks, len(photographs)) for path in photographs]
-    if one_subject:
-        stem = photographs[0].stem
-        return [Job(stem, tuple(map(str, photographs)), tuple(files), subject=stem)]
-    stems = [path.stem for path in photographs]
-    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
+    if landmarks is not None and landmarks.is_file() and len(photographs) > 1:
         raise FrontalError(
-            f"two photographs are named {twice[0]}: their results would overwrite each other; rename one"
+            f"{landmarks} is one file, but there are {len(photographs)} photographs; give a folder of files"
         )
-    return [Job(p.stem, (str(p),), (f,), subject=p.stem) for p, f in zip(photographs, files, strict=True)]
+    found = [find_landmark_file(path, landmarks) for path in photographs]
+    files = [None if file is None else str(file) for file in found]
+    if one_subject:
+        name = safe_name(photographs[0].stem)
+        return [Job(name, tuple(map(str, photographs)), tuple(files), subject=name)]
+    names = unique_names([path.stem for path in photographs])
+    return [Job(n, (str(p),), (f,), subject=n) for n, p, f in zip(names, photographs, files, strict=True)]
 
 
 def folder_jobs(folder: FaceFolder, *, one_subject: bool = False, expression: str | None = None) -> list[Job]:
@@ -93,20 +96,6 @@ def folder_jobs(folder: FaceFolder, *, one_subject: bool = False, expression: st
             )
         )
     return jobs
-
-
-def _landmark_file(photograph: Path, landmarks: Path | None, count: int) -> str | None:
-    if landmarks is None:
-        beside = photograph.with_suffix(".pts")
-        return str(beside) if beside.is_file() else None
-    if landmarks.is_file():
-        if count > 1:
-            raise FrontalError(f"{landmarks} is one file, but there are {count} photographs; give a folder of files")
-        return str(landmarks)
-    for suffix in (".pts", ".csv"):
-        if (path := landmarks / (photograph.stem + suffix)).is_file():
-            return str(path)
-    raise FrontalError(f"{landmarks} has no {photograph.stem}.pts or {photograph.stem}.csv")
 
 
 def check_landmarks_can_be_had(jobs: Sequence[Job]) -> None:

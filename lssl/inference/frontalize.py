@@ -2,10 +2,8 @@
 
 import io
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lssl.data import detect
-from lssl.data.align import check_inside, face_anchors, face_similarity, warp
-from lssl.data.images import read_image
-from lssl.data.landmark_files import read_landmarks
+from lssl.data.images import read_picture
+from lssl.data.portrait import Portrait, check_face, read_portrait
+from lssl.data.workers import map_in_processes
 from lssl.data.writer import FaceRow, write_atomic, write_pictures
+from lssl.errors import LsslError
 from lssl.face3d.builtin import load_face_model
 from lssl.face3d.fitting.fit import FaceFit, fit_landmarks
 from lssl.face3d.frontal.draw import draw_face
@@ -63,13 +62,8 @@ def frontalize(job: Job, options: Options, out: Path) -> dict[str, Any]:
     Raises ValueError (FrontalError, and the readers' own) or detect.DetectionError saying what is wrong.
     """
     model = load_model(options.model)
-    images = [read_image(path) for path in job.photographs]
-    points: list[NDArray[np.float32]] = []
-    for path, image in zip(job.photographs, images, strict=True):
-        try:
-            points.append(_points(job, len(points), image, options))
-        except ValueError as error:
-            raise FrontalError(_named(job, path, str(error))) from None
+    portraits = [_portrait(job, index, options) for index in range(len(job.photographs))]
+    images, points = [p.image for p in portraits], [p.landmarks for p in portraits]
     fit = fit_landmarks(model, torch.from_numpy(np.stack(points))[None], distance=options.distance)
     for path, reason in zip(job.photographs, fit.reasons, strict=True):
         if reason and not options.keep_doubtful:
@@ -79,10 +73,7 @@ def frontalize(job: Job, options: Options, out: Path) -> dict[str, Any]:
     drawn = partial(draw_face, painter, options.size, expression=expression)
     face = drawn(yaw=options.yaw, pitch=options.pitch, background=options.background)
     weights = f"fits/{job.key}.npz"
-    crops = [
-        warp(image, face_similarity(face_anchors(p), options.size), options.size)
-        for image, p in zip(images, points, strict=True)
-    ]
+    crops = [portrait.crop(options.size)[0] for portrait in portraits]
     row = FaceRow(
         job.key,
         face.image,
@@ -130,23 +121,17 @@ def _fit_columns(fit: FaceFit, weights: str, photographs: Sequence[str]) -> dict
     }
 
 
-def _points(job: Job, index: int, image: NDArray[np.uint8], options: Options) -> NDArray[np.float32]:
-    path = job.landmarks[index]
-    if job.points is not None:
-        points = job.points[index]
-    elif path is not None:
-        points = read_landmarks(path)
-    else:
-        faces = detect.find_faces(image)
-        if not faces:
-            raise FrontalError("no face found")
-        areas = [(f.box[2] - f.box[0]) * (f.box[3] - f.box[1]) for f in faces]
-        large = sum(area > 0.25 * areas[0] for area in areas)
-        if large > 1 and not options.largest_face:
-            raise FrontalError(f"{large} faces found (--largest-face takes the largest)")
-        points = faces[0].landmarks
-    check_inside(points, *image.shape[:2])
-    return points
+def _portrait(job: Job, index: int, options: Options) -> Portrait:
+    path, file = Path(job.photographs[index]), job.landmarks[index]
+    try:
+        if job.points is None:
+            landmarks = None if file is None else Path(file)
+            return read_portrait(path, landmarks=landmarks, largest_face=options.largest_face)
+        picture = read_picture(path)
+        check_face(job.points[index], picture)
+        return Portrait(picture.pixels, job.points[index], picture.note)
+    except LsslError as error:
+        raise FrontalError(_named(job, str(path), str(error).removeprefix(f"{path}: "))) from None
 
 
 def clear_extras(out: Path) -> None:
@@ -159,34 +144,28 @@ def clear_extras(out: Path) -> None:
 def frontalize_all(
     jobs: Sequence[Job], options: Options, out: Path, workers: int
 ) -> Iterator[tuple[Job, dict[str, Any]]]:
-    """Each job with the writer's journal entry, in order; a failed one's entry holds `rejected`, the reason."""
+    """Each job with the writer's journal entry, as they come; a failed one's entry holds `rejected`, the reason."""
     load_model(options.model)
     if workers <= 1 or len(jobs) <= 1:
         for job in jobs:
             yield job, _try(job, options, out)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
-        futures = [pool.submit(_try, job, options, out) for job in jobs]
-        try:
-            for job, future in zip(jobs, futures, strict=True):
-                yield job, future.result()
-        finally:
-            for future in futures:
-                future.cancel()
+    yield from map_in_processes(partial(_try_named, options=options, out=out), jobs, workers)
 
 
-def _one_thread() -> None:
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops, and what is begun is finished
-    torch.set_num_threads(1)
+def _try_named(job: Job, *, options: Options, out: Path) -> tuple[Job, dict[str, Any]]:
+    return job, _try(job, options, out)
 
 
 def _try(job: Job, options: Options, out: Path) -> dict[str, Any]:
     try:
         return frontalize(job, options, out)
-    except (ValueError, detect.DetectionError) as error:  # and all the readers' errors, which are ValueErrors
-        return {"key": job.key, "source": " ".join(job.photographs), "rejected": str(error)}
+    except OSError:  # a full disk stops all of them
+        raise
+    except Exception as error:
+        known = isinstance(error, ValueError | detect.DetectionError)  # and all the readers' errors
+        reason = str(error) if known else f"unexpected {type(error).__name__}: {error}"
+        return {"key": job.key, "source": " ".join(job.photographs), "rejected": reason}
 
 
 def _write_weights(path: Path, fit: FaceFit) -> None:

@@ -1,5 +1,6 @@
 """Translating faces with a trained generator: raw photographs (find, align, translate, paste back) or prepared ones."""
 
+import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,23 +12,18 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from torch import Tensor
 
-from lssl.data import FaceFolder, detect, to_float, to_uint8
+from lssl.data import FaceFolder, to_float, to_uint8
 from lssl.data.align import (
     CROP_SCALE,
     EYE_LINE,
     AlignmentError,
     Framing,
     Similarity,
-    check_inside,
-    face_anchors,
-    face_similarity,
-    warp,
 )
 from lssl.data.folder import FolderError
 from lssl.data.images import read_image
-from lssl.data.landmark_files import read_landmarks
 from lssl.data.masks import landmark_mask
-from lssl.data.picture_files import SUFFIXES
+from lssl.data.portrait import read_portrait, safe_name
 from lssl.data.schema import AttributeSchema, SchemaError
 from lssl.errors import LsslError
 from lssl.models.export import TrainedGenerator
@@ -45,7 +41,7 @@ class Target:
 
     @property
     def file_name(self) -> str:
-        return self.name.replace(" ", "_").replace("=", "_")
+        return safe_name(self.name)
 
 
 @dataclass
@@ -65,10 +61,7 @@ def parse_targets(schema: AttributeSchema, texts: Sequence[str], intensities: Se
 
     No texts: every value of every group. Raises SchemaError for a word that the model does not know.
     """
-    if texts:
-        chosen = [[schema.find(word.strip()) for word in text.split("+")] for text in texts]
-    else:
-        chosen = [[pair] for pair in schema.targets()]
+    chosen = [_pairs(schema, text) for text in texts] if texts else [[pair] for pair in schema.targets()]
     several = len(set(intensities)) > 1
     targets = []
     for pairs in chosen:
@@ -79,6 +72,24 @@ def parse_targets(schema: AttributeSchema, texts: Sequence[str], intensities: Se
             label = f"{name} {intensity:g}" if several else name
             targets.append(Target(dict(pairs), intensity, label))
     return targets
+
+
+def target_words(schema: AttributeSchema, text: str) -> list[str]:
+    """The values that a user lists with commas; one with a comma in it stands in quotes, or alone."""
+    if schema.knows(text):
+        return [text]
+    words = next(csv.reader([text], skipinitialspace=True), [])
+    return [word.strip() for word in words if word.strip()]
+
+
+def _pairs(schema: AttributeSchema, text: str) -> list[tuple[str, str]]:
+    """(group, value) of `happy` or `happy+dark`; a value that has a plus in it is taken whole."""
+    parts = text.split("+")
+    for count in range(len(parts), 1, -1):
+        if schema.knows(first := "+".join(parts[:count])):
+            rest = _pairs(schema, "+".join(parts[count:])) if count < len(parts) else []
+            return [schema.find(first), *rest]
+    return [schema.find(parts[0]), *(_pairs(schema, "+".join(parts[1:])) if len(parts) > 1 else [])]
 
 
 def source_values(schema: AttributeSchema, given: Sequence[str]) -> dict[str, str]:
@@ -126,28 +137,17 @@ def read_photograph(
     landmarks_dir: Path | None = None,
     largest_face: bool = False,
 ) -> InputFace:
-    """Reads, finds (a `.pts` or `.csv` beside the photograph spares that) and aligns one face.
+    """Reads, finds and aligns one face; see `read_portrait`, also for what is raised.
 
-    Raises ImageError, LandmarkError, AlignmentError (no face, two faces, cut off) or DetectionError.
+    landmarks_dir: a folder of landmark files, or the file.
     """
-    photograph = read_image(path)
-    points = _landmark_file(path, landmarks_dir)
-    if points is None:
-        faces = detect.find_faces(photograph)
-        if not faces:
-            raise AlignmentError(f"{path}: no face found")
-        if len(faces) > 1 and not largest_face:
-            raise AlignmentError(f"{path}: {len(faces)} faces found; --largest-face takes the largest")
-        points = faces[0].landmarks
+    portrait = read_portrait(path, landmarks=landmarks_dir, largest_face=largest_face)
     frame = framing(model)
     try:
-        check_inside(points, *photograph.shape[:2])
-        anchors = face_anchors(points)
-        similarity = face_similarity(anchors, model.image_size, frame.crop_scale, frame.eye_line)
+        crop, points, similarity = portrait.crop(model.image_size, frame.crop_scale, frame.eye_line)
     except AlignmentError as error:
         raise AlignmentError(f"{path}: {error}") from None
-    crop = warp(photograph, similarity, model.image_size)
-    return InputFace(path.stem, crop, similarity.apply(points), source, photograph, similarity)
+    return InputFace(path.stem, crop, points, source, portrait.image, similarity)
 
 
 def prepared_faces(folder: FaceFolder, model: TrainedGenerator) -> Iterator[InputFace]:
@@ -250,20 +250,6 @@ def paste_back(face: InputFace, translated: NDArray[np.uint8]) -> NDArray[np.uin
     return result
 
 
-def expand_inputs(paths: Sequence[Path]) -> list[Path]:
-    """Photographs from files and folders of them (not data set folders), in order. Raises FolderError for none."""
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
-            if not inside:
-                raise FolderError(f"{path} holds no pictures, and no metadata.csv either")
-            found += inside
-        else:
-            found.append(path)
-    return found
-
-
 def _face_feather(landmarks: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     """1 on the face and a little around it, falling softly to 0 before the crop's border."""
     mask = landmark_mask(landmarks, (size, size)) > 0
@@ -291,15 +277,6 @@ def _resample(
     values = torch.from_numpy(np.ascontiguousarray(planes)).permute(2, 0, 1)[None].float()
     sampled = torch.nn.functional.grid_sample(values, grid, mode="bicubic", padding_mode="border", align_corners=False)
     return sampled[0].permute(1, 2, 0).numpy()
-
-
-def _landmark_file(path: Path, landmarks_dir: Path | None) -> NDArray[np.float32] | None:
-    places = [path] if landmarks_dir is None else [landmarks_dir / path.name, path]
-    for place in places:
-        for suffix in (".pts", ".csv"):
-            if place.with_suffix(suffix).is_file():
-                return read_landmarks(place.with_suffix(suffix))
-    return None
 
 
 def _value_name(schema: AttributeSchema, group: str, value: str) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from lssl.data import FaceFolder, FaceFolderWriter, FaceRow, detect
 from lssl.data.images import read_image
 from lssl.data.landmarks import flip_landmarks
+from lssl.data.portrait import unique_names
 from lssl.data.schema import SchemaError
 from lssl.data.writer import write_pictures
 from lssl.inference.synthesis import InputFace, Target, check_folder, translate_batch
@@ -57,7 +58,8 @@ def plan(folder: FaceFolder, values: Iterable[str], attribute: str, options: Aug
     Raises SchemaError where no face of another value is there to start from.
     """
     orders = []
-    for value in values:
+    values = list(values)
+    for value, name in zip(values, unique_names(values), strict=True):
         rows = [row for row, own in enumerate(folder.columns[attribute]) if own != value]
         if not rows:
             raise SchemaError(f"{folder.root}: every face has {attribute} '{value}', so none can be changed to it")
@@ -67,7 +69,7 @@ def plan(folder: FaceFolder, values: Iterable[str], attribute: str, options: Aug
         strengths = chance.uniform(low, high, options.per_class)
         for number in range(options.per_class):
             pick = int(once[number % len(once)])
-            key = f"{value}_{number:06d}"
+            key = f"{name}_{number:06d}"
             orders.append(
                 Order(key, rows[pick % len(rows)], pick >= len(rows), value, round(float(strengths[number]), 3))
             )

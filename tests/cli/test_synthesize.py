@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import subprocess
@@ -81,11 +82,11 @@ def test_photographs_to_pictures_grid_and_pasted(tmp_path, model) -> None:
         "a_happy_photo.png",
         "a_sad.png",
         "a_sad_photo.png",
-        "grid_01.png",
+        "grids",
     ]
     with Image.open(tmp_path / "out" / "a_happy_photo.png") as pasted:
         assert pasted.size == (200, 200)
-    with Image.open(tmp_path / "out" / "grid_01.png") as grid:
+    with Image.open(tmp_path / "out" / "grids" / "grid_01.png") as grid:
         assert grid.width == 3 * 128
         assert grid.height > 2 * 128
 
@@ -226,7 +227,7 @@ def test_3d_edits_a_photograph_at_its_own_size(tmp_path):
         assert changed[80:190, 175:275].mean() > 0.3
         assert not changed[300:].any()
         assert not changed[:, :90].any()
-    assert (tmp_path / "out" / "grid_01.png").is_file()
+    assert (tmp_path / "out" / "grids" / "grid_01.png").is_file()
 
 
 def test_3d_edits_a_prepared_folder_and_names_faces_that_do_not_fit(tmp_path, data):
@@ -240,3 +241,66 @@ def test_3d_says_which_expressions_it_knows(tmp_path):
     done = run("synthesize", "3d", tmp_path / "one.png", "--to", "bored")
     assert done.exit_code != 0
     assert "contemptuous" in done.output
+
+
+ODD = ("neutral", "n/a", "../up", "a,b", "x+y", "k=v", "dark", "Mu\u0308de")
+
+
+@pytest.fixture(scope="module")
+def odd_model(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("odd") / "generator.safetensors"
+    schema = AttributeSchema((AttributeGroup("mood", ODD), AttributeGroup("light=x", ("bright", "b+d"))))
+    save_generator(path, TrainedGenerator(Generator(schema.dimension, 3, 1, 8, 2, 1), schema, 32))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ("n/a", {"a_n_a.png"}),
+        ("../up", {"a_up.png"}),
+        ("a,b", {"a_a_b.png"}),
+        ('"a,b",dark', {"a_a_b.png", "a_dark.png"}),
+        ("x+y", {"a_x+y.png"}),
+        ("x+y+bright", {"a_x+y+bright.png"}),
+        ("b+d+k=v", {"a_b+d+k_v.png"}),
+        ("mood=k=v", {"a_k_v.png"}),
+        ("light=x=b+d", {"a_b+d.png"}),
+        ("M\u00fcde", {"a_M\u00fcde.png"}),
+    ],
+)
+def test_any_class_can_be_asked_for_and_is_written_beside_the_others(odd_model, tmp_path, words, names) -> None:
+    photo(tmp_path / "a.png")
+    result = run(
+        "synthesize", odd_model, tmp_path / "a.png", "--to", words, "-o", tmp_path / "out", "--json", "--quiet"
+    )
+    assert result.exit_code == 0, result.output
+    written = [path for path in (tmp_path / "out").rglob("*.png") if path.parent.name != "grids"]
+    assert {path.name for path in written} == names
+    assert {path.parent for path in written} == {tmp_path / "out"}
+    assert json.loads(result.stdout)["files"] == [str(path) for path in sorted(written)]
+
+
+def test_all_targets_of_names_that_look_alike_stay_apart(tmp_path) -> None:
+    schema = AttributeSchema((AttributeGroup("mood", ("a b", "a_b", "A/B", "neutral")),))
+    path = tmp_path / "generator.safetensors"
+    save_generator(path, TrainedGenerator(Generator(schema.dimension, 3, 1, 8, 2, 1), schema, 32))
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        photo(tmp_path / folder / "p.png")
+    result = run("synthesize", path, tmp_path / "one", tmp_path / "two" / "p.png", "--all", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert len(list((tmp_path / "out").glob("*.png"))) == 8
+    again = run("synthesize", path, tmp_path / "out", "--all", "-o", tmp_path / "more")  # the grids are not among them
+    assert "8 faces" not in again.output or again.exit_code == 1
+    assert "grid" not in again.output
+
+
+def test_a_folder_of_photographs_names_what_it_cannot_read(model, tmp_path) -> None:
+    photo(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "b.mp4").write_bytes(b"\0\0\0\x20ftypisom")
+    result = run("synthesize", model, tmp_path / "in", "--to", "happy", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "ffmpeg" in result.output
+    assert (tmp_path / "out" / "a_happy.png").is_file()

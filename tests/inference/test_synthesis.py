@@ -19,7 +19,6 @@ from lssl.data.align import AlignmentError
 from lssl.data.landmark_files import write_pts
 from lssl.inference.synthesis import (
     Target,
-    expand_inputs,
     parse_targets,
     paste_back,
     prepared_faces,
@@ -199,10 +198,6 @@ def test_no_face_two_faces_and_no_folder_are_named(tmp_path, model, monkeypatch)
         with pytest.raises(AlignmentError, match=message):
             read_photograph(tmp_path / "a.png", model, source_values(SCHEMA, []))
     read_photograph(tmp_path / "a.png", model, source_values(SCHEMA, []), largest_face=True)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(FolderError, match="holds no pictures"):
-        expand_inputs([tmp_path / "empty"])
-    assert expand_inputs([tmp_path]) == [tmp_path / "a.png"]
 
 
 def rows_of(root):

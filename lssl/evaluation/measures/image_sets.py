@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lssl.data.folder import METADATA, FaceFolder, FolderError, check_images, read_metadata
 from lssl.data.images import read_image
 from lssl.data.landmarks import flip_landmarks
-from lssl.data.picture_files import SUFFIXES
+from lssl.data.picture_files import find_pictures
 from lssl.evaluation.measures.metrics import different_pairs
 
 MADE_FROM, MIRRORED = "made_from", "mirrored"
@@ -99,7 +99,10 @@ def open_images(path: str | Path, split: str | None = None) -> ImageSet:
     elif split is not None:
         raise FolderError(f"{root} has no {METADATA}, so no split '{split}'; leave the split out")
     else:
-        files = sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+        found = find_pictures(root)
+        if found.refused:
+            raise FolderError(f"{found.refused[0][0]}: {found.refused[0][1]}")
+        files = found.pictures
         names = [str(file.relative_to(root)) for file in files]
         folder = FaceFolder(root, names, [""] * len(names), ["train"] * len(names), {}, ())
     if len(folder) < 2:

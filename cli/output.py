@@ -1,0 +1,75 @@
+"""What every command says, and how: --quiet, --json, exit codes, the options of commands that read photographs.
+
+Exit codes: 0 all is done, 1 something was refused or failed (named on standard error), 2 the command was called
+wrongly, 130 Ctrl-C. With --json the result, and nothing else, is on standard output.
+"""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+SOME_REFUSED = 1
+
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress bars, no remarks; errors only.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
+
+
+def _set_limit(_context: click.Context, _parameter: click.Parameter, value: float | None) -> None:
+    if value is not None:
+        from lssl.data.images import LIMIT_VARIABLE
+
+        os.environ[LIMIT_VARIABLE] = f"{value:g}"  # which worker processes inherit
+
+
+max_megapixels_option = click.option(
+    "--max-megapixels",
+    type=click.FloatRange(0, min_open=True),
+    expose_value=False,
+    callback=_set_limit,
+    help="Read photographs of up to this size.  [default: 179]",
+)
+
+
+def photograph_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--landmarks, --largest-face and --max-megapixels, which mean the same wherever photographs are read."""
+    options = (
+        click.option(
+            "--landmarks",
+            type=click.Path(exists=True, path_type=Path),
+            help="68 landmarks: a .pts or .csv file, or a folder of them, named as the photographs; else beside the "
+            "photograph, else by dlib.",
+        ),
+        click.option("--largest-face", is_flag=True, help="Of several faces take the largest instead of refusing."),
+        max_megapixels_option,
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+class Output:
+    """Prints remarks unless --quiet, on standard error with --json; then the result, where that is asked for."""
+
+    def __init__(self, quiet: bool = False, as_json: bool = False) -> None:
+        self.quiet, self.as_json = quiet, as_json
+
+    def say(self, text: str, colour: str | None = None) -> None:
+        if not self.quiet:
+            click.secho(text, fg=colour, err=self.as_json)
+
+    def warn(self, text: str) -> None:
+        """What a user must know even where nothing else is said."""
+        click.secho(text, fg="yellow", err=True)
+
+    def refused(self, rejected: Sequence[tuple[str, str]]) -> None:
+        """A line on standard error for each (what, why)."""
+        for what, why in rejected:
+            click.secho(f"{what}: {why}", fg="red", err=True)
+
+    def result(self, **values: Any) -> None:
+        if self.as_json:
+            click.echo(json.dumps(values, indent=2, default=str))
