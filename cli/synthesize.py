@@ -116,7 +116,7 @@ def command(
         except LsslError as error:
             failed.append((str(path), str(error).removeprefix(f"{path}: ")))
     written: list[Path] = []
-    if faces and isinstance(generator, ModelEditor):
+    if isinstance(generator, ModelEditor):
         written, refused = _write_edits(generator, faces, wanted, out, quiet)
         failed += refused
     elif faces:
