@@ -55,10 +55,10 @@ def command(
     face the units with the steadiest and sharpest response are shown, each with the faces of different people that
     activate it most. The folder gets activations.png too.
     """
-    import torch
     from PIL import Image
 
     from lssl.data import read_metadata
+    from lssl.device import choose_device
     from lssl.evaluation.experiments.activation_report import show_activations
     from lssl.evaluation.experiments.activations import open_faces
     from lssl.evaluation.report import Report
@@ -69,7 +69,7 @@ def command(
     except ValueError:
         raise click.BadParameter(f"'{chosen}' are no numbers with commas", param_hint="--unit") from None
     out = out or Path("runs") / f"activations-{data.resolve().name}"
-    trained = load_generator(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    trained = load_generator(model, choose_device(device))
     folder = read_metadata(data)
     folder = folder if split == "all" else folder.split(split)
     faces = open_faces(folder, trained, next(trained.parameters()).device)

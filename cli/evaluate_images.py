@@ -80,9 +80,8 @@ def command(
     of lssl augment, or equal file names): SSIM, PSNR, LPIPS and identity distance of each pair, beside those of real
     pairs. Diversity over targets and over people shows ignored targets and mode collapse.
     """
-    import torch
-
     from lssl.data import detect
+    from lssl.device import choose_device
     from lssl.evaluation.experiments.image_report import compare_images, own_network
     from lssl.evaluation.experiments.state import ExperimentState
     from lssl.evaluation.measures.compare_images import Judges, dlib_embedding, network_embedding
@@ -91,7 +90,7 @@ def command(
     from lssl.evaluation.report import Report
     from lssl.models.pretrained.lpips import load_lpips
 
-    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    chosen = choose_device(device)
     out = out or Path("runs") / f"images-{fake.resolve().name}"
     if quick:
         limit, pairs = min(limit, QUICK_PICTURES), min(pairs, QUICK_PAIRS)

@@ -99,8 +99,7 @@ def make_settings(
     real_subjects: int = 0,
 ) -> "Settings":
     """The experiment's settings from the command line."""
-    import torch
-
+    from lssl.device import choose_device
     from lssl.evaluation.experiments.experiment import Settings
     from lssl.training.classifier_training import ClassifierConfig
     from lssl.training.config import TrainConfig
@@ -127,7 +126,7 @@ def make_settings(
         judge=ClassifierConfig(architecture, classifier_iterations or 0, seed=seed),
         weights=weights,
         parser_iterations=QUICK_PARSER if quick else 300,
-        device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        device=choose_device(device),
         quiet=quiet,
         note=QUICK_NOTE if quick else "",
     )

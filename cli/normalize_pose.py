@@ -70,17 +70,16 @@ def command(
     data set folder (images/ normalized, side/ the photograph cropped) with comparisons/ (photograph, simulated,
     normalized). A run that was stopped goes on where it was. Exit code: 0 all faces, 1 some or all gave none.
     """
-    import torch
-
+    from lssl.data.fingerprint import weights_fingerprint
     from lssl.data.folder import read_metadata
     from lssl.data.prepare import read_rejected
     from lssl.data.writer import FaceFolderWriter
+    from lssl.device import choose_device
     from lssl.inference.frontal_jobs import POSE_ATTRIBUTE
     from lssl.inference.pose_normalization import check_simulated, load_normalizer, parse_changes
-    from lssl.inference.synthetic_folder import weights_fingerprint
 
     output = Output(quiet, as_json)
-    generator = load_normalizer(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    generator = load_normalizer(model, choose_device(device))
     changes = parse_changes(generator, to)
     given = _prepared(photographs)
     drawn = given is not None and (given.root / "side").is_dir()
@@ -92,7 +91,7 @@ def command(
     settings = {
         "command": "normalize-pose",
         "model": model.name,
-        "model_weights": weights_fingerprint(generator),
+        "model_weights": weights_fingerprint(generator.network),
         "photographs": sorted(map(str, photographs)),
         "to": changes,
         "face_model": str(face_model),

@@ -73,11 +73,11 @@ def command(
     a row a face, the input first. A value with a comma in it stands in quotes: --to '"a,b",happy'. A photograph in
     which there is no face, or more than one large one, is named, the others go on, and the exit code is 1.
     """
-    import torch
     from tqdm import tqdm
 
     from lssl.data.detect import DetectionError
     from lssl.data.portrait import find_inputs
+    from lssl.device import choose_device
     from lssl.errors import LsslError
     from lssl.inference.model_edit import NAME as EDIT_3D
     from lssl.inference.model_edit import ModelEditor
@@ -95,7 +95,7 @@ def command(
     if str(model) == EDIT_3D:
         generator = ModelEditor.load()
     else:
-        generator = load_generator(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        generator = load_generator(model, choose_device(device))
     wanted = parse_targets(generator.schema, target_words(generator.schema, targets or ""), numbers)
     for folder in inputs.folders:
         faces += _from_folder(folder, generator, split, limit)
@@ -221,8 +221,8 @@ def _write_grid(out: Path, number: int, columns: "list[list[NDArray[np.uint8]]]"
     import torch
 
     from lssl.data.picture_files import NOT_FACES
+    from lssl.data.sheet import labelled_grid
     from lssl.data.writer import write_image
-    from lssl.training.samples import labelled_grid
 
     tensors = [torch.from_numpy(np.stack(column)).permute(0, 3, 1, 2) for column in columns]
     grid = labelled_grid(tensors, ["input", *(target.name for target in wanted)])

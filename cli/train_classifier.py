@@ -63,9 +63,8 @@ def command(
     import shlex
     import sys
 
-    import torch
-
     from lssl.data import read_metadata
+    from lssl.device import choose_device
     from lssl.evaluation.experiments.classifier_report import write_classifier_run
     from lssl.evaluation.report import console_table
     from lssl.training.classifier_training import ClassifierConfig, labelled_faces, subject_split, train_classifier
@@ -74,7 +73,7 @@ def command(
     keep_freed_memory()
     if (out / "classifier.safetensors").is_file() and not overwrite:
         raise click.ClickException(f"{out} holds a classifier already; choose another --out or say --overwrite")
-    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    chosen = choose_device(device)
     config = ClassifierConfig(
         architecture, iterations or 0, batch_size, learning_rate or 0.0, jitter=jitter, flip=flip, seed=seed
     )

@@ -52,14 +52,13 @@ def command(
     The folder gets parser.safetensors, maps.png (people it has not seen: Fig. 4 of the paper), report.json
     (intersection over union a part) and metrics.jsonl. Ctrl-C stops early and keeps what it has learnt.
     """
-    import torch
-
+    from lssl.device import choose_device
     from lssl.training.parser_data import open_parser_faces
     from lssl.training.parser_training import ParserConfig, train_parser, write_parser_run
 
     if (out / "parser.safetensors").is_file() and not overwrite:
         raise click.ClickException(f"{out} holds a parser already; choose another --out or say --overwrite")
-    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    chosen = choose_device(device)
     config = ParserConfig(width, iterations, batch_size, learning_rate, seed)
     data = data or _generated(out, seed)
     faces = open_parser_faces(data, masks=masks, max_faces=max_faces, seed=seed)

@@ -11,7 +11,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 # Lowest first. A module may import from its own layer and from those before it.
-LAYERS = ("errors", "ops", "data", "face3d", "models", "training", "methods", "inference", "evaluation", "cli")
+LAYERS = (
+    "errors",
+    "device",
+    "ops",
+    "data",
+    "face3d",
+    "models",
+    "training",
+    "methods",
+    "inference",
+    "evaluation",
+    "cli",
+)
 # Within a package, where it has an order of its own; what is not named (embedded.py, report.py ...) has none.
 INNER = {
     "face3d": ("model", "scene", "fitting", "frontal"),

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from lssl.data.folder import FaceFolder
 from lssl.data.landmarks import (
@@ -17,6 +17,7 @@ from lssl.data.landmarks import (
     RIGHT_BROW,
     RIGHT_EYE,
 )
+from lssl.data.sheet import draw_sheet
 
 _LINES = (
     (JAW, False, (90, 220, 255)),
@@ -29,29 +30,24 @@ _LINES = (
     (OUTER_LIPS, True, (255, 110, 160)),
     (INNER_LIPS, True, (255, 110, 160)),
 )
-_INK, _PAPER, _TEST = (40, 40, 40), (255, 255, 255), (190, 60, 20)
 
 
 def contact_sheet(folder: FaceFolder, *, columns: int = 8, rows: int = 6, tile: int = 160) -> Image.Image:
     """Up to columns x rows faces, spread evenly over the folder, each with its landmarks drawn and its labels below."""
     count = min(len(folder), columns * rows)
-    chosen = np.unique(np.linspace(0, len(folder) - 1, count).round().astype(int))
-    columns = min(columns, len(chosen))
-    height = tile + 34
-    lines = -(-len(chosen) // columns)
-    gap = 6
-    sheet = Image.new("RGB", (columns * (tile + gap) + gap, lines * (height + gap) + gap), _PAPER)
-    for place, row in enumerate(chosen.tolist()):
-        left = gap + (place % columns) * (tile + gap)
-        top = gap + (place // columns) * (height + gap)
-        sheet.paste(draw_face(folder, row, tile), (left, top))
-        draw = ImageDraw.Draw(sheet)
-        label = " ".join(folder.columns[name][row] for name in folder.attributes)
-        colour = _TEST if folder.splits[row] == "test" else _INK
-        first = f"{folder.subjects[row]} ({folder.splits[row]})"
-        for number, text in enumerate((first, label)):
-            draw.text((left + 2, top + tile + 2 + 15 * number), _fit(text, tile), fill=colour, font=_font())
-    return sheet
+    chosen = np.unique(np.linspace(0, len(folder) - 1, count).round().astype(int)).tolist()
+    lines = [chosen[start : start + columns] for start in range(0, len(chosen), columns)]
+
+    def caption(row: int) -> str:
+        labels = " ".join(folder.columns[name][row] for name in folder.attributes)
+        return f"{folder.subjects[row]} ({folder.splits[row]})\n{labels}"
+
+    return draw_sheet(
+        [[np.asarray(draw_face(folder, row, tile)) for row in line] for line in lines],
+        captions=[[caption(row) for row in line] for line in lines],
+        tile=tile,
+        gap=6,
+    )
 
 
 def draw_face(folder: FaceFolder, row: int, tile: int) -> Image.Image:
@@ -78,14 +74,3 @@ def draw_face(folder: FaceFolder, row: int, tile: int) -> Image.Image:
 def write_preview(folder: FaceFolder, path: Path) -> None:
     """Writes the contact sheet as a PNG."""
     contact_sheet(folder).save(path)
-
-
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(12)
-
-
-def _fit(text: str, width: int) -> str:
-    font = _font()
-    while len(text) > 1 and font.getlength(text) > width - 4:
-        text = text[:-2] + "…"
-    return text

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from lssl.data.fingerprint import file_fingerprint
 from lssl.errors import LsslError
 from lssl.face3d.embedded import cache_key, load_embedded_model
-from lssl.face3d.generated import file_digest
 from lssl.face3d.model.bilinear import BilinearFaceModel
 from lssl.face3d.model.reduced_ict import PATH, load_ict_model
 
@@ -29,5 +29,5 @@ def model_stamp(name: str | Path, model: BilinearFaceModel) -> str:
     if str(name) == "embedded":
         return f"embedded {cache_key()}"
     if str(name) == "ict":
-        return f"{model.name} {file_digest(PATH)}"
-    return f"{model.name} {file_digest(name)}"
+        return f"{model.name} {file_fingerprint(PATH)}"
+    return f"{model.name} {file_fingerprint(name)}"

@@ -1,6 +1,5 @@
 """Generated faces as a data set folder on disk, and as a data set that renders when asked."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -140,9 +139,3 @@ class GeneratedFaces(Dataset[dict[str, Any]]):
             }
             for row, face in zip(rows, faces, strict=True)
         ]
-
-
-def file_digest(path: str | Path) -> str:
-    """Sixteen hexadecimal digits that change with the file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

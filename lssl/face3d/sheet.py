@@ -6,22 +6,22 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor
 
 from lssl.data.folder import read_metadata
+from lssl.data.sheet import draw_sheet
 from lssl.face3d.model.bilinear import EXPRESSIONS, BilinearFaceModel
 from lssl.face3d.scene.framing import portrait_camera
 from lssl.face3d.scene.lighting import LIGHTINGS, Lighting
 from lssl.face3d.scene.render import render
 
 YAWS = (-90.0, -60.0, -45.0, -30.0, -15.0, 0.0, 15.0, 30.0, 45.0, 60.0, 90.0)
-_PAPER, _INK = (250, 250, 250), (40, 40, 40)
-_CAPTION = 16
 _SMALLEST_TILE = 96  # pixels that the longest expression's name needs
 _CROP_SCALE = 4.6
 
-Tile = tuple[str, NDArray[np.uint8]]
+Tile = tuple[str, NDArray[np.uint8]]  # caption, picture
+Row = tuple[str, list[Tile]]  # title, tiles
 
 
 def to_uint8(images: Tensor) -> NDArray[np.uint8]:
@@ -72,7 +72,7 @@ def model_sheet(model: BilinearFaceModel, size: int = 160, modes: int = 5, seed:
     neutral = model.expression("neutral")
     names = list(model.expressions)[:10]
 
-    def row(title: str, captions: list[str], **weights: Tensor) -> tuple[str, list[Tile]]:
+    def row(title: str, captions: list[str], **weights: Tensor) -> Row:
         yaw, lighting = weights.pop("yaw", torch.tensor(0.0)), weights.pop("light", None)
         rows = len(captions)
         identity = weights.get("identity", mean[None]).expand(rows, -1)
@@ -101,26 +101,17 @@ def model_sheet(model: BilinearFaceModel, size: int = 160, modes: int = 5, seed:
         row("Yaw", [f"{yaw:+.0f}" for yaw in YAWS], yaw=torch.tensor(YAWS)),
         row("Lighting", list(LIGHTINGS), light=torch.tensor(1.0)),
     ]  # fmt: skip
-    return sheet(rows, size, heading=model.name)
+    return _sheet(rows, size, heading=model.name)
 
 
-def sheet(rows: list[tuple[str, list[Tile]]], size: int, heading: str = "") -> Image.Image:
-    """Titled rows of captioned square pictures on white."""
-    width = max(len(tiles) for _, tiles in rows) * size
-    top = 2 * _CAPTION if heading else 0
-    band = size + 2 * _CAPTION + 6
-    page = Image.new("RGB", (width, top + band * len(rows)), _PAPER)
-    draw = ImageDraw.Draw(page)
-    font = ImageFont.load_default(11)
-    if heading:
-        draw.text((6, 8), heading, _INK, ImageFont.load_default(14))
-    for number, (title, tiles) in enumerate(rows):
-        y = top + number * band
-        draw.text((6, y + 2), title, _INK, ImageFont.load_default(12))
-        for column, (caption, picture) in enumerate(tiles):
-            page.paste(Image.fromarray(picture).resize((size, size)), (column * size, y + _CAPTION))
-            draw.text((column * size + 4, y + _CAPTION + size + 1), caption, _INK, font)
-    return page
+def _sheet(rows: list[Row], size: int, heading: str = "") -> Image.Image:
+    return draw_sheet(
+        [[picture for _, picture in tiles] for _, tiles in rows],
+        titles=[title for title, _ in rows],
+        captions=[[caption for caption, _ in tiles] for _, tiles in rows],
+        heading=heading,
+        tile=size,
+    )
 
 
 def folder_sheet(root: str | Path, subjects: int = 4, columns: int = 10) -> Image.Image:
@@ -152,4 +143,4 @@ def folder_sheet(root: str | Path, subjects: int = 4, columns: int = 10) -> Imag
     for column in ("yaw", "lighting"):
         if len(set(folder.columns[column])) > 1:
             rows += [(f"{column}, subject {person}", tiles(rows_of(person, column), column)) for person in people[:2]]
-    return sheet(rows, max(rows[0][1][0][1].shape[0], _SMALLEST_TILE))
+    return _sheet(rows, max(rows[0][1][0][1].shape[0], _SMALLEST_TILE))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lssl.data import FaceFolder, FaceFolderWriter, FaceRow, detect
+from lssl.data.fingerprint import weights_fingerprint
 from lssl.data.images import read_image
 from lssl.data.landmarks import flip_landmarks
 from lssl.data.portrait import unique_names
@@ -101,7 +102,7 @@ def augment_folder(
     settings = {
         "source": "augment",
         "model": model_name,
-        "model_weights": weights_fingerprint(model),
+        "model_weights": weights_fingerprint(model.network),
         "data": folder.root.name,
         **{name: list(v) if isinstance(v, tuple) else v for name, v in vars(options).items()},
     }
@@ -180,11 +181,3 @@ def _write(writer: FaceFolderWriter, row: FaceRow | tuple[str, str], names: list
     if isinstance(row, tuple):
         return {"key": row[0], "rejected": row[1]}
     return write_pictures(writer.root, row, names)
-
-
-def weights_fingerprint(model: TrainedGenerator) -> str:
-    """A short name for the weights, so that another model of the same name does not go on in this one's folder."""
-    total = 0
-    for name, value in sorted(model.network.state_dict().items()):
-        total = zlib.crc32(value.detach().cpu().contiguous().numpy().tobytes(), zlib.crc32(name.encode(), total))
-    return f"{total:08x}"

@@ -6,10 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lssl.data.folder import MASK_LABELS
 from lssl.models.blocks import InvertedResidual
 
 #: What the parser tells apart, in the order of its output channels and of the data set folder's masks.
-PARSER_CLASSES = ("background", "skin", "lips", "eyes")
+#: The classes are the labels of a data set's masks.
+PARSER_CLASSES = MASK_LABELS
 
 
 class FaceParser(nn.Module):

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from scipy import ndimage
 
 from lssl.data import FaceDataset, SchemaError
+from lssl.data.sheet import draw_sheet
 from lssl.evaluation.experiments.activations import (
     REGIONS,
     Unit,
@@ -24,7 +25,6 @@ from lssl.evaluation.report import Report, Table
 from lssl.models.export import TrainedGenerator
 
 _TILE = 128
-_LABEL = 118
 _GAP = 4
 _LINE = (255, 196, 0)  # amber: seen on every skin and on grey
 _DIM = 0.36
@@ -66,7 +66,8 @@ def show_activations(
         ]
         for u, threshold in zip(shown, thresholds, strict=True)
     ]
-    sheet = _sheet(shown, rows)
+    labels = [f"unit {unit.number}\n{unit.region}" for unit in shown]
+    sheet = np.asarray(draw_sheet(rows, labels=labels, tile=_TILE, gap=_GAP))
     silent = about.units - len(found)
     report.paragraph(
         f"{about}. {len(faces)} faces. Each row shows the faces that activate one unit most, of different people; what "
@@ -135,20 +136,3 @@ def _highlighted(faces: FaceDataset, row: int, heat: NDArray[np.float32], thresh
     line = active & ~ndimage.binary_erosion(active, iterations=2, border_value=1)
     picture[line] = _LINE
     return picture.round().clip(0, 255).astype(np.uint8)
-
-
-def _sheet(units: Sequence[Unit], rows: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.uint8]:
-    """A row a unit: its number and region, then its faces."""
-    columns = max(map(len, rows))
-    step = _TILE + _GAP
-    sheet = Image.new("RGB", (_LABEL + columns * step, len(rows) * step), "white")
-    draw = ImageDraw.Draw(sheet)
-    for k, (unit, tiles) in enumerate(zip(units, rows, strict=True)):
-        middle = k * step + _TILE // 2
-        draw.text(
-            (8, middle - 2), f"unit {unit.number}", fill="black", font=ImageFont.load_default(size=15), anchor="lb"
-        )
-        draw.text((8, middle + 4), unit.region, fill=(90, 98, 110), font=ImageFont.load_default(size=13), anchor="lt")
-        for column, tile in enumerate(tiles):
-            sheet.paste(Image.fromarray(tile), (_LABEL + column * step, k * step))
-    return np.asarray(sheet)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from lssl.data import FaceFolder, FolderError, read_metadata
 from lssl.data.images import read_image
+from lssl.data.sheet import labelled_grid
 from lssl.evaluation.experiments.experiment import Experiment
 from lssl.evaluation.experiments.fold_training import train_fold_classifier
 from lssl.evaluation.experiments.folds import Fold
@@ -20,7 +21,6 @@ from lssl.inference.synthetic_folder import AugmentOptions, augment_folder
 from lssl.models.classifier_export import TrainedClassifier
 from lssl.models.export import TrainedGenerator
 from lssl.training.classifier_training import ClassifierConfig, labelled_faces, predict_faces
-from lssl.training.samples import labelled_grid
 
 _SHEET_ROWS = 6
 

@@ -1,6 +1,5 @@
 """What all experiments share: settings, opening and checking the data, the state on disk, means over folds."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 
 from lssl.data import AttributeGroup, AttributeSchema, FaceFolder, FolderError, read_metadata
+from lssl.data.fingerprint import file_fingerprint
 from lssl.data.folder import METADATA
 from lssl.evaluation.experiments.folds import Fold, check_faces, choose_folds, limit_subjects, rows_of
 from lssl.evaluation.experiments.state import ExperimentState
@@ -42,7 +42,7 @@ class Settings:
     judge: ClassifierConfig = field(default_factory=ClassifierConfig)
     weights: Path | None = None
     parser_iterations: int = 300
-    device: str = "cpu"
+    device: torch.device | str = "cpu"
     quiet: bool = False
     note: str = ""
 
@@ -121,7 +121,7 @@ def open_experiment(name: str, settings: Settings, out: Path, *, overwrite: bool
         {
             "experiment": name,
             "data": folder.root.name,
-            "metadata": fingerprint(folder.root / METADATA),
+            "metadata": file_fingerprint(folder.root / METADATA),
             "attribute": attribute,
             "folds": settings.folds,
             "seed": settings.seed,
@@ -129,7 +129,7 @@ def open_experiment(name: str, settings: Settings, out: Path, *, overwrite: bool
             "training": settings.training.to_dict(),
             "classifier": asdict(settings.judge),
             "parser_iterations": settings.parser_iterations,
-            "weights": None if settings.weights is None else fingerprint(settings.weights),
+            "weights": None if settings.weights is None else file_fingerprint(settings.weights),
             **further,
         },
         overwrite=overwrite,
@@ -154,11 +154,6 @@ def check_unseen(part: TrainedGenerator | TrainedClassifier, folds: Sequence[Fol
                 f"the {type(part).__name__} given was trained on {len(seen)} of the people who are tested here ('{seen[0]}', ...); "
                 "test it on the split test of its own training folder"
             )
-
-
-def fingerprint(path: Path) -> str:
-    """A short name for a file's content."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def accuracy(matrix: Any) -> float:

@@ -5,6 +5,8 @@ Each part is kept in the experiment's state; a part that is finished is read, on
 
 from pathlib import Path
 
+import torch
+
 from lssl.data import AttributeGroup, AttributeSchema, FaceDataset, FaceFolder
 from lssl.models.classifier_export import FILE_NAME, TrainedClassifier, load_classifier, save_classifier
 from lssl.models.export import TrainedGenerator, load_generator
@@ -78,7 +80,7 @@ def train_fold_classifier(
     *,
     synthetic: FaceFolder | None = None,
     weights: Path | None = None,
-    device: str = "cpu",
+    device: torch.device | str = "cpu",
     quiet: bool = False,
 ) -> TrainedClassifier:
     """A classifier trained on all `faces` (and the synthesized ones), and on nothing else, kept in the folder `out`.

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from lssl.data import FolderError
+from lssl.data.sheet import labelled_grid
 from lssl.evaluation.experiments.fold_training import train_fold_classifier
 from lssl.evaluation.measures.compare_images import Judges, diversity_table, pair_measures, set_distances
 from lssl.evaluation.measures.features import FeatureNetwork, classifier_network
@@ -22,13 +23,18 @@ from lssl.evaluation.measures.image_sets import (
 )
 from lssl.evaluation.report import Report
 from lssl.training.classifier_training import ClassifierConfig, labelled_faces
-from lssl.training.samples import labelled_grid
 
 _SHOWN = 8
 
 
 def own_network(
-    real: ImageSet, attribute: str | None, out: Path, *, iterations: int = 0, seed: int = 0, device: str = "cpu"
+    real: ImageSet,
+    attribute: str | None,
+    out: Path,
+    *,
+    iterations: int = 0,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
 ) -> FeatureNetwork:
     """A small classifier of the real pictures' labels, trained now and kept in `out`: features where none are given.
 

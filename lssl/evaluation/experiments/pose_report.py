@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 from lssl.data import FaceFolder, FolderError, read_metadata
+from lssl.data.fingerprint import file_fingerprint
 from lssl.data.folder import check_images
+from lssl.data.sheet import labelled_grid
 from lssl.evaluation.experiments.experiment import (
     Experiment,
     Settings,
     check_unseen,
-    fingerprint,
     generator_budget,
     open_experiment,
 )
@@ -42,7 +43,6 @@ from lssl.models.classifier_export import TrainedClassifier
 from lssl.models.export import TrainedGenerator
 from lssl.training.config import ConfigError
 from lssl.training.pose_trainer import frontal_attributes
-from lssl.training.samples import labelled_grid
 
 #: Normalizers that are trained anew on each fold's training subjects, and their names in the table.
 TRAINED = {"lssl": "normalized (LSSL)", "simgan": "normalized (SimGAN)"}
@@ -88,9 +88,9 @@ def evaluate_pose(
         out,
         overwrite=overwrite,
         yaw_column=yaw_column,
-        frontal=None if frontal_folder is None else fingerprint(frontal_folder / "metadata.csv"),
+        frontal=None if frontal_folder is None else file_fingerprint(frontal_folder / "metadata.csv"),
         background=background,
-        face_model=None if face_model is None else fingerprint(face_model),
+        face_model=None if face_model is None else file_fingerprint(face_model),
     )
     folder = experiment.folder
     frontal_rows = [row for row, text in enumerate(folder.columns[yaw_column]) if yaws[text] == 0]
@@ -209,7 +209,7 @@ def _method(name: str, given: TrainedGenerator | None, experiment: Experiment, s
     """A normalizer's row: given, or trained on the simulated faces of a fold's training subjects alone."""
     if given is not None:
         path = Path(name) / "generator.safetensors" if Path(name).is_dir() else Path(name)
-        return Method(f"normalized ({Path(name).name})", f"given-{fingerprint(path)[:8]}", lambda fold: given)
+        return Method(f"normalized ({Path(name).name})", f"given-{file_fingerprint(path)[:8]}", lambda fold: given)
     settings = experiment.settings
     faces = replace(simulated, attributes=frontal_attributes(simulated))
     config = settings.training.with_overrides({"pose.method": name})

@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from lssl.data import FaceFolder, detect
+from lssl.data.sheet import labelled_grid
 from lssl.evaluation.measures.metrics import confusion_matrix, identity_distance, image_similarity
 from lssl.inference.synthesis import InputFace, Target, prepared_faces, translate_batch
 from lssl.models.classifier_export import TrainedClassifier
 from lssl.models.export import TrainedGenerator
-from lssl.training.samples import labelled_grid
 
 _MOST_IDENTITIES = 600
 _GRID_FACES = 8

@@ -7,12 +7,12 @@ import numpy as np
 from PIL import Image
 
 from lssl.data import FolderError, detect
+from lssl.data.fingerprint import file_fingerprint
 from lssl.evaluation.experiments.experiment import (
     Experiment,
     Settings,
     accuracy,
     check_unseen,
-    fingerprint,
     generator_budget,
     open_experiment,
     over_folds,
@@ -227,4 +227,4 @@ def _class_table(classes: tuple[str, ...], results: list[dict[str, Any]]) -> Tab
 
 
 def _content(path: Path, name: str) -> str:
-    return fingerprint(path / name if path.is_dir() else path)
+    return file_fingerprint(path / name if path.is_dir() else path)

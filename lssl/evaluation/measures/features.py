@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lssl.data import to_float
+from lssl.data.fingerprint import weights_fingerprint
 from lssl.data.writer import write_atomic
 from lssl.errors import LsslError
 from lssl.evaluation.measures.image_sets import ImageSet
@@ -73,7 +74,7 @@ def open_network(path: str | Path, device: torch.device | str = "cpu") -> Featur
 def classifier_network(classifier: TrainedClassifier, name: str) -> FeatureNetwork:
     """The features before a trained classifier's last layer, on its device."""
     device = next(classifier.parameters()).device
-    return FeatureNetwork(name, _digest(classifier), classifier.features, device)
+    return FeatureNetwork(name, weights_fingerprint(classifier), classifier.features, device)
 
 
 def extract_features(
@@ -115,15 +116,7 @@ def _features(network: FeatureNetwork, images: ImageSet, rows: range) -> NDArray
 def _network(model: torch.nn.Module, name: str, device: torch.device | str) -> FeatureNetwork:
     model = model.requires_grad_(False).eval().to(device)
     features: Callable[[Tensor], Tensor] = model.features  # type: ignore[assignment]
-    return FeatureNetwork(name, _digest(model), features, torch.device(device))
-
-
-def _digest(model: torch.nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    return FeatureNetwork(name, weights_fingerprint(model), features, torch.device(device))
 
 
 def _part_name(network: FeatureNetwork, images: ImageSet, rows: range) -> str:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lssl.face3d.model.bilinear import BilinearFaceModel
+from lssl.face3d.model.normals import vertex_normals
 from lssl.face3d.scene.camera import Camera, euler_angles
 
 # Landmarks that say most about pose, least about identity and expression: brow ends, nose, corners of eyes and mouth.
@@ -133,7 +134,7 @@ class _Problem:
         self.core = model.core.double()
         self.id_mean, self.id_std = model.identity_mean.double(), model.identity_std.double()
         self.ex_mean, self.ex_std = model.expression_mean.double(), model.expression_std.double()
-        self.normals = _vertex_normals(model)[self.vertex]
+        self.normals = vertex_normals(model.mean_face().double(), model.faces)[self.vertex]
         mean = model.mean_face().double()
         corners = mean[torch.from_numpy(topology.landmarks).long()[list(_OUTER_EYE_CORNERS)].to(device)]
         self.eye_distance = float((corners[0] - corners[1]).norm())  # centimetres
@@ -388,14 +389,3 @@ def _skew(w: Tensor) -> Tensor:
     x, y, z = w.unbind(-1)
     rows = [torch.stack([zero, -z, y], -1), torch.stack([z, zero, -x], -1), torch.stack([-y, x, zero], -1)]
     return torch.stack(rows, -2)
-
-
-def _vertex_normals(model: BilinearFaceModel) -> Tensor:
-    """Unit normals (V, 3) of the mean face, float64."""
-    vertices, faces = model.mean_face().double(), model.faces.long()
-    a, b, c = (vertices[faces[:, i]] for i in range(3))
-    normal = torch.linalg.cross(b - a, c - a)
-    total = torch.zeros_like(vertices)
-    for i in range(3):
-        total.index_add_(0, faces[:, i], normal)
-    return torch.nn.functional.normalize(total, dim=-1)

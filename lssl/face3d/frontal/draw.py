@@ -12,9 +12,10 @@ from torch.nn import functional as F
 from lssl.face3d.fitting.fit import FaceFit
 from lssl.face3d.frontal.paint import FacePainter, blurred
 from lssl.face3d.frontal.surroundings import surroundings
-from lssl.face3d.frontal.texture import Target, smooth_step, vertex_normals
+from lssl.face3d.frontal.texture import Target, smooth_step
 from lssl.face3d.model.bilinear import BilinearFaceModel
 from lssl.face3d.model.face_region import face_region
+from lssl.face3d.model.normals import vertex_normals
 from lssl.face3d.scene.framing import portrait_camera
 from lssl.ops import interpolate
 

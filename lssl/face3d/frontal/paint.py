@@ -20,10 +20,10 @@ from lssl.face3d.frontal.texture import (
     sample_view,
     smooth_step,
     vertex_colours,
-    vertex_normals,
 )
 from lssl.face3d.model.bilinear import BilinearFaceModel
 from lssl.face3d.model.face_region import face_region
+from lssl.face3d.model.normals import vertex_normals
 from lssl.face3d.model.topology import Part
 from lssl.face3d.scene.camera import Camera
 from lssl.face3d.scene.render import GAMMA

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lssl.face3d.frontal.paint import FacePainter, blurred
-from lssl.face3d.frontal.texture import belongs, smooth_step, vertex_normals
+from lssl.face3d.frontal.texture import belongs, smooth_step
 from lssl.face3d.model.face_region import face_region
+from lssl.face3d.model.normals import vertex_normals
 from lssl.face3d.scene.camera import Camera
 from lssl.ops import interpolate, rasterize
 

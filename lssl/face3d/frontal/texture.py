@@ -76,18 +76,6 @@ class Sampled:
     weight: Tensor
 
 
-def vertex_normals(vertices: Tensor, faces: Tensor, weld: NDArray[np.int32]) -> Tensor:
-    """Unit normals (V, 3) of vertices (V, 3); welded vertices share one (area-weighted)."""
-    corners = faces.long()
-    a, b, c = (vertices[corners[:, i]] for i in range(3))
-    normal = torch.linalg.cross(b - a, c - a)
-    group = torch.from_numpy(weld).long().to(vertices.device)
-    total = torch.zeros_like(vertices)
-    for i in range(3):
-        total.index_add_(0, group[corners[:, i]], normal)
-    return F.normalize(total[group], dim=-1)
-
-
 def pose_view(
     model: BilinearFaceModel,
     image: NDArray[np.uint8],

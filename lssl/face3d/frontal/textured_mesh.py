@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from lssl.data.writer import write_atomic
 from lssl.face3d.frontal.paint import FacePainter
-from lssl.face3d.frontal.texture import Target, beside_jumps, vertex_normals
+from lssl.face3d.frontal.texture import Target, beside_jumps
+from lssl.face3d.model.normals import vertex_normals
 from lssl.ops import interpolate, rasterize
 
 _FACE_SHARE = 0.3  # of the texture's width that a face takes

@@ -35,10 +35,7 @@ class Part(IntEnum):
 
 EYEBALL_PARTS = (Part.SCLERA, Part.IRIS, Part.PUPIL)
 
-# The face parser's classes (the labels of a data set's masks).
-PARSER_CLASSES = ("background", "skin", "lips", "eyes")
-
-# Part -> parser class. Lips are the lips alone: what the open mouth shows is background, as in masks drawn from
+# Part -> label of a data set's masks (lssl/data/folder.py), which are the face parser's classes. Lips are the lips alone: what the open mouth shows is background, as in masks drawn from
 # landmarks (lssl/data/masks.py). Brows and nose are skin; hair, ears, neck and clothes are not the face.
 PARSER_CLASS_OF_PART: dict[Part, int] = {
     Part.SKIN: 1,
@@ -57,18 +54,6 @@ PARSER_CLASS_OF_PART: dict[Part, int] = {
     Part.LASHES: 1,
     Part.CLOTHES: 0,
 }
-
-# 68 landmarks (iBUG order) on the other side of the face: landmark -> mirrored landmark.
-_PAIRS = (
-    [(i, 16 - i) for i in range(17)]
-    + [(17 + i, 26 - i) for i in range(5)]
-    + [(31 + i, 35 - i) for i in range(5)]
-    + [(36, 45), (37, 44), (38, 43), (39, 42), (40, 47), (41, 46)]
-    + [(48, 54), (49, 53), (50, 52), (59, 55), (58, 56), (60, 64), (61, 63), (67, 65)]
-)
-MIRRORED_LANDMARK = np.arange(68)
-for _a, _b in _PAIRS:
-    MIRRORED_LANDMARK[[_a, _b]] = _b, _a
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +117,7 @@ class FaceTopology:
 
     @property
     def parser_class_of_face(self) -> NDArray[np.uint8]:
-        """(F,) uint8: the parser class (`PARSER_CLASSES`) of each triangle."""
+        """(F,) uint8: the parser class (`MASK_LABELS`) of each triangle."""
         table = np.array([PARSER_CLASS_OF_PART[part] for part in Part], np.uint8)
         return table[self.face_parts]
 

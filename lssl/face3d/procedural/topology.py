@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from lssl.face3d.model.topology import MIRRORED_LANDMARK, FaceTopology, Part, vertex_parts_to_faces
+from lssl.data.landmarks import FLIP_68
+from lssl.face3d.model.topology import FaceTopology, Part, vertex_parts_to_faces
 from lssl.face3d.procedural import relief
 from lssl.face3d.procedural.mesh import Template, build_template
 
@@ -83,7 +84,7 @@ def _landmarks(template: Template) -> Ints:
     right[63] = _nearest(template, meet[:14], 0, _INNER_LIP)
     right[65] = _nearest(template, meet[15:], 0, _INNER_LIP)
     missing = right < 0
-    right[missing] = template.mirror[right[MIRRORED_LANDMARK[missing]]]
+    right[missing] = template.mirror[right[np.array(FLIP_68)[missing]]]
     return right
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lssl.face3d.model.normals import vertex_normals
 from lssl.face3d.model.topology import FaceTopology, Part
 from lssl.face3d.scene.camera import Camera
 from lssl.face3d.scene.lighting import Lighting, harmonic_basis
@@ -42,20 +43,6 @@ class Rendering:
     coverage: Tensor
     classes: Tensor
     depth: Tensor
-
-
-def vertex_normals(vertices: Tensor, faces: Tensor, weld: Tensor | None = None) -> Tensor:
-    """Unit normals (N, V, 3): area-weighted mean of the triangles' normals; welded vertices (V,) share theirs."""
-    corners = faces.long()
-    a, b, c = (vertices[:, corners[:, i]] for i in range(3))
-    face_normals = torch.linalg.cross(b - a, c - a)
-    targets = corners if weld is None else weld.long()[corners]
-    normals = torch.zeros_like(vertices)
-    for i in range(3):
-        normals.index_add_(1, targets[:, i], face_normals)
-    if weld is not None:
-        normals = normals[:, weld.long()]
-    return F.normalize(normals, dim=-1)
 
 
 def shade(albedo: Tensor, normals: Tensor, shine: Tensor, lighting: Lighting) -> Tensor:

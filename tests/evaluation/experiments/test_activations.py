@@ -155,7 +155,8 @@ def test_maps_are_enlarged_about_the_same_place(folder, model):
 def test_the_sheet_is_bright_at_the_peak_and_dim_elsewhere(folder, model):
     faces = open_faces(read_metadata(folder), model)
     sheet = show_activations(Report("t", "c", 0), model, faces, layer=1, chosen=[0], pictures=1, quantile=0.999)
-    tile = sheet[:128, 118 : 118 + 128].astype(int)
+    left = sheet.shape[1] - 128 - 4  # the picture ends the row, with the sheet's gap beside it
+    tile = sheet[4 : 4 + 128, left : left + 128].astype(int)
     row = find_peaks(model, faces, encoder_layer(model, 1)).value[:, 0].argmax()
     x, y = SPOTS[faces.folder.subjects[row]]
     assert tile[4 * y + 2, 4 * x + 2].sum() > 300

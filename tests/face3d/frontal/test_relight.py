@@ -7,7 +7,7 @@ import torch
 from lssl.face3d import fit_landmarks, render_frontal
 from lssl.face3d.embedded import load_embedded_model
 from lssl.face3d.frontal.relight import estimate_light, irradiance, well_exposed
-from lssl.face3d.frontal.texture import vertex_normals
+from lssl.face3d.model.normals import vertex_normals
 from lssl.face3d.scene.framing import portrait_camera
 from lssl.face3d.scene.lighting import Lighting
 from lssl.face3d.scene.render import GAMMA, render

@@ -8,7 +8,6 @@ from lssl.data.landmarks import FLIP_68
 from lssl.face3d import FaceTopology, Part
 from lssl.face3d.embedded import load_embedded_model
 from lssl.face3d.model.topology import (
-    MIRRORED_LANDMARK,
     PARSER_CLASS_OF_PART,
     jaw_paths,
     mirror_by_position,
@@ -51,10 +50,6 @@ def test_every_part_has_a_parser_class():
     assert PARSER_CLASS_OF_PART[Part.TEETH] == PARSER_CLASS_OF_PART[Part.HAIR] == 0
 
 
-def test_mirrored_landmarks_are_those_of_the_2d_convention():
-    assert MIRRORED_LANDMARK.tolist() == list(FLIP_68)
-
-
 def test_mirror_by_position_pairs_sides_and_leaves_the_rest():
     points = np.array([[1.0, 0, 0], [-1.0, 0.001, 0], [0, 1, 0], [3, 3, 3]])
     assert mirror_by_position(points, 0.01).tolist() == [1, 0, 2, 3]
@@ -84,7 +79,7 @@ def test_embedded_mirror_map_is_an_involution_that_mirrors():
     gap = np.linalg.norm(face[mirror] * [-1, 1, 1] - face, axis=1)
     assert gap.max() < 0.2
     assert (mirror != np.arange(len(mirror))).mean() > 0.9
-    other_side = model.topology.landmarks[MIRRORED_LANDMARK]
+    other_side = model.topology.landmarks[list(FLIP_68)]
     assert np.array_equal(mirror[model.topology.landmarks], other_side)
 
 

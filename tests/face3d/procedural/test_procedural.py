@@ -5,9 +5,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from lssl.data.landmarks import FLIP_68
 from lssl.face3d import embedded
 from lssl.face3d.model.bilinear import EXPRESSIONS, BilinearFaceModel
-from lssl.face3d.model.topology import MIRRORED_LANDMARK, Part
+from lssl.face3d.model.topology import Part
 from lssl.face3d.procedural.albedo import sample_albedos
 from lssl.face3d.procedural.expression import ACTIONS, EXPRESSION_ACTIONS, pose
 from lssl.face3d.procedural.identity import DIMENSIONS, eye_centre, neutral_vertices, sample_dimensions
@@ -80,7 +81,7 @@ def test_landmarks_are_in_ibug_order() -> None:
     vertices, landmarks = build_template().vertices, build_topology().landmarks
     points = vertices[landmarks]
     assert len(set(landmarks.tolist())) == 68
-    assert np.allclose(points[MIRRORED_LANDMARK], points * [-1, 1, 1], atol=1e-9)
+    assert np.allclose(points[list(FLIP_68)], points * [-1, 1, 1], atol=1e-9)
     x, y, z = points.T
     assert (np.diff(x[:17]) > 0).all(), "the jaw goes from the picture's left to its right"
     assert y[8] == y[:17].min()

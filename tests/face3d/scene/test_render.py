@@ -10,11 +10,12 @@ from matplotlib.path import Path as Outline
 from lssl.data.align import face_anchors, face_similarity
 from lssl.face3d import Camera, FaceTopology, Part
 from lssl.face3d.embedded import load_embedded_model
+from lssl.face3d.model.normals import vertex_normals
 from lssl.face3d.model.topology import EYEBALL_PARTS
 from lssl.face3d.scene.framing import portrait_camera
 from lssl.face3d.scene.gaze import sphere_centres, turn_eyes
 from lssl.face3d.scene.lighting import LIGHTINGS, Lighting, harmonic_basis
-from lssl.face3d.scene.render import expose, render, shade, vertex_normals, visible_points
+from lssl.face3d.scene.render import expose, render, shade, visible_points
 
 
 @pytest.fixture(scope="module")
