@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -220,12 +219,12 @@ class BilinearFaceModel:
                 arrays = {key: archive[key] for key in archive.files}
         except FileNotFoundError:
             raise LsslError(f"{path}: no such file; {make}") from None
-        except (BadZipFile, ValueError, EOFError, OSError, AttributeError, TypeError) as error:
+        except Exception as error:  # a damaged archive makes NumPy and zipfile raise almost anything
             raise LsslError(f"{path}: not a face model of this toolkit, or truncated ({error}); {make}") from error
         if str(arrays.get("format")) != _FORMAT:
             raise LsslError(f"{path}: an .npz, but not a face model of this toolkit; {make}")
-        if int(arrays["version"]) != _VERSION:
-            raise LsslError(f"{path}: model version {int(arrays['version'])}, this lssl reads {_VERSION}; {make}")
+        if (version := str(arrays.get("version"))) != str(_VERSION):
+            raise LsslError(f"{path}: model version {version}, this lssl reads {_VERSION}; {make}")
         topology_names = [f.name for f in fields(FaceTopology)]
         tensor_names = [f.name for f in fields(cls) if f.type is Tensor]
         needed = [*tensor_names, "name", "expression_names", "expression_weights"]
@@ -233,11 +232,11 @@ class BilinearFaceModel:
         if missing := [name for name in needed if name not in arrays]:
             raise LsslError(f"{path}: no {', '.join(missing)}; the file is damaged: {make}")
         for name in tensor_names:
-            if not np.isfinite(arrays[name]).all():
+            if arrays[name].dtype.kind not in "fiu" or not np.isfinite(arrays[name]).all():
                 raise LsslError(f"{path}: {name} has values that are not finite; the file is damaged: {make}")
-        if "basis_remainder" in arrays:
-            arrays["basis"] = arrays["basis"].astype(np.float32) + arrays["basis_remainder"]
         try:
+            if "basis_remainder" in arrays:
+                arrays["basis"] = arrays["basis"].astype(np.float32) + arrays["basis_remainder"]
             topology = FaceTopology(**{name: arrays[f"topology_{name}"] for name in topology_names})
             names = [str(name) for name in arrays["expression_names"]]
             weights = torch.from_numpy(arrays["expression_weights"]).float()
@@ -247,7 +246,7 @@ class BilinearFaceModel:
                 topology=topology,
                 name=str(arrays["name"]),
             )
-        except ValueError as error:
+        except (ValueError, TypeError, IndexError, RuntimeError) as error:
             raise LsslError(f"{path}: {error}; the file is damaged: {make}") from error
 
 

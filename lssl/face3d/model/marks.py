@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lssl.data.tables import TableError, read_text
 from lssl.errors import LsslError
 from lssl.face3d.model.topology import FaceTopology, Part, jaw_paths, mirror_by_position, vertex_parts_to_faces
 
@@ -23,10 +24,10 @@ def read_landmark_vertices(path: str | Path) -> Ints:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise LsslError(f"{path}: cannot be read ({error}); expected a text file of 68 vertex numbers") from None
-    words = " ".join(line.split("#")[0] for line in text.splitlines()).replace(",", " ").split()
+        text = read_text(path)
+    except TableError as error:
+        raise LsslError(f"{error}; expected a text file of 68 vertex numbers") from None
+    words = " ".join(line.split("#")[0] for line in text.splitlines()).replace(",", " ").replace(";", " ").split()
     try:
         numbers = np.array([int(word) for word in words], np.int64)
     except ValueError as error:
@@ -42,9 +43,9 @@ def read_parts(path: str | Path) -> NDArray[np.uint8]:
     """(V,) part labels from a text file with a part's name a line. Raises ValueError naming the file and the line."""
     path = Path(path)
     try:
-        names = path.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise LsslError(f"{path}: cannot be read ({error}); expected a part's name a line") from None
+        names = read_text(path).split()
+    except TableError as error:
+        raise LsslError(f"{error}; expected a part's name a line") from None
     known = {part.name.lower(): part.value for part in Part}
     for number, name in enumerate(names, start=1):
         if name.lower() not in known:

@@ -1,18 +1,19 @@
 """Reading meshes, with their vertices in the order of the file, and folders of registered scans."""
 
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from lssl.errors import LsslError
+from lssl.face3d.model.obj_file import ObjError, read_obj
+from lssl.face3d.model.ply_file import PlyError, read_ply
 
 SUFFIXES = (".obj", ".ply")
+_NOT_READ = (".stl", ".off", ".fbx", ".glb", ".gltf", ".dae", ".3ds", ".vtk", ".wrl", ".blend", ".abc", ".x3d")
 
 
 class MeshError(LsslError):
@@ -45,8 +46,6 @@ def read_mesh(path: str | Path) -> Mesh:
 
     Raises MeshError where the file is missing, is no mesh, is truncated, or has coordinates that are not finite.
     """
-    import trimesh
-
     path = Path(path)
     kind = path.suffix[1:].lower()
     if path.suffix.lower() not in SUFFIXES:
@@ -55,24 +54,17 @@ def read_mesh(path: str | Path) -> Mesh:
         data = path.read_bytes()
     except OSError as error:
         raise MeshError(f"{path}: {error.strerror or error}") from None
-    if kind == "obj":
-        data = _geometry_lines(path, data)
     try:
-        loaded: Any = trimesh.load(io.BytesIO(data), file_type=kind, force="mesh", process=False, maintain_order=True)
-    except Exception as error:
+        vertices, faces, colours = read_obj(data) if kind == "obj" else read_ply(data)
+    except (ObjError, PlyError) as error:
         raise MeshError(f"{path}: not a readable {kind.upper()} mesh ({error}); export it again") from error
-    vertices = np.asarray(getattr(loaded, "vertices", np.zeros((0, 3))), np.float64)
-    faces = np.asarray(getattr(loaded, "faces", np.zeros((0, 3))), np.int32)
     if len(vertices) == 0 or len(faces) == 0:
         raise MeshError(f"{path}: no vertices or no faces; the file is empty, truncated, or not a mesh")
     if not np.isfinite(vertices).all():
         raise MeshError(f"{path}: has coordinates that are not finite; export it again")
-    if faces.min() < 0 or faces.max() >= len(vertices):
+    if faces.max() >= len(vertices):
         raise MeshError(f"{path}: a face names a vertex that is not there; the file is truncated, export it again")
-    colours = None
-    if getattr(getattr(loaded, "visual", None), "kind", None) == "vertex":
-        colours = np.asarray(loaded.visual.vertex_colors, np.float64)[:, :3] / 255
-    return Mesh(vertices, faces, colours)
+    return Mesh(vertices, faces.astype(np.int32), colours)
 
 
 def scan_paths(sources: Iterable[str | Path]) -> dict[tuple[str, str], Path]:
@@ -83,6 +75,10 @@ def scan_paths(sources: Iterable[str | Path]) -> dict[tuple[str, str], Path]:
     files: list[Path] = []
     for source in map(Path, sources):
         if source.is_dir():
+            if others := sorted(p.name for p in source.iterdir() if p.suffix.lower() in _NOT_READ):
+                raise MeshError(
+                    f"{source / others[0]}: {Path(others[0]).suffix} is not read; export it as .obj or .ply"
+                )
             files += sorted(p for p in source.iterdir() if p.suffix.lower() in SUFFIXES)
         elif source.is_file():
             files.append(source)
@@ -138,17 +134,3 @@ def read_scans(sources: Iterable[str | Path], progress: bool = False) -> Scans:
     if len(coloured) == len(identities):
         colours = np.stack([np.mean(coloured[i], axis=0) for i in range(len(identities))])
     return Scans(vertices, present, identities, expressions, first.faces, colours)
-
-
-def _geometry_lines(path: Path, data: bytes) -> bytes:
-    """An OBJ's vertices and faces alone: a reader that sees texture coordinates, normals or materials splits vertices
-    along their seams, and scans lose their correspondence."""
-    lines = []
-    for number, line in enumerate(data.splitlines(), start=1):
-        words = line.split()
-        if not words or words[0] not in (b"v", b"f"):
-            continue
-        if len(words) < 4:
-            raise MeshError(f"{path}, line {number}: fewer than three values; the file is truncated, export it again")
-        lines.append(line.strip() if words[0] == b"v" else b"f " + b" ".join(w.split(b"/")[0] for w in words[1:]))
-    return b"\n".join([*lines, b""])
