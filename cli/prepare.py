@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import lssl
+
 if TYPE_CHECKING:
     from lssl.data.prepare import PrepareReport
 
-SOURCES = ("folder", "london", "rafd", "oulu-casia", "mug", "bu3dfe", "helen")
+
+def _sources() -> list[str]:
+    """The readers' names, by their files: importing them would bring PyTorch, and `--help` would wait for it."""
+    folder = Path(lssl.__file__).parent / "data" / "readers"
+    files = [path for path in folder.glob("*.py") if "\nREADER = " in path.read_text(encoding="utf-8")]
+    return sorted(path.stem.replace("_", "-") for path in files)
 
 
 def _parse_only(texts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
@@ -61,7 +68,7 @@ def _kind(reason: str) -> str:
 
 
 @click.command()
-@click.argument("source", type=click.Choice(SOURCES))
+@click.argument("source", type=click.Choice(_sources()))
 @click.argument("path", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--size", type=click.IntRange(16, 4096), default=128, show_default=True, help="Side of the crops.")

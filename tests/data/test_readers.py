@@ -205,3 +205,10 @@ def test_keep_only(tmp_path) -> None:
     listing.keep_only("camera", ["90"])
     assert len(listing.records) == 2
     assert listing.left_out == {"camera=0": 2}
+
+
+def test_the_command_line_knows_every_reader() -> None:
+    """By its file's name, without importing it."""
+    from lssl.cli.prepare import _sources
+
+    assert _sources() == sorted(READERS)

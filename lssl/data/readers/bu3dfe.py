@@ -14,6 +14,7 @@ from lssl.data.readers.source import (
     EXPRESSIONS,
     Listing,
     Loaded,
+    Reader,
     SourceError,
     SourceRecord,
 )
@@ -156,3 +157,6 @@ def _beside(path: Path, suffix: str) -> Path | None:
         if candidate.is_file():
             return candidate
     return None
+
+
+READER = Reader("bu3dfe", scan, "BU-3DFE, rendered at seven yaw angles", EXPECTED, ATTRIBUTES)

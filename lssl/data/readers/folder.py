@@ -16,6 +16,7 @@ from lssl.data.portrait import safe_name
 from lssl.data.readers.source import (
     Listing,
     Loaded,
+    Reader,
     SourceError,
     SourceRecord,
     describe,
@@ -25,7 +26,6 @@ from lssl.data.readers.source import (
 from lssl.data.tables import same_name
 
 EXPECTED = "<class>/*.png (a class a folder), or metadata.csv with a file_name column"
-ATTRIBUTES: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -150,3 +150,6 @@ def _compile(pattern: str | None) -> re.Pattern[str] | None:
         return None if pattern is None else re.compile(pattern)
     except re.error as error:
         raise SourceError(f"'{pattern}' is no regular expression: {error}") from None
+
+
+READER = Reader("folder", scan, "any folder of pictures", EXPECTED, options=("attribute", "subject_pattern"))

@@ -15,6 +15,7 @@ from lssl.data.picture_files import SUFFIXES
 from lssl.data.readers.source import (
     Listing,
     Loaded,
+    Reader,
     SourceError,
     SourceRecord,
     describe,
@@ -23,7 +24,6 @@ from lssl.data.readers.source import (
 )
 
 EXPECTED = "images/<name>.jpg with labels/<name>/<name>_lbl00.png to _lbl10.png"
-ATTRIBUTES: tuple[str, ...] = ()
 _LISTS = {"exemplars.txt": "train", "tuning.txt": "train", "testing.txt": "test"}
 # background, skin, left brow, right brow, left eye, right eye, nose, upper lip, inner mouth, lower lip, hair
 _PARTS = (BACKGROUND, SKIN, SKIN, SKIN, EYES, EYES, SKIN, LIPS, BACKGROUND, LIPS, BACKGROUND)
@@ -113,3 +113,6 @@ def _anchors(parts: NDArray[np.uint8]) -> NDArray[np.float64]:
         centres.append([columns.mean(), rows.mean()])
     eyes, mouth = sorted(centres[:2]), centres[2]
     return np.array([*eyes, mouth])
+
+
+READER = Reader("helen", scan, "Helen with part labels", EXPECTED)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lssl.data.readers.source import EXPRESSIONS, Listing, SourceRecord, match_files
+from lssl.data.readers.source import EXPRESSIONS, Listing, Reader, SourceRecord, match_files
 
 EXPECTED = "neutral_front/001_03.jpg and smiling_front/001_08.jpg, or neutral/001.jpg and smiling/001.jpg"
 ATTRIBUTES = ("expression",)
@@ -19,3 +19,6 @@ def scan(root: Path) -> Listing:
         columns = {"expression": expression, "view": view}
         listing.records.append(SourceRecord(key, path, match["subject"], columns))
     return listing
+
+
+READER = Reader("london", scan, "Face Research Lab London Set", EXPECTED, ATTRIBUTES)

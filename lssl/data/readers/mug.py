@@ -3,7 +3,7 @@
 from collections import defaultdict
 from pathlib import Path
 
-from lssl.data.readers.source import EXPRESSIONS, Listing, SourceRecord, match_files, middle
+from lssl.data.readers.source import EXPRESSIONS, Listing, Reader, SourceRecord, match_files, middle
 
 EXPECTED = "subjects3/001/anger/take000/img_0000.jpg (subject/expression/take/frame)"
 ATTRIBUTES = ("expression",)
@@ -32,3 +32,6 @@ def scan(root: Path, *, frames: int = _PEAK_FRAMES) -> Listing:
             key = f"{subject}_{expression}_{take}_{number[path]:04d}"
             listing.records.append(SourceRecord(key, path, subject, columns))
     return listing
+
+
+READER = Reader("mug", scan, "MUG", EXPECTED, ATTRIBUTES, options=("frames",))

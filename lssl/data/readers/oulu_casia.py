@@ -3,7 +3,7 @@
 from collections import defaultdict
 from pathlib import Path
 
-from lssl.data.readers.source import EXPRESSIONS, Listing, SourceRecord, match_files
+from lssl.data.readers.source import EXPRESSIONS, Listing, Reader, SourceRecord, match_files
 
 EXPECTED = "VL/Strong/P001/Anger/000.jpeg (camera/light/subject/expression/frame)"
 ATTRIBUTES = ("expression", "lighting")
@@ -45,3 +45,6 @@ def scan(root: Path, *, frames: int = _PEAK_FRAMES, neutral: bool = False) -> Li
             key = f"{subject}_{modality}_{columns['lighting']}_{EXPRESSIONS[emotion]}_{number:03d}"
             listing.records.append(SourceRecord(key, path, subject, columns))
     return listing
+
+
+READER = Reader("oulu-casia", scan, "Oulu-CASIA NIR&VIS", EXPECTED, ATTRIBUTES, ONLY, options=("frames", "neutral"))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lssl.data.readers.source import EXPRESSIONS, Listing, SourceRecord, match_files
+from lssl.data.readers.source import EXPRESSIONS, Listing, Reader, SourceRecord, match_files
 
 EXPECTED = "Rafd090_01_Caucasian_female_angry_frontal.jpg (camera_model_ethnicity_gender_emotion_gaze)"
 ATTRIBUTES = ("expression",)
@@ -29,3 +29,6 @@ def scan(root: Path) -> Listing:
         key = f"{match['model']}_{columns['expression']}_{columns['gaze']}_{match['camera']}"
         listing.records.append(SourceRecord(key, path, match["model"], columns))
     return listing
+
+
+READER = Reader("rafd", scan, "Radboud Faces Database", EXPECTED, ATTRIBUTES, ONLY)

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -37,6 +37,24 @@ EXPRESSIONS = {
 
 class SourceError(LsslError):
     """A source folder that is not what its reader expects; says what was expected and what was found."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A database that `lssl prepare` knows: a module of this package with a `READER` of this type is one.
+
+    name: as on the command line, the module's name with a hyphen for each underscore. scan: the folder's pictures.
+    expected: what a file of it is called, for errors. attributes: the columns that are attributes unless told otherwise.
+    only: what is prepared unless told otherwise. options: those of the command line that `scan` takes.
+    """
+
+    name: str
+    scan: "Callable[..., Listing]"
+    title: str
+    expected: str
+    attributes: tuple[str, ...] = ()
+    only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

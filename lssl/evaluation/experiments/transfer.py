@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from lssl.data import FaceFolder, detect
 from lssl.data.sheet import labelled_grid
-from lssl.evaluation.measures.metrics import confusion_matrix, identity_distance, image_similarity
+from lssl.evaluation.measures.metrics import confusion_matrix, identity_distance
+from lssl.evaluation.measures.similarity import psnr, ssim
 from lssl.inference.synthesis import InputFace, Target, prepared_faces, translate_batch
 from lssl.models.classifier_export import TrainedClassifier
 from lssl.models.export import TrainedGenerator
@@ -76,14 +77,13 @@ def measure(judge: TrainedClassifier, result: Transferred, *, identities: bool) 
     real = classify(judge, result.images)
     guesses = np.stack([classify(judge, result.pictures[:, t]) for t in range(count)], 1)
     own = result.pictures[np.arange(len(result.faces)), result.source]
-    ssim, psnr = image_similarity(result.images, own)
     figures: dict[str, Any] = {
         "classes": list(result.classes),
         "faces": len(result.faces),
         **_confusions(result.source, real, guesses),
         "relative": judged_beside_own(judge, result),
-        "ssim": ssim,
-        "psnr": psnr,
+        "ssim": ssim(result.images, own),
+        "psnr": psnr(result.images, own),
     }
     if identities:
         figures["identity"] = measure_identity(result)

@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from lssl.data import FolderError, detect, to_float
+from lssl.evaluation.measures import find_pair_measures
 from lssl.evaluation.measures.features import FeatureNetwork, extract_features
 from lssl.evaluation.measures.image_sets import ImageSet, PairImages
 from lssl.evaluation.measures.metrics import (
     frechet_distance,
     identity_distance,
-    image_similarity,
     kernel_distance,
     pixel_distance,
     precision_recall,
@@ -166,8 +166,9 @@ def _fakes_of_others(real: ImageSet, fake: ImageSet, seed: int) -> NDArray[np.in
 
 
 def _measure(pairs: PairImages, judges: Judges) -> dict[str, Any]:
-    ssim, psnr = image_similarity(pairs.first, pairs.second)
-    values: dict[str, Any] = {"pairs": len(pairs), "SSIM": ssim, "PSNR": psnr}
+    values: dict[str, Any] = {"pairs": len(pairs)}
+    for name, measure in find_pair_measures().items():
+        values[name] = measure(pairs.first, pairs.second)
     if judges.lpips is not None:
         values["LPIPS"] = _lpips(judges.lpips, pairs)
     if judges.identity is not None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 Array = NDArray[np.floating]
 _PART = 1000  # rows whose distances to all others are held at once
@@ -100,20 +99,6 @@ def _parts(rows: NDArray[np.float64]) -> list[NDArray[np.float64]]:
 def _distances(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
     squared = (x**2).sum(1)[:, None] + (y**2).sum(1)[None] - 2 * x @ y.T
     return np.sqrt(np.clip(squared, 0, None))
-
-
-def image_similarity(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> tuple[float, float]:
-    """Mean SSIM (-1 to 1) and PSNR (dB) over pairs of uint8 images (N, H, W, 3), by scikit-image.
-
-    Identical pairs have infinite PSNR; they count as 100 dB so that the mean stays a number.
-    """
-    if first.shape != second.shape or first.ndim != 4 or first.dtype != np.uint8 or second.dtype != np.uint8:
-        raise ValueError(f"pairs must be uint8 (N, H, W, 3) of one shape; got {first.shape} and {second.shape}")
-    ssim, psnr = [], []
-    for a, b in zip(first, second, strict=True):
-        ssim.append(structural_similarity(a, b, channel_axis=2, data_range=255))
-        psnr.append(100.0 if np.array_equal(a, b) else peak_signal_noise_ratio(a, b, data_range=255))
-    return float(np.mean(ssim)), float(np.mean(psnr))
 
 
 def identity_distance(first: Array, second: Array) -> NDArray[np.float64]:

@@ -9,11 +9,11 @@ from lssl.evaluation.measures.metrics import (
     different_pairs,
     frechet_distance,
     identity_distance,
-    image_similarity,
     kernel_distance,
     pixel_distance,
     precision_recall,
 )
+from lssl.evaluation.measures.similarity import psnr, ssim
 
 
 @pytest.fixture
@@ -72,11 +72,11 @@ def test_precision_and_recall_see_dropped_modes_and_wrong_images(rng):
 
 def test_image_similarity_of_equal_and_noisy_pairs(rng):
     image = rng.integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
-    assert image_similarity(image, image) == (1.0, 100.0)
+    assert (ssim(image, image), psnr(image, image)) == (1.0, 100.0)
     shifted = np.clip(image.astype(int) + 10, 0, 255).astype(np.uint8)
-    ssim, psnr = image_similarity(image, shifted)
-    assert ssim < 1
-    assert psnr == pytest.approx(20 * np.log10(255 / 10), abs=0.3)
+    likeness, ratio = ssim(image, shifted), psnr(image, shifted)
+    assert likeness < 1
+    assert ratio == pytest.approx(20 * np.log10(255 / 10), abs=0.3)
 
 
 def test_identity_distance_keeps_missing_faces_missing():
@@ -169,9 +169,9 @@ def test_image_similarity_is_the_ssim_formula(rng):
                     * (2 * cov[0, 1] + c2)
                     / ((u.mean() ** 2 + v.mean() ** 2 + c1) * (cov[0, 0] + cov[1, 1] + c2))
                 )
-    ssim, psnr = image_similarity(first, second)
-    assert ssim == pytest.approx(np.mean(values), rel=1e-6)
-    assert psnr == pytest.approx(10 * np.log10(255**2 / np.mean((first.astype(float) - second) ** 2)))
+    likeness, ratio = ssim(first, second), psnr(first, second)
+    assert likeness == pytest.approx(np.mean(values), rel=1e-6)
+    assert ratio == pytest.approx(10 * np.log10(255**2 / np.mean((first.astype(float) - second) ** 2)))
 
 
 def test_confusion_matrix_counts_rows_true_columns_predicted():
