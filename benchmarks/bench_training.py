@@ -8,21 +8,20 @@ as `lssl train` does (README, Training).
 
 import resource
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from lssl.data import AttributeSchema
-from lssl.models import Discriminator, Generator
+from lssl.data import FaceFolderWriter, FaceRow
+from lssl.methods.run import prepare_run
 from lssl.models.blocks import ConvNorm
 from lssl.ops import reference
-from lssl.training import losses, steps
-from lssl.training.config import LossConfig
-from lssl.training.steps import Networks, StepBatch
-
-SCHEMA = AttributeSchema.from_columns({"expression": [str(k) for k in range(8)]})
-CONFIG = LossConfig(parsing=0.0)
+from lssl.training import TrainConfig, losses
+from lssl.training.distributed import Processes
+from lssl.training.faces import Plan
 
 
 class PlainConvNorm(nn.Module):
@@ -45,81 +44,80 @@ def plain(module: nn.Module) -> nn.Module:
     return module
 
 
-def networks(size: int, width: int, layers: int, device: str, channels_last: bool = False) -> Networks:
-    torch.manual_seed(0)
-    generator = Generator(8, side_channels=3, width=width)
-    critic = Discriminator(8, 6, size, width, layers)
-    pair = Networks(generator.to(device), critic.to(device))
-    if channels_last:
-        generator.to(memory_format=torch.channels_last)
-        critic.to(memory_format=torch.channels_last)
-    return pair
-
-
-def draw(count: int, size: int, device: str) -> StepBatch:
-    images = torch.rand(2, count, 3, size, size, device=device) * 2 - 1
-    y = torch.eye(8, device=device)[torch.randint(8, (2, count), device=device)]
-    return StepBatch(images[0], images[1], y[0], y[1], torch.rand(count, device=device))
+def write_faces(root: Path, size: int) -> Path:
+    """Noise with landmarks, in eight classes."""
+    chance = np.random.default_rng(0)
+    writer = FaceFolderWriter(root, attributes=("expression",), settings={})
+    for k in range(32):
+        pixels = chance.integers(0, 255, (size, size, 3), dtype=np.uint8)
+        landmarks = chance.uniform(0, size, (68, 2)).astype(np.float32)
+        split = "train" if k < 24 else "test"
+        writer.add(FaceRow(f"{k:02d}", pixels, f"s{k:02d}", split, {"expression": str(k % 8)}, landmarks=landmarks))
+    writer.finish()
+    return root
 
 
 class Iteration:
-    """Critic and generator updates with Adam; `double_backward` takes the penalty's reference."""
+    """The updates of the preset `paper`, without a parser; `double_backward` takes the penalty's reference."""
 
-    def __init__(self, pair: Networks, double_backward: bool) -> None:
-        self.pair = pair
-        self.double_backward = double_backward
-        self.critic_adam = torch.optim.Adam(pair.critic.parameters(), 1e-4, (0.5, 0.999))
-        self.generator_adam = torch.optim.Adam(pair.generator.parameters(), 1e-4, (0.5, 0.999))
+    def __init__(self, config: TrainConfig, out: Path, device: str, plain_networks: bool) -> None:
+        self.loop = prepare_run(config, out, processes=Processes(device=torch.device(device)), quiet=True)
+        self.double_backward = plain_networks
+        if plain_networks:
+            plain(self.loop.method.networks["generator"])
+        self.critic_update, self.generator_update = self.loop.updates
 
-    def forward(self, batch: StepBatch) -> None:
+    def forward(self, plan: Plan) -> None:
+        batch = self.loop.method.batch(plan)
         with torch.no_grad():
-            self.pair.generator(batch.image, batch.side, batch.y)
+            self.loop.method.networks["generator"](batch.image, batch.side, batch.y)
 
-    def critic(self, batch: StepBatch) -> None:
+    def critic(self, plan: Plan) -> None:
         fast = losses.critic_and_penalty
         if self.double_backward:
-            losses.critic_and_penalty = lambda critic, samples, real, fake, alpha, _: (
+            losses.critic_and_penalty = lambda critic, samples, real, fake, alpha: (
                 critic(samples),
                 reference.gradient_penalty(critic.realism, real, fake, alpha=alpha),
             )
         try:
-            loss, _ = steps.critic_loss(self.pair, batch, CONFIG, SCHEMA)
+            self.loop.step(self.critic_update, plan)
         finally:
             losses.critic_and_penalty = fast
-        self.critic_adam.zero_grad()
-        loss.backward()
-        self.critic_adam.step()
 
-    def generator(self, batch: StepBatch) -> None:
-        self.pair.critic.requires_grad_(False)
-        loss, _ = steps.generator_loss(self.pair, batch, CONFIG, SCHEMA)
-        self.pair.critic.requires_grad_(True)
-        self.generator_adam.zero_grad()
-        loss.backward()
-        self.generator_adam.step()
+    def generator(self, plan: Plan) -> None:
+        self.loop.step(self.generator_update, plan)
 
-    def whole(self, batch: StepBatch) -> None:
-        for _ in range(5):
-            self.critic(batch)
-        self.generator(batch)
+    def whole(self, plan: Plan) -> None:
+        for _ in range(self.critic_update.times):
+            self.critic(plan)
+        self.generator(plan)
 
 
 @pytest.mark.parametrize("part", ["forward", "critic", "generator", "whole"])
-def test_training(compare: Callable, device: str, full: bool, part: str) -> None:
+def test_training(compare: Callable, device: str, full: bool, part: str, tmp_path: Path) -> None:
     size, width, layers, count = (128, 64, 6, 2) if full else (64, 16, 5, 2)
     if device == "cuda":
         count = 8
-    fused = Iteration(networks(size, width, layers, device), double_backward=False)
-    slow = networks(size, width, layers, device)
-    plain(slow.generator)
-    eager = Iteration(slow, double_backward=True)
+    config = TrainConfig.preset("paper").with_overrides(
+        {
+            "data.folder": str(write_faces(tmp_path / "faces", size)),
+            "network.width": width,
+            "network.critic_width": width,
+            "network.critic_layers": layers,
+            "losses.parsing": 0.0,
+            "schedule.batch_size": count,
+        }
+    )
+    fused = Iteration(config, tmp_path / "fused", device, plain_networks=False)
+    eager = Iteration(config, tmp_path / "eager", device, plain_networks=True)
+    plan = {name: values.to(device) for name, values in fused.loop.method.draw(0).items()}
     names = {"forward": "generator forward", "critic": "critic update", "generator": "generator update"}
     compare(
         names.get(part, "iteration: 5 critic + 1 generator"),
         shape=f"{count}x{size}x{size}, width {width}",
         dtype=torch.float32,
         device=device,
-        inputs=lambda: (draw(count, size, device),),
+        inputs=lambda: (plan,),
         native=getattr(fused, part),
         eager=getattr(eager, part),
         compiled=False,

@@ -57,7 +57,7 @@ _TRAINING_OPTIONS = [
 ]
 
 #: What --quick changes, where no other option says otherwise.
-QUICK_TRAINING = {"schedule.iterations": 300, "schedule.critic_warmup": 100, "output.sample_every": 100}
+QUICK_TRAINING = {"schedule.iterations": 300, "warm_up.updates": 100, "output.sample_every": 100}
 QUICK_CLASSIFIER = 150
 QUICK_PARSER = 60
 QUICK_FOLDS = 2
@@ -112,7 +112,7 @@ def make_settings(
         else TrainConfig.preset(preset or ("quick" if quick else "standard"))
     )
     if quick:
-        training = training.with_overrides(QUICK_TRAINING)
+        training = training.with_overrides({k: v for k, v in QUICK_TRAINING.items() if training.has(k)})
     training = training.with_overrides({"seed": seed, "data.folder": "", **parse_assignments(assignments)})
     if quick and not classifier_iterations:
         classifier_iterations = QUICK_CLASSIFIER

@@ -2,7 +2,6 @@
 
 from lssl.data.dataset import FaceBatch, FaceDataset, heatmap_side, to_float, to_uint8
 from lssl.data.folder import FaceFolder, FolderError, read_metadata
-from lssl.data.loader import FaceLoader
 from lssl.data.schema import AttributeGroup, AttributeSchema, SchemaError
 from lssl.data.writer import FaceFolderWriter, FaceRow
 
@@ -13,7 +12,6 @@ __all__ = [
     "FaceDataset",
     "FaceFolder",
     "FaceFolderWriter",
-    "FaceLoader",
     "FaceRow",
     "FolderError",
     "SchemaError",

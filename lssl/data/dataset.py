@@ -105,6 +105,10 @@ class FaceDataset(Dataset[dict[str, Any]]):
         self.subject_index = torch.tensor([number[subject] for subject in self.folder.subjects])
         points = self.folder.landmarks
         self.landmarks = None if points is None else torch.from_numpy(points)
+        known = {"y": self.y, "subject": self.subject_index}
+        if self.landmarks is not None:
+            known["landmarks"], known["mirrored"] = self.landmarks, flip_landmarks(self.landmarks, self.size[1])
+        self._known = {name: values.to(self.device) for name, values in known.items()}
         self.in_memory = self._fits() if in_memory is None else in_memory
         self._memory = self._load_all() if self.in_memory else None
 
@@ -113,7 +117,7 @@ class FaceDataset(Dataset[dict[str, Any]]):
 
     def __getitem__(self, row: int) -> dict[str, Any]:
         """One face, on the CPU: `image` uint8 (3, H, W), `y`, `row`, and where there: `mask`, `side_image` uint8."""
-        return {**self._pixels(row), "y": self.y[row], "row": row}
+        return {**self.pixels(row), "y": self.y[row], "row": row}
 
     @property
     def placement(self) -> str:
@@ -123,47 +127,45 @@ class FaceDataset(Dataset[dict[str, Any]]):
             return f"{len(self)} faces, {size}, held as uint8 on {self.device}"
         return f"{len(self)} faces, {size}, read from disk as they are needed"
 
-    def batch(self, rows: Tensor | list[int], *, flip: Tensor | None = None) -> FaceBatch:
-        """The faces of the given rows, in their order; those where `flip` (N,) is true are mirrored left to right."""
-        rows = torch.as_tensor(rows, dtype=torch.long)
-        if self._memory is not None:
-            there = rows.to(self.device)
-            pixels = {name: values[there] for name, values in self._memory.items()}
-        else:
-            loaded = [self._pixels(int(row)) for row in rows]
-            pixels = {name: torch.stack([one[name] for one in loaded]) for name in loaded[0]}
-        return self.assemble(rows, pixels, flip=flip)
+    def batch(
+        self,
+        rows: Tensor | list[int],
+        *,
+        flip: Tensor | None = None,
+        pixels: dict[str, Tensor] | None = None,
+        draw_side: bool = True,
+    ) -> FaceBatch:
+        """The faces of the given rows, in their order; those where `flip` (N,) is true are mirrored left to right.
 
-    def assemble(self, rows: Tensor, pixels: dict[str, Tensor], *, flip: Tensor | None = None) -> FaceBatch:
-        """A batch from uint8 pixels (of any device): converts, mirrors and draws the side image on the device."""
-        rows = torch.as_tensor(rows, dtype=torch.long)
-        pixels = {name: values.to(self.device, non_blocking=True) for name, values in pixels.items()}
-        landmarks = None if self.landmarks is None else self.landmarks[rows].to(self.device)
-        if flip is not None and bool(flip.any()):
+        pixels: what `self.pixels` gave for these rows, stacked, where they were read already.
+        draw_side: False leaves a heatmap out, for who draws it of moved landmarks.
+        Where everything is on the device already, nothing here waits for it (a CUDA graph can hold it).
+        """
+        rows = torch.as_tensor(rows, dtype=torch.long).to(self.device)
+        if pixels is not None:
+            pixels = {name: values.to(self.device) for name, values in pixels.items()}
+        elif self._memory is not None:
+            pixels = {name: values[rows] for name, values in self._memory.items()}
+        else:
+            loaded = [self.pixels(row) for row in rows.tolist()]
+            pixels = {name: torch.stack([one[name] for one in loaded]).to(self.device) for name in loaded[0]}
+        known = {name: values[rows] for name, values in self._known.items()}
+        if flip is not None:
             mirrored = flip.to(self.device)
             for name, values in pixels.items():
-                where = mirrored.reshape(-1, *[1] * (values.dim() - 1))
-                pixels[name] = torch.where(where, values.flip(-1), values)
-            if landmarks is not None:
-                other = flip_landmarks(landmarks, self.size[1])
-                landmarks = torch.where(mirrored[:, None, None], other, landmarks)
-        return FaceBatch(
-            image=to_float(pixels["image"]),
-            y=self.y[rows].to(self.device),
-            side=self._side(landmarks, pixels.get("side_image")),
-            landmarks=landmarks,
-            mask=pixels["mask"].long() if "mask" in pixels else None,
-            subject=self.subject_index[rows].to(self.device),
-            row=rows.to(self.device),
-        )
+                pixels[name] = torch.where(mirrored.reshape(-1, *[1] * (values.dim() - 1)), values.flip(-1), values)
+            if "landmarks" in known:
+                known["landmarks"] = torch.where(mirrored[:, None, None], known["mirrored"], known["landmarks"])
+        landmarks = known.get("landmarks")
+        side = to_float(pixels["side_image"]) if self.side == "image" else None
+        if self.side == "heatmap" and draw_side:
+            assert landmarks is not None
+            side = self.heatmap(landmarks)
+        mask = pixels["mask"].long() if "mask" in pixels else None
+        return FaceBatch(to_float(pixels["image"]), known["y"], side, landmarks, mask, known["subject"], rows)
 
-    def _side(self, landmarks: Tensor | None, picture: Tensor | None) -> Tensor | None:
-        if self.side == "none":
-            return None
-        if self.side == "image":
-            assert picture is not None
-            return to_float(picture)
-        assert landmarks is not None
+    def heatmap(self, landmarks: Tensor) -> Tensor:
+        """The side image (N, side channels, H, W) of landmarks (N, 68, 2) in pixels."""
         return heatmap_side(landmarks, self.size, sigma=self.sigma, channels=self.side_channels)
 
     def _check(self) -> None:
@@ -182,7 +184,8 @@ class FaceDataset(Dataset[dict[str, Any]]):
         if self.masks and not self.folder.has_masks:
             raise FolderError(f"{root}/masks has no mask for some pictures; train without masks, or make them")
 
-    def _pixels(self, row: int) -> dict[str, Tensor]:
+    def pixels(self, row: int) -> dict[str, Tensor]:
+        """A face's pictures as uint8 (C, H, W), mask (H, W), on the CPU: `image`, and where asked for `mask`, `side_image`."""
         pixels = {"image": _read(self.folder.image_path(row), "RGB", self.size)}
         if self.masks:
             mask = _read(self.folder.mask_path(row), "L", self.size)[0]
@@ -205,11 +208,11 @@ class FaceDataset(Dataset[dict[str, Any]]):
         return self._byte_count() < _SHARE_OF_MEMORY * _free_memory(self.device)
 
     def _load_all(self) -> dict[str, Tensor]:
-        first = self._pixels(0)
+        first = self.pixels(0)
         memory = {name: torch.empty(len(self), *one.shape, dtype=torch.uint8) for name, one in first.items()}
 
         def load(row: int) -> None:
-            for name, values in self._pixels(row).items():
+            for name, values in self.pixels(row).items():
                 memory[name][row] = values
 
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:

@@ -11,10 +11,10 @@ from PIL import Image
 from lssl.data import FaceFolder, FaceFolderWriter, FaceRow, to_float, to_uint8
 from lssl.data.folder import FolderError, check_images
 from lssl.data.images import read_image
+from lssl.data.pairs import check_pairs, kept_attributes
 from lssl.data.schema import SchemaError
 from lssl.data.writer import write_image, write_pictures
 from lssl.models.export import ExportError, TrainedGenerator, load_generator
-from lssl.training.pose_trainer import check_pairs, kept_attributes
 
 TASK = "pose-normalization"
 #: Faces are normalized in fixed groups of this size, so that a stopped and repeated run gives the same bits.
@@ -26,7 +26,7 @@ def load_normalizer(path: str | Path, device: torch.device | str = "cpu") -> Tra
     model = load_generator(path, device)
     if model.task != TASK:
         raise ExportError(
-            f"{path} was trained for {model.task}, but normalizing needs a generator of `lssl train --task {TASK}`"
+            f"{path} was trained for {model.task}, but normalizing needs a generator of `lssl train --method pose`"
         )
     return model
 

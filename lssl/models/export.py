@@ -35,7 +35,7 @@ class TrainedGenerator(nn.Module):
 
     def __init__(
         self,
-        network: Generator | Refiner,
+        network: nn.Module,
         schema: AttributeSchema,
         image_size: int,
         heatmap_sigma: float | None = None,
@@ -43,7 +43,7 @@ class TrainedGenerator(nn.Module):
         info: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.network = network
+        self.network: Any = network
         self.schema = schema
         self.image_size = image_size
         self.heatmap_sigma = image_size / 64 if heatmap_sigma is None else heatmap_sigma

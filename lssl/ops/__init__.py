@@ -5,7 +5,7 @@ A file here is named as the operator's folder in csrc/ and as its function, whic
 
 from lssl.ops import reference
 from lssl.ops._library import build_info
-from lssl.ops.gradient_penalty import features_and_penalty, gradient_penalty
+from lssl.ops.gradient_penalty import features_and_penalty, gradient_penalty, r1_penalty
 from lssl.ops.interpolate import interpolate
 from lssl.ops.landmark_heatmap import landmark_heatmap
 from lssl.ops.pixel_shuffle_instance_norm import PixelShuffleInstanceNorm, pixel_shuffle_instance_norm
@@ -19,6 +19,7 @@ __all__ = [
     "interpolate",
     "landmark_heatmap",
     "pixel_shuffle_instance_norm",
+    "r1_penalty",
     "rasterize",
     "reference",
 ]

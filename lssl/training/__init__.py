@@ -1,7 +1,7 @@
-"""Training: settings, losses, steps, the loop, checkpoints, logging, several processes."""
+"""Training: settings, loss terms, chance, the loop, checkpoints, logging, several processes."""
 
 from lssl.training.checkpoint import CheckpointError
 from lssl.training.config import ConfigError, TrainConfig
-from lssl.training.trainer import Trainer, TrainingError
+from lssl.training.loop import Loop, TrainingError
 
-__all__ = ["CheckpointError", "ConfigError", "TrainConfig", "Trainer", "TrainingError"]
+__all__ = ["CheckpointError", "ConfigError", "Loop", "TrainConfig", "TrainingError"]

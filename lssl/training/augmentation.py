@@ -45,11 +45,13 @@ def move_images(images: Tensor, affine: Tensor) -> Tensor:
 
 def move_landmarks(landmarks: Tensor, affine: Tensor, size: tuple[int, int]) -> Tensor:
     """Where the points (N, K, 2), pixels of (height, width) pictures, lie after `move_images`."""
-    extent = torch.tensor([size[1], size[0]], dtype=landmarks.dtype, device=landmarks.device)
-    unit = (landmarks + 0.5) / extent * 2 - 1
-    back = torch.linalg.inv(affine[:, :, :2])
-    moved = torch.einsum("nij,nkj->nki", back, unit - affine[:, None, :, 2])
-    return (moved + 1) / 2 * extent - 0.5
+    height, width = size
+    a, b, c, d = affine[:, None, :, :2].flatten(2).unbind(2)
+    x = (landmarks[..., 0] + 0.5) / width * 2 - 1 - affine[:, None, 0, 2]
+    y = (landmarks[..., 1] + 0.5) / height * 2 - 1 - affine[:, None, 1, 2]
+    determinant = a * d - b * c
+    moved_x, moved_y = (d * x - b * y) / determinant, (a * y - c * x) / determinant
+    return torch.stack([(moved_x + 1) / 2 * width - 0.5, (moved_y + 1) / 2 * height - 0.5], -1)
 
 
 def light_images(images: Tensor, light: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 from lssl.errors import LsslError
 
 _NAME = re.compile(r"iteration_(\d+)\.pt")
-FORMAT = 1
+FORMAT = 2
 
 
 class CheckpointError(LsslError):

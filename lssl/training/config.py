@@ -1,18 +1,22 @@
-"""What a training run is: one dataclass a concern, filled from a TOML preset, then a file, then flags."""
+"""What a training run is: one dataclass a concern, filled from a TOML preset, then a file, then flags.
+
+A method's own settings are the dataclass `Settings` of its file in `lssl/methods/`; its sections stand beside the
+common ones, so that a new method adds nothing here.
+"""
 
 import dataclasses
+import importlib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from lssl.errors import LsslError
-from lssl.models.generator import CONDITIONINGS, OUTPUTS
 
-PRESETS = ("quick", "standard", "paper", "pose")
-TASKS = ("attribute-synthesis", "pose-normalization")
+#: "auto" is decided by the machine; true and false stand for "on" and "off".
+Switch = Literal["auto", "on", "off"]
 
 
 class ConfigError(LsslError):
@@ -27,7 +31,7 @@ class DataConfig:
     jitter: float = 0.0  # random shift, turn, scale and light of a face: 1 is +-8% shift, 6 degrees, 5% scale
     # How many training faces that strength is for: fewer are moved more (`strength_for`). 0: any number.
     jitter_reference_faces: int = 0
-    workers: int = 2  # processes that read pictures, where they do not fit in memory
+    workers: int = 2  # threads that read pictures, where they do not fit in memory
 
 
 @dataclass(frozen=True)
@@ -41,81 +45,33 @@ class FacesConfig:
 
 
 @dataclass(frozen=True)
-class NetworkConfig:
-    """Generator, discriminator (paper 4.1); `output` and `width` as in `lssl.models.Generator`."""
-
-    width: int = 64
-    num_downsamplings: int = 4
-    residual_blocks: int = 6
-    conditioning: str = "concat"  # (paper) or "modulate": y scales and shifts channels too; smeared in trials
-    output: str = "direct"
-    side_channels: int = 3  # of the landmark heatmap; 0: no side image (ablation)
-    heatmap_sigma: float = 0.0  # pixels; 0: 2 at 128x128 and in proportion elsewhere
-    critic_width: int = 64
-    critic_layers: int = 6
-    critic_init: str = "pytorch"  # (paper's code) or "he": D_cls learns faster, D_src less
-    critic_sees_target: bool = False  # D_src judges faces as ones of attributes y (beyond the paper)
-
-
-@dataclass(frozen=True)
-class LossConfig:
-    """Weights of eq. 1 to 7; 0 switches a term off and spares its cost."""
-
-    # "wasserstein" (paper), or "logistic" with the penalty on real images (beyond it): tells few photographs from their
-    # fakes after a tenth of the updates.
-    adversarial: str = "wasserstein"
-    penalty: float = 10.0  # lambda_gp
-    classification: float = 1.0  # lambda_cls of the generator
-    critic_classification: float = 1.0  # lambda_cls of the critic; the paper has one lambda_cls for both
-    bidirectional: float = 10.0  # lambda_bi of |x - x^| + |s - s^|
-    latent: float = 10.0  # lambda_bi of |Enc(x, s) - Enc(x', s')|
-    identity: float = 10.0  # lambda_id
-    parsing: float = 10.0  # lambda_p
-    frontal: float = 0.0  # pose normalization, beyond the paper: |x' - t|, t the subject's own frontal photograph of y
-    attribute_loss: str = "bce"  # "bce" (paper) or "softmax" (code)
-    # What D_cls sees: "pair" (paper); beyond it "image", the side image blank; "luminance", the image in grey, too.
-    classify: str = "pair"
-    classifier_noise: float = 0.0  # standard deviation of noise on what D_cls sees (beyond the paper)
-
-
-@dataclass(frozen=True)
-class PoseConfig:
-    """Pose normalization (paper 3.2): what the critic takes as real, and what the generator is asked for."""
-
-    method: str = "lssl"  # or "simgan", the comparison
-    real_faces: str = ""  # data set folder of real faces; "": the photographs in the data's own side/
-    near_frontal: float = 10.0  # of those, the photographs within this yaw in degrees; all where there are too few
-    keep: float = 0.5  # share of the targets that say "as in the photograph": y = 0, which normalizing asks for
-    buffer: int = 512  # SimGAN's history of refined faces
-    refiner_blocks: int = 4  # SimGAN's residual blocks
-    refiner_warmup: int = 200  # SimGAN: first, this many updates of the self-regularization alone
-
-
-@dataclass(frozen=True)
 class ScheduleConfig:
     iterations: int = 10_000  # generator updates
     batch_size: int = 8  # of all processes together
     critic_updates: int = 5  # a generator update
-    # First, this many updates of D_cls alone (beyond the paper: fakes get directions sooner); up to four times as many
-    # while it knows nothing yet.
-    critic_warmup: int = 0
     learning_rate: float = 1e-4
     critic_learning_rate: float = 0.0  # 0: the same
     beta1: float = 0.5
     beta2: float = 0.999
-    constant_epochs: float = 100.0  # learning rate falls linearly to 0 after this many epochs; 0: use decay_start
-    decay_start: float = 1.0  # the same as a share of all iterations; 1: never
+    decay_start: float = 1.0  # from this share of all iterations on, the learning rate falls linearly to 0; 1: never
     ema: float = 0.0  # decay of the averaged generator that is exported; 0: none
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        return self.beta1, self.beta2
+
+    @property
+    def critic_rate(self) -> float:
+        return self.critic_learning_rate or self.learning_rate
 
 
 @dataclass(frozen=True)
 class SpeedConfig:
-    """Beyond the paper, all off there. None changes what is computed, but for rounding."""
+    """None changes what is computed, but for rounding."""
 
-    bf16: str = "off"  # bfloat16 autocast of generator and parser: "on", "off", "auto" (where the chip has it)
-    compile: bool = False  # torch.compile
-    cuda_graphs: bool = False  # torch.compile's reduce-overhead mode
-    channels_last: bool = False
+    bf16: Switch = "off"  # bfloat16 autocast of generator and parser; "auto": where the chip has it
+    channels_last: Switch = "auto"  # "auto": on a GPU
+    tf32: bool = True  # a GPU's float32 products and convolutions with a mantissa of 10 bits
     deterministic: bool = False  # deterministic algorithms on a GPU too, for bitwise resume there
 
 
@@ -131,33 +87,23 @@ class OutputConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A whole run. `TrainConfig.preset(name)` or `TrainConfig.load(file)`, then `with_overrides`."""
+    """A whole run. `TrainConfig.preset(name)` or `TrainConfig.load(file)`, then `with_overrides`.
 
-    task: str = "attribute-synthesis"
+    method: a file of `lssl/methods/`. settings: that file's `Settings`; its defaults if not given.
+    """
+
+    method: str = "paper"
     seed: int = 0
     data: DataConfig = field(default_factory=DataConfig)
     faces: FacesConfig = field(default_factory=FacesConfig)
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    losses: LossConfig = field(default_factory=LossConfig)
-    pose: PoseConfig = field(default_factory=PoseConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     speed: SpeedConfig = field(default_factory=SpeedConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
+    settings: Any = None
 
     def __post_init__(self) -> None:
-        _choice("task", self.task, TASKS)
-        _choice("network.output", self.network.output, OUTPUTS)
-        _choice("network.conditioning", self.network.conditioning, CONDITIONINGS)
-        _choice("network.critic_init", self.network.critic_init, ("pytorch", "he"))
-        _choice("losses.adversarial", self.losses.adversarial, ("wasserstein", "logistic"))
-        _choice("losses.attribute_loss", self.losses.attribute_loss, ("bce", "softmax"))
-        _choice("losses.classify", self.losses.classify, ("pair", "image", "luminance"))
-        _choice("pose.method", self.pose.method, ("lssl", "simgan"))
-        if not 0 < self.pose.keep <= 1:
-            raise ConfigError(f"pose.keep must lie in (0, 1], not {self.pose.keep}")
-        if self.pose.buffer < 1:
-            raise ConfigError("pose.buffer must be at least 1")
-        _choice("speed.bf16", self.speed.bf16, ("on", "off", "auto"))
+        if self.settings is None:
+            object.__setattr__(self, "settings", method_settings(self.method)())
         for name in ("iterations", "batch_size", "critic_updates"):
             if getattr(self.schedule, name) < 1:
                 raise ConfigError(f"schedule.{name} must be at least 1")
@@ -169,15 +115,14 @@ class TrainConfig:
 
     @classmethod
     def preset(cls, name: str) -> "TrainConfig":
-        _choice("preset", name, PRESETS)
-        return cls.from_dict(tomllib.loads((files("lssl") / "presets" / f"{name}.toml").read_text()), f"preset {name}")
+        return cls.from_dict(_read_preset(name), f"preset {name}")
 
     @classmethod
     def load(cls, path: str | Path) -> "TrainConfig":
         """Reads a TOML file, such as a run folder's config.toml. Raises ConfigError naming the file."""
         try:
             with Path(path).open("rb") as file:
-                return cls.from_dict(tomllib.load(file), str(path))
+                return cls.from_dict(_extended(tomllib.load(file)), str(path))
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror}") from None
         except tomllib.TOMLDecodeError as error:
@@ -185,8 +130,14 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], source: str = "settings") -> "TrainConfig":
-        config: TrainConfig = _build(cls, values, source, "")
-        return config
+        """Sections by name, the common ones and those of the method. Raises ConfigError naming what is wrong."""
+        kind = method_settings(str(values.get("method", cls.method)))
+        own = get_type_hints(kind)
+        common = {name: hint for name, hint in get_type_hints(cls).items() if name != "settings"}
+        settings = _build(kind, {k: v for k, v in values.items() if k in own}, source, "", own)
+        rest = {k: v for k, v in values.items() if k not in own}
+        chosen = _chosen(rest, source, "", common, [*common, *own])
+        return cls(**chosen, settings=settings)
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> "TrainConfig":
         """A copy in which `{"losses.parsing": 0}` and the like are set; text is read as TOML values are."""
@@ -196,15 +147,41 @@ class TrainConfig:
             node = tree
             for section in sections:
                 if not isinstance(node.get(section), dict):
-                    raise ConfigError(f"no setting '{name}'; sections are: {', '.join(_sections())}")
+                    there = [key for key, value in tree.items() if isinstance(value, dict)]
+                    raise ConfigError(f"no setting '{name}'; sections are: {', '.join(there)}")
                 node = node[section]
             if last not in node or isinstance(node[last], dict):
                 raise ConfigError(f"no setting '{name}'; there are: {', '.join(node)}")
+            if name == "method" and value != self.method:
+                raise ConfigError(f"these are settings of the method {self.method}; {value} has a preset of its own")
             node[last] = _parse(value) if isinstance(value, str) and not isinstance(node[last], str) else value
         return self.from_dict(tree, "overrides")
 
+    def for_method(self, name: str) -> "TrainConfig":
+        """The same run with another method: its preset's own settings, under those of these that it has, too."""
+        if name == self.method:
+            return self
+        other = self.preset(name).to_dict()
+        shared = {
+            section: {key: value for key, value in values.items() if key in other[section]}
+            for section, values in self.to_dict().items()
+            if isinstance(values, dict) and section in other
+        }
+        return self.from_dict({**_merged(other, shared), "seed": self.seed}, f"settings for {name}")
+
+    def has(self, name: str) -> bool:
+        """Whether there is a setting of this name, such as `losses.parsing`, in this method."""
+        node: Any = self.to_dict()
+        for part in name.split("."):
+            if not isinstance(node, dict) or part not in node:
+                return False
+            node = node[part]
+        return True
+
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        tree = dataclasses.asdict(self)
+        own = tree.pop("settings")
+        return {**tree, **own}
 
     def to_toml(self) -> str:
         tree = self.to_dict()
@@ -215,26 +192,77 @@ class TrainConfig:
         return "\n".join(lines) + "\n"
 
 
-def _sections() -> list[str]:
-    return [f.name for f in dataclasses.fields(TrainConfig) if dataclasses.is_dataclass(f.default_factory)]
+def presets() -> list[str]:
+    """The names of the presets: the files of `lssl/presets`."""
+    return _stems("presets", ".toml")
 
 
-def _build(cls: Any, values: Mapping[str, Any], source: str, prefix: str) -> Any:
-    hints = get_type_hints(cls)
+def methods() -> list[str]:
+    """The names of the methods: the files of `lssl/methods` that define one."""
+    folder = files("lssl") / "methods"
+    return [name for name in _stems("methods", ".py") if "\nclass Method" in (folder / f"{name}.py").read_text("utf-8")]
+
+
+def method_module(name: str) -> Any:
+    """The file `lssl/methods/<name>.py`: a plug-in, looked up by name, of which nothing here knows more."""
+    if name not in methods():
+        raise ConfigError(f"method is '{name}', expected one of: {', '.join(methods())}")
+    return importlib.import_module(f"lssl.methods.{name}")
+
+
+def method_settings(name: str) -> Any:
+    """The dataclass of a method's own settings."""
+    return method_module(name).Settings
+
+
+def _stems(folder: str, suffix: str) -> list[str]:
+    names = (entry.name for entry in (files("lssl") / folder).iterdir())
+    return sorted(name.removesuffix(suffix) for name in names if name.endswith(suffix))
+
+
+def _read_preset(name: str) -> dict[str, Any]:
+    if name not in presets():
+        raise ConfigError(f"preset is '{name}', expected one of: {', '.join(presets())}")
+    return _extended(tomllib.loads((files("lssl") / "presets" / f"{name}.toml").read_text("utf-8")))
+
+
+def _extended(values: dict[str, Any]) -> dict[str, Any]:
+    """The values over those of the preset that `extends` names."""
+    base = values.pop("extends", None)
+    return values if base is None else _merged(_read_preset(base), values)
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for name, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
+        merged[name] = _merged(merged[name], value) if both else value
+    return merged
+
+
+def _build(cls: Any, values: Mapping[str, Any], source: str, prefix: str, hints: Mapping[str, Any]) -> Any:
+    return cls(**_chosen(values, source, prefix, hints, list(hints)))
+
+
+def _chosen(
+    values: Mapping[str, Any], source: str, prefix: str, hints: Mapping[str, Any], there: list[str]
+) -> dict[str, Any]:
     chosen = {}
     for name, value in values.items():
         where = f"{prefix}{name}"
         if name not in hints:
-            raise ConfigError(f"{source}: no setting '{where}'; there are: {', '.join(hints)}")
+            raise ConfigError(f"{source}: no setting '{where}'; there are: {', '.join(there)}")
         chosen[name] = _convert(hints[name], value, source, where)
-    return cls(**chosen)
+    return chosen
 
 
 def _convert(kind: Any, value: Any, source: str, where: str) -> Any:
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, Mapping):
             raise ConfigError(f"{source}: '{where}' is a section, not {value!r}")
-        return _build(kind, value, source, where + ".")
+        return _build(kind, value, source, where + ".", get_type_hints(kind))
+    if get_origin(kind) is Literal:
+        return _choice(get_args(kind), value, source, where)
     if get_args(kind):
         if isinstance(value, str):
             value = [part.strip() for part in value.split(",") if part.strip()]
@@ -244,6 +272,14 @@ def _convert(kind: Any, value: Any, source: str, where: str) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise ConfigError(f"{source}: '{where}' must be {kind.__name__}, not {value!r}")
     return value
+
+
+def _choice(choices: tuple[str, ...], value: Any, source: str, where: str) -> str:
+    if "on" in choices and isinstance(value, bool | str):
+        value = {True: "on", False: "off", "true": "on", "false": "off"}.get(value, value)
+    if value not in choices:
+        raise ConfigError(f"{source}: {where} is '{value}', expected one of: {', '.join(choices)}")
+    return str(value)
 
 
 def _parse(text: str) -> Any:
@@ -262,8 +298,3 @@ def _toml(value: Any) -> str:
     if isinstance(value, tuple | list):
         return "[" + ", ".join(_toml(part) for part in value) + "]"
     return repr(value)
-
-
-def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ConfigError(f"{name} is '{value}', expected one of: {', '.join(choices)}")

@@ -26,9 +26,9 @@ class Processes:
         return self.rank == 0
 
     def share(self, values: Tensor) -> Tensor:
-        """This process's rows of values drawn for the global batch (B, ...), on its device."""
+        """This process's rows of values drawn for the global batch (B, ...)."""
         each = len(values) // self.world_size
-        return values[self.rank * each : (self.rank + 1) * each].to(self.device)
+        return values[self.rank * each : (self.rank + 1) * each]
 
     def broadcast(self, *modules: nn.Module) -> None:
         """Gives every process rank 0's weights."""

@@ -1,8 +1,13 @@
-"""The paper's losses, eq. 1 to 7, one small function a term.
+"""The terms of the losses, eq. 1 to 7 and beyond, one small function each.
 
 All take and return float tensors; every term is a scalar, a mean over the batch (and over elements for l1 terms, as
-in the authors' code). Images and side images are (N, C, H, W) in [-1, 1].
+in the authors' code). Images and side images are (N, C, H, W) in [-1, 1]. What a term is called in metrics.jsonl, on the
+progress bar and in losses.png is declared once, by `term`.
 """
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -12,56 +17,86 @@ from lssl.data.schema import AttributeSchema
 from lssl.models.discriminator import CriticOutput, Discriminator
 from lssl.ops import features_and_penalty
 
-#: Every logged term, in the order of Fig. 11: the critic's four, then the generator's.
-CRITIC_TERMS = ("d_real", "d_fake", "d_cls", "d_gp")
-GENERATOR_TERMS = ("g_adv", "g_cls", "g_bi", "g_latent", "g_id", "g_front", "g_parse")
+Terms = dict[str, Tensor]
+Function = TypeVar("Function", bound=Callable[..., object])
 
 
-def critic_adversarial(real_score: Tensor, fake_score: Tensor, kind: str = "wasserstein") -> Tensor:
-    """What the critic minimizes: -L_GAN of eq. 1 without its penalty, E[D(fake)] - E[D(real)].
+@dataclass(frozen=True)
+class Term:
+    """How a logged value is called: `name` in metrics.jsonl, `label` on the bar, `panel` of losses.png."""
 
-    `kind="logistic"` is beyond the paper: E[softplus(D(fake))] + E[softplus(-D(real))] (Goodfellow et al. 2014).
-    """
-    if kind == "logistic":
-        return F.softplus(fake_score).mean() + F.softplus(-real_score).mean()
+    name: str
+    label: str
+    panel: str
+
+
+#: Every term by name, in the order of Fig. 11: the critic's four, then the generator's.
+TERMS: dict[str, Term] = {}
+
+
+def declare(name: str, label: str, panel: str) -> str:
+    """Makes a term known to log, bar and figure; returns its name."""
+    TERMS[name] = Term(name, label, panel)
+    return name
+
+
+def term(name: str, label: str, panel: str) -> Callable[[Function], Function]:
+    """`declare` for the function that computes the term."""
+
+    def known(function: Function) -> Function:
+        declare(name, label, panel)
+        return function
+
+    return known
+
+
+declare("d_real", "real", "real images, -E[D(x, s)]")
+declare("d_fake", "fake", "fake images, E[D(x', s')]")
+declare("d_cls", "cls_r", "classification of real images")
+declare("d_gp", "gp", "gradient penalty")
+
+
+def wasserstein(real_score: Tensor, fake_score: Tensor) -> Tensor:
+    """What the critic minimizes: -L_GAN of eq. 1 without its penalty, E[D(fake)] - E[D(real)]."""
     return fake_score.mean() - real_score.mean()
 
 
 def critic_and_penalty(
-    critic: Discriminator,
-    samples: Tensor,
-    real: Tensor,
-    fake: Tensor,
-    alpha: Tensor,
-    kind: str = "wasserstein",
+    critic: Discriminator, samples: Tensor, real: Tensor, fake: Tensor, alpha: Tensor
 ) -> tuple[CriticOutput, Tensor]:
-    """D(samples), and L_gp of eq. 1: (|grad D_src| - 1)^2 at alpha real + (1 - alpha) fake, alpha (N,) in [0, 1].
-
-    `kind="logistic"` is beyond the paper: |grad D_src|^2 at the real images, R1 of Mescheder et al. 2018.
-    """
-    if kind == "logistic":
-        fake, target = real, 0.0
-    else:
-        target = 1.0
+    """D(samples), and L_gp of eq. 1: (|grad D_src| - 1)^2 at alpha real + (1 - alpha) fake, alpha (N,) in [0, 1]."""
     features, penalty = features_and_penalty(
-        critic.trunk, critic.realism_head, samples, real, fake, target=target, alpha=alpha
+        critic.trunk, critic.realism_head, samples, real, fake, target=1.0, alpha=alpha
     )
     return critic.heads(features), penalty
 
 
-def generator_adversarial(fake_score: Tensor, kind: str = "wasserstein") -> Tensor:
-    """L_GAN of eq. 1 as the generator sees it: -E[D(fake)]; `kind="logistic"`: E[softplus(-D(fake))]."""
-    return F.softplus(-fake_score).mean() if kind == "logistic" else -fake_score.mean()
+def logistic(real_score: Tensor, fake_score: Tensor) -> Tensor:
+    """E[softplus(D(fake))] + E[softplus(-D(real))] (Goodfellow et al. 2014); beyond the paper."""
+    return F.softplus(fake_score).mean() + F.softplus(-real_score).mean()
 
 
-def attribute_classification(logits: Tensor, y: Tensor, schema: AttributeSchema, kind: str = "bce") -> Tensor:
-    """L_cls of eq. 2 (real images, their own y) and eq. 3 (fakes, the target y).
+@term("g_adv", "adv", "generator: adversarial")
+def generator_wasserstein(fake_score: Tensor) -> Tensor:
+    """L_GAN of eq. 1 as the generator sees it: -E[D(fake)]."""
+    return -fake_score.mean()
 
-    `kind="bce"` sums binary cross-entropy over the attributes (paper); "softmax" sums cross-entropy over the
-    categorical groups, with binary cross-entropy for binary ones (code). Logits and y are (N, A).
-    """
-    if kind == "bce":
-        return F.binary_cross_entropy_with_logits(logits, y, reduction="none").sum(1).mean()
+
+def generator_logistic(fake_score: Tensor) -> Tensor:
+    """E[softplus(-D(fake))]; beyond the paper."""
+    return F.softplus(-fake_score).mean()
+
+
+@term("g_cls", "cls_f", "generator: classification of fakes")
+def attribute_bce(logits: Tensor, y: Tensor) -> Tensor:
+    """L_cls of eq. 2 (real images, their own y) and eq. 3 (fakes, the target y): binary cross-entropy, summed over the
+    attributes. Logits and y are (N, A)."""
+    return F.binary_cross_entropy_with_logits(logits, y, reduction="none").sum(1).mean()
+
+
+def attribute_softmax(logits: Tensor, y: Tensor, schema: AttributeSchema) -> Tensor:
+    """L_cls as the authors' code has it: cross-entropy over each categorical group, binary cross-entropy for binary
+    ones, summed over the groups."""
     terms = []
     for group in schema.groups:
         part = schema.slices[group.name]
@@ -72,15 +107,15 @@ def attribute_classification(logits: Tensor, y: Tensor, schema: AttributeSchema,
     return torch.stack(terms).sum()
 
 
-def chance_classification(y: Tensor, schema: AttributeSchema, kind: str = "bce") -> float:
-    """`attribute_classification` of one who knows of faces with attributes y (N, A) only how often each value occurs."""
+def softmax_at_chance(y: Tensor, schema: AttributeSchema) -> float:
+    """`attribute_softmax` of one who knows of faces with attributes y (N, A) only how often each value occurs."""
     share = y.double().mean(0)
     of_values = -torch.xlogy(share, share)
     of_both = of_values - torch.xlogy(1 - share, 1 - share)
-    alone = torch.zeros(len(share), dtype=torch.bool)
+    binary = torch.zeros(len(share), dtype=torch.bool)
     for group in schema.groups:
-        alone[schema.slices[group.name]] = kind == "bce" or group.binary
-    return float(torch.where(alone.to(y.device), of_both, of_values).sum())
+        binary[schema.slices[group.name]] = group.binary
+    return float(torch.where(binary.to(y.device), of_both, of_values).sum())
 
 
 def projection(logits: Tensor, y: Tensor, schema: AttributeSchema) -> Tensor:
@@ -95,16 +130,30 @@ def projection(logits: Tensor, y: Tensor, schema: AttributeSchema) -> Tensor:
     return (torch.cat(parts, 1) * logits).sum(1)[:, None, None, None]
 
 
+@term("g_bi", "bi", "generator: bidirectional (image, latent)")
+def bidirectional(
+    image: Tensor, image_back: Tensor, side: Tensor | None = None, side_back: Tensor | None = None
+) -> Tensor:
+    """First expectation of L_bi, eq. 6: |x - x^|_1 + |s - s^|_1."""
+    loss = F.l1_loss(image_back, image)
+    if side is not None and side_back is not None:
+        loss = loss + F.l1_loss(side_back, side)
+    return loss
+
+
+@term("g_latent", "lat", "generator: bidirectional (image, latent)")
+def latent_bidirectional(latent: Tensor, latent_back: Tensor) -> Tensor:
+    """Second expectation of L_bi, eq. 6: |Genc(x, s) - Genc(x', s')|_1."""
+    return F.l1_loss(latent_back, latent)
+
+
+@term("g_id", "id", "generator: identity, parsing, frontal")
 def identity(fake: Tensor, image: Tensor) -> Tensor:
     """L_id of eq. 4: |x' - x|_1."""
     return F.l1_loss(fake, image)
 
 
-def frontal(fake: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """|x' - t|_1 where `weight` (N, 1, H, W) in [0, 1] says that t is known; beyond the paper, which learns unpaired."""
-    return ((fake - target).abs() * weight).sum() / (fake.shape[1] * weight.sum()).clamp(min=1.0)
-
-
+@term("g_parse", "parse", "generator: identity, parsing, frontal")
 def parsing(fake_logits: Tensor, image_logits: Tensor) -> Tensor:
     """L_p of eq. 5: pixel-wise softmax loss of P(x') against P(x), less the entropy of P(x), so that equal maps cost 0.
 
@@ -116,16 +165,7 @@ def parsing(fake_logits: Tensor, image_logits: Tensor) -> Tensor:
     return (target * log_ratio).sum(1).mean()
 
 
-def bidirectional(
-    image: Tensor, image_back: Tensor, side: Tensor | None = None, side_back: Tensor | None = None
-) -> Tensor:
-    """First expectation of L_bi, eq. 6: |x - x^|_1 + |s - s^|_1."""
-    loss = F.l1_loss(image_back, image)
-    if side is not None and side_back is not None:
-        loss = loss + F.l1_loss(side_back, side)
-    return loss
-
-
-def latent_bidirectional(latent: Tensor, latent_back: Tensor) -> Tensor:
-    """Second expectation of L_bi, eq. 6: |Genc(x, s) - Genc(x', s')|_1."""
-    return F.l1_loss(latent_back, latent)
+@term("g_front", "front", "generator: identity, parsing, frontal")
+def frontal(fake: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """|x' - t|_1 where `weight` (N, 1, H, W) in [0, 1] says that t is known; beyond the paper, which learns unpaired."""
+    return ((fake - target).abs() * weight).sum() / (fake.shape[1] * weight.sum()).clamp(min=1.0)

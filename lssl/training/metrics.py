@@ -1,30 +1,19 @@
-"""What a run says about itself: metrics.jsonl, the progress bar, TensorBoard where it is installed."""
+"""What a run says about itself: metrics.jsonl, the progress bar, losses.png (Fig. 11), TensorBoard where it is installed."""
 
 import importlib.util
 import json
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from lssl.data.writer import write_atomic
-
-#: Short names for the progress bar.
-_SHORT = {
-    "d_real": "real",
-    "d_fake": "fake",
-    "d_cls": "cls_r",
-    "d_gp": "gp",
-    "g_adv": "adv",
-    "g_cls": "cls_f",
-    "g_bi": "bi",
-    "g_latent": "lat",
-    "g_id": "id",
-    "g_front": "front",
-    "g_parse": "parse",
-}
+from lssl.training.losses import TERMS
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -65,7 +54,8 @@ class MetricsLog:
         self._file.write(json.dumps({"iteration": iteration, **{k: round(v, 6) for k, v in values.items()}}) + "\n")
         self._file.flush()
         self.bar.set_postfix_str(
-            " ".join(f"{short}={values[name]:.3g}" for name, short in _SHORT.items() if name in values), refresh=False
+            " ".join(f"{term.label}={values[name]:.3g}" for name, term in TERMS.items() if name in values),
+            refresh=False,
         )
         if self._board is not None:
             for name, value in values.items():
@@ -87,3 +77,44 @@ class MetricsLog:
         self._file.close()
         if self._board is not None:
             self._board.close()
+
+
+def draw_losses(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """losses.png: a panel a term, or for terms that share one, over the iterations; the critic's first, as in Fig. 11."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    logged = {name for row in rows for name in row}
+    panels: dict[str, list[str]] = {}
+    for name, term in TERMS.items():
+        if name in logged:
+            panels.setdefault(term.panel, []).append(name)
+    columns = min(4, max(1, len(panels)))
+    lines = math.ceil(max(1, len(panels)) / columns)
+    figure = Figure(figsize=(max(7.0, 3.5 * columns), 3.25 * lines), layout="constrained")
+    FigureCanvasAgg(figure)
+    for k, (title, names) in enumerate(panels.items()):
+        axes = figure.add_subplot(lines, columns, k + 1)
+        for number, name in enumerate(names):
+            x, y = zip(*((row["iteration"], row[name]) for row in rows if name in row), strict=True)
+            axes.plot(x, y, linewidth=0.5, alpha=0.35, color=f"C{number}")
+            axes.plot(x, _smooth(y), linewidth=1.4, color=f"C{number}", label=TERMS[name].label)
+        if len(names) > 1:
+            axes.legend(fontsize=8)
+        axes.set_title(title, fontsize=10)
+        axes.tick_params(labelsize=8)
+        axes.grid(alpha=0.25)
+        axes.set_xlabel("iteration", fontsize=9)
+    temporary = path.with_name(f".{path.name}")
+    figure.savefig(temporary, format="png", dpi=90)
+    temporary.replace(path)
+
+
+def _smooth(values: Sequence[float]) -> NDArray[np.float64]:
+    """Moving mean over a twentieth of the curve, shortened at the ends."""
+    half = max(1, len(values) // 40)
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    index = np.arange(len(values))
+    low, high = np.maximum(index - half, 0), np.minimum(index + half + 1, len(values))
+    smoothed: NDArray[np.float64] = (total[high] - total[low]) / (high - low)
+    return smoothed

@@ -12,7 +12,7 @@ from lssl.data import FaceFolderWriter, FaceRow, detect
 
 TINY = [
     *("--set", "network.width=4", "--set", "network.residual_blocks=1", "--set", "network.critic_width=4"),
-    *("--set", "network.critic_layers=3", "--set", "schedule.iterations=1", "--set", "schedule.critic_warmup=0"),
+    *("--set", "network.critic_layers=3", "--set", "schedule.iterations=1", "--set", "warm_up.updates=0"),
     *("--set", "schedule.batch_size=4", "--classifier-iterations", "3", "--quiet"),
 ]
 
@@ -39,7 +39,7 @@ def faces(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def spare_time(monkeypatch):
-    monkeypatch.setattr("lssl.training.trainer.draw_losses", lambda rows, path: None)
+    monkeypatch.setattr("lssl.training.loop.draw_losses", lambda rows, path: None)
     monkeypatch.setattr(detect, "available", lambda: False)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from lssl.data import FaceDataset, FaceLoader, FolderError, heatmap_side, to_float, to_uint8
+from lssl.data import FaceDataset, FolderError, heatmap_side, to_float, to_uint8
 from lssl.data.landmarks import FLIP_68
 
 
@@ -60,55 +60,18 @@ def test_side_pictures(folder) -> None:
     assert FaceDataset(folder, side="none").batch([4]).side is None
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_memory_and_workers_give_the_same_batches(folder, workers) -> None:
-    held = FaceLoader(FaceDataset(folder, split="train", in_memory=True, masks=True), 3, seed=5)
-    data = FaceDataset(folder, split="train", in_memory=False, masks=True)
-    assert "read from disk" in data.placement
-    assert "held as uint8 on cpu" in held.dataset.placement
-    read = FaceLoader(data, 3, seed=5, workers=workers)
-    for _ in range(5):
-        a, b = next(held), next(read)
-        assert torch.equal(a.row, b.row)
-        assert torch.equal(a.image, b.image)
-        assert torch.equal(a.mask, b.mask)
-
-
-def test_an_epoch_sees_every_face_once(folder) -> None:
-    loader = FaceLoader(FaceDataset(folder), 5, seed=1)
-    rows = torch.cat([next(loader).row for _ in range(4)])
-    for epoch in rows.reshape(2, 10):
-        assert sorted(epoch.tolist()) == list(range(10))
-    assert not torch.equal(rows[:10], rows[10:])
-    assert loader.steps_per_epoch == 2
-
-
-def test_a_resumed_loader_goes_on_as_if_never_stopped(folder) -> None:
-    data = FaceDataset(folder)
-    straight, stopped = FaceLoader(data, 4, seed=2), FaceLoader(data, 4, seed=2)
-    for _ in range(3):
-        next(straight)
-        next(stopped)
-    resumed = FaceLoader(data, 4, seed=99)
-    resumed.load_state_dict(stopped.state_dict())
-    for _ in range(4):
-        a, b = next(straight), next(resumed)
-        assert torch.equal(a.image, b.image)
-        assert torch.equal(a.landmarks, b.landmarks)
-    with pytest.raises(ValueError, match="batch_size 4, but it is 2"):
-        FaceLoader(data, 2).load_state_dict(stopped.state_dict())
-
-
-def test_processes_share_out_the_batch_of_one_process(folder) -> None:
-    data = FaceDataset(folder)
-    one = FaceLoader(data, 4, seed=3)
-    parts = [FaceLoader(data, 4, seed=3, rank=rank, world_size=2) for rank in range(2)]
-    for _ in range(4):
-        whole = next(one)
-        halves = [next(part) for part in parts]
-        assert torch.equal(whole.image, torch.cat([half.image for half in halves]))
-    with pytest.raises(ValueError, match="does not divide by 3 processes"):
-        FaceLoader(data, 4, world_size=3)
+def test_pixels_read_beforehand_give_the_same_batch(folder) -> None:
+    held = FaceDataset(folder, split="train", in_memory=True, masks=True)
+    read = FaceDataset(folder, split="train", in_memory=False, masks=True)
+    assert "read from disk" in read.placement
+    assert "held as uint8 on cpu" in held.placement
+    rows, flip = [3, 0, 5], torch.tensor([True, False, True])
+    pixels = [read.pixels(row) for row in rows]
+    stacked = {name: torch.stack([one[name] for one in pixels]) for name in pixels[0]}
+    for other in (read.batch(rows, flip=flip), read.batch(rows, flip=flip, pixels=stacked)):
+        batch = held.batch(rows, flip=flip)
+        for name in ("image", "mask", "landmarks", "side", "y"):
+            assert torch.equal(getattr(batch, name), getattr(other, name))
 
 
 def test_what_is_missing_is_said_before_training(tmp_path, faces) -> None:

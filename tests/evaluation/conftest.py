@@ -102,7 +102,7 @@ def copier() -> TrainedGenerator:
 @pytest.fixture
 def settings(faces: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """An experiment of seconds: generators of two iterations, classifiers of six; no losses.png of each."""
-    monkeypatch.setattr("lssl.training.trainer.draw_losses", lambda rows, path: None)
+    monkeypatch.setattr("lssl.training.loop.draw_losses", lambda rows, path: None)
     training = TrainConfig().with_overrides(
         {
             "network.width": 4,

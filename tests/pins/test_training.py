@@ -16,10 +16,10 @@ import pytest
 import torch
 
 from lssl.data import FaceFolderWriter, FaceRow
+from lssl.methods.run import prepare_run
 from lssl.models import FaceParser
 from lssl.models.parser_export import save_parser
 from lssl.training.config import TrainConfig
-from lssl.training.run import prepare_run
 
 PINS = Path(__file__).with_name("training.json")
 SIZE, SUBJECTS, VALUES = 32, 8, ("neutral", "happy")
@@ -37,17 +37,15 @@ TINY = {
 LSSL = {"network.num_downsamplings": 2, "network.residual_blocks": 1, "network.critic_layers": 4}
 RUNS = {
     "paper": {**LSSL, "schedule.critic_updates": 2},
-    "standard": {**LSSL, "schedule.critic_warmup": 3},
-    "quick": {**LSSL, "schedule.critic_warmup": 3},
-    "pose": {**LSSL, "schedule.critic_warmup": 3, "pose.keep": 0.5},
+    "standard": {**LSSL, "warm_up.updates": 3},
+    "quick": {**LSSL, "warm_up.updates": 3},
+    "pose": {**LSSL, "warm_up.updates": 3, "pose.keep": 0.5},
     "simgan": {
-        "schedule.critic_warmup": 3,
-        "pose.method": "simgan",
-        "pose.refiner_warmup": 2,
-        "pose.refiner_blocks": 1,
+        "warm_up.updates": 3,
+        "warm_up.refiner": 2,
+        "network.refiner_blocks": 1,
     },
 }
-PRESETS = {"simgan": "pose"}
 
 
 def write_faces(root: Path) -> Path:
@@ -91,7 +89,7 @@ def one_thread() -> Iterator[None]:
 @pytest.mark.parametrize("name", RUNS)
 def test_losses_are_those_pinned(name: str, tmp_path: Path) -> None:
     faces = write_faces(tmp_path / "faces")
-    config = TrainConfig.preset(PRESETS.get(name, name)).with_overrides(
+    config = TrainConfig.preset(name).with_overrides(
         {**TINY, **RUNS[name], "data.folder": str(faces), "data.attributes": "expression"}
     )
     torch.manual_seed(1)

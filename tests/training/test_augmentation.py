@@ -2,8 +2,8 @@
 
 import pytest
 
+from lssl.methods.run import prepare_run
 from lssl.training.augmentation import strength_for
-from lssl.training.run import prepare_run
 
 
 @pytest.mark.parametrize(
@@ -29,8 +29,8 @@ def test_a_run_moves_its_faces_by_how_many_they_are(config, tmp_path, capsys):
     told = config.with_overrides({"data.jitter": 0.6})
     batches = []
     for name, settings in {"few": few, "told": told, "as it is": config.with_overrides({"data.jitter": 0.3})}.items():
-        trainer = prepare_run(settings, tmp_path / name)
-        batches.append(trainer._next_batch().image)
+        loop = prepare_run(settings, tmp_path / name)
+        batches.append(loop.method.batch(loop.method.draw(0)).image)
     assert batches[0].sub(batches[1]).abs().max() < 1e-4
     assert batches[0].sub(batches[2]).abs().max() > 0.01
     said = capsys.readouterr().out

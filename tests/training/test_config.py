@@ -1,43 +1,71 @@
 """Settings: presets, files, flags, errors that name what is wrong."""
 
+import tomllib
+from importlib.resources import files
+
 import pytest
 
-from lssl.training.config import PRESETS, ConfigError, TrainConfig
+from lssl.training.config import ConfigError, TrainConfig, methods, presets
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", presets())
 def test_presets_load_and_round_trip(name, tmp_path):
     config = TrainConfig.preset(name)
     (tmp_path / "config.toml").write_text(config.to_toml())
     assert TrainConfig.load(tmp_path / "config.toml") == config
 
 
-def test_paper_preset_is_the_paper():
+def test_paper_preset_is_the_paper_and_names_all_that_decides_it():
     config = TrainConfig.preset("paper")
-    weights = config.losses
-    assert (weights.bidirectional, weights.latent, weights.identity, weights.parsing, weights.penalty) == (10,) * 5
-    assert (weights.classification, weights.critic_classification) == (1, 1)
-    assert (weights.attribute_loss, weights.classify) == ("bce", "pair")
+    weights = config.settings.losses
+    assert (weights.bidirectional, weights.identity, weights.parsing, weights.penalty) == (10,) * 4
+    assert weights.classification == 1
     schedule = config.schedule
     assert (schedule.learning_rate, schedule.beta1, schedule.beta2) == (1e-4, 0.5, 0.999)
-    assert (schedule.batch_size, schedule.critic_updates, schedule.constant_epochs) == (8, 5, 100)
-    assert (schedule.ema, schedule.critic_warmup, config.data.jitter) == (0, 0, 0)
+    assert (schedule.batch_size, schedule.critic_updates, schedule.iterations) == (8, 5, 10_000)
+    assert (schedule.ema, schedule.decay_start, config.data.jitter) == (0, 1, 0)
     assert config.data.flip
-    network = config.network
+    network = config.settings.network
     assert (network.width, network.num_downsamplings, network.residual_blocks) == (64, 4, 6)
-    assert (network.critic_width, network.critic_layers, network.output) == (64, 6, "direct")
-    speed = config.speed
-    assert (speed.bf16, speed.compile, speed.cuda_graphs, speed.channels_last) == ("off", False, False, False)
+    assert (network.critic_width, network.critic_layers, network.side_channels) == (64, 6, 3)
+    assert (config.speed.bf16, config.speed.tf32) == ("off", True)
+    named = tomllib.loads((files("lssl") / "presets" / "paper.toml").read_text())
+    decisive = {"network", "losses", "schedule"}
+    for section in decisive:
+        apart = {"critic_learning_rate"}  # 0: the same
+        assert named[section].keys() == config.to_dict()[section].keys() - apart
+    assert config.to_dict().keys() == named.keys()
+
+
+def test_quick_is_a_shorter_standard():
+    quick, standard = TrainConfig.preset("quick").to_dict(), TrainConfig.preset("standard").to_dict()
+    assert quick["schedule"].pop("iterations") < standard["schedule"].pop("iterations")
+    assert quick == standard
+
+
+def test_a_method_is_a_file_and_has_a_preset():
+    assert {"paper", "standard", "pose", "simgan"} <= set(methods())
+    assert {TrainConfig.preset(name).method for name in presets()} == set(methods())
+
+
+def test_the_same_run_with_another_method():
+    config = TrainConfig.preset("pose").with_overrides({"network.width": 7, "seed": 3, "losses.frontal": 1.0})
+    other = config.for_method("simgan")
+    assert (other.method, other.seed, other.settings.network.width) == ("simgan", 3, 7)
+    assert other.schedule == config.schedule
+    assert not other.has("losses.frontal")
 
 
 def test_overrides():
     config = TrainConfig().with_overrides(
-        {"losses.identity": "5", "speed.compile": True, "data.attributes": "expression, yaw", "data.folder": "a b"}
+        {"losses.identity": "5", "speed.tf32": "false", "data.attributes": "expression, yaw", "data.folder": "a b"}
     )
-    assert config.losses.identity == 5.0
-    assert config.speed.compile is True
+    assert config.settings.losses.identity == 5.0
+    assert config.speed.tf32 is False
     assert config.data.attributes == ("expression", "yaw")
     assert config.data.folder == "a b"
+    for value, switch in ((True, "on"), ("false", "off"), ("auto", "auto")):
+        assert TrainConfig().with_overrides({"speed.bf16": value}).speed.bf16 == switch
 
 
 @pytest.mark.parametrize(
@@ -47,9 +75,9 @@ def test_overrides():
         ({"loss.identity": 1}, "no setting 'loss.identity'; sections are"),
         ({"schedule.iterations": 0}, "at least 1"),
         ({"schedule.iterations": "many"}, "must be int, not 'many'"),
-        ({"network.output": "mask"}, "direct, residual"),
+        ({"speed.bf16": "maybe"}, "speed.bf16 is 'maybe', expected one of: auto, on, off"),
         ({"schedule.ema": 1.0}, "ema must lie"),
-        ({"task": "x"}, "attribute-synthesis"),
+        ({"method": "standard"}, "settings of the method paper; standard has a preset of its own"),
     ],
 )
 def test_errors(overrides, message):
@@ -62,6 +90,9 @@ def test_file_errors(tmp_path):
         TrainConfig.load(tmp_path / "none.toml")
     (tmp_path / "a.toml").write_text("[losses\n")
     with pytest.raises(ConfigError, match=r"a\.toml: not TOML"):
+        TrainConfig.load(tmp_path / "a.toml")
+    (tmp_path / "a.toml").write_text('method = "stargon"')
+    with pytest.raises(ConfigError, match=r"method is 'stargon', expected one of: paper, pose"):
         TrainConfig.load(tmp_path / "a.toml")
     (tmp_path / "a.toml").write_text("[losses]\nx = 1\n")
     with pytest.raises(ConfigError, match=r"a\.toml: no setting 'losses\.x'"):

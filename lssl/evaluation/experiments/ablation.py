@@ -41,7 +41,8 @@ def variant_config(config: TrainConfig, variant: str) -> TrainConfig:
     """The training settings of a variant: all parts on, then its own off."""
     tree = config.to_dict()
     missing = {name: value for name, value in _PARTS.items() if not tree[name.split(".")[0]][name.split(".")[1]]}
-    return config.with_overrides({**missing, **VARIANTS[variant]})
+    less = {name: value for name, value in VARIANTS[variant].items() if config.has(name)}
+    return config.with_overrides({**missing, **less})
 
 
 def evaluate_ablation(
@@ -202,8 +203,8 @@ def _report(
 
 
 def _weights(experiment: Experiment) -> str:
-    losses = variant_config(experiment.settings.training, FULL).losses
-    return f"bidirectional {losses.bidirectional:g}, latent {losses.latent:g}, parsing {losses.parsing:g}"
+    weights = variant_config(experiment.settings.training, FULL).to_dict()["losses"]
+    return ", ".join(f"{name} {weights[name]:g}" for name in ("bidirectional", "latent", "parsing") if name in weights)
 
 
 def _verdict(results: dict[str, list[dict[str, Any]]], per_class: int) -> str:

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import torch
 
-from lssl.data import AttributeGroup, AttributeSchema, FaceDataset, FaceFolder
+from lssl.data import AttributeGroup, AttributeSchema, FaceFolder
+from lssl.methods.run import make_loop, open_faces
 from lssl.models.classifier_export import FILE_NAME, TrainedClassifier, load_classifier, save_classifier
 from lssl.models.export import TrainedGenerator, load_generator
 from lssl.training.checkpoint import checkpoints
 from lssl.training.classifier_training import ClassifierConfig, labelled_faces, train_classifier
-from lssl.training.config import TrainConfig
+from lssl.training.config import TrainConfig, method_module
 from lssl.training.distributed import Processes
 from lssl.training.parser_training import load_parser, train_parser_for_run
-from lssl.training.run import make_trainer, task_side
 
 
 def train_fold_generator(
@@ -41,16 +41,9 @@ def train_fold_generator(
         trained = load_generator(path, processes.device)
         if trained.info.get("iterations") == config.schedule.iterations:
             return trained
-    train_set = FaceDataset(
-        faces,
-        schema,
-        device=processes.device,
-        side=task_side(config),
-        side_channels=config.network.side_channels or 1,
-        sigma=config.network.heatmap_sigma or None,
-    )
+    train_set = open_faces(config, faces, schema, processes)
     parser = None
-    if config.losses.parsing:
+    if method_module(config.method).Method.needs_parser(config.settings):
         kept = parser_path or out / "parser.safetensors"
         if not kept.is_file():
             train_parser_for_run(
@@ -62,10 +55,10 @@ def train_fold_generator(
                 iterations=parser_iterations,
             )
         parser = load_parser(kept)
-    trainer = make_trainer(config, train_set, train_set, out, parser=parser, processes=processes, quiet=quiet)
+    loop = make_loop(config, train_set, train_set, out, parser=parser, processes=processes, quiet=quiet)
     if checkpoints(out / "checkpoints"):
-        trainer.resume()
-    if not trainer.train():
+        loop.resume()
+    if not loop.train():
         raise KeyboardInterrupt
     for checkpoint in checkpoints(out / "checkpoints"):  # the generator is done; ten folds of them would fill a disk
         checkpoint.unlink()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lssl.data import FaceFolder, FolderError, read_metadata
 from lssl.data.fingerprint import file_fingerprint
 from lssl.data.folder import check_images
+from lssl.data.pairs import frontal_attributes
 from lssl.data.sheet import labelled_grid
 from lssl.evaluation.experiments.experiment import (
     Experiment,
@@ -42,10 +43,9 @@ from lssl.inference.pose_normalization import load_normalizer
 from lssl.models.classifier_export import TrainedClassifier
 from lssl.models.export import TrainedGenerator
 from lssl.training.config import ConfigError
-from lssl.training.pose_trainer import frontal_attributes
 
-#: Normalizers that are trained anew on each fold's training subjects, and their names in the table.
-TRAINED = {"lssl": "normalized (LSSL)", "simgan": "normalized (SimGAN)"}
+#: Normalizers that are trained anew on each fold's training subjects: their method, and their name in the table.
+TRAINED = {"lssl": ("pose", "normalized (LSSL)"), "simgan": ("simgan", "normalized (SimGAN)")}
 _PEOPLE = 2
 
 
@@ -74,7 +74,7 @@ def evaluate_pose(
 
     Raises FolderError, SchemaError, ConfigError or ExportError before work starts.
     """
-    if settings.training.pose.real_faces:
+    if settings.training.settings.pose.real_faces:
         raise ConfigError("pose.real_faces may show people who are tested; leave it out of this experiment")
     given = {path: load_normalizer(path, settings.device) for path in normalizers if path not in TRAINED}
     if given and settings.folds > 1:
@@ -212,7 +212,8 @@ def _method(name: str, given: TrainedGenerator | None, experiment: Experiment, s
         return Method(f"normalized ({Path(name).name})", f"given-{file_fingerprint(path)[:8]}", lambda fold: given)
     settings = experiment.settings
     faces = replace(simulated, attributes=frontal_attributes(simulated))
-    config = settings.training.with_overrides({"pose.method": name})
+    method, title = TRAINED[name]
+    config = settings.training.for_method(method)
     models: dict[int, TrainedGenerator] = {}
 
     def train(fold: Fold) -> TrainedGenerator:
@@ -229,4 +230,4 @@ def _method(name: str, given: TrainedGenerator | None, experiment: Experiment, s
             )
         return models[fold.number]
 
-    return Method(TRAINED[name], name, train)
+    return Method(title, name, train)

@@ -85,6 +85,15 @@ def gradient_penalty(
     return _penalty(critic, x, float(target), implementation)
 
 
+def r1_penalty(critic: Callable[[Tensor], Any], real: Tensor) -> Tensor:
+    """R1 without its half: mean_i ||grad_x sum critic(real_i)||^2 (Mescheder et al. 2018, arXiv 1801.04406).
+
+    Critics, gradients and errors as for `gradient_penalty`; there is no mixing, and the norm aimed at is 0.
+    """
+    _check(real, real)
+    return _penalty(critic, real.detach().clone(), 0.0, "auto")
+
+
 def penalty_implementation(critic: Callable[[Tensor], Any], images: Tensor) -> tuple[str, str]:
     """(the implementation that "auto" takes for this critic on images like these, why not an earlier one)."""
     if isinstance(critic, DistributedDataParallel) and redirectable(critic):

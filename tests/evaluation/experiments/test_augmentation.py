@@ -80,11 +80,11 @@ def test_a_killed_evaluation_ends_in_the_same_table(settings, tmp_path, monkeypa
 def test_every_variant_lacks_its_own_part_alone():
     for preset in ("quick", "standard", "paper"):
         config = TrainConfig.preset(preset)
-        full = variant_config(config, FULL)
+        full = variant_config(config, FULL).settings
         assert full.losses.parsing > 0
         assert full.losses.bidirectional > 0
         assert full.network.side_channels > 0
-        others = [variant_config(config, variant) for variant in VARIANTS if variant != FULL]
+        others = [variant_config(config, variant).settings for variant in VARIANTS if variant != FULL]
         assert [v.network.side_channels for v in others] == [0, full.network.side_channels, full.network.side_channels]
         assert [v.losses.bidirectional > 0 for v in others] == [True, False, True]
         assert [v.losses.parsing > 0 for v in others] == [True, True, False]

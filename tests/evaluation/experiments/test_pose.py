@@ -119,9 +119,8 @@ def frontal(tmp_path):
 
 @pytest.fixture
 def settings(data):
-    training = TrainConfig().with_overrides(
+    training = TrainConfig(method="pose").with_overrides(
         {
-            "task": "pose-normalization",
             "network.width": 4,
             "network.num_downsamplings": 2,
             "network.residual_blocks": 1,
@@ -129,8 +128,6 @@ def settings(data):
             "network.critic_width": 4,
             "network.critic_layers": 3,
             "losses.parsing": 0.0,
-            "losses.bidirectional": 0.0,
-            "losses.latent": 0.0,
             "schedule.iterations": 2,
             "schedule.batch_size": 4,
             "schedule.critic_updates": 1,

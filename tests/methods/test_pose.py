@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,16 +12,16 @@ import torch
 from PIL import Image
 
 from lssl.data import AttributeSchema, FaceFolderWriter, FaceRow, FolderError, read_metadata
+from lssl.data.pairs import kept_attributes, near_frontal_photographs, spread_groups
 from lssl.data.schema import SchemaError
 from lssl.inference.pose_normalization import load_normalizer, normalize_faces, normalize_folder, parse_changes
+from lssl.methods.run import prepare_run
+from lssl.methods.simgan import RefinedHistory
 from lssl.models import Generator
 from lssl.models.export import ExportError, TrainedGenerator, load_generator
 from lssl.models.simgan import Refiner
 from lssl.training import CheckpointError, ConfigError, TrainConfig, losses
 from lssl.training.checkpoint import latest_checkpoint, load_checkpoint
-from lssl.training.pose_trainer import kept_attributes, near_frontal_photographs, spread_groups
-from lssl.training.run import prepare_run
-from lssl.training.simgan import RefinedHistory
 
 SIZE = 16
 SCHEMA = AttributeSchema.from_columns({"expression": ["neutral", "happy", "sad"], "glasses": ["0", "1"]})
@@ -59,21 +60,13 @@ def pairs(tmp_path: Path) -> Path:
     return write_pairs(tmp_path / "pairs")
 
 
-@pytest.fixture(params=["lssl", "simgan"])
-def pose_config(request: pytest.FixtureRequest, config: TrainConfig, pairs: Path) -> TrainConfig:
-    return config.with_overrides(
-        {
-            "task": "pose-normalization",
-            "data.folder": str(pairs),
-            "network.side_channels": 3,
-            "network.critic_sees_target": request.param == "lssl",
-            "losses.classify": "image",
-            "pose.method": request.param,
-            "pose.buffer": 5,
-            "pose.refiner_blocks": 1,
-            "pose.refiner_warmup": 2,
-        }
-    )
+@pytest.fixture(params=["pose", "simgan"])
+def pose_config(request: pytest.FixtureRequest, tiny: Callable[..., TrainConfig], pairs: Path) -> TrainConfig:
+    config = tiny(request.param, pairs).with_overrides({"network.side_channels": 3})
+    if request.param == "simgan":
+        more = {"history.size": 5, "network.refiner_blocks": 1, "warm_up.refiner": 2, "losses.identity": 10.0}
+        return config.with_overrides(more)
+    return config.with_overrides({"losses.frontal": 0.0})
 
 
 def run(config: TrainConfig, out: Path, **options: bool) -> bool:
@@ -97,7 +90,7 @@ def test_run_folder_and_use(pose_config, pairs, tmp_path):
     assert len(list((out / "samples").iterdir())) == 3
     model = load_normalizer(out)
     assert model.schema.names == ["neutral", "happy"]  # the yaw is no attribute of a frontal face
-    assert isinstance(model.network, Refiner if pose_config.pose.method == "simgan" else Generator)
+    assert isinstance(model.network, Refiner if pose_config.method == "simgan" else Generator)
     assert model.info["rendering"] == {"background": "original", "model": "None"}
     folder = read_metadata(pairs)
     writer = FaceFolderWriter(tmp_path / "out", attributes=folder.attributes, settings={})
@@ -111,45 +104,41 @@ def test_run_folder_and_use(pose_config, pairs, tmp_path):
 
 
 @pytest.mark.parametrize("keep", [0.5, 1.0])
-def test_the_presets_recipe_trains_with_both_methods(pose_config, tmp_path, keep):
-    preset = TrainConfig.preset("pose")
-    recipe = {f"losses.{name}": value for name, value in preset.to_dict()["losses"].items()}
-    network = {f"network.{n}": getattr(preset.network, n) for n in ("output", "critic_init", "critic_sees_target")}
-    config = pose_config.with_overrides({**recipe, **network, "pose.keep": keep})
+def test_the_samples_show_what_is_learnt(pose_config, tmp_path, keep):
+    more = {"losses.frontal": 3.0} if pose_config.method == "pose" else {}
+    config = pose_config.with_overrides({"pose.keep": keep, "schedule.iterations": 1, **more})
     assert run(config, tmp_path / "run")
-    with Image.open(tmp_path / "run" / "samples" / "iteration_00000006.png") as grid:
-        learnt = (
-            3 if keep == 1 or config.pose.method == "simgan" else 3 + 2
-        )  # photograph, simulated, normalized, targets
-        assert grid.width == learnt * 128
+    with Image.open(tmp_path / "run" / "samples" / "iteration_00000001.png") as grid:
+        # photograph, simulated, normalized, targets
+        assert grid.width == 128 * (3 if keep == 1 or config.method == "simgan" else 3 + 2)
 
 
 def test_stopped_and_resumed_is_bitwise_the_same(pose_config, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert run(pose_config, whole)
-    trainer = prepare_run(pose_config, parts, quiet=True)
-    iterate = trainer._iterate
+    loop = prepare_run(pose_config, parts, quiet=True)
+    iterate = loop.iterate
 
     def stop_in_the_third(rate: float) -> None:
         iterate(rate)
-        if trainer.iteration == 2:
+        if loop.iteration == 3:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    trainer._iterate = stop_in_the_third
-    assert not trainer.train()
+    loop.iterate = stop_in_the_third
+    assert not loop.train()
     torch.manual_seed(99)  # whatever happens in between
     assert run(pose_config, parts, resume=True)
     a, b = (load_checkpoint(latest_checkpoint(out / "checkpoints")) for out in (whole, parts))
     assert same(a, b)
-    if pose_config.pose.method == "simgan":
-        assert a["history"].shape == (5, 3, SIZE, SIZE)
+    if pose_config.method == "simgan":
+        assert a["memory"]["history"].shape == (5 + 1, 3, SIZE, SIZE)
 
 
 def test_a_run_of_one_method_is_not_resumed_as_the_other(pose_config, tmp_path):
     assert run(pose_config, tmp_path / "run")
-    other = "lssl" if pose_config.pose.method == "simgan" else "simgan"
-    with pytest.raises(CheckpointError, match="another architecture"):
-        run(pose_config.with_overrides({"pose.method": other}), tmp_path / "run", resume=True)
+    other = "pose" if pose_config.method == "simgan" else "simgan"
+    with pytest.raises(CheckpointError, match=f"checkpoint of the method {pose_config.method}, not {other}"):
+        run(pose_config.for_method(other), tmp_path / "run", resume=True)
 
 
 def test_what_the_critic_takes_as_real(pairs):
@@ -162,13 +151,13 @@ def test_what_the_critic_takes_as_real(pairs):
     assert len(near_frontal_photographs(without, 10.0, 1)) == len(folder)
 
 
-@pytest.mark.parametrize("pose_config", ["lssl"], indirect=True)
+@pytest.mark.parametrize("pose_config", ["pose"], indirect=True)
 def test_batches(pose_config, tmp_path):
     """Where the target is kept, y is the photograph's own and the generator is told nothing."""
-    trainer = prepare_run(pose_config, tmp_path / "run", quiet=True)
+    method = prepare_run(pose_config.with_overrides({"pose.keep": 0.5}), tmp_path / "run", quiet=True).method
     kept = 0
-    for _ in range(20):
-        batch = trainer._next_batch()
+    for step in range(20):
+        batch = method.batch(method.draw(step))
         silent = (batch.given == 0).all(1)
         kept += int(silent.sum())
         assert torch.equal(batch.y[silent], batch.y_source[silent])
@@ -184,10 +173,10 @@ def test_kept_attributes():
     assert spread.tolist() == [[True, True, True, False], [False, False, False, True]]
 
 
-@pytest.mark.parametrize("pose_config", ["lssl"], indirect=True)
+@pytest.mark.parametrize("pose_config", ["pose"], indirect=True)
 def test_real_faces_of_another_folder(pose_config, pairs, tmp_path):
-    labelled = prepare_run(pose_config.with_overrides({"pose.real_faces": str(pairs)}), tmp_path / "a", quiet=True)
-    assert labelled._next_batch().y_real is not None
+    method = prepare_run(pose_config.with_overrides({"pose.real_faces": str(pairs)}), tmp_path / "a", quiet=True).method
+    assert method.batch(method.draw(0)).y_real is not None
     other = write_pairs(tmp_path / "other")
     table = (other / "metadata.csv").read_text()
     (other / "metadata.csv").write_text(table.replace("expression", "mood"))
@@ -201,7 +190,7 @@ def test_real_faces_of_another_folder(pose_config, pairs, tmp_path):
         prepare_run(pose_config.with_overrides({"pose.real_faces": str(large)}), tmp_path / "c", quiet=True)
 
 
-@pytest.mark.parametrize("pose_config", ["lssl"], indirect=True)
+@pytest.mark.parametrize("pose_config", ["pose"], indirect=True)
 def test_folders_that_cannot_be_used(pose_config, tmp_path):
     bare = write_pairs(tmp_path / "bare", sides=False)
     with pytest.raises(FolderError, match=r"no side/.*render-frontal"):
@@ -212,17 +201,17 @@ def test_folders_that_cannot_be_used(pose_config, tmp_path):
 
 
 def test_history_is_half_of_the_fakes():
-    history, chance = RefinedHistory(6), torch.Generator().manual_seed(0)
+    history, chance = RefinedHistory(6, 4, 2), torch.Generator().manual_seed(0)
     batches = [torch.full((4, 3, 2, 2), value / 127.5 - 1) for value in (10.0, 20.0, 30.0, 40.0, 50.0)]
-    assert torch.equal(history.exchange(batches[0], chance), batches[0])  # nothing to mix in yet
-    second = history.exchange(batches[1], chance)
+    exchange = lambda k: history.exchange(batches[k], history.draw(k, chance))  # noqa: E731
+    assert torch.equal(exchange(0), batches[0])  # nothing to mix in yet
+    second = exchange(1)
     assert torch.equal(second[:2], batches[1][:2])
     assert torch.equal(second[2:], batches[0][:2])
-    for batch in batches[2:]:
-        history.exchange(batch, chance)
-        assert len(history.images) <= 6
-    values = history.images[:, 0, 0, 0].tolist()
-    assert len(values) == 6
+    for k in (2, 3, 4):
+        exchange(k)
+    values = history.images[:6, 0, 0, 0].tolist()
+    assert 0 not in values
     assert values.count(50) == 2  # the newest are in, in place of older ones
 
 
@@ -267,17 +256,18 @@ def test_a_refiner_is_exported_and_read_again(tmp_path):
         load_normalizer(tmp_path)
 
 
-@pytest.mark.parametrize("pose_config", ["lssl"], indirect=True)
+@pytest.mark.parametrize("pose_config", ["pose"], indirect=True)
 def test_frontal_targets_are_the_subjects_own_photographs(pose_config, pairs, tmp_path):
     config = pose_config.with_overrides({"losses.frontal": 1.0, "data.jitter": 0.0, "network.critic_init": "he"})
-    trainer = prepare_run(config, tmp_path / "run", quiet=True)
-    rows, flip = trainer.loader.plan(trainer.loader.step)
-    batch = trainer._next_batch()
-    folder = trainer.train_set.folder
+    method = prepare_run(config, tmp_path / "run", quiet=True).method
+    rows, flip = method.faces.rows(0)
+    batch = method.batch(method.draw(0))
+    train_set = method.stream.train_set
+    folder = train_set.folder
     for row, mirrored, y, target in zip(rows.tolist(), flip.tolist(), batch.y, batch.target, strict=True):
-        value = trainer.schema.decode(y)[0]["expression"]
+        value = method.schema.decode(y)[0]["expression"]
         (own,) = folder.rows_where(subject=folder.subjects[row], expression=value, yaw="1.50")
-        expected = trainer.train_set.batch([own], flip=torch.tensor([mirrored])).side[0]
+        expected = train_set.batch([own], flip=torch.tensor([mirrored])).side[0]
         assert torch.equal(target, expected)
     assert set(batch.target_weight[:, 0, 8, 8].tolist()) == {1.0}
     assert run(config, tmp_path / "trained")

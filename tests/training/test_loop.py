@@ -17,21 +17,9 @@ from PIL import Image
 
 import lssl
 from lssl.data import FolderError, SchemaError
+from lssl.methods.run import prepare_run
 from lssl.training import CheckpointError, ConfigError, TrainConfig, TrainingError
 from lssl.training.checkpoint import checkpoints, latest_checkpoint, load_checkpoint, save_checkpoint
-from lssl.training.run import prepare_run
-
-# What the presets for two cores do beyond the paper.
-PRESET = {
-    "network.output": "warp",
-    "network.critic_sees_target": True,
-    "losses.adversarial": "logistic",
-    "losses.penalty": 0.1,
-    "losses.classify": "luminance",
-    "losses.classifier_noise": 0.1,
-    "losses.attribute_loss": "softmax",
-}
-recipes = pytest.mark.parametrize("recipe", [{}, PRESET], ids=["paper", "preset"])
 
 
 def run(config: TrainConfig, out: Path, **options: bool) -> bool:
@@ -67,7 +55,7 @@ def test_run_folder(config, tmp_path):
     with Image.open(out / "losses.png") as figure:
         assert figure.width > 500
     assert [p.name for p in checkpoints(out / "checkpoints")] == ["iteration_00000004.pt", "iteration_00000006.pt"]
-    assert TrainConfig.load(out / "config.toml").losses == config.losses
+    assert TrainConfig.load(out / "config.toml").settings == config.settings
     trained = lssl.load_generator(out)
     assert trained.schema.names == ["neutral", "happy"]
     assert trained.info["subjects"] == [str(n) for n in range(8)]  # the last two of ten are the split test
@@ -75,21 +63,20 @@ def test_run_folder(config, tmp_path):
         assert grid.size == (3 * 128, 3 * 128 + 18)
 
 
-@recipes
-def test_stopped_and_resumed_is_bitwise_the_same(config, tmp_path, recipe):
-    config = config.with_overrides(recipe)
+def test_stopped_and_resumed_is_bitwise_the_same(recipe, tmp_path):
+    config = recipe
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert run(config, whole)
-    trainer = prepare_run(config, parts, quiet=True)
-    iterate = trainer._iterate
+    loop = prepare_run(config, parts, quiet=True)
+    iterate = loop.iterate
 
     def stop_in_the_third(rate: float) -> None:
         iterate(rate)
-        if trainer.iteration == 2:
+        if loop.iteration == 3:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    trainer._iterate = stop_in_the_third
-    assert not trainer.train()
+    loop.iterate = stop_in_the_third
+    assert not loop.train()
     assert latest_checkpoint(parts / "checkpoints").name == "iteration_00000003.pt"
     torch.manual_seed(99)  # whatever happens in between
     assert run(config, parts, resume=True)
@@ -165,60 +152,59 @@ def test_signal_saves_and_exits_cleanly(config, tmp_path, number):
     assert "--resume" in output
 
 
-def test_a_signal_while_warming_up_stops_at_once_and_the_same_command_begins_again(config, tmp_path):
-    config = config.with_overrides({"schedule.critic_warmup": 3})
+def test_a_signal_while_warming_up_stops_at_once_and_the_same_command_begins_again(standard, tmp_path):
+    config = standard.with_overrides({"warm_up.updates": 3})
     whole, torn = tmp_path / "whole", tmp_path / "torn"
     assert run(config, whole)
-    trainer = prepare_run(config, torn, quiet=True)
-    update, updates = trainer._update_classifier, []
+    loop = prepare_run(config, torn, quiet=True)
+    step, steps = loop.step, []
 
-    def stop_in_the_second() -> None:
-        update()
-        updates.append(1)
-        if len(updates) == 2:
+    def stop_in_the_second(*arguments: object) -> None:
+        step(*arguments)
+        steps.append(1)
+        if len(steps) == 2:
             os.kill(os.getpid(), signal.SIGINT)
 
-    trainer._update_classifier = stop_in_the_second
-    assert not trainer.train()
-    assert len(updates) == 2
-    assert trainer.iteration == 0
+    loop.step = stop_in_the_second
+    assert not loop.train()
+    assert len(steps) == 2
+    assert loop.iteration == 0
     assert latest_checkpoint(torn / "checkpoints") is None
     assert run(config, torn)
     assert losses_of(torn) == losses_of(whole)
 
 
 @pytest.mark.parametrize("learns_after", [1, 250, None])
-def test_the_warm_up_goes_on_while_d_cls_knows_nothing(config, tmp_path, learns_after):
-    trainer = prepare_run(config.with_overrides({"schedule.critic_warmup": 100}), tmp_path / "run", quiet=True)
-    updates = []
+def test_the_warm_up_goes_on_while_d_cls_knows_nothing(standard, tmp_path, learns_after):
+    loop = prepare_run(standard.with_overrides({"warm_up.updates": 100}), tmp_path / "run", quiet=True)
+    method, updates = loop.method, []
 
-    def update() -> None:
+    def step(*_: object) -> None:
         updates.append(1)
         knows = learns_after is not None and len(updates) >= learns_after
-        trainer.warm_up_loss.fill_(trainer._chance() * (0.5 if knows else 1.0))
+        method.memory["warm_up_loss"].fill_(method.at_chance * (0.5 if knows else 1.0))
 
-    trainer._update_classifier = update
+    loop.step = step
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        assert trainer._warm_up(None, [])
+        assert loop._warm_up(None, [])
     assert any("no better than chance" in str(one.message) for one in said) == (learns_after is None)
     assert len(updates) == {1: 100, 250: 300, None: 400}[learns_after]
 
 
-def test_the_warm_up_follows_the_loss_of_d_cls(config, tmp_path):
-    trainer = prepare_run(config.with_overrides({"losses.attribute_loss": "bce"}), tmp_path / "run", quiet=True)
+def test_the_warm_up_follows_the_loss_of_d_cls(standard, tmp_path):
+    loop = prepare_run(standard, tmp_path / "run", quiet=True)
+    method = loop.method
     with torch.no_grad():
-        trainer.networks.critic.attribute_head.weight.zero_()
-    before = trainer.warm_up_loss.item()
-    trainer._update_classifier()
-    logits_zero = trainer.schema.dimension * math.log(2)
-    assert trainer.warm_up_loss.item() == pytest.approx(before + 0.02 * (logits_zero - before), rel=1e-4)
+        method.critic.attribute_head.weight.zero_()
+    before = method.memory["warm_up_loss"].fill_(0.1).item()
+    loop.step(next(method.warm_up()).update, method.draw(0, warm_up=True))
+    assert method.memory["warm_up_loss"].item() == pytest.approx(before + 0.02 * (math.log(2) - before), rel=1e-4)
 
 
 @pytest.mark.slow
-@recipes
-def test_two_processes_have_the_losses_of_one(config, tmp_path, recipe):
-    config = config.with_overrides(recipe)
+def test_two_processes_have_the_losses_of_one(recipe, tmp_path):
+    config = recipe
     one, two = tmp_path / "one", tmp_path / "two"
     assert run(config, one)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "lssl"]
@@ -344,8 +330,8 @@ def test_columns_that_do_not_vary_are_left_out_unless_asked_for(config, faces, t
     ]
     (faces / "metadata.csv").write_text("\n".join(table) + "\n")
     (faces / "dataset.json").write_text(json.dumps({"attributes": ["expression", "yaw"]}))
-    trainer = prepare_run(config, tmp_path / "run", quiet=True)
-    assert trainer.schema.names == ["neutral", "happy"]
+    loop = prepare_run(config, tmp_path / "run", quiet=True)
+    assert loop.method.schema.names == ["neutral", "happy"]
     with pytest.raises(SchemaError, match="one class only"):
         prepare_run(config.with_overrides({"data.attributes": "expression,yaw"}), tmp_path / "run2", quiet=True)
 

@@ -1,0 +1,224 @@
+"""The paper's method (section 3.1): a generator and a critic, eq. 1 to 7 in order, and nothing else.
+
+Who wants another loss copies this file, and `presets/paper.toml` beside it. What goes beyond the paper is in
+`standard.py`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from lssl.data import FaceDataset, FaceFolder
+from lssl.models import Discriminator, FaceParser, Generator
+from lssl.models.export import TrainedGenerator
+from lssl.training import losses, seeds
+from lssl.training.config import TrainConfig
+from lssl.training.distributed import Processes
+from lssl.training.faces import Plan, about, check_square, open_stream, with_varying_attributes
+from lssl.training.loop import Stage, Update
+from lssl.training.losses import Terms
+from lssl.training.samples import sample_grid, sample_rows
+from lssl.training.speed import autocast
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """Paper 4.1; `side_channels` 0 leaves the side image out (Table 1)."""
+
+    width: int = 64
+    num_downsamplings: int = 4
+    residual_blocks: int = 6
+    side_channels: int = 3
+    critic_width: int = 64
+    critic_layers: int = 6
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """The weights lambda of eq. 1 and 7."""
+
+    penalty: float = 10.0
+    classification: float = 1.0
+    bidirectional: float = 10.0
+    identity: float = 10.0
+    parsing: float = 10.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    losses: LossSettings = field(default_factory=LossSettings)
+
+
+@dataclass
+class Batch:
+    """`image`, `side`: x and s in [-1, 1]; `y_source`: the attributes y' of x; `y`: random targets; `alpha` (N,): where
+    between real and fake the gradient penalty is taken."""
+
+    image: Tensor
+    side: Tensor | None
+    y_source: Tensor
+    y: Tensor
+    alpha: Tensor
+
+
+class Method:
+    """Genc, Gdec and D = (D_src, D_cls) of section 3.1; P is trained before, and frozen."""
+
+    averaged = ("generator",)
+    needs_data = ""  # without --data, generated faces are made first
+    memory: dict[str, Tensor] = {}
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        train_set: FaceDataset,
+        test_set: FaceDataset,
+        *,
+        processes: Processes,
+        parser: FaceParser | None = None,
+    ) -> None:
+        settings: Settings = config.settings
+        network = settings.network
+        self.config, self.weights, self.parser = config, settings.losses, parser
+        self.train_set, self.schema, self.processes = train_set, train_set.schema, processes
+        check_square(
+            train_set,
+            2 ** max(network.num_downsamplings, network.critic_layers),
+            "network.num_downsamplings and network.critic_layers",
+        )
+        with seeds.initial_weights(config.seed):
+            self.generator = Generator(
+                self.schema.dimension,
+                side_channels=network.side_channels,
+                width=network.width,
+                num_downsamplings=network.num_downsamplings,
+                residual_blocks=network.residual_blocks,
+            ).to(processes.device)
+            self.critic = Discriminator(
+                self.schema.dimension,
+                3 + network.side_channels,
+                train_set.size[0],
+                network.critic_width,
+                network.critic_layers,
+            ).to(processes.device)
+        self.networks: dict[str, nn.Module] = {"generator": self.generator, "critic": self.critic}
+        self.faces = open_stream(config, train_set, processes)
+        self.shown = test_set.batch(sample_rows(test_set, config.output.sample_faces))
+
+    def draw(self, step: int, *, warm_up: bool = False) -> Plan:
+        chance = seeds.generator(self.config.seed, step, "targets")
+        drawn = {
+            "y": self.schema.sample(self.faces.batch_size, chance),
+            "alpha": torch.rand(self.faces.batch_size, generator=chance),
+        }
+        drawn = {name: self.processes.share(values) for name, values in drawn.items()}
+        return {**drawn, **self.faces.draw(step, chance)}
+
+    def batch(self, plan: Plan) -> Batch:
+        faces = self.faces.batch(plan)
+        return Batch(faces.image, faces.side, faces.y, plan["y"], plan["alpha"])
+
+    def updates(self) -> Sequence[Update]:
+        schedule = self.config.schedule
+        return (
+            Update(
+                "critic", ("critic",), self.critic_loss, schedule.critic_rate, schedule.betas, schedule.critic_updates
+            ),
+            Update("generator", ("generator",), self.generator_loss, schedule.learning_rate, schedule.betas),
+        )
+
+    def warm_up(self) -> Iterator[Stage]:
+        return iter(())
+
+    def critic_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
+        """L_D = -L_GAN + lambda_cls L_cls^r (eq. 7)."""
+        with torch.no_grad(), autocast(self.config, batch.image.device):
+            fake_image, fake_side = self.generator(batch.image, batch.side, batch.y)
+        real, fake = joined(batch.image, batch.side), joined(fake_image, fake_side)
+
+        # Eq. 1: the Wasserstein distance and its gradient penalty.
+        (realism, logits), penalty = losses.critic_and_penalty(
+            self.critic, torch.cat([real, fake]), real, fake, batch.alpha
+        )
+        real_score, fake_score = realism.chunk(2)
+        # Eq. 2: the attributes of real images.
+        classification = losses.attribute_bce(logits.chunk(2)[0], batch.y_source)
+
+        terms = {"d_real": -real_score.mean(), "d_fake": fake_score.mean(), "d_gp": penalty, "d_cls": classification}
+        loss = losses.wasserstein(real_score, fake_score) + self.weights.penalty * penalty
+        return loss + self.weights.classification * classification, terms
+
+    def generator_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
+        """L_G = L_GAN + lambda_bi L_bi + lambda_cls L_cls^f + lambda_id L_id + lambda_p L_p (eq. 7)."""
+        weights, image, side, device = self.weights, batch.image, batch.side, batch.image.device
+        with autocast(self.config, device):
+            latent = self.generator.encode(image, side)
+            fake_image, fake_side = self.generator.decode(latent, batch.y)
+        realism, logits = self.critic(joined(fake_image, fake_side))
+        terms: Terms = {}
+
+        # Eq. 1.
+        terms["g_adv"] = losses.generator_wasserstein(realism)
+        # Eq. 3: the attributes asked for.
+        terms["g_cls"] = losses.attribute_bce(logits, batch.y)
+        # Eq. 4: identity.
+        terms["g_id"] = losses.identity(fake_image.float(), image)
+        # Eq. 5: the parts of the face stay where they are. Table 1 is without it once: then there is no parser.
+        if self.parser is not None:
+            with autocast(self.config, device):
+                with torch.no_grad():
+                    image_parts = self.parser(image)
+                fake_parts = self.parser(fake_image)
+            terms["g_parse"] = losses.parsing(fake_parts.float(), image_parts.float())
+        # Eq. 6: there and back, in the image and in the latent.
+        with autocast(self.config, device):
+            latent_back = self.generator.encode(fake_image, fake_side)
+            image_back, side_back = self.generator.decode(latent_back, batch.y_source)
+        terms["g_bi"] = losses.bidirectional(image, image_back.float(), side, as_float(side_back))
+        terms["g_latent"] = losses.latent_bidirectional(latent.float(), latent_back.float())
+
+        # Eq. 7.
+        loss = terms["g_adv"] + weights.bidirectional * (terms["g_bi"] + terms["g_latent"])
+        loss = loss + weights.classification * terms["g_cls"] + weights.identity * terms["g_id"]
+        if "g_parse" in terms:
+            loss = loss + weights.parsing * terms["g_parse"]
+        return loss, terms
+
+    def samples(self, networks: Mapping[str, nn.Module]) -> Image.Image:
+        return sample_grid(networks["generator"], self.shown, self.schema)
+
+    def exported(self, networks: Mapping[str, nn.Module], iteration: int) -> TrainedGenerator:
+        size = self.train_set.size[0]
+        return TrainedGenerator(networks["generator"], self.schema, size, info=about(self.train_set, iteration))
+
+    def facts(self) -> dict[str, Any]:
+        return {"faces": len(self.train_set), "attributes": self.schema.to_dict()}
+
+    @staticmethod
+    def select(folder: FaceFolder, config: TrainConfig) -> FaceFolder:
+        """The folder as it is trained on; raises FolderError where it cannot be."""
+        return with_varying_attributes(folder, config)
+
+    @staticmethod
+    def side(settings: Settings) -> tuple[str, int]:
+        """What the side image is and its channels, as `FaceDataset` takes them."""
+        channels = settings.network.side_channels
+        return ("heatmap", channels) if channels else ("none", 1)
+
+    @staticmethod
+    def needs_parser(settings: Settings) -> bool:
+        return settings.losses.parsing > 0
+
+
+def joined(image: Tensor, side: Tensor | None) -> Tensor:
+    """The pair (x, s) as the critic sees it, float32; x alone without side images."""
+    return image.float() if side is None else torch.cat([image.float(), side.float()], 1)
+
+
+def as_float(side: Tensor | None) -> Tensor | None:
+    return None if side is None else side.float()

@@ -1,0 +1,138 @@
+"""From settings to a training loop: data (made first where none is named), face parser, run folder, resume."""
+
+from pathlib import Path
+
+from lssl.data import FaceDataset, read_metadata
+from lssl.data.folder import FaceFolder, FolderError
+from lssl.data.schema import AttributeSchema
+from lssl.models.parser import FaceParser
+from lssl.training.checkpoint import CheckpointError, checkpoints
+from lssl.training.config import ConfigError, TrainConfig, method_module
+from lssl.training.distributed import Processes
+from lssl.training.loop import Loop
+from lssl.training.speed import resolve_speed
+
+
+def prepare_run(
+    config: TrainConfig,
+    out: Path,
+    *,
+    resume: bool = False,
+    parser_path: Path | None = None,
+    processes: Processes | None = None,
+    quiet: bool = False,
+) -> Loop:
+    """A loop ready to `train()`. What is wrong is found here, before long work.
+
+    Raises ConfigError, FolderError, SchemaError or CheckpointError.
+    """
+    processes = processes or Processes()
+    method = method_module(config.method).Method
+    if config.schedule.batch_size % processes.world_size:
+        raise ConfigError(
+            f"batch size {config.schedule.batch_size} does not divide by {processes.world_size} processes"
+        )
+    if checkpoints(out / "checkpoints") and not resume:
+        raise CheckpointError(f"{out} holds a run already; continue it with --resume, or choose another --out")
+    say = processes.first and not quiet
+    if not config.data.folder:
+        if method.needs_data:
+            raise ConfigError(f"the method {config.method} needs --data, {method.needs_data}")
+        config = _with_generated_faces(config, out, processes, quiet)
+    folder = method.select(read_metadata(config.data.folder, attributes=config.data.attributes or None), config)
+    schema = folder.schema()
+    train_set, test_set = (open_faces(config, folder, schema, processes, split) for split in ("train", "test"))
+    if len(train_set) < config.schedule.batch_size:
+        raise FolderError(
+            f"{folder.root} has {len(train_set)} training faces, fewer than the batch of {config.schedule.batch_size}"
+        )
+    if say:
+        print(f"{folder.root}: {train_set.placement}; {len(test_set)} unseen faces for the samples", flush=True)
+        print(f"Attributes: {', '.join(schema.names)}", flush=True)
+    parser = None
+    if method.needs_parser(config.settings):
+        parser = _parser(config, out, parser_path, processes, quiet)
+    loop = make_loop(config, train_set, test_set, out, parser=parser, processes=processes, quiet=quiet)
+    if resume:
+        path = loop.resume()
+        if say:
+            print(f"Resuming {path}", flush=True)
+    return loop
+
+
+def open_faces(
+    config: TrainConfig,
+    folder: FaceFolder,
+    schema: AttributeSchema,
+    processes: Processes,
+    split: str | None = None,
+) -> FaceDataset:
+    """The faces as the method takes them, with the side image that it asks for."""
+    kind, channels = method_module(config.method).Method.side(config.settings)
+    return FaceDataset(folder, schema, split=split, device=processes.device, side=kind, side_channels=channels)
+
+
+def make_loop(
+    config: TrainConfig,
+    train_set: FaceDataset,
+    test_set: FaceDataset,
+    out: Path,
+    *,
+    parser: FaceParser | None = None,
+    processes: Processes | None = None,
+    quiet: bool = False,
+) -> Loop:
+    """The loop of the configured method on these faces. Raises FolderError or ConfigError."""
+    processes = processes or Processes()
+    config = resolve_speed(config, processes.device)
+    if parser is not None:
+        parser.to(processes.device).eval().requires_grad_(False)
+    method = method_module(config.method).Method(config, train_set, test_set, processes=processes, parser=parser)
+    if processes.first and not quiet:
+        jitter = method.faces.jitter
+        if jitter != config.data.jitter:
+            print(
+                f"Only {len(train_set)} faces to learn from: random moves of strength {jitter:.2f} instead of "
+                f"{config.data.jitter:g} (data.jitter_reference_faces)",
+                flush=True,
+            )
+        for line in getattr(method, "notes", ()):
+            print(line, flush=True)
+    return Loop(config, method, out, processes=processes, quiet=quiet)
+
+
+def _with_generated_faces(config: TrainConfig, out: Path, processes: Processes, quiet: bool) -> TrainConfig:
+    """Renders the faces of the embedded model to `out/faces`, unless they are there, and names them in the settings."""
+    folder = out / "faces"
+    if processes.first:
+        from lssl.face3d.embedded import cache_key, load_embedded_model
+        from lssl.face3d.generate import FaceGenerator, GenerateConfig
+        from lssl.face3d.generated import write_generated
+
+        faces = config.faces
+        wanted = GenerateConfig(
+            faces.subjects, faces.expressions, size=faces.size, seed=config.seed, variation=faces.variation
+        )
+        if not quiet:
+            print(f"No --data: {faces.subjects} people of the embedded face model, to {folder}", flush=True)
+        try:
+            generator = FaceGenerator(load_embedded_model(), wanted)
+        except ValueError as error:
+            raise ConfigError(f"faces: {error}") from None
+        write_generated(folder, generator, model=f"embedded {cache_key()}", progress=not quiet)
+    processes.wait()
+    attributes = config.data.attributes or ("expression",)
+    return config.with_overrides({"data.folder": str(folder), "data.attributes": attributes})
+
+
+def _parser(config: TrainConfig, out: Path, path: Path | None, processes: Processes, quiet: bool) -> FaceParser:
+    """The face parser of `path`, of the run folder, or trained now on the run's own faces and kept there."""
+    from lssl.training.parser_training import load_parser, train_parser_for_run
+
+    kept = out / "parser.safetensors"
+    if path is None and not kept.is_file() and processes.first:
+        if not quiet:
+            print("No --parser: training a face parser on these faces first", flush=True)
+        train_parser_for_run(config.data.folder, kept, seed=config.seed, device=processes.device, progress=not quiet)
+    processes.wait()
+    return load_parser(path or kept)

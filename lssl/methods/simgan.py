@@ -1,0 +1,246 @@
+"""SimGAN (Shrivastava et al. 2017, https://arxiv.org/abs/1612.07828), the paper's comparison for pose normalization.
+
+A refiner is kept near its input by an l1 self-regularization and made realistic by a discriminator that judges patches;
+the discriminator's fakes come half from a history of refined faces. The paper adds the attribute classification loss
+(3.2). Their weights are `losses.identity`, 1 and `losses.classification`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lssl.data import FaceDataset, FaceFolder, to_float, to_uint8
+from lssl.models import FaceParser
+from lssl.models.export import TrainedGenerator
+from lssl.models.simgan import LocalDiscriminator, Refiner
+from lssl.training import losses, seeds
+from lssl.training.config import ConfigError, TrainConfig
+from lssl.training.distributed import Processes
+from lssl.training.faces import Plan, check_square
+from lssl.training.loop import Stage, Update
+from lssl.training.losses import Terms
+from lssl.training.pairs import PairBatch, PairStream, PoseSettings, normalizer_grid, select_pairs
+from lssl.training.samples import sample_rows
+from lssl.training.speed import autocast
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    width: int = 24
+    refiner_blocks: int = 4
+    critic_width: int = 32
+    side_channels: int = 3  # of the photograph in the sample grids; no network looks at it
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    identity: float = 5.0  # the self-regularization
+    classification: float = 1.0
+    critic_classification: float = 1.0
+
+
+@dataclass(frozen=True)
+class HistorySettings:
+    size: int = 512  # refined faces
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ConfigError(f"history.size must be at least 1, not {self.size}")
+
+
+@dataclass(frozen=True)
+class WarmUpSettings:
+    """There 3.1: first the refiner learns to leave faces alone, then the discriminator to tell them apart."""
+
+    refiner: int = 200
+    updates: int = 2000  # of the discriminator
+
+
+@dataclass(frozen=True)
+class Settings:
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    losses: LossSettings = field(default_factory=LossSettings)
+    pose: PoseSettings = field(default_factory=PoseSettings)
+    history: HistorySettings = field(default_factory=HistorySettings)
+    warm_up: WarmUpSettings = field(default_factory=WarmUpSettings)
+
+
+@dataclass
+class Batch:
+    pairs: PairBatch
+    history: Plan  # what `RefinedHistory.exchange` takes
+
+
+class RefinedHistory:
+    """The buffer of refined faces: at most `size` uint8 pictures; half of what the discriminator takes as fake.
+
+    How full it is follows from the number of exchanges, so that all its chance is drawn beforehand, and what happens on
+    the device is a function of tensors of fixed shapes.
+    """
+
+    def __init__(self, size: int, batch_size: int, image_size: int, device: torch.device | str = "cpu") -> None:
+        self.size, self.batch_size = size, batch_size
+        self.half = batch_size // 2
+        self.entering = min(max(1, self.half), size)
+        # The last row takes what is overwritten at once.
+        self.images = torch.zeros(size + 1, 3, image_size, image_size, dtype=torch.uint8, device=device)
+
+    def draw(self, exchange: int, chance: torch.Generator) -> Plan:
+        """The chance of exchange number `exchange`, which are counted from 0."""
+        before = min(self.size, exchange * self.entering)
+        mixed = bool(self.half) and before >= self.half
+        chosen = torch.zeros(self.half, dtype=torch.long)
+        if mixed:
+            chosen = torch.randperm(before, generator=chance)[: self.half]
+        room = min(self.entering, self.size - before)
+        places = list(range(before, before + room))
+        if self.entering > room:
+            places += torch.randperm(before + room, generator=chance)[: self.entering - room].tolist()
+        places = [self.size if place in places[k + 1 :] else place for k, place in enumerate(places)]
+        return {"chosen": chosen, "mixed": torch.tensor(mixed), "places": torch.tensor(places)}
+
+    def exchange(self, refined: Tensor, plan: Plan) -> Tensor:
+        """A batch like `refined` (N, 3, H, W) in [-1, 1], whose second half is from the history once that has so many.
+
+        Half of the refined faces go in: at the end while there is room, then in place of random ones.
+        """
+        second = refined[len(refined) - self.half :]
+        second = torch.where(plan["mixed"], to_float(self.images[plan["chosen"]]), second)
+        mixed = torch.cat([refined[: len(refined) - self.half], second])
+        self.images.index_copy_(0, plan["places"], to_uint8(refined[: self.entering]))
+        return mixed
+
+
+class Method:
+    averaged = ("generator",)
+    needs_data = "a folder that `lssl render-frontal` wrote"
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        train_set: FaceDataset,
+        test_set: FaceDataset,
+        *,
+        processes: Processes,
+        parser: FaceParser | None = None,
+    ) -> None:
+        if processes.world_size > 1:
+            raise ConfigError("SimGAN trains in one process: its history of refined faces is not shared")
+        settings: Settings = config.settings
+        self.config, self.settings, self.weights = config, settings, settings.losses
+        self.schema, self.size = train_set.schema, train_set.size[0]
+        check_square(train_set, 4, "another size")
+        dimension, network = self.schema.dimension, settings.network
+        with seeds.initial_weights(config.seed):
+            # A refiner keeps its input, so it puts out what is to be added to it.
+            self.refiner = Refiner(dimension, network.width, network.refiner_blocks, "residual").to(processes.device)
+            self.critic = LocalDiscriminator(dimension, self.size, network.critic_width).to(processes.device)
+        self.networks: dict[str, nn.Module] = {"generator": self.refiner, "critic": self.critic}
+        self.stream = PairStream(config, train_set, processes, settings.pose)
+        self.faces = self.stream.faces
+        self.notes = self.stream.notes
+        batch_size = config.schedule.batch_size
+        self.history = RefinedHistory(settings.history.size, batch_size, self.size, processes.device)
+        self.memory = {"history": self.history.images}
+        self.shown = test_set.batch(sample_rows(test_set, config.output.sample_faces))
+
+    def draw(self, step: int, *, warm_up: bool = False) -> Plan:
+        first, then = self.settings.warm_up.refiner, self.settings.warm_up.updates
+        per_iteration = self.config.schedule.critic_updates + 1
+        if warm_up:
+            exchange = max(0, step - first)
+        else:
+            iteration, k = divmod(step, per_iteration)
+            exchange = then + iteration * (per_iteration - 1) + k
+        chance = seeds.generator(self.config.seed, step + 1, "history")
+        history = self.history.draw(exchange, chance)
+        pairs = self.stream.draw(step, real_step=step if warm_up else step + first + then, warm_up=warm_up)
+        return {**pairs, **{f"history.{name}": values for name, values in history.items()}}
+
+    def batch(self, plan: Plan) -> Batch:
+        history = {k.removeprefix("history."): v for k, v in plan.items() if k.startswith("history.")}
+        return Batch(self.stream.batch(plan), history)
+
+    def updates(self) -> Sequence[Update]:
+        schedule = self.config.schedule
+        return (
+            Update(
+                "critic", ("critic",), self.critic_loss, schedule.critic_rate, schedule.betas, schedule.critic_updates
+            ),
+            Update("refiner", ("generator",), self.refiner_loss, schedule.learning_rate, schedule.betas),
+        )
+
+    def warm_up(self) -> Iterator[Stage]:
+        schedule, settings = self.config.schedule, self.settings.warm_up
+        keep = Update("keep", ("generator",), self.keeping_loss, schedule.learning_rate, schedule.betas)
+        yield Stage("warming up the refiner", keep, settings.refiner)
+        critic = Update("critic", ("critic",), self.critic_loss, schedule.critic_rate, schedule.betas)
+        yield Stage("warming up D", critic, settings.updates)
+
+    def refine(self, pairs: PairBatch) -> Tensor:
+        with autocast(self.config, pairs.image.device):
+            refined: Tensor = self.refiner(pairs.image, None, pairs.given)[0]
+        return refined.float()
+
+    def keeping_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
+        loss = losses.identity(self.refine(batch.pairs), batch.pairs.image)
+        return loss, {"g_id": loss}
+
+    def critic_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
+        pairs = batch.pairs
+        with torch.no_grad():
+            fake = self.history.exchange(self.refine(pairs), batch.history)
+        labelled, y = pairs.labelled
+        realism, attributes = self.critic(torch.cat([pairs.real, fake, labelled]))
+        real_logits, fake_logits, _ = realism.chunk(3)
+        terms = {
+            "d_real": patch_loss(real_logits, fake=False),
+            "d_fake": patch_loss(fake_logits, fake=True),
+            "d_cls": losses.attribute_softmax(attributes.chunk(3)[2], y, self.schema),
+        }
+        loss = terms["d_real"] + terms["d_fake"] + self.weights.critic_classification * terms["d_cls"]
+        return loss, terms
+
+    def refiner_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
+        refined = self.refine(batch.pairs)
+        realism, logits = self.critic(refined)
+        terms = {
+            "g_adv": patch_loss(realism, fake=False),
+            "g_cls": losses.attribute_softmax(logits, batch.pairs.y, self.schema),
+            "g_id": losses.identity(refined, batch.pairs.image),
+        }
+        loss = terms["g_adv"] + self.weights.identity * terms["g_id"]
+        return loss + self.weights.classification * terms["g_cls"], terms
+
+    def samples(self, networks: Mapping[str, nn.Module]) -> Image.Image:
+        return normalizer_grid(networks["generator"], self.shown, self.stream, targets=False)
+
+    def exported(self, networks: Mapping[str, nn.Module], iteration: int) -> TrainedGenerator:
+        info = self.stream.about(iteration, "simgan")
+        return TrainedGenerator(networks["generator"], self.schema, self.size, task="pose-normalization", info=info)
+
+    def facts(self) -> dict[str, Any]:
+        return {**self.stream.facts(), "critic_updates": self.config.schedule.critic_updates}
+
+    @staticmethod
+    def select(folder: FaceFolder, config: TrainConfig) -> FaceFolder:
+        return select_pairs(folder, config)
+
+    @staticmethod
+    def side(settings: Settings) -> tuple[str, int]:
+        channels = settings.network.side_channels
+        return ("image", channels) if channels else ("none", 1)
+
+    @staticmethod
+    def needs_parser(settings: Settings) -> bool:
+        return False
+
+
+def patch_loss(logits: Tensor, *, fake: bool) -> Tensor:
+    """Local adversarial loss: cross-entropy of each patch's logit (positive: refined), its mean over patches."""
+    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, float(fake)))

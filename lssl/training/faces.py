@@ -1,0 +1,154 @@
+"""The faces that a training step sees: drawn on the CPU from (seed, step), gathered and moved on the device.
+
+The two halves meet in a plan, a dictionary of small CPU tensors of fixed shapes. All of a step's chance is in it, so
+that what happens on the device is a pure function of the plan and may become a CUDA graph.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lssl.data import FaceDataset, FaceFolder
+from lssl.training import seeds
+from lssl.training.augmentation import draw_moves, light_images, move_images, move_landmarks, strength_for
+from lssl.training.config import ConfigError, TrainConfig
+from lssl.training.distributed import Processes
+
+Plan = dict[str, Tensor]
+
+
+@dataclass
+class Faces:
+    """N moved faces: x (N, 3, H, W) and s (N, S, H, W) in [-1, 1], None without side images, and y (N, A)."""
+
+    image: Tensor
+    side: Tensor | None
+    y: Tensor
+
+
+class FaceStream:
+    """The order in which training sees a data set, mirrored and moved at random; its whole state is (seed, step).
+
+    The global batch of a step depends on the seed and the step alone: the processes share it out, and an interruption
+    or a move from disk to memory leave it as it is. Each face comes once an epoch; an epoch's last faces, fewer than a
+    batch, are joined by the first of the next.
+
+    Args:
+        dataset: the faces, on the device.
+        batch_size: of all processes together; must divide by their number.
+        flip: mirror each face with probability 1/2.
+        jitter: strength of the moves (`lssl.training.augmentation`); 0: none.
+        workers: threads that read pictures, where the data set is not in memory.
+        name: of the plan's entries, where a step sees several streams.
+    """
+
+    def __init__(
+        self,
+        dataset: FaceDataset,
+        batch_size: int,
+        *,
+        seed: int,
+        flip: bool = True,
+        jitter: float = 0.0,
+        workers: int = 2,
+        processes: Processes | None = None,
+        name: str = "face",
+    ) -> None:
+        self.processes = processes or Processes()
+        if batch_size < 1 or batch_size % self.processes.world_size:
+            raise ValueError(f"batch size {batch_size} does not divide by {self.processes.world_size} processes")
+        self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
+        self.flip, self.jitter, self.name = flip, jitter, name
+        self._epoch: tuple[tuple[int, int], Tensor] | None = None
+        self._readers = None if dataset.in_memory else ThreadPoolExecutor(max(1, workers))
+
+    def rows(self, step: int, *, seed: int | None = None) -> tuple[Tensor, Tensor]:
+        """The global batch's rows (B,) at a step, and which of them are mirrored (B,)."""
+        seed = self.seed if seed is None else seed
+        positions = range(step * self.batch_size, (step + 1) * self.batch_size)
+        count = len(self.dataset)
+        rows = torch.stack([self._order(seed, position // count)[position % count] for position in positions])
+        flip = torch.zeros(self.batch_size, dtype=torch.bool)
+        if self.flip:
+            flip = torch.rand(self.batch_size, generator=seeds.generator(seed, step, "flip")) < 0.5
+        return rows, flip
+
+    def draw(self, step: int, chance: torch.Generator, *, seed: int | None = None) -> Plan:
+        """This process's share of a step: rows, mirrors, moves, and the pixels where they are not in memory."""
+        rows, flip = self.rows(step, seed=seed)
+        plan = {"rows": rows, "flip": flip}
+        if self.jitter:
+            plan["affine"], plan["light"] = draw_moves(self.batch_size, self.jitter, chance)
+        plan = {name: self.processes.share(values) for name, values in plan.items()}
+        if self._readers is not None:
+            pixels = list(self._readers.map(self.dataset.pixels, plan["rows"].tolist()))
+            plan.update({f"pixels.{name}": torch.stack([one[name] for one in pixels]) for name in pixels[0]})
+        return {f"{self.name}.{name}": values for name, values in plan.items()}
+
+    def batch(self, plan: Plan) -> Faces:
+        """The faces of a plan that is on the device. The side image is drawn once, after the moves."""
+        own = {k.removeprefix(f"{self.name}."): v for k, v in plan.items() if k.startswith(f"{self.name}.")}
+        pixels = {k.removeprefix("pixels."): v for k, v in own.items() if k.startswith("pixels.")}
+        faces = self.dataset.batch(own["rows"], flip=own["flip"], pixels=pixels or None, draw_side="affine" not in own)
+        if "affine" not in own:
+            return Faces(faces.image, faces.side, faces.y)
+        affine, light = own["affine"], own["light"]
+        image, side = light_images(move_images(faces.image, affine), light), faces.side
+        if side is not None:
+            side = light_images(move_images(side, affine), light[:, : 1 + side.shape[1]])
+        elif self.dataset.side == "heatmap" and faces.landmarks is not None:
+            side = self.dataset.heatmap(move_landmarks(faces.landmarks, affine, self.dataset.size))
+        return Faces(image, side, faces.y)
+
+    def _order(self, seed: int, epoch: int) -> Tensor:
+        key = (seed, epoch)
+        if self._epoch is None or self._epoch[0] != key:
+            order = torch.randperm(len(self.dataset), generator=seeds.generator(seed, epoch, "order"))
+            self._epoch = (key, order)
+        return self._epoch[1]
+
+
+def open_stream(config: TrainConfig, dataset: FaceDataset, processes: Processes, name: str = "face") -> FaceStream:
+    """The stream of a run's faces, by its settings."""
+    # Mirroring a face turns its yaw to the other side, which the label would not follow.
+    turned = any(group.name == "yaw" for group in dataset.schema.groups)
+    return FaceStream(
+        dataset,
+        config.schedule.batch_size,
+        seed=config.seed,
+        flip=config.data.flip and not turned,
+        jitter=strength_for(len(dataset), config.data.jitter, config.data.jitter_reference_faces),
+        workers=config.data.workers,
+        processes=processes,
+        name=name,
+    )
+
+
+def check_square(dataset: FaceDataset, factor: int, settings: str) -> None:
+    """Raises ConfigError unless the pictures are squares whose side divides by `factor`; `settings` would change it."""
+    height, width = dataset.size
+    if height != width or height % factor:
+        raise ConfigError(
+            f"{dataset.folder.root} has pictures of {width}x{height}, but the networks need squares whose side divides by "
+            f"{factor}: prepare the data with another --size, or set {settings}"
+        )
+
+
+def about(dataset: FaceDataset, iteration: int) -> dict[str, Any]:
+    """What an exported network says of its training."""
+    return {
+        "data": dataset.folder.root.name,
+        "subjects": dataset.subjects,
+        "alignment": dataset.folder.info.get("alignment"),
+        "iterations": iteration,
+    }
+
+
+def with_varying_attributes(folder: FaceFolder, config: TrainConfig) -> FaceFolder:
+    """The folder with those of its attributes that have several values, unless the run names its own."""
+    if config.data.attributes:
+        return folder
+    return replace(folder, attributes=folder.varying_attributes() or folder.attributes)

@@ -1,0 +1,353 @@
+"""The only training loop. It knows methods by a small protocol, and nothing of faces, critics or papers."""
+
+import copy
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from lssl.errors import LsslError
+from lssl.models.export import TrainedGenerator, save_generator
+from lssl.training.checkpoint import (
+    CheckpointError,
+    latest_checkpoint,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+)
+from lssl.training.config import TrainConfig
+from lssl.training.distributed import Processes
+from lssl.training.faces import Plan
+from lssl.training.losses import Terms
+from lssl.training.metrics import MetricsLog, draw_losses, read_metrics
+from lssl.training.schedule import average_weight, decayed, update_average
+
+
+class TrainingError(LsslError):
+    """Training cannot go on; the message says why and which checkpoint is good."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """One step of one optimizer.
+
+    networks: names of the networks whose weights it changes; the others are frozen meanwhile. Updates of the same
+        networks share one optimizer (Adam).
+    loss: a batch to (the scalar that is minimized, the terms to log). A pure function of the batch, the weights and
+        tensors on the device: it may become a CUDA graph.
+    learning_rate: before the schedule's decay.
+    times: how often an iteration does it, each time with another batch; the last one is logged.
+    """
+
+    name: str
+    networks: tuple[str, ...]
+    loss: Callable[[Any], tuple[Tensor, Terms]]
+    learning_rate: float
+    betas: tuple[float, float]
+    times: int = 1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`count` times one update before the first iteration; `title` is its progress bar's."""
+
+    title: str
+    update: Update
+    count: int
+
+
+class Method(Protocol):
+    """What a file of `lssl/methods/` defines under the name `Method`."""
+
+    #: What is trained and saved, by name.
+    networks: dict[str, nn.Module]
+    #: Names of those that are averaged, where the schedule says so.
+    averaged: tuple[str, ...]
+    #: What else the losses read and change from step to step: tensors on the device, which a checkpoint holds.
+    memory: dict[str, Tensor]
+
+    def draw(self, step: int, *, warm_up: bool = False) -> Plan:
+        """All chance of one update, on the CPU, from (seed, step): tensors of the same shapes at every step."""
+
+    def batch(self, plan: Plan) -> Any:
+        """What the losses see, made on the device from a plan that is there."""
+
+    def updates(self) -> Sequence[Update]:
+        """An iteration, in order."""
+
+    def warm_up(self) -> Iterator[Stage]:
+        """What comes before the first iteration; the next stage is asked for when the last one is done."""
+
+    def samples(self, networks: Mapping[str, nn.Module]) -> Image.Image:
+        """A picture of what (averaged) networks do to unseen subjects."""
+
+    def exported(self, networks: Mapping[str, nn.Module], iteration: int) -> TrainedGenerator:
+        """What the run delivers."""
+
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint must agree with, such as the number of faces."""
+
+
+class Loop:
+    """Trains a method into a run folder.
+
+    Args:
+        config: the run, its switches decided (`resolve_speed`).
+        method: what is trained, built on `processes.device`.
+        folder: the run folder, made where it is not there.
+        quiet: no progress bar.
+
+    `train()` runs to the end (True) or until SIGINT or SIGTERM, after which the state is saved (False). All chance
+    comes from (seed, step), so a resumed run repeats an uninterrupted one bit for bit on the CPU.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        method: Method,
+        folder: str | Path,
+        *,
+        processes: Processes | None = None,
+        quiet: bool = False,
+    ) -> None:
+        self.processes = processes or Processes()
+        self.config, self.method, self.folder = config, method, Path(folder)
+        self.quiet = quiet or not self.processes.first
+        self.iteration = 0
+        self.updates = list(method.updates())
+        self.per_iteration = sum(update.times for update in self.updates)
+        if config.speed.deterministic:
+            torch.use_deterministic_algorithms(True)
+        memory = torch.channels_last if config.speed.channels_last == "on" else torch.contiguous_format
+        for network in method.networks.values():
+            network.to(memory_format=memory)  # type: ignore[call-overload]
+        self.processes.broadcast(*method.networks.values())
+        names = method.averaged if config.schedule.ema else ()
+        self.averages = {name: copy.deepcopy(method.networks[name]).requires_grad_(False) for name in names}
+        self.average_weight = torch.zeros((), device=self.processes.device)
+        self.optimizers = {update.networks: self._optimizer(update) for update in self.updates}
+        self.sums: dict[str, Tensor] = {}
+        self.summed = 0
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The networks as they are delivered: averaged where they are averaged."""
+        return {**self.method.networks, **self.averages}
+
+    def train(self) -> bool:
+        """Runs until `schedule.iterations`; True when finished, False when told to stop."""
+        schedule, output = self.config.schedule, self.config.output
+        self.folder.mkdir(parents=True, exist_ok=True)
+        log = None
+        if self.processes.first:
+            (self.folder / "config.toml").write_text(self.config.to_toml(), encoding="utf-8")
+            log = MetricsLog(self.folder, self.iteration, schedule.iterations, quiet=self.quiet)
+        with stop_signals() as stop:
+            if self.iteration == 0:
+                if not self._warm_up(log, stop):
+                    return self._closed(log)
+                self._sample()
+            saved_at, logged_at = time.monotonic(), time.perf_counter()
+            while self.iteration < schedule.iterations:
+                rate = decayed(schedule, self.iteration)
+                self.iterate(rate)
+                last = self.iteration == schedule.iterations
+                if log is not None:
+                    log.tick()
+                if self.iteration % output.log_every == 0 or last:
+                    values = {**self._means(), "learning_rate": schedule.learning_rate * rate}
+                    if log is not None:
+                        now, steps = time.perf_counter(), min(output.log_every, self.iteration)
+                        log.write(self.iteration, {**values, "seconds": (now - logged_at) / steps})
+                        logged_at = now
+                if self.iteration % output.sample_every == 0 or last:
+                    self._sample()
+                    logged_at = time.perf_counter()
+                stopping = self.processes.any(bool(stop))
+                late = self.processes.any(time.monotonic() - saved_at > 60 * output.checkpoint_minutes)
+                if self.iteration % output.checkpoint_every == 0 or late or last or stopping:
+                    self.save()
+                    saved_at = time.monotonic()
+                if stopping and not last:
+                    break
+        return self._closed(log)
+
+    def iterate(self, rate: float) -> None:
+        """One iteration: each update in order, as often as it says."""
+        step = self.iteration * self.per_iteration
+        self.average_weight.fill_(average_weight(self.config.schedule.ema, self.iteration))
+        for update in self.updates:
+            terms: Terms = {}
+            for _ in range(update.times):
+                terms = self.step(update, self.method.draw(step), rate)
+                step += 1
+            self._record(terms)
+        self.iteration += 1
+        self.summed += 1
+
+    def step(self, update: Update, plan: Plan, rate: float = 1.0) -> Terms:
+        """One update on a plan; its terms, detached."""
+        optimizer = self.optimizers[update.networks]
+        for group in optimizer.param_groups:
+            group["lr"] = update.learning_rate * rate
+        device = self.processes.device
+        return self._update(update, {name: values.to(device) for name, values in plan.items()})
+
+    def _update(self, update: Update, plan: Plan) -> Terms:
+        """Loss, backward, all-reduce, Adam and average: a function of the plan, on the device."""
+        trained = [self.method.networks[name] for name in update.networks]
+        for network in self.method.networks.values():
+            network.requires_grad_(any(network is one for one in trained))
+        loss, terms = update.loss(self.method.batch(plan))
+        optimizer = self.optimizers[update.networks]
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.processes.average_gradients(p for network in trained for p in network.parameters())
+        optimizer.step()
+        for name in update.networks:
+            if name in self.averages:
+                update_average(self.averages[name], self.method.networks[name], self.average_weight)
+        return {name: value.detach() for name, value in terms.items()}
+
+    def _optimizer(self, update: Update) -> torch.optim.Optimizer:
+        parameters = [p for name in update.networks for p in self.method.networks[name].parameters()]
+        return torch.optim.Adam(parameters, update.learning_rate, update.betas)
+
+    def _warm_up(self, log: MetricsLog | None, stop: Sequence[int]) -> bool:
+        """What comes before the first iteration; False when told to stop meanwhile."""
+        step = 0
+        for stage in self.method.warm_up():
+            with nullcontext() if log is None else log.warm_up(stage.title, stage.count) as tick:
+                for _ in range(stage.count):
+                    self.step(stage.update, self.method.draw(step, warm_up=True))
+                    step += 1
+                    if tick is not None:
+                        tick()
+                    if self.processes.any(bool(stop)):
+                        return False
+        return True
+
+    def _closed(self, log: MetricsLog | None) -> bool:
+        if log is not None:
+            log.close()
+        return self.iteration >= self.config.schedule.iterations
+
+    def resume(self, path: Path | None = None) -> Path:
+        """Continues from a checkpoint, the run folder's newest if not given. Raises CheckpointError."""
+        path = path or latest_checkpoint(self.folder / "checkpoints")
+        if path is None:
+            raise CheckpointError(f"{self.folder / 'checkpoints'}: no checkpoint to resume from")
+        state = load_checkpoint(path, self.processes.device)
+        if state["method"] != self.config.method:
+            raise CheckpointError(f"{path} is a checkpoint of the method {state['method']}, not {self.config.method}")
+        for name, now in self._facts().items():
+            if state["facts"].get(name) != now:
+                raise CheckpointError(
+                    f"{path}: the checkpoint was made with {name} {state['facts'].get(name)}, but it is {now} now"
+                )
+        for name, network in self.method.networks.items():
+            load_weights(network, state["networks"][name], path, name)
+        for name, network in self.averages.items():
+            load_weights(network, state["averages"].get(name, state["networks"][name]), path, f"averaged {name}")
+        for networks, optimizer in self.optimizers.items():
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": state["optimizers"]["+".join(networks)], "param_groups": groups})
+        for name, values in self.method.memory.items():
+            values.copy_(state["memory"][name])
+        self.iteration, self.sums, self.summed = int(state["iteration"]), dict(state["sums"]), int(state["summed"])
+        return path
+
+    def save(self) -> None:
+        """Writes a checkpoint and generator.safetensors (rank 0); others wait."""
+        if self.processes.first:
+            save_checkpoint(self.folder / "checkpoints", self.iteration, self.state_dict(), self.config.output.keep)
+            try:
+                save_generator(
+                    self.folder / "generator.safetensors", self.method.exported(self.networks, self.iteration)
+                )
+            except OSError as error:
+                good = latest_checkpoint(self.folder / "checkpoints")
+                raise CheckpointError(
+                    f"{self.folder}: cannot write ({error}); the checkpoint {good} is good"
+                ) from error
+        self.processes.wait()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "method": self.config.method,
+            "facts": self._facts(),
+            "networks": {name: network.state_dict() for name, network in self.method.networks.items()},
+            "averages": {name: network.state_dict() for name, network in self.averages.items()},
+            "optimizers": {"+".join(names): one.state_dict()["state"] for names, one in self.optimizers.items()},
+            "memory": dict(self.method.memory),
+            "sums": self.sums,
+            "summed": self.summed,
+        }
+
+    def _facts(self) -> dict[str, Any]:
+        return {"batch_size": self.config.schedule.batch_size, **self.method.facts()}
+
+    def _record(self, terms: Terms) -> None:
+        for name, value in terms.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def _means(self) -> dict[str, float]:
+        """Means since the last call, over the processes too. Raises TrainingError where one is not finite."""
+        names = list(self.sums)
+        sums = torch.stack([self.sums[name].float() for name in names])
+        values = (self.processes.mean(sums) / max(1, self.summed)).tolist()
+        self.sums, self.summed = {}, 0
+        means = dict(zip(names, values, strict=True))
+        bad = [name for name, value in means.items() if not torch.isfinite(torch.tensor(value))]
+        if bad:
+            good = latest_checkpoint(self.folder / "checkpoints")
+            raise TrainingError(
+                f"loss {', '.join(bad)} is not finite at iteration {self.iteration}; "
+                f"{f'the last good checkpoint is {good}' if good else 'there is no checkpoint yet'}. "
+                "Resume with a lower schedule.learning_rate, or without speed.bf16"
+            )
+        return means
+
+    @torch.no_grad()
+    def _sample(self) -> None:
+        """Writes the method's picture of unseen subjects and losses.png (rank 0)."""
+        if not self.processes.first:
+            return
+        folder = self.folder / "samples"
+        picture = self.method.samples(self.networks)
+        try:
+            folder.mkdir(exist_ok=True)
+            picture.save(folder / f"iteration_{self.iteration:08d}.png")
+            draw_losses(read_metrics(self.folder / "metrics.jsonl"), self.folder / "losses.png")
+        except OSError as error:
+            good = latest_checkpoint(self.folder / "checkpoints")
+            raise CheckpointError(f"{folder}: cannot write ({error}); the last good checkpoint is {good}") from error
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """A list that gets the signal's number on SIGINT or SIGTERM; a second SIGINT interrupts at once."""
+    caught: list[int] = []
+
+    def remember(number: int, _frame: Any) -> None:
+        if caught and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    try:
+        before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: signals are its affair
+        yield caught
+        return
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,39 @@
+"""What of a run's speed settings the machine decides."""
+
+from dataclasses import replace
+
+import torch
+
+from lssl.training.config import Switch, TrainConfig
+
+
+def resolve_speed(config: TrainConfig, device: torch.device) -> TrainConfig:
+    """The settings with every "auto" of `speed` turned into what this machine does best."""
+    speed = config.speed
+    on_gpu = device.type == "cuda"
+    return replace(
+        config,
+        speed=replace(
+            speed,
+            bf16=_decided(speed.bf16, _computes_bf16(device)),
+            channels_last=_decided(speed.channels_last, on_gpu),
+        ),
+    )
+
+
+def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
+    """What generator and parser compute in, to be entered anew each time."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=config.speed.bf16 == "on")
+
+
+def _decided(switch: Switch, automatic: bool) -> Switch:
+    if switch != "auto":
+        return switch
+    return "on" if automatic else "off"
+
+
+def _computes_bf16(device: torch.device) -> bool:
+    """Whether the chip multiplies bfloat16 in hardware."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())

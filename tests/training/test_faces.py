@@ -1,0 +1,49 @@
+"""The order in which training sees its faces."""
+
+import pytest
+import torch
+
+from lssl.data import FaceDataset
+from lssl.training import seeds
+from lssl.training.distributed import Processes
+from lssl.training.faces import FaceStream
+
+
+def images(stream: FaceStream, step: int) -> torch.Tensor:
+    return stream.batch(stream.draw(step, seeds.generator(0, step, "targets"))).image
+
+
+def test_an_epoch_sees_every_face_once(faces) -> None:
+    stream = FaceStream(FaceDataset(faces), 5, seed=1)
+    rows = torch.cat([stream.rows(step)[0] for step in range(8)])
+    for epoch in rows.reshape(2, 20):
+        assert sorted(epoch.tolist()) == list(range(20))
+    assert not torch.equal(rows[:20], rows[20:])
+
+
+def test_a_step_does_not_depend_on_those_before(faces) -> None:
+    one, other = (
+        FaceStream(FaceDataset(faces), 4, seed=2, jitter=1.0),
+        FaceStream(FaceDataset(faces), 4, seed=2, jitter=1.0),
+    )
+    for step in range(7):
+        images(one, step)
+    for step in (7, 3, 12):
+        assert torch.equal(images(one, step), images(other, step))
+
+
+def test_disk_and_memory_give_the_same_faces(faces) -> None:
+    held = FaceStream(FaceDataset(faces, in_memory=True), 4, seed=2, jitter=0.5)
+    read = FaceStream(FaceDataset(faces, in_memory=False), 4, seed=2, jitter=0.5)
+    for step in range(6):
+        assert torch.equal(images(held, step), images(read, step))
+
+
+def test_processes_share_out_the_batch_of_one(faces) -> None:
+    data = FaceDataset(faces)
+    one = FaceStream(data, 4, seed=3, jitter=1.0)
+    parts = [FaceStream(data, 4, seed=3, jitter=1.0, processes=Processes(rank, 2)) for rank in range(2)]
+    for step in range(4):
+        assert torch.equal(images(one, step), torch.cat([images(part, step) for part in parts]))
+    with pytest.raises(ValueError, match="does not divide by 3 processes"):
+        FaceStream(data, 4, seed=0, processes=Processes(0, 3))
