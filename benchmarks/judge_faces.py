@@ -6,7 +6,7 @@
 LONDON holds a folder a class, with photographs and their 68 landmarks (NNN.jpg, NNN.pts). The made pictures lie on the
 photographs that they were made from pixel by pixel, at their size or reduced; their names begin with the person's
 (`001.png`, `001_happy_photo.png` as `lssl synthesize --paste` writes it). Write PNG, or JPEG of high quality.
-Prints all tables and writes report.html, results.json, results.csv, sheet.png (512 pixels a picture) and mouths.png.
+Prints all tables and writes report.html, results.json, results.csv, sheet.jpg (512 pixels a picture) and mouths.jpg.
 """
 
 import io
@@ -101,9 +101,9 @@ def main(real: Path, made: Path, source: str, target: str, out: Path | None, see
     for table in report.tables:
         click.echo(console_table(table) + "\n")
     report.write(out)
-    Image.fromarray(portrait_sheet(judged, target)).save(out / "sheet.png")
-    Image.fromarray(portrait_sheet(judged, target, close=True)).save(out / "mouths.png")
-    click.echo(f"{out}/report.html, sheet.png, mouths.png")
+    Image.fromarray(portrait_sheet(judged, target)).save(out / "sheet.jpg", quality=95, subsampling=0)
+    Image.fromarray(portrait_sheet(judged, target, close=True)).save(out / "mouths.jpg", quality=95, subsampling=0)
+    click.echo(f"{out}/report.html, sheet.jpg, mouths.jpg")
 
 
 if __name__ == "__main__":

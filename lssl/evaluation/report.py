@@ -99,16 +99,20 @@ class Report:
             f"<tbody>{''.join(lines)}</tbody></table></div>"
         )
 
-    def image(self, image: NDArray[np.uint8], caption: str) -> None:
-        """Adds a picture, uint8 (H, W, 3), as PNG inside the page."""
+    def image(self, image: NDArray[np.uint8], caption: str, *, photographs: bool = False) -> None:
+        """Adds a picture, uint8 (H, W, 3), inside the page: as PNG, or where it shows photographs as fine JPEG."""
         buffer = io.BytesIO()
-        Image.fromarray(image).save(buffer, "PNG", optimize=True)
+        if photographs:
+            Image.fromarray(image).save(buffer, "JPEG", quality=92, subsampling=0)
+        else:
+            Image.fromarray(image).save(buffer, "PNG", optimize=True)
         data = base64.b64encode(buffer.getvalue()).decode()
+        kind = "jpeg" if photographs else "png"
         text = html.escape(caption)
         # A wide sheet of faces keeps a readable size on a phone, where it scrolls.
         width = f"min-width:{min(image.shape[1], 640)}px" if image.shape[1] > 400 else ""
         self._body.append(
-            f'<figure><div class=scroll><img alt="{text}" style="{width}" src="data:image/png;base64,{data}"></div>'
+            f'<figure><div class=scroll><img alt="{text}" style="{width}" src="data:image/{kind};base64,{data}"></div>'
             f"<figcaption>{text}</figcaption></figure>"
         )
 

@@ -18,32 +18,29 @@ def contact_sheet(
 ) -> NDArray[np.uint8]:
     """One picture, uint8 (H, W, 3): a row a person, a column a title.
 
-    rows: uint8 pictures of any size, shown with their longer side at `side` pixels (never enlarged more than needed for
-        that); None leaves a place empty. names: written at the left of each row's first picture.
+    rows: uint8 pictures of any size, shown with their longer side at `side` pixels; None leaves a place empty. names: written at the left of each row's first picture.
     """
-    columns = len(titles)
-    sheet = Image.new("RGB", (columns * (side + _GAP) - _GAP, _BAR + len(rows) * (side + _GAP)), "white")
+    fitted = [[None if picture is None else _fitted(picture, side) for picture in row] for row in rows]
+    heights = [max((picture.height for picture in row if picture), default=0) + _GAP for row in fitted]
+    sheet = Image.new("RGB", (len(titles) * (side + _GAP) - _GAP, _BAR + sum(heights)), "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(18)
     for column, title in enumerate(titles):
         draw.text((column * (side + _GAP) + 4, 4), title, fill="black", font=font)
-    for row, pictures in enumerate(rows):
+    top = _BAR
+    for row, pictures in enumerate(fitted):
         for column, picture in enumerate(pictures):
-            if picture is None:
-                continue
-            shown = Image.fromarray(picture)
-            scale = side / max(shown.size)
-            if scale != 1:
-                size = (max(1, round(shown.width * scale)), max(1, round(shown.height * scale)))
-                shown = shown.resize(size, Image.Resampling.LANCZOS)
-            sheet.paste(shown, (column * (side + _GAP), _BAR + row * (side + _GAP)))
+            if picture is not None:
+                sheet.paste(picture, (column * (side + _GAP), top))
         if row < len(names):
-            draw.text(
-                (6, _BAR + row * (side + _GAP) + 4),
-                names[row],
-                fill="white",
-                stroke_width=2,
-                stroke_fill="black",
-                font=font,
-            )
+            draw.text((6, top + 4), names[row], fill="white", stroke_width=2, stroke_fill="black", font=font)
+        top += heights[row]
     return np.asarray(sheet)
+
+
+def _fitted(picture: NDArray[np.uint8], side: int) -> Image.Image:
+    """The picture with its longer side at `side` pixels."""
+    shown = Image.fromarray(picture)
+    scale = side / max(shown.size)
+    size = (max(1, round(shown.width * scale)), max(1, round(shown.height * scale)))
+    return shown if size == shown.size else shown.resize(size, Image.Resampling.LANCZOS)

@@ -19,12 +19,19 @@ SIZES = (64, 128, 256)
 
 @dataclass(frozen=True)
 class Judgement:
-    """Percent recognised by one judge: `made` as asked, `real` as what they show, both of people it did not learn from."""
+    """Percent recognised by one judge: `made` as asked, `real` as what they show, both of people it did not learn from.
+
+    made_beside, real_beside: the same beside the person's own photographs of all classes, from whose middle the scores
+        count (one person's mouth at rest is another's smile); NaN where nobody has one of each.
+    recognised: each made picture, alone.
+    """
 
     judge: str
     made: float
     real: float
-    recognised: NDArray[np.bool_]  # a made picture each
+    made_beside: float
+    real_beside: float
+    recognised: NDArray[np.bool_]
 
 
 def judge_expressions(
@@ -73,11 +80,39 @@ def _judge(
         raise ValueError(f"{len(names)} people cannot be parted into {folds} folds")
     fold = np.empty(len(names), int)
     fold[np.random.default_rng(seed).permutation(len(names))] = np.arange(len(names)) % folds
-    right = np.zeros(len(portraits), bool)
+    scores = np.zeros((len(portraits), len(classes)))
     is_real = np.arange(len(portraits)) < len(real)
     for k in range(folds):
         test = torch.from_numpy(np.flatnonzero(fold[who] == k))
         train = torch.from_numpy(np.flatnonzero((fold[who] != k) & is_real))
-        guess = ridge_scores(values, labels, train, test, len(classes)).argmax(1)
-        right[test.numpy()] = (guess == labels[test]).numpy()
-    return Judgement(name, 100 * float(right[~is_real].mean()), 100 * float(right[is_real].mean()), right[~is_real])
+        scores[test.numpy()] = ridge_scores(values, labels, train, test, len(classes)).numpy()
+    truth = labels.numpy()
+    alone = scores.argmax(1) == truth
+    middle = own_middle(scores[is_real], truth[is_real], who[is_real])
+    beside = scores - np.stack([middle.get(person, np.full(len(classes), np.nan)) for person in who])
+    known = np.isfinite(beside).all(1)
+    right = np.where(known, np.where(known[:, None], beside, 0).argmax(1) == truth, False)
+
+    def percent(values: NDArray[np.bool_], rows: NDArray[np.bool_]) -> float:
+        return 100 * float(values[rows].mean()) if rows.any() else float("nan")
+
+    return Judgement(
+        name,
+        percent(alone, ~is_real),
+        percent(alone, is_real),
+        percent(right, ~is_real & known),
+        percent(right, is_real & known),
+        alone[~is_real],
+    )
+
+
+def own_middle(
+    scores: NDArray[np.float64], classes: NDArray[np.int64], people: NDArray[np.int_]
+) -> dict[int, NDArray[np.float64]]:
+    """For each person with a real picture of every class: the mean over the classes of the person's scores, (C,)."""
+    result = {}
+    for person in np.unique(people):
+        own = [scores[(people == person) & (classes == k)] for k in range(scores.shape[1])]
+        if all(map(len, own)):
+            result[int(person)] = np.mean([part.mean(0) for part in own], axis=0)
+    return result
