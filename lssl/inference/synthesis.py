@@ -196,7 +196,8 @@ def translate_batch(
             raise LsslError("this generator was trained with landmark heatmaps: give landmarks for every face")
         landmarks = torch.from_numpy(np.stack(points)).to(device)
     y = torch.stack([target_vector(model.schema, f.source, t) for f, t in zip(faces, targets, strict=True)])
-    output = model.translate(image, landmarks, y.to(device))
+    y_source = torch.stack([model.schema.encode(f.source) for f in faces])
+    output = model.translate(image, landmarks, y.to(device), y_source.to(device))
     return list(to_uint8(output).permute(0, 2, 3, 1).cpu().numpy())
 
 

@@ -62,6 +62,17 @@ class ResidualBlock(nn.Module):
         return x + self.second(self.first(x))
 
 
+def start_normal(network: nn.Module) -> None:
+    """Weights of convolutions and linear layers from N(0, 0.02), those of batch norms from N(1, 0.02), biases 0: how DCGAN
+    starts (Radford et al. 2016, https://arxiv.org/abs/1511.06434), and CycleGAN and IcGAN after it."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.BatchNorm1d | nn.BatchNorm2d):
+            mean = 1.0 if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) else 0.0
+            nn.init.normal_(layer.weight, mean, 0.02)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
 class InvertedResidual(nn.Module):
     """MobileNet-v2 block: expand 1x1, depthwise 3x3, project 1x1, with a shortcut where shapes allow.
 

@@ -1,5 +1,6 @@
 """The trained generator in one file: weights, attribute schema and settings in `generator.safetensors`."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,12 @@ from torch import Tensor, nn
 from lssl.data.dataset import heatmap_side
 from lssl.data.schema import AttributeSchema
 from lssl.errors import LsslError
+from lssl.models.cyclegan import CycleGANGenerator
 from lssl.models.files import NetworkFile
 from lssl.models.generator import Generator
+from lssl.models.icgan import IcGAN
 from lssl.models.simgan import Refiner
+from lssl.models.stargan import StarGANGenerator
 
 
 class ExportError(LsslError):
@@ -21,11 +25,17 @@ class ExportError(LsslError):
 FILE = NetworkFile("lssl-generator-1", "generator.safetensors", "generator", "lssl train", ExportError)
 
 
+#: What a file may hold, by the name of its class; all are called alike, `network(image, side, y)`.
+KINDS: dict[str, Callable[..., nn.Module]] = {
+    kind.__name__: kind for kind in (Generator, Refiner, StarGANGenerator, CycleGANGenerator, IcGAN)
+}
+
+
 class TrainedGenerator(nn.Module):
     """A generator that knows its attributes and its input: what `lssl.load_generator` returns.
 
     Attributes:
-        network: the `Generator`, or SimGAN's `Refiner`, which is called alike.
+        network: the `Generator`, or another of `KINDS`, which are called alike.
         schema: what y means.
         image_size: side in pixels of the pictures it was trained on.
         heatmap_sigma: sigma of the landmark heatmaps in pixels (unused without side image).
@@ -63,12 +73,16 @@ class TrainedGenerator(nn.Module):
         return output
 
     @torch.inference_mode()
-    def translate(self, image: Tensor, landmarks: Tensor | None, y: Tensor) -> Tensor:
-        """Images (N, 3, H, W) in [-1, 1] with landmarks (N, 68, 2) in pixels, to attributes y (N, A): x' in [-1, 1]."""
+    def translate(self, image: Tensor, landmarks: Tensor | None, y: Tensor, y_source: Tensor | None = None) -> Tensor:
+        """Images (N, 3, H, W) in [-1, 1] with landmarks (N, 68, 2) in pixels, to attributes y (N, A): x' in [-1, 1].
+
+        `y_source` (N, A): what the images show, where it is known; only CycleGAN's pairs ask for it.
+        """
         if landmarks is None and self.network.side_channels:
             raise ValueError("this generator was trained with landmark heatmaps: give landmarks")
         side = None if landmarks is None else self.side_image(landmarks)
-        translated: Tensor = self.network(image, side, y)[0]
+        source = (y_source,) if getattr(self.network, "takes_source", False) else ()
+        translated: Tensor = self.network(image, side, y, *source)[0]
         return translated.clamp(-1, 1)
 
 
@@ -95,8 +109,7 @@ def load_generator(path: str | Path, device: torch.device | str = "cpu") -> Trai
     path, weights, about = FILE.read(path, device)
     try:
         schema = AttributeSchema.from_dict(about["schema"])
-        kinds: dict[str, type[Generator] | type[Refiner]] = {"Generator": Generator, "Refiner": Refiner}
-        network = kinds[about.get("architecture", "Generator")](**about["network"])
+        network = KINDS[about.get("architecture", "Generator")](**about["network"])
         network.load_state_dict(weights)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise FILE.damaged(path, error) from None

@@ -26,6 +26,13 @@ def move(image: Tensor, flow: Tensor) -> Tensor:
     return F.grid_sample(image, places, mode="bilinear", padding_mode="border", align_corners=False)
 
 
+def changed(image: Tensor, head: Tensor) -> Tensor:
+    """shade(move(image, flow), light) + paint, not clamped: what a head of C + 3 channels (N, C + 3, H, W) says of an image
+    (N, C, H, W) in [-1, 1], in that order paint, flow and light. Zeros leave the image."""
+    paint, flow, light = head.float().split([image.shape[1], 2, 1], 1)
+    return (move(image.float(), 0.2 * flow) + 1) * (0.5 * light).exp() - 1 + 0.25 * paint
+
+
 class Generator(nn.Module):
     """Translates a face image x and its side image s to the attributes y: (x, s, y) -> (x', s').
 
@@ -153,9 +160,7 @@ class Generator(nn.Module):
         if image is None:
             raise ValueError(f'a generator with output="{self.output}" needs the input image to decode')
         if self.output == "warp":
-            painted, flow, light = painted.float().split([self.image_channels, 2, 1], 1)
-            image = (move(image.float(), 0.2 * flow) + 1) * (0.5 * light).exp() - 1
-            painted = 0.25 * painted
+            return changed(image, painted).clamp(-1, 1), side
         return (image + painted).clamp(-1, 1), side
 
     def forward(self, image: Tensor, side: Tensor | None, attributes: Tensor) -> tuple[Tensor, Tensor | None]:

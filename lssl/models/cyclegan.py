@@ -1,0 +1,172 @@
+"""The networks of CycleGAN (Zhu et al. 2017, https://arxiv.org/abs/1703.10593), and its pairs as one generator.
+
+All convolutions have a bias and all instance norms are without scale and offset, as in the authors' code.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lssl.models.blocks import start_normal
+from lssl.models.generator import changed
+from lssl.ops import pixel_shuffle_instance_norm
+
+
+class InstanceNorm(nn.Module):
+    """Each picture's channels to mean 0 and variance 1, then "relu", "leaky_relu" 0.2 or "none"."""
+
+    def __init__(self, activation: str = "relu") -> None:
+        super().__init__()
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        return pixel_shuffle_instance_norm(x, upscale_factor=1, activation=self.activation, negative_slope=0.2)
+
+
+class DomainGenerator(nn.Module):
+    """From one domain to another: image (N, 3, H, W) in [-1, 1], sides that divide by 4, to the same.
+
+    Args:
+        width: channels w of the first layer (64 there).
+        residual_blocks: of 4 w channels (6 at 128 pixels, 9 at 256 there).
+        output: "direct": x' is the head's tanh (theirs). "warp": as in `Generator`, for few photographs.
+    """
+
+    def __init__(self, width: int = 64, residual_blocks: int = 6, output: str = "direct") -> None:
+        super().__init__()
+        if output not in ("direct", "warp"):
+            raise ValueError(f'output must be "direct" or "warp", not "{output}"')
+        self.output = output
+        layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(3, width, 7), InstanceNorm()]
+        for level in (1, 2):
+            layers += [nn.Conv2d(width * level, 2 * width * level, 3, 2, 1), InstanceNorm()]
+        layers += [_ResidualBlock(4 * width) for _ in range(residual_blocks)]
+        for level in (4, 2):
+            layers += [
+                nn.ConvTranspose2d(width * level, width * level // 2, 3, 2, 1, output_padding=1),
+                InstanceNorm(),
+            ]
+        layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, 6 if output == "warp" else 3, 7)]
+        self.layers = nn.Sequential(*layers)
+        start_normal(self)
+
+    def forward(self, image: Tensor) -> Tensor:
+        if image.shape[2] % 4 or image.shape[3] % 4:
+            raise ValueError(f"image sides must divide by 4, got {tuple(image.shape)}")
+        head = self.layers(image)
+        return torch.tanh(head) if self.output == "direct" else changed(image, head).clamp(-1, 1)
+
+
+class _ResidualBlock(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(channels, channels, 3),
+            InstanceNorm(),
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(channels, channels, 3),
+            InstanceNorm("none"),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x)
+
+
+class PatchDiscriminator(nn.Module):
+    """A score for each 70x70 patch of a picture (1: real, 0: made): (N, 3, H, W) -> (N, 1, H / 8 - 2, W / 8 - 2).
+
+    Args:
+        width: channels w of the first layer (64 there); 8 w of the last but one.
+    """
+
+    def __init__(self, width: int = 64) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(3, width, 4, 2, 1), nn.LeakyReLU(0.2)]
+        for level, stride in ((1, 2), (2, 2), (4, 1)):
+            layers += [nn.Conv2d(width * level, 2 * width * level, 4, stride, 1), InstanceNorm("leaky_relu")]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(8 * width, 1, 4, 1, 1))
+        start_normal(self)
+
+    def forward(self, image: Tensor) -> Tensor:
+        score: Tensor = self.layers(image)
+        return score
+
+
+class CycleGANGenerator(nn.Module):
+    """All values of one attribute by K - 1 pairs of generators, each between its first value (neutral) and another.
+
+    Called as `Generator` is: `generator(image, side, y)` gives (x', None). CycleGAN has no y: here it picks the generator.
+    What the picture shows must be known, `y_source`: from neutral to c is one generator, c to neutral another (`faithful`);
+    from c to d goes by c -> neutral -> d, a composition that the method itself does not know. To where the picture is
+    already, it is the identity pass that the method is trained to make. Without `y_source` the picture is taken for a
+    neutral one, unless there are two values alone, whose two generators leave what is there already.
+
+    Args:
+        attribute_dim: length of y: K, or 1 for a binary attribute.
+        width, residual_blocks, output: as in `DomainGenerator`.
+    """
+
+    takes_source = True
+
+    def __init__(self, attribute_dim: int, width: int = 64, residual_blocks: int = 6, output: str = "direct") -> None:
+        super().__init__()
+        if attribute_dim < 1:
+            raise ValueError(f"attribute_dim must be at least 1, not {attribute_dim}")
+        self._settings = {
+            "attribute_dim": attribute_dim,
+            "width": width,
+            "residual_blocks": residual_blocks,
+            "output": output,
+        }
+        self.attribute_dim = attribute_dim
+        self.side_channels = 0
+        pairs = max(1, attribute_dim - 1)
+        #: from neutral to value k + 1, and back
+        self.there = nn.ModuleList(DomainGenerator(width, residual_blocks, output) for _ in range(pairs))
+        self.back = nn.ModuleList(DomainGenerator(width, residual_blocks, output) for _ in range(pairs))
+
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments: `CycleGANGenerator(**g.settings())` has the same shapes."""
+        return dict(self._settings)
+
+    def value(self, y: Tensor) -> Tensor:
+        """The index (N,) of the attribute's value that y (N, A) is nearest to."""
+        return (y[:, 0] > 0.5).long() if self.attribute_dim == 1 else y.argmax(1)
+
+    def forward(
+        self,
+        image: Tensor,
+        side: Tensor | None,  # noqa: ARG002
+        attributes: Tensor,
+        y_source: Tensor | None = None,
+    ) -> tuple[Tensor, None]:
+        """Image (N, 3, H, W) in [-1, 1], y (N, A) and, where it is known, that of the picture; to (x', None)."""
+        target = self.value(attributes)
+        if y_source is not None:
+            source = self.value(y_source)
+        elif len(self.there) == 1:
+            source = 1 - target
+        else:
+            source = torch.zeros_like(target)
+        same = source == target
+        # Where nothing is to change: the generator that ends there.
+        back = torch.where(same & (source == 0), 1, torch.where(same, 0, source))
+        image = _by_value(self.back, image, back)
+        return _by_value(self.there, image, target), None
+
+
+def _by_value(generators: nn.ModuleList, image: Tensor, value: Tensor) -> Tensor:
+    """Each picture by generator `value - 1`; as it is where value is 0."""
+    result = image.clone()
+    for k, generator in enumerate(generators):
+        rows = (value == k + 1).nonzero()[:, 0]
+        if len(rows):
+            result[rows] = generator(image[rows]).to(result.dtype)
+    return result
+
+
+def faithful(source: Tensor, target: Tensor) -> Tensor:
+    """Which translations from value `source` to `target` (N,) one generator of CycleGAN makes, and which are composed."""
+    return (source == 0) | (target == 0) | (source == target)
