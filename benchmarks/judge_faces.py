@@ -18,8 +18,9 @@ import click
 import numpy as np
 from PIL import Image
 
-from lssl.data.images import SUFFIXES, read_image
+from lssl.data.images import read_image
 from lssl.data.landmark_files import read_landmarks
+from lssl.data.picture_files import SUFFIXES
 from lssl.evaluation.experiments.portraits_report import judge_portraits, portrait_sheet, prepare_portraits
 from lssl.evaluation.measures.portraits import SIDE, Portrait, resized
 from lssl.evaluation.report import Report, console_table
