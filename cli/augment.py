@@ -5,11 +5,13 @@ from pathlib import Path
 
 import click
 
+from .output import SOME_REFUSED, Output, json_option, out_folder, quiet_option
+
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("data", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@out_folder
 @click.option("--per-class", type=click.IntRange(1), default=1000, show_default=True, help="Faces to make a class.")
 @click.option("--attribute", default="", help="Whose values are the classes.  [default: the model's first]")
 @click.option(
@@ -37,6 +39,8 @@ import click
 @click.option("--seed", default=0, show_default=True)
 @click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU where there is one]")
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier run with other options wrote.")
+@quiet_option
+@json_option
 def command(
     model: Path,
     data: Path,
@@ -49,6 +53,8 @@ def command(
     seed: int,
     device: str | None,
     overwrite: bool,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Write a data set folder OUT of labelled faces, synthesized by MODEL from those of the folder DATA.
 
@@ -62,6 +68,8 @@ def command(
     """
     from lssl.data import read_metadata
     from lssl.data.detect import EXTRA_MISSING, DetectionError, available
+    from lssl.data.prepare import read_rejected
+    from lssl.data.writer import REJECTED
     from lssl.inference.synthetic_folder import AugmentOptions, augment_folder
     from lssl.models.export import load_generator
     from lssl.training.distributed import start_processes, stop_processes
@@ -69,6 +77,7 @@ def command(
     if intensity[0] > intensity[1]:
         raise click.BadParameter("give the lower end first", param_hint="--intensity")
     options = AugmentOptions(per_class, attribute, intensity, split, seed, landmarks)
+    output = Output(quiet, as_json)
     processes = start_processes(device)
     try:
         if landmarks == "dlib" and not available():
@@ -76,7 +85,7 @@ def command(
         folder = read_metadata(data)
         generator = load_generator(model, processes.device)
         if processes.first:
-            click.echo(f"{model} on {data}: {options}; {processes.world_size} processes, {processes.device}")
+            output.say(f"{model} on {data}: {options}; {processes.world_size} processes, {processes.device}")
         rows = augment_folder(
             generator,
             folder,
@@ -85,16 +94,19 @@ def command(
             model_name=model.name,
             processes=processes,
             overwrite=overwrite,
-            progress=_bar,
+            progress=None if quiet else _bar,
         )
     finally:
         stop_processes()
-    if rows is not None:
-        click.secho(f"{rows} faces in {out}", fg="green")
-        rejected = out / "rejected.csv"
-        if rejected.is_file():
-            count = len(rejected.read_text(encoding="utf-8").splitlines()) - 1
-            click.secho(f"{count} rejected, listed in {rejected}", fg="yellow")
+    if rows is None:
+        return
+    rejected = read_rejected(out)
+    made = rows if not rejected else len(read_metadata(out))
+    output.say(f"{made} faces in {out}", "green")
+    output.result(out=out, faces=made, rejected=dict(rejected))
+    if rejected:
+        output.warn(f"{len(rejected)} rejected, listed in {out / REJECTED}")
+        raise SystemExit(SOME_REFUSED)
 
 
 def _bar(total: int, done: int) -> Callable[[int], None]:

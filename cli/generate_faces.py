@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from .output import Output, json_option, out_folder, quiet_option
+
 
 def _numbers(_context: click.Context, parameter: click.Parameter, text: str) -> tuple[float, ...]:
     try:
@@ -17,7 +19,7 @@ def _words(_context: click.Context, _parameter: click.Parameter, text: str) -> t
 
 
 @click.command(context_settings={"show_default": True})
-@click.argument("out", type=click.Path(path_type=Path))
+@out_folder
 @click.option("--subjects", type=click.IntRange(1), default=100, help="People.")
 @click.option("--expressions", callback=_words, default="all", help="Names with commas, or 'all' the model has.")
 @click.option("--yaw", callback=_numbers, default="0", help="Degrees with commas; positive turns to the image's right.")
@@ -42,6 +44,8 @@ def _words(_context: click.Context, _parameter: click.Parameter, text: str) -> t
 )
 @click.option("--sheet", type=click.Path(path_type=Path), help="Also write a contact sheet to this picture.")
 @click.option("--overwrite", is_flag=True, help="Remove the data set that OUT holds first.")
+@quiet_option
+@json_option
 def command(
     out: Path,
     subjects: int,
@@ -57,6 +61,8 @@ def command(
     model: Path | None,
     sheet: Path | None,
     overwrite: bool,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Write a data set of labelled faces to the folder OUT: one picture for each subject x expression x yaw x lighting,
     with 68 landmarks and part masks, from a 3D face model; no photographs needed.
@@ -77,6 +83,7 @@ def command(
     from lssl.face3d.generate import FaceGenerator, GenerateConfig
     from lssl.face3d.generated import write_generated
     from lssl.face3d.sheet import folder_sheet
+    from lssl.training.suitability import why_not_trainable
 
     config = GenerateConfig(
         subjects=subjects,
@@ -96,14 +103,20 @@ def command(
     face_model = load_face_model(chosen)
     name = model_stamp(chosen, face_model)
     generator = FaceGenerator(face_model, config)
-    click.echo(f"Model: {face_model.name}")
+    output = Output(quiet, as_json)
+    output.say(f"Model: {face_model.name}")
     for option, value in asdict(generator.config).items():
-        click.echo(f"  {option}: {', '.join(map(str, value)) if isinstance(value, tuple) else value}")
-    click.echo(f"{len(generator.cells)} faces to {out}")
-    rows = write_generated(out, generator, model=name, overwrite=overwrite, progress=True)
+        output.say(f"  {option}: {', '.join(map(str, value)) if isinstance(value, tuple) else value}")
+    output.say(f"{len(generator.cells)} faces to {out}")
+    tested = sum(cell.subject in generator.test_subjects for cell in generator.cells)
+    attributes = [{getattr(cell, name) for cell in generator.cells} for name in ("expression", "yaw", "lighting")]
+    for reason in why_not_trainable(len(generator.cells) - tested, tested, attributes, size):
+        output.warn(f"! `lssl train` refuses this folder: {reason}")
+    rows = write_generated(out, generator, model=name, overwrite=overwrite, progress=not quiet)
     if sheet is not None:
         sheet.parent.mkdir(parents=True, exist_ok=True)
         folder_sheet(out).save(sheet)
-    click.echo(f"{rows} faces in {out} ({len(generator.test_subjects)} of {subjects} subjects in split test)")
+    output.say(f"{rows} faces in {out} ({len(generator.test_subjects)} of {subjects} subjects in split test)")
     if sheet is not None:
-        click.echo(f"Contact sheet: {sheet}")
+        output.say(f"Contact sheet: {sheet}")
+    output.result(out=out, faces=rows, subjects=subjects, test_subjects=len(generator.test_subjects), sheet=sheet)

@@ -4,6 +4,7 @@ Exit codes: 0 all is done, 1 something was refused or failed (named on standard 
 wrongly, 130 Ctrl-C. With --json the result, and nothing else, is on standard output.
 """
 
+import functools
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 import click
 
 SOME_REFUSED = 1
+_OUT = "lssl.out"
 
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress bars, no remarks; errors only.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
@@ -49,6 +51,24 @@ def photograph_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def out_folder(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The folder to write, OUT or -o OUT, whichever a user likes; the function gets it as `out`."""
+
+    def keep(context: click.Context, _parameter: click.Parameter, value: Path | None) -> None:
+        context.meta[_OUT] = value
+
+    @functools.wraps(function)
+    def command(*args: Any, out: Path | None, **options: Any) -> Any:
+        other = click.get_current_context().meta[_OUT]
+        if (out is None) == (other is None):
+            raise click.UsageError("name the folder to write: OUT, or -o OUT" + (", not both" if out else ""))
+        return function(*args, out=out or other, **options)
+
+    path = click.Path(path_type=Path)
+    option = click.option("-o", "--out", "out_option", type=path, expose_value=False, callback=keep, help="OUT.")
+    return click.argument("out", type=path, required=False)(option(command))
 
 
 class Output:

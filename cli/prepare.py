@@ -2,12 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 import lssl
+
+from .output import SOME_REFUSED, Output, json_option, max_megapixels_option, out_folder, quiet_option
 
 if TYPE_CHECKING:
     from lssl.data.prepare import PrepareReport
@@ -30,11 +33,11 @@ def _parse_only(texts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     return only
 
 
-def _progress(results: Iterable[Any], total: int, done: int) -> Iterator[Any]:
+def _progress(results: Iterable[Any], total: int, done: int, quiet: bool = False) -> Iterator[Any]:
     from tqdm import tqdm
 
     rejected = 0
-    with tqdm(total=total, initial=done, unit="picture", desc="preparing") as bar:
+    with tqdm(total=total, initial=done, unit="picture", desc="preparing", disable=quiet) as bar:
         for entry in results:
             rejected += "rejected" in entry
             if rejected:
@@ -43,21 +46,31 @@ def _progress(results: Iterable[Any], total: int, done: int) -> Iterator[Any]:
             yield entry
 
 
-def _print_report(report: "PrepareReport", out: Path) -> None:
+def _print_report(report: "PrepareReport", out: Path, output: Output) -> None:
     splits = ", ".join(f"{count} {name}" for name, count in sorted(report.splits.items(), reverse=True))
-    click.secho(f"{report.rows} faces of {report.subjects} subjects in {out} ({splits})", fg="green")
+    output.say(f"{report.rows} faces of {report.subjects} subjects in {out} ({splits})", "green")
     for name, values in report.attributes.items():
-        click.echo(f"  {name}: {', '.join(values)}")
+        output.say(f"  {name}: {', '.join(values)}")
     for reason, count in sorted(report.left_out.items()):
-        click.echo(f"  not asked for: {count} with {reason}" if "=" in reason else f"  left out: {count} ({reason})")
+        output.say(f"  not asked for: {count} with {reason}" if "=" in reason else f"  left out: {count} ({reason})")
     if report.rejected:
-        click.secho(f"{len(report.rejected)} rejected, listed in {out / 'rejected.csv'}:", fg="yellow")
+        output.warn(f"{len(report.rejected)} rejected, listed in {out / 'rejected.csv'}:")
         for reason, count in Counter(_kind(reason) for _, reason in report.rejected).most_common():
-            click.echo(f"  {count} x {reason}")
+            output.warn(f"  {count} x {reason}")
     else:
-        click.echo("  nothing rejected")
+        output.say("  nothing rejected")
     for line in report.warnings:
-        click.secho(f"  ! {line}", fg="yellow")
+        output.warn(f"  ! {line}")
+    output.result(
+        out=out,
+        faces=report.rows,
+        subjects=report.subjects,
+        splits=report.splits,
+        attributes=report.attributes,
+        left_out=report.left_out,
+        rejected=dict(report.rejected),
+        warnings=report.warnings,
+    )
 
 
 def _kind(reason: str) -> str:
@@ -70,7 +83,7 @@ def _kind(reason: str) -> str:
 @click.command()
 @click.argument("source", type=click.Choice(_sources()))
 @click.argument("path", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@out_folder
 @click.option("--size", type=click.IntRange(16, 4096), default=128, show_default=True, help="Side of the crops.")
 @click.option(
     "--crop-scale",
@@ -103,6 +116,9 @@ def _kind(reason: str) -> str:
 @click.option("--workers", type=click.IntRange(1), help="Processes; the number of processors if not given.")
 @click.option("--preview", is_flag=True, help="Also write preview.png, with the landmarks drawn.")
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier run with other options wrote.")
+@max_megapixels_option
+@quiet_option
+@json_option
 def command(
     source: str,
     path: Path,
@@ -123,6 +139,8 @@ def command(
     workers: int | None,
     preview: bool,
     overwrite: bool,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Make a data set folder OUT of aligned face crops from the database SOURCE in the folder PATH.
 
@@ -134,8 +152,9 @@ def command(
     lssl prepare folder photos/ out/mine --subject-pattern '(\\w+)_'   a class a folder
 
     Landmarks come from .pts or .csv files where there are any, else from dlib (pip install 'lssl[landmarks]').
-    A picture that cannot be used is listed with the reason in OUT/rejected.csv. Subjects are either trained on or
-    tested, never both. Ctrl-C loses nothing: the same command goes on where it stopped.
+    A .pts file counts pixels from 1, a table from 0; the header of a table says which columns are x and y. A picture
+    that cannot be used is listed with the reason in OUT/rejected.csv, and the exit code is 1 where there are any. Subjects
+    are either trained on or tested, never both. Ctrl-C loses nothing: the same command goes on where it stopped.
     """
     import os
 
@@ -165,7 +184,8 @@ def command(
     workers = workers or os.cpu_count() or 1
     listing = list_source(source, path, options)
     searched = sum(record.needs_detector for record in listing.records)
-    click.echo(
+    output = Output(quiet, as_json)
+    output.say(
         f"{READERS[source].title}: {len(listing.records)} pictures of "
         f"{len({record.subject for record in listing.records})} subjects in {path}; "
         f"landmarks: {len(listing.records) - searched} known, {searched} by dlib; "
@@ -178,11 +198,13 @@ def command(
         options,
         workers=workers,
         overwrite=overwrite,
-        progress=_progress,
+        progress=partial(_progress, quiet=quiet),
         listing=listing,
     )
     if preview:
         write_preview(read_metadata(out), out / "preview.png")
-    _print_report(report, out)
+    _print_report(report, out, output)
     if preview:
-        click.echo(f"  preview: {out / 'preview.png'}")
+        output.say(f"  preview: {out / 'preview.png'}")
+    if report.rejected:
+        raise SystemExit(SOME_REFUSED)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from .output import Output, json_option, quiet_option
+
 
 @click.command()
 @click.option(
@@ -33,6 +35,8 @@ import click
 @click.option("--seed", default=0, show_default=True)
 @click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU where there is one]")
 @click.option("--overwrite", is_flag=True, help="Replace the classifier that is there.")
+@quiet_option
+@json_option
 def command(
     data: Path,
     attribute: str | None,
@@ -47,6 +51,8 @@ def command(
     seed: int,
     device: str | None,
     overwrite: bool,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Train a classifier of expressions (or another attribute) and report it on people it has not seen.
 
@@ -60,6 +66,7 @@ def command(
     gets classifier.safetensors (for `lssl evaluate`), report.html with the confusion matrix, confusion.png,
     results.json and results.csv. Ctrl-C stops early and keeps what it has learnt.
     """
+    import json
     import shlex
     import sys
 
@@ -73,6 +80,7 @@ def command(
     keep_freed_memory()
     if (out / "classifier.safetensors").is_file() and not overwrite:
         raise click.ClickException(f"{out} holds a classifier already; choose another --out or say --overwrite")
+    output = Output(quiet, as_json)
     chosen = choose_device(device)
     config = ClassifierConfig(
         architecture, iterations or 0, batch_size, learning_rate or 0.0, jitter=jitter, flip=flip, seed=seed
@@ -85,18 +93,20 @@ def command(
     train_rows, test_rows = subject_split(folder, seed)
     train = labelled_faces(train_rows, attribute, device=chosen)
     test = labelled_faces(test_rows, attribute, group=train.schema.groups[0], device=chosen)
-    click.echo(
+    output.say(
         f"{data}: {len(train)} faces of {len(train.subjects)} people to learn {attribute} from "
         f"({', '.join(train.schema.groups[0].values)}), {len(test)} of {len(test.subjects)} others to test, "
         f"{train.size[1]}x{train.size[0]}"
     )
-    click.echo(f"{config.resolved(len(train), len(train.schema.groups[0].values))} on {chosen}")
-    result = train_classifier(train, config, weights=weights, progress=True)
+    output.say(f"{config.resolved(len(train), len(train.schema.groups[0].values))} on {chosen}")
+    result = train_classifier(train, config, weights=weights, progress=not quiet)
     line = shlex.join(["lssl", *sys.argv[1:]])
     report = write_classifier_run(out, result, train, test, config, line)
     for table in report.tables:
-        click.echo(console_table(table))
-    click.echo(f"{out / 'classifier.safetensors'}; {out / 'report.html'}")
+        output.say(console_table(table))
+    output.say(f"{out / 'classifier.safetensors'}; {out / 'report.html'}")
+    if as_json:
+        output.result(out=out, **json.loads((out / "results.json").read_text(encoding="utf-8")))
     if result.interrupted:
         click.secho(f"Stopped after {result.iterations} iterations.", fg="yellow", err=True)
         raise SystemExit(130)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from .output import Output, json_option, quiet_option
+
 
 @click.command()
 @click.option(
@@ -27,6 +29,8 @@ import click
 @click.option("--seed", default=0, show_default=True)
 @click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU where there is one]")
 @click.option("--overwrite", is_flag=True, help="Replace the parser that is there.")
+@quiet_option
+@json_option
 def command(
     data: Path | None,
     out: Path,
@@ -39,6 +43,8 @@ def command(
     seed: int,
     device: str | None,
     overwrite: bool,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Train the face parser (lips, face skin, eyes) that the parsing loss looks through.
 
@@ -58,27 +64,29 @@ def command(
 
     if (out / "parser.safetensors").is_file() and not overwrite:
         raise click.ClickException(f"{out} holds a parser already; choose another --out or say --overwrite")
+    output = Output(quiet, as_json)
     chosen = choose_device(device)
     config = ParserConfig(width, iterations, batch_size, learning_rate, seed)
-    data = data or _generated(out, seed)
+    data = data or _generated(out, seed, output)
     faces = open_parser_faces(data, masks=masks, max_faces=max_faces, seed=seed)
-    click.echo(
+    output.say(
         f"{data}: {len(faces.train)} faces to learn from, {len(faces.test)} of other people to test, "
         f"{faces.size[1]}x{faces.size[0]}, labels: {faces.source}"
     )
-    click.echo(f"{config} on {chosen}")
-    result = train_parser(faces, config, device=chosen, progress=True)
+    output.say(f"{config} on {chosen}")
+    result = train_parser(faces, config, device=chosen, progress=not quiet)
     write_parser_run(out, faces, config, result)
-    click.secho("Intersection over union on people it has not seen:", bold=True)
+    output.say("Intersection over union on people it has not seen:")
     for part, value in result.iou.items():
-        click.echo(f"  {part:6} {value:.3f}")
-    click.echo(f"  {out / 'parser.safetensors'}; maps: {out / 'maps.png'}")
+        output.say(f"  {part:6} {value:.3f}")
+    output.say(f"  {out / 'parser.safetensors'}; maps: {out / 'maps.png'}")
+    output.result(out=out, iou=result.iou, iterations=result.iterations)
     if result.interrupted:
         click.secho(f"Stopped after {result.iterations} of {iterations} iterations.", fg="yellow", err=True)
         raise SystemExit(130)
 
 
-def _generated(out: Path, seed: int) -> Path:
+def _generated(out: Path, seed: int, output: Output) -> Path:
     """Faces of the embedded model with all poses, beside the parser."""
     from lssl.face3d.embedded import cache_key, load_embedded_model
     from lssl.face3d.generate import FaceGenerator, GenerateConfig
@@ -86,11 +94,11 @@ def _generated(out: Path, seed: int) -> Path:
 
     folder = out / "faces"
     wanted = GenerateConfig(subjects=60, yaw=(-30.0, 0.0, 30.0), lighting=("normal",), size=64, seed=seed)
-    click.echo(f"No --data: 60 people of the embedded face model, to {folder}")
+    output.say(f"No --data: 60 people of the embedded face model, to {folder}")
     write_generated(
         folder,
         FaceGenerator(load_embedded_model(), wanted),
         model=f"embedded {cache_key()}",
-        progress=True,
+        progress=not output.quiet,
     )
     return folder

@@ -130,7 +130,10 @@ class FaceGenerator:
             raise LsslError("an expression, a yaw (in whole degrees) or a lighting is given twice")
         self._wigs: dict[int, Wig] = {}
         order = np.random.default_rng([config.seed, 2]).permutation(config.subjects)
-        self.test_subjects = frozenset(order[: round(config.test_fraction * config.subjects)].tolist())
+        tested = round(config.test_fraction * config.subjects)
+        if 0 < config.test_fraction < 1 and config.subjects > 1:  # somebody on either side
+            tested = min(max(tested, 1), config.subjects - 1)
+        self.test_subjects = frozenset(order[:tested].tolist())
 
     def split(self, subject: int) -> str:
         """`train` or `test`; all pictures of a subject are in one."""

@@ -52,3 +52,23 @@ def test_mistakes_are_named_before_any_work(tmp_path, arguments, message):
     assert result.exit_code != 0
     assert message in result.output
     assert not (tmp_path / "faces").exists()
+
+
+def test_somebody_is_in_either_split_and_what_cannot_be_trained_on_is_said(tmp_path):
+    assert set(read_metadata_of(tmp_path / "two", *SMALL).splits) == {"train", "test"}
+    for arguments, reason in (
+        (["--subjects", 1], "one split is empty"),
+        (["--expressions", "happy"], "no attribute has two values"),
+        (["--size", 40], "pictures of 40 pixels, which do not divide by 32"),
+        ([], "2 training faces, fewer than the batch of 8"),
+    ):
+        result = run(tmp_path / str(len(reason)), *SMALL, *arguments)
+        assert result.exit_code == 0, result.output
+        assert f"`lssl train` refuses this folder: {reason}" in result.output
+    enough = run("-o", tmp_path / "enough", *SMALL, "--subjects", 10, "--quiet")
+    assert (enough.exit_code, enough.output) == (0, "")
+
+
+def read_metadata_of(out, *arguments):
+    assert run(out, *arguments).exit_code == 0
+    return read_metadata(out)

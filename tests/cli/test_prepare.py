@@ -1,3 +1,6 @@
+import errno
+import json
+import os
 import re
 
 import numpy as np
@@ -35,7 +38,7 @@ def test_a_folder_is_prepared_counted_and_shown(tmp_path) -> None:
         "folder", tmp_path / "in", tmp_path / "out", "--size", 32, "--preview", "--class-name", "mood",
         "--subject-pattern", r"(\w+)_", "--workers", 1,
     )  # fmt: skip
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 1, result.output  # one was rejected
     assert "5 faces of 3 subjects" in result.output
     assert "mood: happy, sad" in result.output
     assert re.search(r"1 rejected, listed in .*rejected.csv", result.output)
@@ -45,7 +48,7 @@ def test_a_folder_is_prepared_counted_and_shown(tmp_path) -> None:
         "folder", tmp_path / "in", tmp_path / "out", "--size", 32, "--preview", "--class-name", "mood",
         "--subject-pattern", r"(\w+)_", "--workers", 1,
     )  # fmt: skip
-    assert again.exit_code == 0
+    assert again.exit_code == 1
     assert "5 faces" in again.output
     other = run("folder", tmp_path / "in", tmp_path / "out", "--size", 48)
     assert other.exit_code == 1
@@ -84,7 +87,7 @@ def test_no_face_and_two_faces_are_named(tmp_path) -> None:
     Image.fromarray(np.concatenate([astronaut, astronaut], 1)).save(tmp_path / "in" / "a" / "two.png")
     Image.new("RGB", (300, 300), (90, 140, 90)).save(tmp_path / "in" / "a" / "grass.png")
     result = run("folder", tmp_path / "in", tmp_path / "out", "--size", 64, "--workers", 1)
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 1, result.output
     rejected = (tmp_path / "out" / "rejected.csv").read_text()
     assert "a/grass.png,no face found" in rejected
     assert "a/two.png,2 faces found" in rejected
@@ -96,3 +99,52 @@ def test_help_teaches() -> None:
     result = run("--help")
     assert "lssl prepare london" in result.output
     assert "Ctrl-C" in result.output
+
+
+def test_out_may_be_an_option_and_the_result_json(tmp_path) -> None:
+    for mood in ("happy", "sad"):
+        for name in "abc":
+            write_face(tmp_path / "in" / mood / f"{name}.png")
+    (tmp_path / "in" / "sad" / "film.mov").write_bytes(b"\0\0\0\x14ftypqt  ")
+    for out in (["-o", tmp_path / "out"], [tmp_path / "out"]):
+        result = run("folder", tmp_path / "in", *out, "--size", 32, "--workers", 1, "--quiet", "--json")
+        assert result.exit_code == 1
+        report = json.loads(result.stdout)
+        assert (report["faces"], report["splits"]) == (6, {"train": 4, "test": 2})
+        assert "ffmpeg" in report["rejected"]["sad/film.mov"]
+    assert run("folder", tmp_path / "in").exit_code == 2
+    assert run("folder", tmp_path / "in", tmp_path / "a", "-o", tmp_path / "b").exit_code == 2
+
+
+def test_a_file_where_a_folder_should_be_is_one_sentence(tmp_path) -> None:
+    for mood in ("happy", "sad"):
+        write_face(tmp_path / "in" / mood / "a.png")
+    (tmp_path / "file").touch()
+    result = run("folder", tmp_path / "in", tmp_path / "file" / "x", "--size", 32, "--workers", 1)
+    assert result.exit_code == 1
+    assert re.search(r"Error: .*file/x: Not a directory", result.output)
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+
+
+@pytest.mark.parametrize("where", ["images", "."])
+def test_a_full_disk_is_one_sentence_and_the_same_command_goes_on(tmp_path, monkeypatch, where) -> None:
+    for mood in ("happy", "sad"):
+        for name in "ab":
+            write_face(tmp_path / "in" / mood / f"{name}.png")
+    arguments = ("folder", tmp_path / "in", tmp_path / "out", "--size", 32, "--workers", 1)
+    replace, left = os.replace, [2]
+
+    def full(source, target):
+        left[0] -= os.path.basename(os.path.dirname(target)) == (where if where != "." else "out")
+        if left[0] <= 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), source)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert "No space left on device" in result.output
+    assert "Traceback" not in result.output
+    assert not list((tmp_path / "out").rglob("*.tmp"))
+    monkeypatch.setattr(os, "replace", replace)
+    assert run(*arguments).exit_code == 0
