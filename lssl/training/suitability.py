@@ -18,7 +18,8 @@ def why_not_trainable(
         reasons.append(f"{train_faces} training faces, fewer than the batch of {config.schedule.batch_size}")
     if all(len(values) < 2 for values in attributes):
         reasons.append("no attribute has two values, so there is nothing to change")
-    factor = 2 ** max(config.network.num_downsamplings, config.network.critic_layers)
+    network = config.to_dict()["network"]
+    factor = 2 ** max(network["num_downsamplings"], network["critic_layers"])
     if size % factor:
         reasons.append(f"pictures of {size} pixels, which do not divide by {factor}")
     return reasons
