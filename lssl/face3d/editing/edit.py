@@ -20,6 +20,9 @@ from lssl.ops import interpolate
 
 _COARSE = 90.0  # samples between the eyes at which the skin's movement is reckoned; it is smooth
 _STILL = 1e-3  # pixels
+_SAMPLES = 3  # a pixel along each axis, where the flow has edges
+_UNEVEN = 0.35  # pixels by which the samples of a pixel without an edge may differ
+_FINE_ENOUGH = 200.0  # pixels between the eyes from which an edge need not be smoothed
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,8 @@ def edit_photograph(image: NDArray[np.uint8], movements: Sequence[Movement]) -> 
         return []
     placed = movements[0].placed
     marks = placed.landmarks.numpy()
-    photograph = _Photograph(
-        image, mouth_frame(placed, image), find_irises(image, marks, placed.unit), white_of_teeth(image, marks)
-    )
+    frame = mouth_frame(placed, image)
+    photograph = _Photograph(image, frame, find_irises(image, marks, placed.unit), white_of_teeth(image, marks, frame))
     return [_edit(photograph, movement) for movement in movements]
 
 
@@ -62,17 +64,48 @@ def _edit(photograph: _Photograph, movement: Movement) -> NDArray[np.uint8]:
     if torch.equal(movement.before, movement.after):
         return image.copy()
     gain = shading_gain(movement)
-    scale = min(1.0, _COARSE / unit)
-    window = face_window(movement, image.shape[0], image.shape[1], scale)
-    layers = _layers(photograph, movement, window, gain)
-    if scale < 1:
-        layers = _enlarged(layers, window)
-        for patch in _detailed(movement, window):
-            _put(layers, window, _layers(photograph, movement, patch, gain), patch, unit)
-    return _composed(image, layers, window)
+    window = face_window(movement, image.shape[0], image.shape[1], min(1.0, _COARSE / unit))
+    layers = _layers(photograph, movement, window, gain, painted=False)  # what is painted lies in the patches below
+    if window.scale < 1:
+        layers, window = _enlarged(layers, window)
+    colours, touched = _colours(image, layers), _touched(window, layers)
+    for patch in _detailed(movement, window):
+        detail, changed = _detail(photograph, movement, patch, gain)
+        rows = slice(patch.top - window.top, patch.top - window.top + patch.height)
+        columns = slice(patch.left - window.left, patch.left - window.left + patch.width)
+        weight = _feather(patch, unit)
+        colours[rows, columns] += weight[..., None] * (detail - colours[rows, columns])
+        touched[rows, columns] = np.where(weight > 0.5, changed, touched[rows, columns] | changed)
+    result = image.copy()
+    rounded = np.rint(colours).clip(0, 255).astype(np.uint8)
+    result[window.slices] = np.where(touched[..., None], rounded, image[window.slices])
+    return result
 
 
-def _layers(photograph: _Photograph, movement: Movement, window: Window, gain: torch.Tensor) -> _Layers:
+def _detail(
+    photograph: _Photograph, movement: Movement, patch: Window, gain: torch.Tensor
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Colours (h, w, 3) of a patch, and which of them are not the photograph's; edges are averaged over samples."""
+    image = photograph.image
+    layers = _layers(photograph, movement, patch, gain)
+    colours, touched = _colours(image, layers), _touched(patch, layers)
+    if movement.placed.unit < _FINE_ENOUGH:
+        fine = Window(patch.left, patch.top, patch.width, patch.height, _SAMPLES)
+        samples = _layers(photograph, movement, fine, gain)
+        h, w = patch.shape
+        offsets = (samples.source - fine.places()).reshape(h, _SAMPLES, w, _SAMPLES, 2)
+        uneven = np.ptp(offsets, axis=(1, 3)).max(-1)
+        share = samples.share.reshape(h, _SAMPLES, w, _SAMPLES)
+        edge = (uneven > _UNEVEN) | (np.ptp(share, axis=(1, 3)) > 0.02) | ((layers.share > 0) & (layers.share < 1))
+        mean = _colours(image, samples).reshape(h, _SAMPLES, w, _SAMPLES, 3).mean((1, 3))
+        colours = np.where(edge[..., None], mean, colours)
+        touched |= edge & (_touched(fine, samples).reshape(h, _SAMPLES, w, _SAMPLES).any((1, 3)))
+    return colours, touched
+
+
+def _layers(
+    photograph: _Photograph, movement: Movement, window: Window, gain: torch.Tensor, *, painted: bool = True
+) -> _Layers:
     unit = movement.placed.unit
     drawn = draw(movement, window)
     flow, share = spread_flow(drawn, unit)
@@ -83,10 +116,12 @@ def _layers(photograph: _Photograph, movement: Movement, window: Window, gain: t
     samples = unit * window.shape[1] / window.width
     lit = _blurred(lit, 0.02 * samples)
     lit = np.where(drawn.mouth | drawn.eyes, 1, lit).astype(np.float32)
-    paint, painted = mouth_inside(movement, drawn, photograph.white)
+    if not painted:
+        return _Layers(source, lit, np.zeros((*lit.shape, 3), np.float32), np.zeros_like(lit))
+    paint, opening = mouth_inside(photograph.image, movement, drawn, photograph.white, photograph.mouth)
     eyes, uncovered = uncovered_eyes(photograph.image, movement, drawn, photograph.irises)
-    paint = np.where(uncovered[..., None] > painted[..., None], eyes, paint)
-    return _Layers(source, lit, paint, np.maximum(painted, uncovered))
+    paint = np.where(uncovered[..., None] > opening[..., None], eyes, paint)
+    return _Layers(source, lit, paint, np.maximum(opening, uncovered))
 
 
 def _blurred(values: Array, sigma: float) -> Array:
@@ -95,18 +130,17 @@ def _blurred(values: Array, sigma: float) -> Array:
     return ndimage.gaussian_filter(values.astype(np.float32), sigma)
 
 
-def _enlarged(layers: _Layers, window: Window) -> _Layers:
+def _enlarged(layers: _Layers, window: Window) -> tuple[_Layers, Window]:
     """Layers of a coarse window in the photograph's own pixels."""
+    full = Window(window.left, window.top, window.width, window.height)
 
     def grown(values: Array) -> Array:
         picture = torch.from_numpy(values.reshape(*values.shape[:2], -1)).permute(2, 0, 1)[None]
-        size = (window.height, window.width)
-        large = F.interpolate(picture, size=size, mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
-        return large.numpy().reshape(*size, *values.shape[2:])
+        large = F.interpolate(picture, size=full.shape, mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
+        return large.numpy().reshape(*full.shape, *values.shape[2:])
 
-    full = Window(window.left, window.top, window.width, window.height)
     source = full.places() + grown(layers.source - window.places())
-    return _Layers(source, grown(layers.gain), grown(layers.paint), grown(layers.share))
+    return _Layers(source, grown(layers.gain), grown(layers.paint), grown(layers.share)), full
 
 
 def _detailed(movement: Movement, window: Window) -> list[Window]:
@@ -125,32 +159,29 @@ def _detailed(movement: Movement, window: Window) -> list[Window]:
     return windows
 
 
-def _put(layers: _Layers, window: Window, detail: _Layers, patch: Window, unit: float) -> None:
-    """Lays a patch's layers into the window's, softly at its border."""
-    rows = slice(patch.top - window.top, patch.top - window.top + patch.height)
-    columns = slice(patch.left - window.left, patch.left - window.left + patch.width)
+def _feather(patch: Window, unit: float) -> Array:
+    """(h, w): 1 inside a patch, falling softly to 0 at its border."""
     inward = [np.minimum(np.arange(n) + 1, np.arange(n)[::-1] + 1) / (0.1 * unit) for n in (patch.height, patch.width)]
-    weight = smooth_step(np.minimum(inward[0][:, None], inward[1][None]))
-    for name in ("source", "gain", "paint", "share"):
-        target, values = getattr(layers, name)[rows, columns], getattr(detail, name)
-        mix = weight if values.ndim == 2 else weight[..., None]
-        target += mix * (values - target)
+    return smooth_step(np.minimum(inward[0][:, None], inward[1][None]))
 
 
-def _composed(image: NDArray[np.uint8], layers: _Layers, window: Window) -> NDArray[np.uint8]:
-    still = (
-        np.abs(layers.source - Window(window.left, window.top, window.width, window.height).places()).max(-1) < _STILL
-    )
-    touched = ~(still & (np.abs(layers.gain - 1) < 1e-3) & (layers.share < 1e-3))
-    piece = image[window.slices]
-    picture = torch.from_numpy(piece.astype(np.float32)).permute(2, 0, 1)[None]
-    start = np.array([window.left, window.top], np.float32)
-    size = np.array([window.width, window.height], np.float32)
-    grid = torch.from_numpy((2 * (layers.source - start + 0.5) / size - 1).astype(np.float32))[None]
+def _touched(window: Window, layers: _Layers) -> NDArray[np.bool_]:
+    moved = np.abs(layers.source - window.places()).max(-1) >= _STILL
+    touched: NDArray[np.bool_] = moved | (np.abs(layers.gain - 1) >= 1e-3) | (layers.share >= 1e-3)
+    return touched
+
+
+def _colours(image: NDArray[np.uint8], layers: _Layers) -> Array:
+    """(h, w, 3), 0 to 255: what the layers make of the photograph at each sample."""
+    low = np.maximum(np.floor(layers.source.min((0, 1))).astype(int) - 3, 0)
+    high = np.minimum(np.ceil(layers.source.max((0, 1))).astype(int) + 4, image.shape[1::-1])
+    low = np.minimum(low, high - 1)
+    piece = image[low[1] : high[1], low[0] : high[0]].astype(np.float32)
+    picture = torch.from_numpy(piece).permute(2, 0, 1)[None]
+    size = (high - low).astype(np.float32)
+    grid = torch.from_numpy((2 * (layers.source - low + 0.5) / size - 1).astype(np.float32))[None]
     moved = F.grid_sample(picture, grid, mode="bicubic", padding_mode="border", align_corners=False)
     colours = moved[0].permute(1, 2, 0).numpy() * layers.gain[..., None]
     share = layers.share[..., None]
-    colours = colours * (1 - share) + layers.paint * share
-    result = image.copy()
-    result[window.slices] = np.where(touched[..., None], np.rint(colours).clip(0, 255).astype(np.uint8), piece)
-    return result
+    mixed: Array = colours * (1 - share) + layers.paint * share
+    return mixed

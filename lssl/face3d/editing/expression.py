@@ -26,6 +26,10 @@ def expression_step(placed: PlacedFace, name: str, intensity: float, source: str
     model = placed.face.model
     neutral = model.expressions["neutral"]
     shown = own_expression(placed) if source is None else _declared(placed, source)
+    direction = model.expression(name) - neutral
+    along = float(shown @ direction) / max(float(direction.square().sum()), 1e-9)
+    if name != "neutral" and along > 1:  # shown more than fully: asking for it takes nothing away
+        shown = shown / along
     return intensity * (model.expression(name) - neutral - shown)
 
 

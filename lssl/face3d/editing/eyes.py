@@ -81,7 +81,7 @@ def uncovered_eyes(
     if not shown.any() or not hidden.any():
         return paint, share
     places = window.places()
-    colours = _sampled(image, places)
+    colours = sampled(image, places)
     weight = ndimage.gaussian_filter(shown.astype(np.float32), 0.5)
     weight[~shown] = 0
     for iris in irises:
@@ -90,7 +90,7 @@ def uncovered_eyes(
         mirrored = places.copy()
         mirrored[..., 1] = 2 * iris.centre[1] - places[..., 1]
         take = inside & _look_up(shown, window, mirrored)
-        colours[take] = _sampled(image, mirrored)[take]
+        colours[take] = sampled(image, mirrored)[take]
         weight[take] = 1
     spread = 0.012 * unit * pixels + 0.3
     filled, total = np.zeros_like(colours), np.zeros_like(weight)
@@ -132,7 +132,7 @@ def _eyes_before(movement: Movement, window: Window) -> NDArray[np.bool_]:
     return np.isin(part, EYE_PARTS)
 
 
-def _sampled(image: NDArray[np.uint8], places: Array) -> Array:
+def sampled(image: NDArray[np.uint8], places: Array) -> Array:
     """(h, w, 3) colours at places (h, w, 2) of a photograph, bilinear."""
     low = np.maximum(np.floor(places.min((0, 1))).astype(int) - 1, 0)
     high = np.ceil(places.max((0, 1))).astype(int) + 2

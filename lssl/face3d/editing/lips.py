@@ -14,7 +14,8 @@ from lssl.face3d.model.topology import Part
 # Lengths in distances between the eyes' centres.
 _SEARCH = 0.06  # for the line between closed lips, off the landmarks
 _INSET = 0.012  # lips begin so far from their line: beside it lies its shadow
-_CORNER = 0.14  # of the mouth's width, at either end
+_OPEN_INSET = 0.03  # of parted lips: teeth are bright, and landmarks inexact
+_CORNER, _OPEN_CORNER = 0.14, 0.09  # of the mouth's width, at either end
 _FOLD = 0.8  # of what is hidden of a lip: shown by the visible part, mirrored at the inset
 
 
@@ -28,6 +29,7 @@ class MouthFrame:
     upper: PchipInterpolator
     lower: PchipInterpolator
     ends: tuple[float, float]
+    closed: bool
 
     def to_frame(self, points: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         offset = points - self.origin
@@ -60,7 +62,9 @@ def mouth_frame(placed: PlacedFace, image: NDArray[np.uint8]) -> MouthFrame:
     else:
         upper, lower = curve([48, 60, 61, 62, 63, 64, 54]), curve([48, 60, 67, 66, 65, 64, 54])
     ends = (max(upper[0, 0], lower[0, 0]), min(upper[-1, 0], lower[-1, 0]))
-    return MouthFrame(origin, along, across, PchipInterpolator(*upper.T), PchipInterpolator(*lower.T), ends)
+    return MouthFrame(
+        origin, along, across, PchipInterpolator(*upper.T), PchipInterpolator(*lower.T), ends, placed.closed
+    )
 
 
 def _darkest(
@@ -101,6 +105,17 @@ def _darkest(
     return np.stack([x, base + ndimage.gaussian_filter1d(offsets[path[::-1]], 1.5)], -1)
 
 
+def opening_share(frame: MouthFrame, places: Array, unit: float) -> Array:
+    """How surely places (h, w, 2) of the photograph lie between its parted lips: (h, w) in [0, 1]."""
+    if frame.closed:
+        return np.zeros(places.shape[:2], np.float32)
+    along, across = frame.to_frame(places)
+    upper, lower = frame.lines(along)
+    inward = np.minimum(across - upper, lower - across)
+    inward = np.minimum(inward, np.minimum(along - frame.ends[0], frame.ends[1] - along))
+    return smooth_step(inward / (_OPEN_INSET * unit))
+
+
 def keep_to_own_lip(drawn: Drawn, source: Array, frame: MouthFrame, unit: float) -> Array:
     """Sources (h, w, 2) with which no lip shows anything from beyond its own line.
 
@@ -114,13 +129,28 @@ def keep_to_own_lip(drawn: Drawn, source: Array, frame: MouthFrame, unit: float)
     along, across = frame.to_frame(piece)
     upper_line, lower_line = frame.lines(along)
     inside = lips[rows, columns] & (along > frame.ends[0]) & (along < frame.ends[1])
-    inset = _INSET * unit
+    inset = (_INSET if frame.closed else _OPEN_INSET) * unit
     too_low = np.where(inside & ~lower, across - (upper_line - inset), 0).clip(min=0)
     too_high = np.where(inside & lower, (lower_line + inset) - across, 0).clip(min=0)
     # At the corners, where the lips go over into one another, the landmarks alone do not say which is which.
     length = max(frame.ends[1] - frame.ends[0], 1e-6)
-    inward = np.minimum(along - frame.ends[0], frame.ends[1] - along) / (_CORNER * length)
+    inward = np.minimum(along - frame.ends[0], frame.ends[1] - along) / (
+        (_CORNER if frame.closed else _OPEN_CORNER) * length
+    )
     shift = (1 + _FOLD) * (too_high - too_low) * smooth_step(inward)
     result = source.copy()
     result[rows, columns] = piece + shift[..., None] * frame.across
-    return result
+    return _beside_the_opening(drawn, result)
+
+
+def _beside_the_opening(drawn: Drawn, source: Array) -> Array:
+    """What lies under the mouth's inside goes on as the lips beside it, so that their edge is the lips' own colour."""
+    if not drawn.mouth.any():
+        return source
+    rows, columns = (slice(max(k.min() - 2, 0), k.max() + 3) for k in np.nonzero(drawn.mouth))
+    inside, piece = drawn.mouth[rows, columns], source[rows, columns]
+    if inside.all():
+        return source
+    row, column = ndimage.distance_transform_edt(inside, return_distances=False, return_indices=True)
+    source[rows, columns] = np.where(inside[..., None], piece[row, column], piece)
+    return source

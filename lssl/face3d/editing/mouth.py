@@ -6,7 +6,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.draw import polygon
 
+from lssl.face3d.editing.eyes import sampled
 from lssl.face3d.editing.flow import Array, Drawn, Window, smooth_step
+from lssl.face3d.editing.lips import MouthFrame, opening_share
 from lssl.face3d.editing.movement import Movement
 from lssl.face3d.editing.surface import MOUTH_PARTS
 from lssl.face3d.model.topology import Part
@@ -28,8 +30,11 @@ _EXPOSED = 1.3  # teeth are seen at an angle and through the lips' shadow; their
 _SHARP = 3  # samples a pixel
 
 
-def white_of_teeth(image: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> Array:
-    """Linear colour (3,) that teeth would have in a photograph (H, W, 3), from the skin of its cheeks."""
+def white_of_teeth(image: NDArray[np.uint8], landmarks: NDArray[np.floating], frame: MouthFrame) -> Array:
+    """Linear colour (3,) of the teeth of a photograph (H, W, 3): what is bright between parted lips, or what teeth
+    would have beside the skin of its cheeks."""
+    if not frame.closed and (shown := _shown_teeth(image, landmarks)) is not None:
+        return shown
     cheeks = []
     for rows in _CHEEKS:
         y, x = polygon(landmarks[rows, 1], landmarks[rows, 0], image.shape[:2])
@@ -44,8 +49,24 @@ def white_of_teeth(image: NDArray[np.uint8], landmarks: NDArray[np.floating]) ->
     return (min(level, 0.75) * _TEETH_COLOUR * tint).astype(np.float32)
 
 
-def mouth_inside(movement: Movement, drawn: Drawn, white: Array) -> tuple[Array, Array]:
-    """Encoded colours (h, w, 3), 0 to 255, of the mouth's inside, and its share (h, w) of each sample."""
+def _shown_teeth(image: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> Array | None:
+    y, x = polygon(landmarks[60:68, 1], landmarks[60:68, 0], image.shape[:2])
+    pixels = (image[y, x] / 255.0) ** GAMMA
+    bright = pixels @ _LUMA
+    # Teeth have little colour; lips and tongue are red.
+    pale = pixels[:, 0] < 1.9 * pixels[:, 1] + 0.02
+    if pale.sum() < 20 or (level := float(np.percentile(bright[pale], 80))) < 0.05:
+        return None
+    return np.median(pixels[pale & (bright >= 0.8 * level)], 0).astype(np.float32)
+
+
+def mouth_inside(
+    image: NDArray[np.uint8], movement: Movement, drawn: Drawn, white: Array, frame: MouthFrame
+) -> tuple[Array, Array]:
+    """Encoded colours (h, w, 3), 0 to 255, of the mouth's inside, and its share (h, w) of each sample.
+
+    Teeth that the photograph shows are its own; the rest is drawn.
+    """
     window = drawn.window
     colours, share = np.zeros((*drawn.mouth.shape, 3), np.float32), np.zeros(drawn.mouth.shape, np.float32)
     if not drawn.mouth.any():
@@ -59,7 +80,10 @@ def mouth_inside(movement: Movement, drawn: Drawn, white: Array) -> tuple[Array,
     shade *= _shadow_of_lips(inside, unit)[..., None]
     shade = np.stack([ndimage.gaussian_filter(shade[..., k], 0.005 * unit * _SHARP + 0.3) for k in range(3)], -1)
     shade = shade.reshape(inside.shape[0], _SHARP, inside.shape[1], _SHARP, 3).mean((1, 3))
-    colours[rows, columns] = 255 * shade.clip(0, 1) ** (1 / GAMMA)
+    painted = 255 * shade.clip(0, 1) ** (1 / GAMMA)
+    source = window.places()[rows, columns]  # upper teeth do not move with the face
+    own = opening_share(frame, source, movement.placed.unit)[..., None]
+    colours[rows, columns] = painted if frame.closed else painted * (1 - own) + sampled(image, source) * own
     # A gap too thin to look into is the line between the lips, which the photograph has.
     soft = ndimage.gaussian_filter(_opening(movement, window, piece), 0.006 * unit + 0.1)
     share[rows, columns] = smooth_step((soft - 0.2) / 0.6)

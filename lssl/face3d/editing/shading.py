@@ -27,7 +27,8 @@ def shading_gain(movement: Movement) -> Tensor:
         smooth: NDArray[np.float32] = own
         for _ in range(_SMOOTHINGS):
             smooth = face.neighbours @ smooth
-        depth.append(((smooth - own) * normals.numpy()).sum(1))
+        # Hollows alone: a bulge that flattens loses no light.
+        depth.append(((smooth - own) * normals.numpy()).sum(1).clip(min=0))
         broad = torch.from_numpy(face.neighbours @ (face.neighbours @ normals.numpy()))
         towards = torch.nn.functional.normalize(broad, dim=1) @ turn.T @ torch.tensor(_LIGHT)
         light.append(_AMBIENT + (1 - _AMBIENT) * towards.clamp(min=-0.3).numpy())
