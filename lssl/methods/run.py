@@ -9,8 +9,9 @@ from lssl.models.parser import FaceParser
 from lssl.training.checkpoint import CheckpointError, checkpoints
 from lssl.training.config import ConfigError, TrainConfig, method_module
 from lssl.training.distributed import Processes
+from lssl.training.graphs import Graphs
 from lssl.training.loop import Loop
-from lssl.training.speed import resolve_speed
+from lssl.training.speed import apply_speed, resolve_speed
 
 
 def prepare_run(
@@ -21,6 +22,7 @@ def prepare_run(
     parser_path: Path | None = None,
     processes: Processes | None = None,
     quiet: bool = False,
+    graphs: Graphs | None = None,
 ) -> Loop:
     """A loop ready to `train()`. What is wrong is found here, before long work.
 
@@ -52,7 +54,7 @@ def prepare_run(
     parser = None
     if method.needs_parser(config.settings):
         parser = _parser(config, out, parser_path, processes, quiet)
-    loop = make_loop(config, train_set, test_set, out, parser=parser, processes=processes, quiet=quiet)
+    loop = make_loop(config, train_set, test_set, out, parser=parser, processes=processes, quiet=quiet, graphs=graphs)
     if resume:
         path = loop.resume()
         if say:
@@ -81,10 +83,12 @@ def make_loop(
     parser: FaceParser | None = None,
     processes: Processes | None = None,
     quiet: bool = False,
+    graphs: Graphs | None = None,
 ) -> Loop:
     """The loop of the configured method on these faces. Raises FolderError or ConfigError."""
     processes = processes or Processes()
     config = resolve_speed(config, processes.device)
+    apply_speed(config, processes.device)
     if parser is not None:
         parser.to(processes.device).eval().requires_grad_(False)
     method = method_module(config.method).Method(config, train_set, test_set, processes=processes, parser=parser)
@@ -98,7 +102,7 @@ def make_loop(
             )
         for line in getattr(method, "notes", ()):
             print(line, flush=True)
-    return Loop(config, method, out, processes=processes, quiet=quiet)
+    return Loop(config, method, out, processes=processes, quiet=quiet, graphs=graphs)
 
 
 def _with_generated_faces(config: TrainConfig, out: Path, processes: Processes, quiet: bool) -> TrainConfig:

@@ -69,6 +69,7 @@ class ScheduleConfig:
 class SpeedConfig:
     """None changes what is computed, but for rounding."""
 
+    graph: Switch = "auto"  # each update one CUDA graph; "auto": on a GPU
     bf16: Switch = "off"  # bfloat16 autocast of generator and parser; "auto": where the chip has it
     channels_last: Switch = "auto"  # "auto": on a GPU
     tf32: bool = True  # a GPU's float32 products and convolutions with a mantissa of 10 bits

@@ -4,8 +4,9 @@ import copy
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,9 +26,41 @@ from lssl.training.checkpoint import (
 from lssl.training.config import TrainConfig
 from lssl.training.distributed import Processes
 from lssl.training.faces import Plan
+from lssl.training.graphs import CudaBackend, Graphs, PlanBuffer, PlansAhead
 from lssl.training.losses import Terms
 from lssl.training.metrics import MetricsLog, draw_losses, read_metrics
 from lssl.training.schedule import average_weight, decayed, update_average
+
+
+class Scalar:
+    """A number on the device, which captured work reads; setting it to what it is costs nothing."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.tensor = torch.zeros((), device=device)
+        self._value = 0.0
+
+    def set(self, value: float) -> None:
+        if value != self._value:
+            self.tensor.fill_(value)
+            self._value = value
+
+
+class Plans(Protocol):
+    """The plans of successive steps."""
+
+    def next(self) -> Plan:
+        """The next step's."""
+
+
+class PlansInTurn:
+    """Each step's plan, drawn when it is asked for."""
+
+    def __init__(self, draw: Callable[[int], Plan], step: int) -> None:
+        self._draw, self._step = draw, step
+
+    def next(self) -> Plan:
+        self._step += 1
+        return self._draw(self._step - 1)
 
 
 class TrainingError(LsslError):
@@ -103,6 +136,7 @@ class Loop:
         method: what is trained, built on `processes.device`.
         folder: the run folder, made where it is not there.
         quiet: no progress bar.
+        graphs: runs updates captured; by default on a GPU, as `speed.graph` says.
 
     `train()` runs to the end (True) or until SIGINT or SIGTERM, after which the state is saved (False). All chance
     comes from (seed, step), so a resumed run repeats an uninterrupted one bit for bit on the CPU.
@@ -116,6 +150,7 @@ class Loop:
         *,
         processes: Processes | None = None,
         quiet: bool = False,
+        graphs: Graphs | None = None,
     ) -> None:
         self.processes = processes or Processes()
         self.config, self.method, self.folder = config, method, Path(folder)
@@ -123,17 +158,21 @@ class Loop:
         self.iteration = 0
         self.updates = list(method.updates())
         self.per_iteration = sum(update.times for update in self.updates)
-        if config.speed.deterministic:
-            torch.use_deterministic_algorithms(True)
         memory = torch.channels_last if config.speed.channels_last == "on" else torch.contiguous_format
         for network in method.networks.values():
             network.to(memory_format=memory)  # type: ignore[call-overload]
         self.processes.broadcast(*method.networks.values())
         names = method.averaged if config.schedule.ema else ()
         self.averages = {name: copy.deepcopy(method.networks[name]).requires_grad_(False) for name in names}
-        self.average_weight = torch.zeros((), device=self.processes.device)
+        self.average_weight = Scalar(self.processes.device)
+        if graphs is None and config.speed.graph == "on":
+            graphs = Graphs(CudaBackend(self.processes.device))
+        self.graphs = graphs
+        self.buffer: PlanBuffer | None = None
+        self.rates: dict[tuple[str, ...], Scalar] = {}
         self.optimizers = {update.networks: self._optimizer(update) for update in self.updates}
-        self.sums: dict[str, Tensor] = {}
+        self.terms: dict[str, list[str]] = {}  # an update's name: those of its terms
+        self.sums: dict[str, Tensor] = {}  # an update's name: sums of its terms since the last log line
         self.summed = 0
 
     @property
@@ -143,25 +182,32 @@ class Loop:
 
     def train(self) -> bool:
         """Runs until `schedule.iterations`; True when finished, False when told to stop."""
-        schedule, output = self.config.schedule, self.config.output
         self.folder.mkdir(parents=True, exist_ok=True)
         log = None
         if self.processes.first:
             (self.folder / "config.toml").write_text(self.config.to_toml(), encoding="utf-8")
-            log = MetricsLog(self.folder, self.iteration, schedule.iterations, quiet=self.quiet)
-        with stop_signals() as stop:
-            if self.iteration == 0:
-                if not self._warm_up(log, stop):
-                    return self._closed(log)
-                self._sample()
-            saved_at, logged_at = time.monotonic(), time.perf_counter()
+            log = MetricsLog(self.folder, self.iteration, self.config.schedule.iterations, quiet=self.quiet)
+        with stop_signals() as stop, self._stream():
+            if self.iteration > 0 or self._warm_up(log, stop):
+                self._iterations(log, stop)
+        if log is not None:
+            log.close()
+        return self.iteration >= self.config.schedule.iterations
+
+    def _iterations(self, log: MetricsLog | None, stop: Sequence[int]) -> None:
+        schedule, output = self.config.schedule, self.config.output
+        if self.iteration == 0:
+            self._sample()
+        saved_at, logged_at = time.monotonic(), time.perf_counter()
+        with self._plans() as plans:
             while self.iteration < schedule.iterations:
                 rate = decayed(schedule, self.iteration)
-                self.iterate(rate)
+                self.iterate(plans, rate)
                 last = self.iteration == schedule.iterations
+                logs = self.iteration % output.log_every == 0 or last
                 if log is not None:
                     log.tick()
-                if self.iteration % output.log_every == 0 or last:
+                if logs:
                     values = {**self._means(), "learning_rate": schedule.learning_rate * rate}
                     if log is not None:
                         now, steps = time.perf_counter(), min(output.log_every, self.iteration)
@@ -170,37 +216,52 @@ class Loop:
                 if self.iteration % output.sample_every == 0 or last:
                     self._sample()
                     logged_at = time.perf_counter()
-                stopping = self.processes.any(bool(stop))
-                late = self.processes.any(time.monotonic() - saved_at > 60 * output.checkpoint_minutes)
+                stopping = self._agreed(bool(stop), logs)
+                late = self._agreed(time.monotonic() - saved_at > 60 * output.checkpoint_minutes, logs)
                 if self.iteration % output.checkpoint_every == 0 or late or last or stopping:
                     self.save()
                     saved_at = time.monotonic()
                 if stopping and not last:
-                    break
-        return self._closed(log)
+                    return
 
-    def iterate(self, rate: float) -> None:
+    def _agreed(self, flag: bool, now: bool) -> bool:
+        """Whether the flag is set on one of the processes; GPUs ask one another, and wait, only where that is `now`."""
+        if self.processes.world_size > 1 and self.processes.device.type == "cuda" and not now:
+            return False
+        return self.processes.any(flag)
+
+    def iterate(self, plans: "Plans", rate: float) -> None:
         """One iteration: each update in order, as often as it says."""
-        step = self.iteration * self.per_iteration
-        self.average_weight.fill_(average_weight(self.config.schedule.ema, self.iteration))
+        self.average_weight.set(average_weight(self.config.schedule.ema, self.iteration))
         for update in self.updates:
-            terms: Terms = {}
             for _ in range(update.times):
-                terms = self.step(update, self.method.draw(step), rate)
-                step += 1
-            self._record(terms)
+                values = self.step(update, plans.next(), rate)
+            if update.name in self.sums:
+                self.sums[update.name] += values
+            else:
+                self.sums[update.name] = values.clone()
         self.iteration += 1
         self.summed += 1
 
-    def step(self, update: Update, plan: Plan, rate: float = 1.0) -> Terms:
-        """One update on a plan; its terms, detached."""
+    def step(self, update: Update, plan: Plan, rate: float = 1.0) -> Tensor:
+        """One update on a plan; the values of its terms, whose names are in `self.terms`."""
         optimizer = self.optimizers[update.networks]
-        for group in optimizer.param_groups:
-            group["lr"] = update.learning_rate * rate
-        device = self.processes.device
-        return self._update(update, {name: values.to(device) for name, values in plan.items()})
+        if update.networks in self.rates:
+            self.rates[update.networks].set(update.learning_rate * rate)
+        else:
+            for group in optimizer.param_groups:
+                group["lr"] = update.learning_rate * rate
+        if self.graphs is None:
+            device = self.processes.device
+            return self._update(update, {name: values.to(device) for name, values in plan.items()})
+        if self.buffer is None or plan is not self.buffer.plan:
+            self.buffer = self.buffer or PlanBuffer(plan, self.processes.device)
+            memory, views = self.buffer.slot()
+            self.buffer.fill(views, plan)
+            plan = self.buffer.load(memory)
+        return self.graphs.run(update.name, lambda: self._update(update, plan))
 
-    def _update(self, update: Update, plan: Plan) -> Terms:
+    def _update(self, update: Update, plan: Plan) -> Tensor:
         """Loss, backward, all-reduce, Adam and average: a function of the plan, on the device."""
         trained = [self.method.networks[name] for name in update.networks]
         for network in self.method.networks.values():
@@ -213,31 +274,50 @@ class Loop:
         optimizer.step()
         for name in update.networks:
             if name in self.averages:
-                update_average(self.averages[name], self.method.networks[name], self.average_weight)
-        return {name: value.detach() for name, value in terms.items()}
+                update_average(self.averages[name], self.method.networks[name], self.average_weight.tensor)
+        self.terms[update.name] = list(terms)
+        return torch.stack([value.detach().float() for value in terms.values()])
 
     def _optimizer(self, update: Update) -> torch.optim.Optimizer:
         parameters = [p for name in update.networks for p in self.method.networks[name].parameters()]
-        return torch.optim.Adam(parameters, update.learning_rate, update.betas)
+        on_gpu = self.processes.device.type == "cuda"
+        if not on_gpu and self.graphs is None:
+            return torch.optim.Adam(parameters, update.learning_rate, update.betas)
+        # A captured step reads its learning rate from the device.
+        rate = self.rates[update.networks] = Scalar(self.processes.device)
+        rate.set(update.learning_rate)
+        return torch.optim.Adam(parameters, rate.tensor, update.betas, fused=True, capturable=on_gpu)
+
+    def _stream(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self.graphs is None else self.graphs.backend.stream()
+
+    @contextmanager
+    def _plans(self, *, warm_up: bool = False) -> Iterator["Plans"]:
+        """The plans of the steps from here on; drawn ahead by a thread where updates are captured."""
+        step = 0 if warm_up else self.iteration * self.per_iteration
+        draw = partial(self.method.draw, warm_up=warm_up)
+        if self.graphs is None:
+            yield PlansInTurn(draw, step)
+            return
+        self.buffer = self.buffer or PlanBuffer(draw(step), self.processes.device)
+        ahead = PlansAhead(draw, step, self.buffer)
+        try:
+            yield ahead
+        finally:
+            ahead.close()
 
     def _warm_up(self, log: MetricsLog | None, stop: Sequence[int]) -> bool:
         """What comes before the first iteration; False when told to stop meanwhile."""
-        step = 0
-        for stage in self.method.warm_up():
-            with nullcontext() if log is None else log.warm_up(stage.title, stage.count) as tick:
-                for _ in range(stage.count):
-                    self.step(stage.update, self.method.draw(step, warm_up=True))
-                    step += 1
-                    if tick is not None:
-                        tick()
-                    if self.processes.any(bool(stop)):
-                        return False
+        with self._plans(warm_up=True) as plans:
+            for stage in self.method.warm_up():
+                with nullcontext() if log is None else log.warm_up(stage.title, stage.count) as tick:
+                    for k in range(stage.count):
+                        self.step(stage.update, plans.next())
+                        if tick is not None:
+                            tick()
+                        if self._agreed(bool(stop), k % self.config.output.log_every == 0):
+                            return False
         return True
-
-    def _closed(self, log: MetricsLog | None) -> bool:
-        if log is not None:
-            log.close()
-        return self.iteration >= self.config.schedule.iterations
 
     def resume(self, path: Path | None = None) -> Path:
         """Continues from a checkpoint, the run folder's newest if not given. Raises CheckpointError."""
@@ -259,9 +339,13 @@ class Loop:
         for networks, optimizer in self.optimizers.items():
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": state["optimizers"]["+".join(networks)], "param_groups": groups})
+            if networks in self.rates:  # loading has put a copy in its place
+                for group in optimizer.param_groups:
+                    group["lr"] = self.rates[networks].tensor
         for name, values in self.method.memory.items():
             values.copy_(state["memory"][name])
-        self.iteration, self.sums, self.summed = int(state["iteration"]), dict(state["sums"]), int(state["summed"])
+        self.iteration, self.summed = int(state["iteration"]), int(state["summed"])
+        self.sums, self.terms = dict(state["sums"]), dict(state["terms"])
         return path
 
     def save(self) -> None:
@@ -288,21 +372,18 @@ class Loop:
             "optimizers": {"+".join(names): one.state_dict()["state"] for names, one in self.optimizers.items()},
             "memory": dict(self.method.memory),
             "sums": self.sums,
+            "terms": self.terms,
             "summed": self.summed,
         }
 
     def _facts(self) -> dict[str, Any]:
         return {"batch_size": self.config.schedule.batch_size, **self.method.facts()}
 
-    def _record(self, terms: Terms) -> None:
-        for name, value in terms.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-
     def _means(self) -> dict[str, float]:
         """Means since the last call, over the processes too. Raises TrainingError where one is not finite."""
-        names = list(self.sums)
-        sums = torch.stack([self.sums[name].float() for name in names])
-        values = (self.processes.mean(sums) / max(1, self.summed)).tolist()
+        names = [name for update in self.sums for name in self.terms[update]]
+        sums = self.processes.mean(torch.cat(list(self.sums.values())))
+        values = (sums / max(1, self.summed)).tolist()
         self.sums, self.summed = {}, 0
         means = dict(zip(names, values, strict=True))
         bad = [name for name, value in means.items() if not torch.isfinite(torch.tensor(value))]

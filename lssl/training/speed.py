@@ -17,8 +17,19 @@ def resolve_speed(config: TrainConfig, device: torch.device) -> TrainConfig:
             speed,
             bf16=_decided(speed.bf16, _computes_bf16(device)),
             channels_last=_decided(speed.channels_last, on_gpu),
+            graph=_decided(speed.graph, on_gpu) if on_gpu else "off",
         ),
     )
+
+
+def apply_speed(config: TrainConfig, device: torch.device) -> None:
+    """Tells PyTorch how this process computes: on a GPU TF32 or not, and the fastest convolutions."""
+    if config.speed.deterministic:
+        torch.use_deterministic_algorithms(True)
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = config.speed.tf32
+        torch.backends.cudnn.allow_tf32 = config.speed.tf32
+        torch.backends.cudnn.benchmark = not config.speed.deterministic
 
 
 def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
