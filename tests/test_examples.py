@@ -66,3 +66,18 @@ def test_edit(photograph, tmp_path) -> None:
     assert before.shape == after.shape
     assert np.abs(before - after).mean() > 1, "the face is another"
     assert np.abs(before - after)[:4].max() < 3, "the photograph's border is the photograph's"
+
+
+def test_train(tmp_path) -> None:
+    small = {
+        "network.width": 4,
+        "network.residual_blocks": 1,
+        "network.critic_width": 4,
+        "network.critic_layers": 3,
+        "schedule.iterations": 2,
+        "schedule.batch_size": 4,
+    }
+    generator = load("train").main(tmp_path / "run", subjects=6, size=32, settings=small)
+    assert generator.image_size == 32
+    assert [value for _, value in generator.schema.targets()] == ["neutral", "happy"]
+    assert (tmp_path / "run" / "losses.png").is_file()

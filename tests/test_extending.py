@@ -1,6 +1,7 @@
 """docs/extending.md, followed as a newcomer would: its blocks go into the files that they name, in a copy of the tree."""
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -39,6 +40,10 @@ def follow(section: str, tree: Path) -> list[Path]:
                 assert not path.exists(), f"{match[1]} is there already"
                 path.parent.mkdir(exist_ok=True)
                 path.write_text(rest, encoding="utf-8")
+                touched.append(path)
+            elif match := re.fullmatch(r"# at the end of (\S+)", first):
+                path = tree / match[1]
+                path.write_text(path.read_text(encoding="utf-8") + "\n\n" + rest, encoding="utf-8")
                 touched.append(path)
     for block in blocks(section).get("diff", []):
         touched.append(edit(block, tree))
@@ -168,3 +173,36 @@ def test_an_operator(tree) -> None:
         "small = torch.randn(5, requires_grad=True)\n"
         "torch.library.opcheck(torch.ops.lssl.soft_threshold.default, (small, 0.4))\n",
     )
+
+
+@pytest.mark.slow
+def test_a_loss(tree) -> None:
+    assert {path.relative_to(tree).as_posix() for path in follow("A loss", tree)} == {
+        "lssl/training/losses.py",
+        "lssl/methods/paper.py",
+    }
+    for command in commands("A loss"):
+        python(tree, "-m", "lssl", *command)
+    run = tree / "runs" / "smooth"
+    assert all("g_smooth" in row for row in logged(run))
+    assert "smoothness = 0.1" in (run / "config.toml").read_text(encoding="utf-8")
+    assert (run / "losses.png").is_file()
+
+
+@pytest.mark.slow
+def test_a_method(tree) -> None:
+    assert [path.relative_to(tree).as_posix() for path in follow("A method", tree)] == [
+        "lssl/methods/hinge.py",
+        "lssl/presets/hinge.toml",
+    ]
+    for command in commands("A method"):
+        python(tree, "-m", "lssl", *command)
+    rows = logged(tree / "runs" / "hinge")
+    assert all("d_gp" not in row and "g_adv" in row for row in rows)
+    assert len(list((tree / "changed").glob("*.png"))) == 4
+
+
+def logged(run: Path) -> list[dict[str, float]]:
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["iteration"] for row in rows] == [1, 2, 3, 4]
+    return rows
