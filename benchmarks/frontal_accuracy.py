@@ -7,7 +7,8 @@ ict.npz: `lssl face-model import ict FaceXModel/ -o ict.npz`. Each person is dra
 its expressions, and photographed at each yaw under a light that stays where it is, from nearer than the command takes
 cameras to be; landmarks are the true ones with noise. The frontal rendering of the fit is compared with the true
 frontal picture over the true face (skin, brows, eyes, lips and what the open mouth shows, forehead included; no hair,
-ears, neck), with all else painted grey in both. Writes report.html, results.json, results.csv and worst.png (a row a
+ears, neck), with all else painted grey in both. Further tables
+(frontal_surroundings.py): how much hair is kept round the face, chroma under tinted light, eyes under a fringe. Writes report.html, results.json, results.csv and worst.png (a row a
 case: photograph, drawn, true, four times the difference) into --out. Fails (exit code 1) where a bar is missed.
 """
 
@@ -19,6 +20,7 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
+from frontal_surroundings import surroundings_tables
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.metrics import structural_similarity
@@ -154,7 +156,8 @@ def not_better_together(case: str, singles: dict[float, list[Comparison]], pair:
 
 @click.command(context_settings={"show_default": True})
 @click.option("--model", type=click.Path(exists=True, path_type=Path), help="ICT-FaceKit's, imported.")
-@click.option("--subjects", type=click.IntRange(1), default=40, help="People a case.")
+@click.option("--subjects", type=click.IntRange(0), default=40, help="People a case; 0: no such table.")
+@click.option("--wearers", type=click.IntRange(0), default=8, help="People a style of hair; 0: no such tables.")
 @click.option("--yaw", "yaws", default=",".join(f"{yaw:g}" for yaw in YAWS), help="Degrees.")
 @click.option("--size", default=128, help="Side of photographs and results, pixels.")
 @click.option("--noise", default=1.0, help="Standard deviation of each landmark coordinate, pixels at that size.")
@@ -166,6 +169,7 @@ def not_better_together(case: str, singles: dict[float, list[Comparison]], pair:
 def main(
     model: Path | None,
     subjects: int,
+    wearers: int,
     yaws: str,
     size: int,
     noise: float,
@@ -183,8 +187,16 @@ def main(
         ict = BilinearFaceModel.load(model)
         cases += [("ICT", ict, ict), ("ICT people, embedded model", ict, embedded)]
     report = Report("Accuracy of frontal rendering", " ".join(["python", *sys.argv]), seed)
-    rows, missed, pages = [], [], []
+    rows, missed, pages, tables = [], [], [], []
     for case, source, fitted in cases:
+        if wearers:
+            found, shown = surroundings_tables(
+                case, source, fitted, wearers, seed, size, noise, (distance, assumed_distance)
+            )
+            tables += found
+            pages += shown
+        if not subjects:
+            continue
         people = people_of(source, subjects, seed, lighting, distance)
         by_view: dict[tuple[float, ...], list[Comparison]] = {}
         pairs = [pair for pair in PAIRS if set(pair) <= set(angles)]
@@ -217,13 +229,16 @@ def main(
         note=f"means over {subjects} people; {noise:g} pixel of landmark noise at {size}x{size}; {lighting} light, "
         f"from {distance:g} cm, taken for {assumed_distance:g}",
     )
-    report.table(table)
+    tables = [table, *tables] if subjects else tables
+    for each in tables:
+        report.table(each)
     out.mkdir(parents=True, exist_ok=True)
     page = sheet(pages, size, heading="Worst and median cases")
     page.save(out / "worst.png")
     report.image(np.asarray(page.convert("RGB")), "Worst and median cases")
     report.write(out)
-    click.echo(console_table(table))
+    for each in tables:
+        click.echo(console_table(each))
     for line in missed:
         click.secho(line, fg="red")
     sys.exit(1 if missed else 0)
