@@ -95,7 +95,7 @@ class Tally:
         if true.hidden_eyes.sum() > 5:
             self.eyes.append(float(like_hair[true.hidden_eyes].mean()))
         difference = rgb2lab(drawn)[..., 1:] - rgb2lab(true.image)[..., 1:]
-        self.chroma.append(float(np.hypot(difference[..., 0], difference[..., 1])[true.head].mean()))
+        self.chroma.append(float(np.hypot(difference[..., 0], difference[..., 1])[true.head & ~true.hair].mean()))
 
 
 def _likeness(drawn: Picture, true: Shot) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -210,7 +210,7 @@ def surroundings_tables(
         f"Chroma under tinted light, {case}",
         ["light", "chroma error (CIELAB)", "largest"],
         rows,
-        note=f"over heads at yaw {TURN:g}; {2 * subjects} people a row; filter: red, green and blue times "
+        note=f"over faces, ears and necks at yaw {TURN:g}; {2 * subjects} people a row; filter: red, green and blue times "
         + ", ".join(map(str, _FILTER)),
     )
     return [hair, chroma], pages

@@ -104,8 +104,8 @@ def draw_face(
     if background == "plain":
         alpha, behind = covered, torch.full_like(face, _PLAIN)
     else:
-        behind, unknown, hair = surroundings(painter, mesh, fine, face)
-        alpha = torch.maximum(_share_of_face(painter, target) * (1 - hair), unknown * covered)
+        behind, hair = surroundings(painter, mesh, fine, face)
+        alpha = _share_of_face(painter, target) * (1 - hair)
         if background == "blur":
             behind = blurred(behind, _OUT_OF_FOCUS * len(face))
     picture = face * alpha[..., None] + behind * (1 - alpha[..., None])

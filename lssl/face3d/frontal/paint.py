@@ -36,6 +36,8 @@ _HOLLOW = (Part.INNER_MOUTH, Part.TEETH, Part.TONGUE)
 _WORSE, _AS_GOOD = 0.3, 0.7
 _MIRRORED = 0.05  # weight of a vertex's mirror image beside its own
 _BLEND, _SEAM = 0.04, 0.012  # standard deviations, shares of the picture's height
+_LITTLE = 0.1  # weight of a half from which on it does without the hair of the other
+_STRAND = 0.05  # of the picture's height: what is thinner does not count as hair over the face
 
 
 class FacePainter:
@@ -127,9 +129,14 @@ class FacePainter:
             other = blend_views(mirrored, scales, _BLEND * height)
             # The photograph's own side counts unless the other one was seen much better: grazing views are stretched.
             preference = (direct.weight / other.weight.clamp(min=1e-3) - _WORSE) / (_AS_GOOD - _WORSE)
-            own = blurred(smooth_step(preference), _SEAM * height)[..., None]
+            # Hair over one half alone is neither taken for a bad view of it nor repeated on the other.
+            covered = torch.maximum(
+                _covering(direct.hair, other.hair, height),
+                _covering(other.hair, direct.hair, height) * smooth_step(direct.weight / _LITTLE),
+            )
+            own = blurred(torch.maximum(smooth_step(preference), covered), _SEAM * height)[..., None]
             colour = direct.colour * own + other.colour * (1 - own)
-            known = torch.maximum(direct.weight, other.weight)
+            known = torch.maximum(torch.maximum(direct.weight, other.weight), covered)
         # A soft hand-over from where it is seen to where it is not, within what is seen.
         step = smooth_step((known - 0.05) / 0.4)
         share = torch.minimum(blurred(step, _SEAM * height), step)[..., None]
@@ -151,6 +158,14 @@ class FacePainter:
             face_pixels=face_pixels,
             scale=float(camera.scale),
         )
+
+
+def _covering(own: Tensor, other: Tensor, height: int) -> Tensor:
+    """(H, W): 1 where a photograph shows hair over one half of the face and not over the other. Brows and what else is
+    dark on both, and spots, are no hair."""
+    size = max(3, round(_STRAND * height))
+    share = ndimage.grey_opening((own * (1 - blurred(other, _SEAM * height))).numpy(), size=(size, size))
+    return torch.from_numpy(ndimage.grey_dilation(share, size=(size // 2 * 2 + 1,) * 2))
 
 
 def blurred(values: Tensor, sigma: float) -> Tensor:

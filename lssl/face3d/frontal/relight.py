@@ -23,6 +23,10 @@ _LIT_PARTS = (Part.SKIN, Part.NOSE)
 _PRIOR = (0.6,) * 3 + (0.3,) * 5
 _COMMON = 0.7  # share of a light's shape that all its colours have in common
 _GAIN = 2.5  # the most that relighting brightens or darkens, linear
+_LUMINANCE = (0.2126, 0.7152, 0.0722)  # of linear red, green and blue (Rec. 709)
+# The most by which a channel's light over the face, and its gain, depart from the luminance's: a channel that the light
+# hardly has, or that is overexposed, tells nothing of the light's shape.
+_TINGE, _RETINGE = 1.2, 1.12
 _BRIGHTEST = 0.65  # encoded, of a well-exposed face
 _EXPOSURE_GAIN = 3.0  # at most, encoded: noise grows with it
 _DARKEST = 0.15  # of the mean irradiance: what no light reaches still shows
@@ -58,20 +62,28 @@ def estimate_light(model: BilinearFaceModel, colours: Tensor, normals: Tensor, w
         spread = 1.4826 * residual.abs().median().clamp(min=0.02)
         trust = (1 - (residual / (4.0 * spread)).square()).clamp(min=0).square()
     # Lights differ in strength over the face more than in colour.
-    light = _COMMON * light.mean(1, keepdim=True) + (1 - _COMMON) * light
+    light = _COMMON * (light @ light.new_tensor(_LUMINANCE))[:, None] + (1 - _COMMON) * light
     return (light * level).float()
 
 
 def irradiance(light: Tensor, normals: Tensor) -> Tensor:
-    """Linear irradiance (..., 3) of unit normals (..., 3) in camera space under a light (9, 3); always positive."""
+    """Linear irradiance (..., 3) of unit normals (..., 3) in camera space under a light (9, 3); always positive, and
+    everywhere about of the light's mean colour."""
     basis = harmonic_basis(normals)
-    values = basis / basis.new_tensor(0.5 / np.sqrt(np.pi)) @ light
-    return torch.maximum(values, _DARKEST * light[0])
+    usual = light[0].clamp(min=1e-6)
+    shares = (basis / basis.new_tensor(0.5 / np.sqrt(np.pi)) @ (light / usual)).clamp(min=_DARKEST)
+    strength = (shares @ shares.new_tensor(_LUMINANCE))[..., None]
+    return usual * strength * (shares / strength).clamp(1 / _TINGE, _TINGE)
 
 
 def relighting_gain(here: Tensor, there: Tensor) -> Tensor:
-    """What encoded colours seen under irradiance `here` are multiplied by to be as under `there`, linear (..., 3)."""
-    return (there / here.clamp(min=1e-4)).clamp(1 / _GAIN, _GAIN) ** (1 / GAMMA)
+    """What encoded colours seen under irradiance `here` are multiplied by to be as under `there`, linear (..., 3): more
+    or less light, of much the same colour."""
+    weights = here.new_tensor(_LUMINANCE)
+    ratio = there / here.clamp(min=1e-4)
+    luminance = ((there @ weights) / (here @ weights).clamp(min=1e-4))[..., None]
+    tinge = (ratio / luminance.clamp(min=1e-4)).clamp(1 / _RETINGE, _RETINGE)
+    return (luminance.clamp(1 / _GAIN, _GAIN) * tinge) ** (1 / GAMMA)
 
 
 def even_irradiance(light: Tensor, normals: Tensor, weights: Tensor) -> Tensor:
@@ -101,6 +113,8 @@ def well_exposed(image: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> N
         return image
     brightest = float(np.percentile(image[rows, columns] @ np.array([0.299, 0.587, 0.114]), 99.5)) / 255
     gain = min(max(_BRIGHTEST / max(brightest, 1e-3), 1.0), _EXPOSURE_GAIN)
+    # No channel of a tinted photograph is driven into white, or its colour would turn.
+    gain = max(min(gain, 255 / max(float(np.percentile(image[rows, columns].max(-1), 98)), 1.0)), 1.0)
     table = (np.arange(256) * gain).round().clip(0, 255).astype(np.uint8)
     return table[image]
 

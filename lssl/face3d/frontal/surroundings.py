@@ -11,8 +11,9 @@ from skimage.draw import polygon2mask
 from torch import Tensor
 from torch.nn import functional as F
 
+from lssl.face3d.frontal.covering import HeadColours
 from lssl.face3d.frontal.paint import FacePainter, blurred
-from lssl.face3d.frontal.texture import belongs, smooth_step
+from lssl.face3d.frontal.texture import smooth_step
 from lssl.face3d.model.face_region import face_region
 from lssl.face3d.model.normals import vertex_normals
 from lssl.face3d.scene.camera import Camera
@@ -20,91 +21,115 @@ from lssl.ops import interpolate, rasterize
 
 _FACING = 0.25  # cosine from which on the photograph shows a point of the head
 _STILL, _TURNED = 10.0, 22.0  # degrees
-_MIRROR = 0.15  # of the way between them: from there on mirror images stand for what is hidden
+_MIRROR_FROM, _MIRROR_TO = 10.0, 13.0  # degrees of yaw from which on mirror images stand for what is hidden
 _FADE = 0.35  # of the picture's side: distance over which the bending fades away
-_SMOOTH, _SEAM, _MIXED, _CORE = 0.02, 0.008, 0.05, 0.05  # of the picture's side
+_SMOOTH, _SEAM, _CORE, _MIRRORED_WIDTH = 0.02, 0.008, 0.05, 0.12  # of the picture's side
+_STRETCH = 0.4  # of the usual pace, at which hair goes on over what the photograph does not show
+_MIDLINE = [8, 27, 28, 29, 30, 33, 51, 57]  # landmarks
 
 Places = NDArray[np.float64]  # (side, side, 2): where a pixel looks up the photograph
 
 
-def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, painted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, painted: Tensor) -> tuple[Tensor, Tensor]:
     """The first photograph as seen round the drawn face, (side, side, 3) in [0, 1] (after Zhu et al. 2015, section 3.3),
-    how little it knows of the drawn head there, and how surely it shows hair over the face, (side, side) in [0, 1].
+    and how surely it shows hair over the face, (side, side) in [0, 1].
 
-    mesh (V, 3) and camera: as drawn; painted (side, side, 3): the drawn head's colours. A pixel of the drawn head looks
+    mesh (V, 3) and camera: as drawn; painted (side, side, 3): the drawn face's colours. A pixel of the drawn head looks
     up the photograph where that point of the head is, or where its mirror image is if a turn hides it; behind the head,
-    what was beside the photograph's head stands beside the drawn one.
+    what was beside the photograph's head stands beside the drawn one. Nothing is drawn that the photograph has not:
+    where it shows neither a point nor its mirror image, it goes on from the nearest that it shows.
     """
     fit, first, side = painter.fit, painter.first, len(painted)
     drawn = camera.project(mesh)
     marks = drawn[0, fit.indices[first], :2].double().numpy()
     matrix, shift = _similarity(marks, fit.landmarks[first].double().numpy())
-    base = np.stack(np.meshgrid(np.arange(side), np.arange(side)), -1).astype(np.float64) @ matrix.T + shift
+    grid = np.stack(np.meshgrid(np.arange(side), np.arange(side)), -1).astype(np.float64)
+    middle = float(marks[_MIDLINE, 0].mean())
+    base, flipped = (places @ matrix.T + shift for places in (grid, _flipped(grid, middle)))
     head, own, mirrored, face = _head_in_photograph(painter, drawn, side)
     outline = _silhouette(painter, matrix, shift, side)
     # A head that hardly turns keeps its hair, wherever that is: all that is not face bends as one.
     turn = _turned_by(fit.camera[first : first + 1].rotation[0], camera.rotation[0])
     bent = _extended(_Part(own.places, face), base)
-    places = bent + turn * (_extended(own, base) - bent)
-    behind = bent + turn * (_beside(head, outline, base, matrix) - bent)
+    places = bent + turn * (_extended(_completed(own, mirrored, matrix), base) - bent)
+    # Where the photograph does not see the head's edge, the crown of a raised head, its hair goes on over it.
+    unseen = _near_unseen(head, np.maximum(own.facing, mirrored.facing))
+    beside = unseen * places + (1 - unseen) * (bent + turn * (_beside(head, outline, base, matrix) - bent))
     image, step = painter.images[0], float(np.sqrt(abs(np.linalg.det(matrix))))
-    hidden = (own.facing < 2 * _FACING) & (own.facing < mirrored.facing - _FACING)
-    mirror = float(smooth_step(torch.tensor(turn / _MIRROR)))
-    share = mirror * blurred(torch.from_numpy(hidden.astype(np.float32)), 2 * _SEAM * side)[..., None]
-    inside = _look_up(image, places, step) * (1 - share) + _look_up(image, _extended(mirrored, base), step) * share
     # Beyond the frame, and behind the photograph's head, nothing is known.
     size = np.array([image.shape[1], image.shape[0]])
-    known = np.logical_and.reduce((behind > -0.5) & (behind < size - 0.5), axis=-1)
+    known = np.logical_and.reduce((beside > -0.5) & (beside < size - 0.5), axis=-1)
     if turn > 0.5:
-        known &= ~head & ~_within(outline, behind, matrix, shift)
-    outside = _filled(_look_up(image, behind, step), known)
+        known &= (~head & ~_within(outline, beside, matrix, shift)) | (unseen[..., 0] > 0.5)
+    outside = _filled(_look_up(image, beside, step), known)
+    sideways = abs(float(fit.camera.yaw[first] - camera.yaw[0]))
+    mirror = float(smooth_step(torch.tensor((sideways - _MIRROR_FROM) / (_MIRROR_TO - _MIRROR_FROM))))
+    hidden = (own.facing < 2 * _FACING) & (own.facing < mirrored.facing - _FACING)
+    share = mirror * blurred(torch.from_numpy(hidden.astype(np.float32)), 2 * _SEAM * side)[..., None]
+    mirrored_places = _extended(_completed(mirrored, own, matrix), flipped)
+    inside = _look_up(image, places, step) * (1 - share) + _look_up(image, mirrored_places, step) * share
+    away = mirror * _beside_hidden(head, hidden)[..., None]
+    outside = outside * (1 - away) + _look_up_flipped(outside, middle) * away
     cover = blurred(torch.from_numpy(head.astype(np.float32)), _SEAM * side)[..., None]
-    # A skull, or a neck, that is smaller than the model's has background where the fitted head is, and mixed colours beside.
-    like_head = torch.minimum((inside - painted).norm(dim=-1), _from_usual(inside, head & (face < 0.5), marks))
-    missed = 1 - belongs((inside - outside).norm(dim=-1), like_head)
-    missed = torch.from_numpy(ndimage.maximum_filter(missed.numpy(), round(_MIXED * side)))
-    # Turned to the side further than the photograph, a head shows what hair had covered: the fitted head stands for it.
-    averted = torch.from_numpy((head & (np.maximum(own.facing, mirrored.facing) < _FACING)).astype(np.float32))
-    away = _turned_by(camera.rotation[0], torch.eye(3))
-    far = float(smooth_step(torch.tensor(2 * turn - 1)))
-    unknown = torch.maximum(
-        mirror * blurred(missed, _SEAM * side), far * blurred(averted, _SEAM * side).clamp(min=away)
-    )
-    return inside * cover + outside * (1 - cover), unknown, _hair(inside, painted, head, face, marks)
+    return inside * cover + outside * (1 - cover), _hair(painter.views[0].usual, inside, face, marks)
 
 
-def _hair(
-    inside: Tensor, painted: Tensor, head: NDArray[np.bool_], face: NDArray[np.float64], marks: NDArray[np.float64]
-) -> Tensor:
-    """(side, side): how surely hair hangs over the face's upper border, by colours rather like the scalp's than like the
-    skin's. Brows and eyes are not asked."""
-    side = len(painted)
-    skin, scalp = face > 0.9, head & (face < 0.1) & (np.arange(side)[:, None] < marks[17:27, 1].min())
-    if not skin.any() or not scalp.any():
+def _flipped(grid: Places, middle: float) -> Places:
+    """Pixels (side, side, 2) seen in a mirror that stands upright at column `middle`."""
+    return np.stack([2 * middle - grid[..., 0], grid[..., 1]], -1)
+
+
+def _look_up_flipped(picture: Tensor, middle: float) -> Tensor:
+    """A picture (H, W, 3) seen in that mirror; its border goes on outside."""
+    columns = (2 * middle - torch.arange(picture.shape[1])).round().long().clamp(0, picture.shape[1] - 1)
+    return picture[:, columns]
+
+
+def _completed(part: "_Part", other: "_Part", matrix: NDArray[np.float64]) -> "_Part":
+    """A part with the head's pixels that neither it nor the other shows: from the nearest that it shows it goes on, at
+    `_STRETCH` of the usual pace, so that what is left of the hair reaches further."""
+    shown = part.facing > _FACING
+    lost = (part.facing > -1) & (np.maximum(part.facing, other.facing) <= _FACING)
+    if not shown.any() or not lost.any():
+        return part
+    row, column = ndimage.distance_transform_edt(~shown, return_distances=False, return_indices=True)
+    rows, columns = np.indices(shown.shape)
+    on = _STRETCH * np.stack([columns - column, rows - row], -1) @ matrix.T
+    places = np.where(lost[..., None], part.places[row, column] + on, part.places)
+    return _Part(places, np.where(lost, 1.0, part.facing))
+
+
+def _near_unseen(head: NDArray[np.bool_], facing: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(side, side, 1): 1 on what borders on a part of the head that the photograph does not show, 0 elsewhere."""
+    if not head.any():
+        return np.zeros((*head.shape, 1))
+    nearest = ndimage.distance_transform_edt(~head, return_distances=False, return_indices=True)
+    lost = (head & (facing <= _FACING))[nearest[0], nearest[1]].astype(np.float64)
+    near: NDArray[np.float64] = ndimage.gaussian_filter(lost, 2 * _SMOOTH * len(head), mode="nearest")[..., None]
+    return near
+
+
+def _beside_hidden(head: NDArray[np.bool_], hidden: NDArray[np.bool_]) -> Tensor:
+    """(side, side): 1 on what borders on the head's hidden side, less further away: what stands beside the other."""
+    side = len(head)
+    if not head.any():
         return torch.zeros(side, side)
-    from_skin, from_scalp = (
-        (inside - colours[torch.from_numpy(part)].median(0).values).norm(dim=-1)
-        for colours, part in ((painted, skin), (inside, scalp))
+    distance, nearest = ndimage.distance_transform_edt(~head, return_indices=True)
+    near = ndimage.gaussian_filter(
+        hidden[nearest[0], nearest[1]].astype(np.float32), 2 * _SMOOTH * side, mode="nearest"
     )
-    alike = smooth_step(from_skin / (from_scalp + 0.02) - 1)
+    return torch.from_numpy(near) * smooth_step(2 - torch.from_numpy(distance).float() / (_MIRRORED_WIDTH * side))
+
+
+def _hair(usual: HeadColours, inside: Tensor, face: NDArray[np.float64], marks: NDArray[np.float64]) -> Tensor:
+    """(side, side): how surely hair hangs over the face's upper border. Brows and eyes are not asked."""
+    side = len(inside)
     features = marks[ConvexHull(marks[17:48]).vertices + 17]
     core = polygon2mask((side, side), features[:, ::-1])
     beyond = smooth_step(torch.from_numpy(ndimage.distance_transform_edt(~core) / (_CORE * side)).float() - 0.5)
     above = smooth_step(torch.from_numpy((marks[30, 1] - np.arange(side)) / (_CORE * side)).float())[:, None]
-    return blurred(alike * beyond * above, _SEAM * side)
-
-
-def _from_usual(picture: Tensor, beyond: NDArray[np.bool_], marks: NDArray[np.float64]) -> Tensor:
-    """Distance (H, W) of a picture's colours (H, W, 3) from the usual one of the head beyond the face, in its half:
-    above the middle of the landmarks (hair), or below (neck)."""
-    upper = np.arange(len(picture))[:, None] < marks[:, 1].mean()
-    distance = torch.zeros(picture.shape[:2])
-    for half in (upper, ~upper):
-        part = torch.from_numpy(beyond & half)
-        if part.any():
-            usual = picture[part].median(0).values
-            distance = torch.where(torch.from_numpy(half), (picture - usual).norm(dim=-1), distance)
-    return distance
+    on_face = torch.from_numpy((face > 0).astype(np.float32))
+    return blurred(usual.hairlike(inside) * beyond * above * on_face, _SEAM * side)
 
 
 def _turned_by(first: Tensor, second: Tensor) -> float:

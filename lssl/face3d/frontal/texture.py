@@ -11,10 +11,13 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
 from scipy.sparse.linalg import splu
+from scipy.spatial import ConvexHull
+from skimage.draw import polygon2mask
 from torch import Tensor
 from torch.nn import functional as F
 
 from lssl.errors import LsslError
+from lssl.face3d.frontal.covering import HeadColours, head_colours
 from lssl.face3d.frontal.membrane import Membrane
 from lssl.face3d.frontal.relight import estimate_light, even_irradiance, irradiance, relighting_gain
 from lssl.face3d.model.bilinear import BilinearFaceModel
@@ -35,9 +38,9 @@ class PosedView:
     """A photograph cut around the fitted face, with what the mesh looks like in it.
 
     image (1, 3, h, w) in [0, 1]; projected (V, 3): pixel x, y, depth of each vertex in that image; normals (V, 3) in
-    camera space; shading (V, 3): those that light is reckoned with; depth (h, w): the mesh's nearest depth; border (1, 2, h, w): 0 at the silhouette, and at depth jumps,
-    1 well inside; light (9, 3): the irradiance coefficients of its light (lssl/face3d/frontal/relight.py); even (3,): irradiance
-    of the same strength without direction; scale: pixels a centimetre of the photograph.
+    camera space; shading (V, 3): those that light is reckoned with; depth (h, w): the mesh's nearest depth; border (1, 4, h, w): 0 at the silhouette and on background, and at
+    depth jumps, 1 well inside; and the first of them with what covers the face counted in, and how surely that is hair; light (9, 3): the irradiance coefficients of its light (lssl/face3d/frontal/relight.py); even (3,): irradiance
+    of the same strength without direction; scale: pixels a centimetre of the photograph; usual: its skin and hair.
     """
 
     image: Tensor
@@ -49,6 +52,7 @@ class PosedView:
     light: Tensor
     even: Tensor
     scale: float
+    usual: HeadColours
 
 
 @dataclass(frozen=True)
@@ -70,10 +74,12 @@ class Target:
 
 @dataclass(frozen=True)
 class Sampled:
-    """Colour (H, W, 3) in [0, 1] and weight (H, W), 0 where the view does not see the target pixel's surface point."""
+    """Colour (H, W, 3) in [0, 1] and weight (H, W), 0 where the view does not see the target pixel's surface point, or
+    not well; hair (H, W): how surely it sees hair there, however well it sees."""
 
     colour: Tensor
     weight: Tensor
+    hair: Tensor
 
 
 def pose_view(
@@ -118,13 +124,39 @@ def pose_view(
     reach = (_LOOSE_BORDER + (_BORDER - _LOOSE_BORDER) * values[..., 0]) * width * factor
     silhouette = _distance_inside((triangle[0] >= 0).numpy() & (values[..., 1] < 0.5)) / np.maximum(reach, 1.0)
     inside = smooth_step(torch.from_numpy(silhouette).float())
-    inside = inside * _not_background(cut[0], triangle[0] >= 0, inside > 0.99, width * factor)
-    border = torch.stack([inside, beside_jumps(depth, width * factor)])
+    usual = _usual_colours(model, cut, moved, normals, depth, held)
+    face = _not_background(cut[0], triangle[0] >= 0, inside > 0.99, width * factor)
+    marks = moved[model.topology.landmarks]
+    features = _features(marks, h, w)
+    hair = usual.hairlike(cut[0].permute(1, 2, 0)) * features
+    covered = torch.maximum(face, features)
+    border = torch.stack([inside * face, beside_jumps(depth, width * factor), inside * covered, hair])
     dark = torch.zeros(9, 3)
-    view = PosedView(cut, moved, normals, shading, depth, border[None], dark, dark[0], scale)
+    view = PosedView(cut, moved, normals, shading, depth, border[None], dark, dark[0], scale, usual)
     sampled = vertex_colours(view)
     light = estimate_light(model, sampled.colour, shading, sampled.weight)
     return replace(view, light=light, even=even_irradiance(light, shading, sampled.weight))
+
+
+def _usual_colours(
+    model: BilinearFaceModel, image: Tensor, projected: Tensor, normals: Tensor, depth: Tensor, held: Tensor
+) -> HeadColours:
+    """The usual skin and hair of an image (1, 3, h, w), of which projected (V, 3) are the mesh's vertices."""
+    h, w = depth.shape
+    x, y, z = projected.unbind(-1)
+    inside = (x > -0.5) & (x < w - 0.5) & (y > -0.5) & (y < h - 0.5)
+    column, row = x.round().long().clamp(0, w - 1), y.round().long().clamp(0, h - 1)
+    seen = inside & (z <= depth[row, column] + 0.35)
+    colours = _look_up(image, x[None], y[None], "bilinear")[0]
+    return head_colours(model, colours, normals[:, 2], seen, held, -y)
+
+
+def _features(marks: Tensor, height: int, width: int) -> Tensor:
+    """(h, w): 1 on brows, eyes and nose, by landmarks (68, 3): whatever is there, it is no background, and what looks
+    like hair covers them."""
+    points = marks[17:48, :2].double().numpy()
+    hull = points[ConvexHull(points).vertices]
+    return torch.from_numpy(polygon2mask((height, width), hull[:, ::-1]).astype(np.float32))
 
 
 def _not_background(image: Tensor, mesh: Tensor, certain: Tensor, face_width: float) -> Tensor:
@@ -197,8 +229,10 @@ def sample_view(view: PosedView, target: Target, order: Tensor | None = None) ->
     gain = relighting_gain(irradiance(view.light, shading), target.irradiance)
     filled = target.holes.fill(torch.cat([torch.stack([x, y, weight, seen.float()], -1), gain], -1))
     x, y, weight, shown, gain = filled[..., 0], filled[..., 1], filled[..., 2], filled[..., 3], filled[..., 4:]
-    colour = (_look_up(view.image, x, y, "bicubic").clamp(0, 1) * gain).clamp(0, 1)
-    return Sampled(colour, weight * shown * _look_up(view.border, x, y, "bilinear")[..., 0])
+    found = _look_up(view.image, x, y, "bicubic").clamp(0, 1)
+    border = _look_up(view.border, x, y, "bilinear")
+    hair = border[..., 3] * shown * smooth_step((normals[..., 2] - _GRAZING) / _GRAZING)
+    return Sampled((found * gain).clamp(0, 1), weight * shown * border[..., 2], hair)
 
 
 def _look_up(picture: Tensor, x: Tensor, y: Tensor, mode: str) -> Tensor:
@@ -226,7 +260,8 @@ def blend_views(views: list[Sampled], scales: list[float], smooth: float) -> Sam
     best = best / best.sum(0).clamp(min=1e-12)
     broad = (low * (weights / total)[..., None]).sum(0)
     fine = ((colours - low) * best[..., None]).sum(0)
-    return Sampled((broad + fine).clamp(0, 1), torch.stack([v.weight for v in views]).amax(0))
+    hair = (torch.stack([view.hair for view in views]) * weights).sum(0) / total
+    return Sampled((broad + fine).clamp(0, 1), torch.stack([v.weight for v in views]).amax(0), hair)
 
 
 def smooth_colour(colour: Tensor, weight: Tensor, sigma: float) -> Tensor:
@@ -276,10 +311,10 @@ def vertex_colours(view: PosedView, order: Tensor | None = None, there: Tensor |
     h, w = view.depth.shape
     x, y, z = projected.unbind(-1)
     colour = _look_up(view.image, x[None], y[None], "bilinear")[0]
-    border = _look_up(view.border, x[None], y[None], "bilinear")[0].prod(-1)
+    border = _look_up(view.border, x[None], y[None], "bilinear")[0, :, :2].prod(-1)
     column, row = x.round().long().clamp(0, w - 1), y.round().long().clamp(0, h - 1)
     seen = z <= view.depth[row, column] + 0.35
     angle = ((normals[:, 2] - _GRAZING) / (_FACING - _GRAZING)).clamp(0, 1)
     if there is not None:
         colour = (colour * relighting_gain(irradiance(view.light, shading), there)).clamp(0, 1)
-    return Sampled(colour, seen * border * angle)
+    return Sampled(colour, seen * border * angle, torch.zeros_like(angle))
