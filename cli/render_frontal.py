@@ -97,12 +97,14 @@ def command(
     A photograph without a face, with two, or with a fit that is not to be trusted is named, and the rest goes on;
     OUT/rejected.csv lists them. A run that was stopped goes on where it was. Exit code: 0 all faces were drawn, 1 some
     or all were not, 2 a wrong option, 130 interrupted.
+
+    Faces that may look wrong (much turned, an eye covered, light of a strong colour or hardly any) are named as doubtful,
+    in the output and in fits.csv.
     """
     import os
 
     from tqdm import tqdm
 
-    from lssl.data.folder import read_metadata
     from lssl.data.prepare import read_rejected
     from lssl.data.writer import FaceFolderWriter
     from lssl.inference.frontal_jobs import check_landmarks_can_be_had
@@ -138,7 +140,7 @@ def command(
         output.say(f"{out} is complete; say --overwrite to draw it again")
         if not (out / "fits.csv").is_file():  # an earlier run was killed before it was written
             _write_fits(out, FIT_COLUMNS)
-        _finish(output, out, len(read_metadata(out)), read_rejected(out))
+        _finish(output, out, read_rejected(out))
     for path, reason in refused:
         if (key := f"refused {path}") not in writer:
             writer.append({"key": key, "source": str(path), "rejected": reason})
@@ -159,12 +161,21 @@ def command(
     drawn = writer.finish(source="render-frontal", model=face_model.name)
     _write_fits(out, FIT_COLUMNS)
     output.say(f"{drawn} frontal faces in {out}; compare them in {out / 'comparisons'}", "green")
-    _finish(output, out, drawn, writer.rejected)
+    _finish(output, out, writer.rejected)
 
 
-def _finish(output: Output, out: Path, drawn: int, rejected: Sequence[tuple[str, str]]) -> None:
-    """The result, and the exit code."""
-    output.result(out=out, faces=drawn, rejected=dict(rejected))
+def _finish(output: Output, out: Path, rejected: Sequence[tuple[str, str]]) -> None:
+    """The result with its doubtful faces, and the exit code."""
+    from lssl.data.folder import read_metadata
+
+    folder = read_metadata(out)
+    named = zip(folder.file_names, folder.columns["doubt"], strict=True)
+    doubtful = {Path(name).name: doubt for name, doubt in named if doubt}
+    for name, doubt in doubtful.items():
+        output.warn(f"{name} is doubtful: {doubt}")
+    if doubtful:
+        output.say(f"{len(doubtful)} of {len(folder)} faces are doubtful; fits.csv says why", "yellow")
+    output.result(out=out, faces=len(folder), rejected=dict(rejected), doubtful=doubtful)
     if rejected:
         output.say(f"{len(rejected)} photographs gave none; {out / 'rejected.csv'} says why", "yellow")
     raise SystemExit(SOME_REFUSED if rejected else 0)

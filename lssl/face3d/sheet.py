@@ -101,10 +101,11 @@ def model_sheet(model: BilinearFaceModel, size: int = 160, modes: int = 5, seed:
         row("Yaw", [f"{yaw:+.0f}" for yaw in YAWS], yaw=torch.tensor(YAWS)),
         row("Lighting", list(LIGHTINGS), light=torch.tensor(1.0)),
     ]  # fmt: skip
-    return _sheet(rows, size, heading=model.name)
+    return sheet(rows, size, heading=model.name)
 
 
-def _sheet(rows: list[Row], size: int, heading: str = "") -> Image.Image:
+def sheet(rows: list[Row], size: int, heading: str = "") -> Image.Image:
+    """Titled rows of captioned square pictures, each `size` pixels wide."""
     return draw_sheet(
         [[picture for _, picture in tiles] for _, tiles in rows],
         titles=[title for title, _ in rows],
@@ -143,4 +144,4 @@ def folder_sheet(root: str | Path, subjects: int = 4, columns: int = 10) -> Imag
     for column in ("yaw", "lighting"):
         if len(set(folder.columns[column])) > 1:
             rows += [(f"{column}, subject {person}", tiles(rows_of(person, column), column)) for person in people[:2]]
-    return _sheet(rows, max(rows[0][1][0][1].shape[0], _SMALLEST_TILE))
+    return sheet(rows, max(rows[0][1][0][1].shape[0], _SMALLEST_TILE))

@@ -82,7 +82,7 @@ def frontalize(job: Job, options: Options, out: Path) -> dict[str, Any]:
         job.attributes,
         landmarks=face.landmarks,
         side=crops[0],
-        extra={**job.notes, **_fit_columns(fit, weights, job.photographs)},
+        extra={**job.notes, **_fit_columns(fit, face.doubts, weights, job.photographs)},
     )
     _write_weights(out / weights, fit)
     _write_png(out / "comparisons" / f"{job.key}.png", np.concatenate([*crops, face.image], axis=1))
@@ -100,8 +100,9 @@ def _named(job: Job, path: str, message: str) -> str:
     return f"{Path(path).name}: {message}" if len(job.photographs) > 1 else message
 
 
-def _fit_columns(fit: FaceFit, weights: str, photographs: Sequence[str]) -> dict[str, str]:
-    """What metadata.csv says of a fit: a number a view, with spaces between; degrees, and eye distances."""
+def _fit_columns(fit: FaceFit, doubts: Sequence[str], weights: str, photographs: Sequence[str]) -> dict[str, str]:
+    """What metadata.csv says of a fit: a number a view, with spaces between; degrees, and eye distances; and why the
+    face is doubtful, '' where it is not."""
 
     def text(values: torch.Tensor, digits: int) -> str:
         return " ".join(f"{value:.{digits}f}" for value in values.tolist())
@@ -111,7 +112,7 @@ def _fit_columns(fit: FaceFit, weights: str, photographs: Sequence[str]) -> dict
         "pitch": text(fit.camera.pitch, 2),
         "roll": text(fit.camera.roll, 2),
         "error": text(fit.error, 4),
-        "doubt": "; ".join(reason for reason in fit.reasons if reason),
+        "doubt": "; ".join([*(reason for reason in fit.reasons if reason), *doubts]),
         "views": str(fit.views),
         "weights_file": weights,
     }

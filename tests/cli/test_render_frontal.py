@@ -108,6 +108,21 @@ def test_remove_light_and_distance_reach_the_picture_and_the_fit(portraits, tmp_
     assert "other settings" in refused.output
 
 
+def test_doubtful_faces_are_drawn_and_named(portraits, tmp_path):
+    dim = np.asarray(Image.open(portraits / "left.png")) // 8
+    Image.fromarray(dim).save(tmp_path / "dim.png")
+    (tmp_path / "dim.pts").write_bytes((portraits / "left.pts").read_bytes())
+    options = ("-o", tmp_path / "out", "--size", "64", "--workers", "1")
+    for _ in range(2):  # a folder that is complete says it again
+        result = run(tmp_path / "dim.png", portraits / "left.png", *options)
+        assert result.exit_code == 0, result.output
+        assert "dim.png is doubtful: hardly any light" in result.output
+        assert "1 of 2 faces are doubtful" in result.output
+    rows = {row["file_name"]: row for row in csv.DictReader((tmp_path / "out" / "fits.csv").open())}
+    assert rows["images/dim.png"]["doubt"] == "hardly any light"
+    assert rows["images/left.png"]["doubt"] == ""
+
+
 @pytest.fixture
 def prepared(portraits, tmp_path):
     """A data set folder of two rows: one person smiling, at yaw -30 and 30."""

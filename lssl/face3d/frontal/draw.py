@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lssl.face3d.fitting.fit import FaceFit
+from lssl.face3d.frontal.doubts import doubts
 from lssl.face3d.frontal.paint import FacePainter, blurred
 from lssl.face3d.frontal.surroundings import surroundings
 from lssl.face3d.frontal.texture import Target, smooth_step
@@ -29,7 +30,7 @@ _OUT_OF_FOCUS, _EDGE = 0.05, 0.012  # shares of the picture's side
 class FrontalFace:
     """image uint8 (size, size, 3); mask float (size, size), the face's coverage in [0, 1]; seen float (size, size),
     how well photographs saw each pixel themselves (the rest is mirrored or filled); landmarks (68, 2) pixels;
-    vertex_colours (V, 3) in [0, 1] and vertices (V, 3) centimetres."""
+    vertex_colours (V, 3) in [0, 1] and vertices (V, 3) centimetres; doubts: why it may look wrong, in words."""
 
     image: NDArray[np.uint8]
     mask: NDArray[np.float32]
@@ -37,6 +38,7 @@ class FrontalFace:
     landmarks: NDArray[np.float32]
     vertices: Tensor
     vertex_colours: Tensor
+    doubts: tuple[str, ...] = ()
 
 
 def render_frontal(
@@ -116,6 +118,7 @@ def draw_face(
         landmarks=model.landmarks(camera.project(mesh))[0, :, :2].numpy().astype(np.float32),
         vertices=mesh,
         vertex_colours=colours,
+        doubts=doubts(painter, camera),
     )
 
 

@@ -59,7 +59,7 @@ class Wig:
     """A style's shell for a model's heads; `HAIR_STYLES` but "model".
 
     side: -1 or 1, which eye a sweep covers (by the sign of its x). seed: of the strands' small irregularity. Raises
-    ValueError for an unknown style.
+    LsslError for an unknown style.
     """
 
     model: BilinearFaceModel

@@ -6,7 +6,7 @@ import torch
 
 from lssl.face3d import fit_landmarks, render_frontal
 from lssl.face3d.embedded import load_embedded_model
-from lssl.face3d.frontal.relight import estimate_light, irradiance, well_exposed
+from lssl.face3d.frontal.relight import estimate_light, irradiance, relighting_gain, well_exposed
 from lssl.face3d.model.normals import vertex_normals
 from lssl.face3d.scene.framing import portrait_camera
 from lssl.face3d.scene.lighting import Lighting
@@ -97,6 +97,27 @@ def test_without_light_two_photographs_of_a_face_look_more_alike(person, first, 
             fit = fit_landmarks(person[0], landmarks)
             faces[removed].append(render_frontal(person[0], fit, [image], size=SIZE, remove_light=removed))
     assert face_difference(*faces[True]) < 0.6 * face_difference(*faces[False])
+
+
+def test_light_changes_in_strength_and_hardly_in_colour():
+    normals = torch.nn.functional.normalize(torch.tensor([[0.0, 0, 1], [0.9, 0, 0.4], [-0.9, 0, 0.4]]), dim=-1)
+    light = torch.zeros(9, 3)
+    light[0] = torch.tensor([0.9, 0.5, 0.05])  # a lamp with hardly any blue ...
+    light[3] = torch.tensor([0.1, 0.2, -0.2])  # ... whose shape no channel tells like another
+    values = irradiance(light, normals) / light[0]
+    assert (values.amax(-1) / values.amin(-1)).max() < 1.5
+    gain = relighting_gain(torch.tensor([0.9, 0.5, 0.01]), torch.tensor([0.4, 0.4, 0.2]))
+    assert (gain.max() / gain.min()) < 1.15
+    assert gain[1] == pytest.approx(((0.4 / 0.554) * 1.1) ** (1 / GAMMA), abs=0.06)
+
+
+def test_a_tinted_photograph_is_not_brightened_into_another_colour():
+    angle = np.linspace(0, 2 * np.pi, 27, endpoint=False)
+    landmarks = np.stack([32 - 20 * np.cos(angle), 32 + 20 * np.sin(angle)], -1)
+    warm = np.full((64, 64, 3), (200, 90, 20), np.uint8)
+    face = well_exposed(warm, landmarks)[32, 32].astype(float)
+    assert face[0] > 240
+    assert face[0] / face[1] == pytest.approx(200 / 90, rel=0.05)
 
 
 def test_exposure_is_judged_by_highlights_and_not_by_skin():
