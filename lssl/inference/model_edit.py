@@ -19,8 +19,8 @@ from lssl.data.images import read_image
 from lssl.data.schema import AttributeGroup, AttributeSchema
 from lssl.face3d.builtin import load_face_model
 from lssl.face3d.editing.edit import edit_photograph
-from lssl.face3d.editing.expression import expression_step, named_opening
-from lssl.face3d.editing.movement import CLOSED, Movement, move, place_face
+from lssl.face3d.editing.field import named_movement
+from lssl.face3d.editing.movement import Movement, place_face
 from lssl.face3d.model.bilinear import BilinearFaceModel
 from lssl.inference.synthesis import InputFace, Target
 
@@ -65,14 +65,9 @@ class ModelEditor:
         """
         points = torch.as_tensor(landmarks, dtype=torch.float32)
         placed = place_face(self.model, points)
-        if not bool(placed.fit.trusted[0]):
-            raise AlignmentError(f"the 3D face does not fit: {placed.fit.reasons[0]}")
-        found = []
-        for name, intensity in targets:
-            step = expression_step(placed, name, intensity, source)
-            closing = min(intensity, 1.0) if named_opening(self.model, name) < CLOSED else 0.0
-            found.append(move(placed, step, closing=closing))
-        return found
+        if placed.doubt:
+            raise AlignmentError(f"the 3D face does not fit: {placed.doubt}")
+        return [named_movement(placed, name, intensity, source) for name, intensity in targets]
 
     def edit(
         self,

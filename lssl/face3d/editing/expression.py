@@ -61,8 +61,8 @@ def _amounts(placed: PlacedFace) -> list[float]:
     """How much of each expression of `_OWN` explains the mouth's movement from the fitted face's neutral state."""
     model = placed.face.model
     mouth = placed.face.vertex[placed.face.landmarks[48:]]
-    neutral, fit = model.expressions["neutral"][None], placed.fit
-    moved = model.vertices(fit.identity, fit.expression, mouth) - model.vertices(fit.identity, neutral, mouth)
+    neutral, identity = model.expressions["neutral"][None], placed.identity
+    moved = model.vertices(identity, placed.expression[None], mouth) - model.vertices(identity, neutral, mouth)
     named = torch.cat([model.expression(name)[None] for name in _OWN])
     mean = model.identity_mean[None]
     steps = model.vertices(mean, named, mouth) - model.vertices(mean, neutral, mouth)

@@ -41,8 +41,9 @@ class MouthFrame:
         return self.upper(kept), self.lower(kept)
 
 
-def mouth_frame(placed: PlacedFace, image: NDArray[np.uint8]) -> MouthFrame:
-    """The mouth of a photograph (H, W, 3); of closed lips the two lines are one, the darkest near the landmarks."""
+def mouth_frame(placed: PlacedFace, image: NDArray[np.uint8] | None = None) -> MouthFrame:
+    """The mouth of a photograph (H, W, 3); of closed lips the two lines are one, the darkest near the landmarks, or
+    where there is no photograph between them."""
     points = placed.landmarks.double().numpy()
     left, right = points[48], points[54]
     along = (right - left) / max(float(np.hypot(*(right - left))), 1e-6)
@@ -57,7 +58,9 @@ def mouth_frame(placed: PlacedFace, image: NDArray[np.uint8]) -> MouthFrame:
 
     if placed.closed:
         points[[61, 62, 63]] = points[[67, 66, 65]] = (points[[61, 62, 63]] + points[[67, 66, 65]]) / 2
-        line = _darkest(image, curve([48, 60, 61, 62, 63, 64, 54]), origin, along, across, placed.unit)
+        line = curve([48, 60, 61, 62, 63, 64, 54])
+        if image is not None:
+            line = _darkest(image, line, origin, along, across, placed.unit)
         upper = lower = line
     else:
         upper, lower = curve([48, 60, 61, 62, 63, 64, 54]), curve([48, 60, 67, 66, 65, 64, 54])
@@ -129,15 +132,19 @@ def keep_to_own_lip(drawn: Drawn, source: Array, frame: MouthFrame, unit: float)
     along, across = frame.to_frame(piece)
     upper_line, lower_line = frame.lines(along)
     inside = lips[rows, columns] & (along > frame.ends[0]) & (along < frame.ends[1])
-    inset = (_INSET if frame.closed else _OPEN_INSET) * unit
-    too_low = np.where(inside & ~lower, across - (upper_line - inset), 0).clip(min=0)
-    too_high = np.where(inside & lower, (lower_line + inset) - across, 0).clip(min=0)
-    # At the corners, where the lips go over into one another, the landmarks alone do not say which is which.
+
+    def beyond(inset: float) -> NDArray[np.floating]:
+        """How far each source lies on the wrong side of its lip's line, down positive."""
+        too_low = np.where(inside & ~lower, across - (upper_line - inset), 0).clip(min=0)
+        too_high = np.where(inside & lower, (lower_line + inset) - across, 0).clip(min=0)
+        return too_low - too_high
+
+    # Towards the corners lips show no more of themselves, but the dark of the line between them.
     length = max(frame.ends[1] - frame.ends[0], 1e-6)
-    inward = np.minimum(along - frame.ends[0], frame.ends[1] - along) / (
-        (_CORNER if frame.closed else _OPEN_CORNER) * length
-    )
-    shift = (1 + _FOLD) * (too_high - too_low) * smooth_step(inward)
+    inward = np.minimum(along - frame.ends[0], frame.ends[1] - along)
+    middle = smooth_step(inward / ((_CORNER if frame.closed else _OPEN_CORNER) * length))
+    inset = (_INSET if frame.closed else _OPEN_INSET) * unit
+    shift = -(1 + _FOLD) * beyond(inset) * middle - beyond(0.0) * (1 - middle)
     result = source.copy()
     result[rows, columns] = piece + shift[..., None] * frame.across
     return _beside_the_opening(drawn, result)

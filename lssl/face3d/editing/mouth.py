@@ -24,6 +24,7 @@ _TEETH_COLOUR = np.array([1.11, 0.965, 0.885])
 _SKIN_COLOUR = np.array([1.5, 0.89, 0.68])  # of the same faces: another colour is that of the light
 _GUMS = np.array([0.50, 0.17, 0.16])
 _DEEP = np.array([0.05, 0.012, 0.012])
+_GUM = 0.08  # distances between the eyes' centres over the upper teeth
 _DEPTH = 1.9  # centimetres behind the front teeth where it has become dark
 _LIGHT = np.array([0.0, 0.3, 0.954])
 _EXPOSED = 1.3  # teeth are seen at an angle and through the lips' shadow; their brightest part has the colour above
@@ -106,20 +107,33 @@ def _radiance(movement: Movement, window: Window, piece: Window, white: Array) -
     faces = face.faces[torch.from_numpy(kept)].contiguous()
     after = piece.samples(window.samples(movement.after))
     triangle, barycentric, _ = rasterize(after[None], faces, *piece.shape)
-    normals = face.normals(movement.vertices_after) @ movement.placed.fit.camera.rotation[0].T
+    normals = face.normals(movement.vertices_after) @ movement.placed.camera.rotation[0].T
     teeth = torch.from_numpy(face.vertex_parts == Part.TEETH)
-    values = torch.cat([normals, after[:, 2:], teeth.float()[:, None]], 1)
+    values = torch.cat([normals, after[:, 2:], teeth.float()[:, None], (teeth & ~face.lower).float()[:, None]], 1)
     seen = interpolate(triangle, barycentric, faces, values[None])[0].numpy()
     hit = triangle[0].numpy() >= 0
     front = float(after[teeth, 2].min()) if teeth.any() else float(after[:, 2].min()) + 1
     far = np.clip(seen[..., 3] - front, 0, None)
     dark = np.exp(-((far / _DEPTH) ** 1.5))
     facing = np.clip(seen[..., :3] @ _LIGHT, 0, 1)
-    albedo = _GUMS + (1 - _GUMS) * seen[..., 4:]
+    gum = _gum_line(seen[..., 5] > 0.5, _GUM * movement.placed.unit * window.shape[1] / window.width * _SHARP)
+    dark, facing = np.where(gum, 1, dark), np.where(gum, 0.8, facing)
+    hit |= gum
+    albedo = _GUMS + (1 - _GUMS) * seen[..., 4:5]
     glint = 0.2 * np.clip(facing, 0, 1) ** 40 * seen[..., 4]
     lit = (_EXPOSED * albedo * (0.28 + 0.72 * facing)[..., None] + glint[..., None]) * dark[..., None]
     lit = np.where(hit[..., None], np.maximum(lit, _DEEP), _DEEP)
     return (lit * white).astype(np.float32)
+
+
+def _gum_line(teeth: NDArray[np.bool_], height: float) -> NDArray[np.bool_]:
+    """Where gums lie over upper teeth (h, w), samples: from a little above them down to their necks. The model's gums
+    lie behind its teeth, so that they would be seen to stand in the dark."""
+    any_tooth = teeth.any(0)
+    top = np.where(any_tooth, teeth.argmax(0), teeth.shape[0])
+    rows = np.arange(teeth.shape[0])[:, None]
+    gum: NDArray[np.bool_] = any_tooth & (rows < top) & (rows > top - height)
+    return gum
 
 
 def _shadow_of_lips(inside: NDArray[np.bool_], unit: float) -> Array:

@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lssl.data.landmarks import eye_centres
 from lssl.face3d.editing.surface import EditableFace, editable
-from lssl.face3d.fitting.fit import FaceFit, fit_landmarks
+from lssl.face3d.fitting.fit import fit_landmarks
 from lssl.face3d.model.bilinear import BilinearFaceModel
+from lssl.face3d.scene.camera import Camera
 
 DISTANCE = 150.0  # centimetres from camera to head; faces are photographed from 80 to 300
 _UPPER, _LOWER = (61, 62, 63), (67, 66, 65)
@@ -20,15 +22,19 @@ _LOWER_SHARE = 0.6  # of the way that lips move together, the lower lip's
 class PlacedFace:
     """A face model in a photograph.
 
-    fit: of one face. landmarks (68, 2): the photograph's, pixels. correction (V, 2): what brings the projected surface
-    onto the landmarks, pixels. unit: the distance of the eyes' centres, pixels. closed: whether the lips touch.
+    camera, identity (1, I), expression (E,): of one fit. landmarks (68, 2): the photograph's, pixels. correction
+    (V, 2): what brings the projected surface onto the landmarks, pixels. unit: the distance of the eyes' centres,
+    pixels. doubt: why the fit is not to be trusted, '' where it is.
     """
 
     face: EditableFace
-    fit: FaceFit
+    camera: Camera
+    identity: Tensor
+    expression: Tensor
     landmarks: Tensor
     correction: Tensor
     unit: float
+    doubt: str = ""
 
     @property
     def gap(self) -> Tensor:
@@ -41,11 +47,11 @@ class PlacedFace:
 
     def vertices(self, expression: Tensor) -> Tensor:
         """(V, 3) centimetres, of expression weights (E,)."""
-        return self.face.vertices(self.fit.identity, expression[None])[0]
+        return self.face.vertices(self.identity, expression[None])[0]
 
     def project(self, vertices: Tensor) -> Tensor:
         """(V, 3): pixel x, pixel y of the photograph, depth in centimetres."""
-        projected = self.fit.camera.project(vertices)[0]
+        projected = self.camera.project(vertices)[0]
         return torch.cat([projected[:, :2] + self.correction, projected[:, 2:]], 1)
 
 
@@ -60,18 +66,33 @@ class Movement:
     after: Tensor
 
 
-def place_face(model: BilinearFaceModel, landmarks: Tensor, fit: FaceFit | None = None) -> PlacedFace:
-    """Fits the model to landmarks (68, 2), pixels, and brings its surface onto them. fit: of these landmarks alone,
-    where it is known already."""
+def place_face(model: BilinearFaceModel, landmarks: Tensor) -> PlacedFace:
+    """Fits the model to landmarks (68, 2), pixels, and brings its surface onto them."""
+    return place_faces(model, landmarks[None])[0]
+
+
+def place_faces(model: BilinearFaceModel, landmarks: Tensor) -> list[PlacedFace]:
+    """As `place_face`, of many faces' landmarks (N, 68, 2); they are fitted together, which is faster."""
     face = editable(model)
     points = landmarks.detach().float().cpu()
-    fit = fit_landmarks(model, points[None], distance=DISTANCE) if fit is None else fit
-    at = face.place[fit.indices[0]]
-    vertices = face.vertices(fit.identity, fit.expression)[0]
-    missed = points - fit.camera.project(vertices[at])[0, :, :2]
-    left, right = eye_centres(points.numpy())
-    unit = float(((left - right) ** 2).sum() ** 0.5)
-    return PlacedFace(face, fit, points, face.spread(at, missed), unit)
+    fit = fit_landmarks(model, points, distance=DISTANCE)
+    placed = []
+    for k, marks in enumerate(points):
+        camera, identity, expression = fit.camera[k : k + 1], fit.identity[k : k + 1], fit.expression[k]
+        at = face.place[fit.indices[k]]
+        vertices = face.vertices(identity, expression[None])[0, at]
+        correction = face.spread(at, marks - camera.project(vertices)[0, :, :2])
+        placed.append(PlacedFace(face, camera, identity, expression, marks, correction, _unit(marks), fit.reasons[k]))
+    return placed
+
+
+def known_face(model: BilinearFaceModel, identity: Tensor, expression: Tensor, camera: Camera) -> PlacedFace:
+    """A face whose weights, (I,) and (E,), and camera (of one picture) are known, as of a rendered one."""
+    face = editable(model)
+    vertices = model.vertices(identity[None], expression[None])
+    marks = model.landmarks(camera.project(vertices))[0, :, :2]
+    correction = torch.zeros(len(face.vertex), 2)
+    return PlacedFace(face, camera, identity[None], expression, marks, correction, _unit(marks))
 
 
 def move(placed: PlacedFace, step: Tensor, *, closing: float = 0.0) -> Movement:
@@ -79,7 +100,7 @@ def move(placed: PlacedFace, step: Tensor, *, closing: float = 0.0) -> Movement:
 
     closing in [0, 1]: how far the lips shall have come together afterwards, whatever the step makes of them.
     """
-    expression = placed.fit.expression[0]
+    expression = placed.expression
     before = placed.vertices(expression)
     hold = placed.face.hold[:, None]
     after = before + hold * (placed.vertices(expression + step) - before)
@@ -115,3 +136,8 @@ def _down(marks: Tensor) -> Tensor:
 
 def _gap(marks: Tensor) -> Tensor:
     return (marks[list(_LOWER)] - marks[list(_UPPER)]) @ _down(marks)
+
+
+def _unit(marks: Tensor) -> float:
+    left, right = eye_centres(marks.numpy())
+    return float(np.hypot(*(right - left)))

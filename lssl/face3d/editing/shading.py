@@ -19,7 +19,7 @@ _SMOOTHINGS = 8  # of some 2.5 mm each: what is deeper than its surroundings at 
 def shading_gain(movement: Movement) -> Tensor:
     """(V, 1): what each vertex' colour is multiplied by; 1 where the surface does not change."""
     face = movement.placed.face
-    turn = movement.placed.fit.camera.rotation[0]
+    turn = movement.placed.camera.rotation[0]
     light, depth = [], []
     for vertices in (movement.vertices_before, movement.vertices_after):
         normals = face.normals(vertices)
