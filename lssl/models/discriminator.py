@@ -20,9 +20,10 @@ class Discriminator(nn.Module):
     Args:
         attribute_dim: number of attribute logits.
         in_channels: channels of the input (N, C, H, W): the image's, plus the side image's for pairs.
-        image_size: side of the square input; must divide by 2**num_layers.
+        image_size: side of the square input, or (height, width).
         width: channels w of the first layer; each further layer doubles them.
-        num_layers: 4x4 stride-2 convolutions with leaky ReLU 0.01, no norm.
+        num_layers: 4x4 stride-2 convolutions with leaky ReLU, no norm.
+        negative_slope: of the leaky ReLU.
         init: "pytorch", its default (the authors' code), or "he": He et al. 2015, so that without norms the signals
             keep their size from layer to layer.
     """
@@ -31,26 +32,28 @@ class Discriminator(nn.Module):
         self,
         attribute_dim: int,
         in_channels: int = 4,
-        image_size: int = 128,
+        image_size: int | tuple[int, int] = 128,
         width: int = 64,
         num_layers: int = 6,
         init: str = "pytorch",
+        negative_slope: float = 0.01,
     ) -> None:
         super().__init__()
-        if image_size % 2**num_layers:
+        height, across = (image_size, image_size) if isinstance(image_size, int) else image_size
+        if min(height, across) < 2**num_layers or (isinstance(image_size, int) and image_size % 2**num_layers):
             raise ValueError(f"image_size must divide by {2**num_layers} ({num_layers} layers), not {image_size}")
         channels = in_channels
         trunk: list[nn.Module] = []
         for level in range(num_layers):
-            trunk += [nn.Conv2d(channels, width * 2**level, 4, 2, 1), nn.LeakyReLU(0.01)]
+            trunk += [nn.Conv2d(channels, width * 2**level, 4, 2, 1), nn.LeakyReLU(negative_slope)]
             channels = width * 2**level
         self.trunk = nn.Sequential(*trunk)
         self.realism_head = nn.Conv2d(channels, 1, 3, padding=1, bias=False)
-        self.attribute_head = nn.Linear(channels * (image_size // 2**num_layers) ** 2, attribute_dim, bias=False)
+        self.attribute_head = nn.Linear(channels * (height >> num_layers) * (across >> num_layers), attribute_dim, bias=False)
         if init == "he":
             for layer in self.trunk:
                 if isinstance(layer, nn.Conv2d) and layer.bias is not None:
-                    nn.init.kaiming_normal_(layer.weight, 0.01, nonlinearity="leaky_relu")
+                    nn.init.kaiming_normal_(layer.weight, negative_slope, nonlinearity="leaky_relu")
                     nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> CriticOutput:

@@ -1,0 +1,254 @@
+"""A generator that moves a face before it paints: the generator of `lssl/methods/standard.py`, beyond the paper.
+
+An expression is a movement first, a change of light second, and only then new colours (teeth, the inside of a mouth). So
+the network says the three apart: a smooth flow and a smooth tone, from a small picture of the face, and paint with its
+opacity, at full size, from the face that has been moved. What is moved keeps the photograph's own pixels, so that skin
+and hair stay sharp at any size; `Edit` can be applied to the large photograph that the crop came from.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lssl.ops import pixel_shuffle_instance_norm
+
+_WIDEST = 192  # channels of the painter's deepest levels
+
+
+class Edit(NamedTuple):
+    """What is done to a picture: flow and tone are smooth and fit any size, paint and opacity lie on the network's pixels.
+
+    flow (N, 2, g, g): where to look, from each place, in half-sides of the picture (x, y). tone (N, 3, g, g): logarithm
+    of the gain of each colour above black. paint (N, 3, S, S) in [-1, 1] covers the moved picture by opacity
+    (N, 1, S, S) in [0, 1].
+    """
+
+    flow: Tensor
+    tone: Tensor
+    paint: Tensor
+    opacity: Tensor
+
+
+def look_up(image: Tensor, flow: Tensor) -> Tensor:
+    """image (N, C, H, W) at each pixel's place plus flow (N, 2, g, g) in half-sides; outside, the border repeats."""
+    size = image.shape[2:]
+    flow = F.interpolate(flow, size=size, mode="bilinear", align_corners=False)
+    still = torch.eye(2, 3, dtype=flow.dtype, device=flow.device).expand(len(flow), 2, 3)
+    places = F.affine_grid(still, list(image.shape), align_corners=False) + flow.permute(0, 2, 3, 1)
+    return F.grid_sample(image, places, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def shade(image: Tensor, tone: Tensor) -> Tensor:
+    """image (N, 3, H, W) in [-1, 1], its light changed by tone (N, 3, g, g)."""
+    gain = F.interpolate(tone, size=image.shape[2:], mode="bilinear", align_corners=False).exp()
+    return ((image + 1) * gain - 1).clamp(-1, 1)
+
+
+class ConditionalBlock(nn.Module):
+    """Convolution, pixel shuffle, instance norm whose scale and shift follow y (Dumoulin et al. 2017), activation.
+
+    (N, in, H, W), y (N, A) -> (N, out, H * upscale_factor / stride, W * upscale_factor / stride). So y reaches the
+    picture from the first iteration on; as planes beside the latent, the norm leaves little of it.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        attribute_dim: int,
+        kernel_size: int = 3,
+        stride: int = 1,
+        upscale_factor: int = 1,
+        activation: bool = True,
+    ) -> None:
+        super().__init__()
+        self.upscale_factor, self.activation = upscale_factor, activation
+        padding = (kernel_size - 1) // 2
+        self.conv = nn.Conv2d(in_channels, out_channels * upscale_factor**2, kernel_size, stride, padding, bias=False)
+        if upscale_factor > 1:  # alike, so that training does not start from a checkerboard (Aitken et al. 2017)
+            with torch.no_grad():
+                copies = self.conv.weight.unflatten(0, (out_channels, upscale_factor**2))
+                copies.copy_(copies[:, :1].clone().expand_as(copies))
+        self.weight = nn.Parameter(torch.ones(out_channels))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.modulation = nn.Linear(attribute_dim, 2 * out_channels, bias=False)
+        nn.init.normal_(self.modulation.weight, std=0.3)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        x = pixel_shuffle_instance_norm(self.conv(x), self.weight, self.bias, self.upscale_factor)
+        scale, shift = self.modulation(y).to(x.dtype)[:, :, None, None].chunk(2, 1)
+        x = x * (1 + scale) + shift
+        return torch.relu(x) if self.activation else x
+
+
+class ConditionalResidual(nn.Module):
+    """x + norm(conv(relu(norm(conv(x))))), both norms conditional on y."""
+
+    def __init__(self, channels: int, attribute_dim: int) -> None:
+        super().__init__()
+        self.first = ConditionalBlock(channels, channels, attribute_dim)
+        self.second = ConditionalBlock(channels, channels, attribute_dim, activation=False)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return x + self.second(self.first(x, y), y)
+
+
+class Mover(nn.Module):
+    """(x, s) at g x g pixels and y, to a flow (N, 2, g, g) and a tone (N, 3, g, g); both start near nothing."""
+
+    def __init__(self, in_channels: int, attribute_dim: int, width: int, residual_blocks: int = 4) -> None:
+        super().__init__()
+        a = attribute_dim
+        self.blocks = nn.ModuleList(
+            [
+                ConditionalBlock(in_channels, width, a, 7),
+                ConditionalBlock(width, 2 * width, a, 4, stride=2),
+                ConditionalBlock(2 * width, 4 * width, a, 4, stride=2),
+                *(ConditionalResidual(4 * width, a) for _ in range(residual_blocks)),
+                ConditionalBlock(4 * width, 2 * width, a, upscale_factor=2),
+                ConditionalBlock(2 * width, width, a, upscale_factor=2),
+            ]
+        )
+        self.head = nn.Conv2d(width, 5, 5, padding=2)
+        with torch.no_grad():
+            self.head.weight.mul_(0.1)
+            assert self.head.bias is not None
+            self.head.bias.zero_()
+        row = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+        self.register_buffer("smoothing", (row[:, None] * row)[None, None].repeat(5, 1, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        for block in self.blocks:
+            x = block(x, y)
+        with torch.autocast(x.device.type, enabled=False):
+            rough = F.pad(self.head(x.float()), (2, 2, 2, 2), mode="replicate")
+            smooth = F.conv2d(rough, self.smoothing, groups=5)
+        return 0.2 * smooth[:, :2], 0.5 * torch.tanh(smooth[:, 2:])
+
+
+class Painter(nn.Module):
+    """The moved (x, s) and y, to colours (N, 3, S, S) in [-1, 1] and their opacity (N, 1, S, S): a U-Net."""
+
+    def __init__(self, in_channels: int, attribute_dim: int, width: int, num_downsamplings: int) -> None:
+        super().__init__()
+        a = attribute_dim
+        self.first = nn.Conv2d(in_channels, width, 5, padding=2)
+        widths = [min(width * 2**level, _WIDEST) for level in range(num_downsamplings + 1)]
+        self.down = nn.ModuleList(
+            ConditionalBlock(fine, coarse, a, 4, stride=2) for fine, coarse in zip(widths, widths[1:])
+        )
+        self.middle = nn.ModuleList(ConditionalResidual(widths[-1], a) for _ in range(3))
+        self.up = nn.ModuleList()
+        channels = widths[-1]
+        for level in reversed(range(num_downsamplings)):
+            self.up.append(ConditionalBlock(channels, widths[level], a, upscale_factor=2))
+            channels = 2 * widths[level]  # beside the way down's
+        self.last = ConditionalBlock(channels, width, a)
+        self.head = nn.Conv2d(width, 4, 5, padding=2)
+        with torch.no_grad():
+            self.head.weight.mul_(0.3)
+            assert self.head.bias is not None
+            self.head.bias.copy_(torch.tensor([0.0, 0.0, 0.0, -2.0]))  # nearly transparent
+
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        features = torch.relu(self.first(x))
+        skipped = [features]
+        for block in self.down:
+            features = block(features, y)
+            skipped.append(features)
+        features = skipped.pop()
+        for block in self.middle:
+            features = block(features, y)
+        for block in self.up:
+            features = torch.cat([block(features, y), skipped.pop()], 1)
+        with torch.autocast(x.device.type, enabled=False):
+            painted = self.head(self.last(features.float(), y))
+        return painted[:, :3], torch.sigmoid(painted[:, 3:])
+
+
+class MovingGenerator(nn.Module):
+    """Translates a face x and its side image s to the attributes y: (x, s, y) -> (x', s'); called as `Generator` is.
+
+    s' is s, moved: the landmarks go where the flow carries them.
+
+    Args:
+        attribute_dim: length of y.
+        image_size: side S of the pictures; divides by 2**d, d = max(2, log2(S / 32)) down-samplings of the painter.
+        side_channels: channels of s, values in [-1, 1]; 0 leaves the side image out.
+        width: channels of the painter's first layer.
+        movement_width: channels of the mover's first layer.
+    """
+
+    image_channels = 3
+
+    def __init__(
+        self,
+        attribute_dim: int,
+        image_size: int,
+        side_channels: int = 1,
+        width: int = 24,
+        movement_width: int = 32,
+    ) -> None:
+        super().__init__()
+        if attribute_dim < 1:
+            raise ValueError(f"attribute_dim must be at least 1, not {attribute_dim}")
+        levels = max(2, (image_size // 32).bit_length() - 1)
+        if image_size % 2**levels or image_size < 16:
+            raise ValueError(f"image_size must be at least 16 and divide by {2**levels}, not {image_size}")
+        self._settings = {
+            "attribute_dim": attribute_dim,
+            "image_size": image_size,
+            "side_channels": side_channels,
+            "width": width,
+            "movement_width": movement_width,
+        }
+        self.attribute_dim, self.image_size, self.side_channels = attribute_dim, image_size, side_channels
+        self.grid = grid_size(image_size)
+        self.mover = Mover(3 + side_channels, attribute_dim, movement_width)
+        self.painter = Painter(3 + side_channels, attribute_dim, width, levels)
+
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return dict(self._settings)
+
+    def move(self, image: Tensor, side: Tensor | None, attributes: Tensor) -> tuple[Tensor, Tensor]:
+        """The flow and the tone alone, see `Edit`."""
+        pair = self._pair(image, side)
+        small = F.interpolate(pair, size=(self.grid, self.grid), mode="area")
+        flow, tone = self.mover(small, attributes.to(pair.dtype))
+        return flow.float(), tone.float()
+
+    def edit(self, image: Tensor, side: Tensor | None, attributes: Tensor) -> tuple[Edit, Tensor, Tensor | None]:
+        """What is done to the picture, and the picture and its side image after movement and tone, without paint.
+
+        image (N, 3, S, S) and side (N, C, S, S) in [-1, 1], attributes (N, A).
+        """
+        flow, tone = self.move(image, side, attributes)
+        moved = look_up(self._pair(image, side).float(), flow)
+        moved_image = shade(moved[:, :3], tone)
+        moved_side = moved[:, 3:] if self.side_channels else None
+        seen = moved_image if moved_side is None else torch.cat([moved_image, moved_side], 1)
+        colours, opacity = self.painter(seen, attributes.to(seen.dtype))
+        paint = (moved_image + 2 * torch.tanh(colours.float())).clamp(-1, 1)
+        return Edit(flow, tone, paint, opacity.float()), moved_image, moved_side
+
+    def forward(self, image: Tensor, side: Tensor | None, attributes: Tensor) -> tuple[Tensor, Tensor | None]:
+        edit, moved, moved_side = self.edit(image, side, attributes)
+        return moved + edit.opacity * (edit.paint - moved), moved_side
+
+    def _pair(self, image: Tensor, side: Tensor | None) -> Tensor:
+        if image.shape[2:] != (self.image_size, self.image_size):
+            raise ValueError(f"this generator takes pictures of {self.image_size} pixels, got {tuple(image.shape)}")
+        if not self.side_channels:
+            return image
+        if side is None or side.shape[1] != self.side_channels:
+            found = "none" if side is None else f"{side.shape[1]} channels"
+            raise ValueError(f"this generator takes a side image of {self.side_channels} channels, got {found}")
+        return torch.cat([image, side], 1)
+
+
+def grid_size(image_size: int) -> int:
+    """Side g of flow and tone: half the picture's, at most 64 (at `Framing`'s scale 16 places between the eyes)."""
+    return min(64, max(16, image_size // 2)) // 4 * 4

@@ -1,0 +1,134 @@
+"""What a data set says about how faces move from one set of attributes to another, and the parts that people look at.
+
+Beyond the paper. The generator's flow is taught where landmarks go: to the subject's own picture of the attributes asked
+for, where the folder has one ("paired"), else as far as the classes' mean shapes differ. Shapes are compared in the
+aligned frame of the crops, in half-sides of the picture: (0, 0) is its middle, x right, y down, the border at 1.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lssl.data import FaceDataset
+from lssl.data.landmarks import flip_landmarks
+
+#: (68,) Mouth and eyes tell expressions; the contour and the nose are found less exactly, and move with the head.
+LANDMARK_WEIGHTS = torch.tensor([0.5] * 17 + [1.0] * 10 + [0.5] * 9 + [1.5] * 12 + [2.0] * 20)
+_LEFT_EYE, _RIGHT_EYE, _MOUTH = slice(36, 42), slice(42, 48), slice(48, 68)
+#: Half height and half width of the crops, in half-sides of the picture.
+MOUTH_CROP = (0.25, 0.375)
+EYE_CROP = (0.22, 0.22)
+
+
+def half_sides(landmarks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Points (..., 2) in pixels of (height, width) pictures, in half-sides."""
+    return torch.stack([(landmarks[..., k] + 0.5) / size[1 - k] * 2 - 1 for k in range(2)], -1)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What may be asked for in a data set, and what it has for that.
+
+    y: (C, A), the sets of attributes that its faces have. of_row: (N,), which of them each face has.
+    shapes: (C, 68, 2), their mean landmarks in half-sides, symmetric where faces are mirrored; None without landmarks.
+    partner: (N, C), a row of the same subject with those attributes; -1: there is none.
+    """
+
+    y: Tensor
+    of_row: Tensor
+    shapes: Tensor | None
+    partner: Tensor
+
+    @property
+    def paired(self) -> float:
+        """Share of (face, other attributes) for which the same subject's own picture is there."""
+        own = F.one_hot(self.of_row, len(self.y)).bool()
+        return float((self.partner >= 0)[~own].float().mean()) if len(self.y) > 1 else 0.0
+
+
+def targets_of(dataset: FaceDataset, *, mirrored: bool, pairs: bool = True) -> Targets:
+    """Looks a data set through. mirrored: faces are mirrored at random. pairs: whether to look for a subject's others."""
+    y, of_row = torch.unique(dataset.y, dim=0, return_inverse=True)
+    subject = dataset.subject_index
+    partner = torch.full((len(of_row), len(y)), -1)
+    partner[torch.arange(len(of_row)), of_row] = torch.arange(len(of_row))
+    if pairs:
+        rows = {(int(s), int(c)): k for k, (s, c) in enumerate(zip(subject, of_row, strict=True))}
+        for k, s in enumerate(subject.tolist()):
+            for c in range(len(y)):
+                if partner[k, c] < 0:
+                    partner[k, c] = rows.get((s, c), -1)
+    shapes = None
+    if dataset.landmarks is not None:
+        points = half_sides(dataset.landmarks, dataset.size)
+        if mirrored:
+            points = (points + half_sides(flip_landmarks(dataset.landmarks, dataset.size[1]), dataset.size)) / 2
+        shapes = torch.stack([points[of_row == c].mean(0) for c in range(len(y))])
+    return Targets(y, of_row, shapes, partner)
+
+
+def balanced_rows(of_row: Tensor, count: int, step: int, generator: torch.Generator) -> Tensor:
+    """`count` random rows in which the classes of `of_row` (N,) occur equally often, as far as `count` goes.
+
+    A classifier that begins with unequal batches first learns how often each class occurs in each, and overshoots.
+    """
+    classes = int(of_row.max()) + 1
+    first = torch.randperm(classes, generator=generator)
+    wanted = [int(first[(step * count + k) % classes]) for k in range(count)]
+    rows = []
+    for c in wanted:
+        members = torch.nonzero(of_row == c)[:, 0]
+        rows.append(members[int(torch.randint(len(members), (1,), generator=generator))])
+    return torch.stack(rows)
+
+
+def movement_error(flow: Tensor, before: Tensor, after: Tensor, weights: Tensor) -> Tensor:
+    """How far the flow (N, 2, g, g) misses: at each landmark's new place `after` it should point back to `before`.
+
+    Both (N, 68, 2) in half-sides; the mean of |dx| + |dy| with weights (68,), see `LANDMARK_WEIGHTS`.
+    """
+    there = F.grid_sample(flow, after[:, :, None].float(), padding_mode="border", align_corners=False)[..., 0]
+    missed = (there.transpose(1, 2) - (before - after)).abs().sum(2)
+    return (missed * weights).mean()
+
+
+def roughness(flow: Tensor) -> Tensor:
+    """Mean absolute second difference of a flow (N, 2, g, g) along both axes."""
+    across = flow[..., 2:] - 2 * flow[..., 1:-1] + flow[..., :-2]
+    down = flow[..., 2:, :] - 2 * flow[..., 1:-1, :] + flow[..., :-2, :]
+    return across.abs().mean() + down.abs().mean()
+
+
+class PartCrops(torch.nn.Module):
+    """Cuts what people look at out of pictures (N, 3, S, S): the mouth, and both eyes as if each were a left one.
+
+    __call__(image, landmarks in half-sides (N, 68, 2), shift (N, 3, 2) of mouth and eyes) gives the mouths
+    (N, 3, *mouth_size) and the eyes (2 N, 3, *eye_size), at the picture's own resolution.
+    """
+
+    def __init__(self, image_size: int) -> None:
+        super().__init__()
+        self.mouth_size = (_pixels(MOUTH_CROP[0], image_size), _pixels(MOUTH_CROP[1], image_size))
+        self.eye_size = (_pixels(EYE_CROP[0], image_size), _pixels(EYE_CROP[1], image_size))
+        self.register_buffer("mouth_grid", _grid(self.mouth_size, MOUTH_CROP), persistent=False)
+        self.register_buffer("eye_grid", _grid(self.eye_size, EYE_CROP), persistent=False)
+
+    def forward(self, image: Tensor, landmarks: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+        def crop(part: slice, k: int, grid: Tensor) -> Tensor:
+            centre = landmarks[:, part].mean(1) + shift[:, k]
+            return F.grid_sample(image, centre[:, None, None] + grid, padding_mode="border", align_corners=False)
+
+        left, right = crop(_LEFT_EYE, 1, self.eye_grid), crop(_RIGHT_EYE, 2, self.eye_grid)
+        return crop(_MOUTH, 0, self.mouth_grid), torch.cat([left, right.flip(3)])
+
+
+def _pixels(half: float, image_size: int) -> int:
+    return max(8, int(half * image_size) // 8 * 8)
+
+
+def _grid(size: tuple[int, int], half: tuple[float, float]) -> Tensor:
+    y = ((torch.arange(size[0]) + 0.5) / size[0] * 2 - 1) * half[0]
+    x = ((torch.arange(size[1]) + 0.5) / size[1] * 2 - 1) * half[1]
+    return torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1)
