@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 # What strength 1 is: shares of the picture's side, degrees, shares of the size and of the light.
 SHIFT, TURN, SCALE, GAIN, TINT = 0.08, 6.0, 0.05, 0.1, 0.05
+MOVES = 8  #: numbers that make a face's move: turn, scale, shift (x, y), gain, tint (R, G, B)
 
 
 def strength_for(faces: int, jitter: float, jitter_reference_faces: int) -> float:
@@ -26,8 +27,15 @@ def strength_for(faces: int, jitter: float, jitter_reference_faces: int) -> floa
 
 
 def draw_moves(count: int, strength: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Random (affine maps (N, 2, 3) from output to input in [-1, 1] coordinates, light (N, 4): gain, tint of R, G, B)."""
-    draw = torch.rand(count, 8, generator=generator) * 2 - 1
+    """Random moves of a strength, see `moves_of`."""
+    return moves_of(torch.rand(count, MOVES, generator=generator) * 2 - 1, strength)
+
+
+def moves_of(draw: Tensor, strength: float | Tensor) -> tuple[Tensor, Tensor]:
+    """The moves that numbers (N, MOVES) in [-1, 1] are at a strength, a number or a scalar tensor.
+
+    Returns affine maps (N, 2, 3) from output to input in [-1, 1] coordinates, and light (N, 4): gain, tint of R, G, B.
+    """
     angle = draw[:, 0] * strength * math.radians(TURN)
     scale = 1 + draw[:, 1] * strength * SCALE
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
@@ -45,13 +53,17 @@ def move_images(images: Tensor, affine: Tensor) -> Tensor:
 
 def move_landmarks(landmarks: Tensor, affine: Tensor, size: tuple[int, int]) -> Tensor:
     """Where the points (N, K, 2), pixels of (height, width) pictures, lie after `move_images`."""
-    height, width = size
-    a, b, c, d = affine[:, None, :, :2].flatten(2).unbind(2)
-    x = (landmarks[..., 0] + 0.5) / width * 2 - 1 - affine[:, None, 0, 2]
-    y = (landmarks[..., 1] + 0.5) / height * 2 - 1 - affine[:, None, 1, 2]
-    determinant = a * d - b * c
-    moved_x, moved_y = (d * x - b * y) / determinant, (a * y - c * x) / determinant
-    return torch.stack([(moved_x + 1) / 2 * width - 0.5, (moved_y + 1) / 2 * height - 0.5], -1)
+    unit = torch.stack([(landmarks[..., k] + 0.5) / size[1 - k] * 2 - 1 for k in range(2)], -1)
+    moved = move_points(unit, affine)
+    return torch.stack([(moved[..., k] + 1) / 2 * size[1 - k] - 0.5 for k in range(2)], -1)
+
+
+def move_points(points: Tensor, affine: Tensor) -> Tensor:
+    """`move_landmarks` of points (N, K, 2) in [-1, 1] coordinates."""
+    a, b, c, d = affine[:, 0, 0], affine[:, 0, 1], affine[:, 1, 0], affine[:, 1, 1]
+    # Written out: a library's inverse waits for the device, which a CUDA graph cannot.
+    back = torch.stack([d, -b, -c, a], 1).reshape(-1, 2, 2) / (a * d - b * c)[:, None, None]
+    return torch.einsum("nij,nkj->nki", back, points - affine[:, None, :, 2])
 
 
 def light_images(images: Tensor, light: Tensor) -> Tensor:
