@@ -93,13 +93,6 @@ def make_loop(
         parser.to(processes.device).eval().requires_grad_(False)
     method = method_module(config.method).Method(config, train_set, test_set, processes=processes, parser=parser)
     if processes.first and not quiet:
-        jitter = method.faces.jitter
-        if jitter != config.data.jitter:
-            print(
-                f"Only {len(train_set)} faces to learn from: random moves of strength {jitter:.2f} instead of "
-                f"{config.data.jitter:g} (data.jitter_reference_faces)",
-                flush=True,
-            )
         for line in getattr(method, "notes", ()):
             print(line, flush=True)
     return Loop(config, method, out, processes=processes, quiet=quiet, graphs=graphs)

@@ -1,66 +1,91 @@
-"""Faces of few people on few cores: what goes beyond the paper, because of what trials showed.
+"""Faces of few people, at any size: what goes beyond the paper, because the measures asked for it (docs/results.md).
 
-- The generator moves and shades the picture and paints last (output "warp"): a smile is a movement first.
-- The critic is a logistic one with R1: the Wasserstein critic could not tell unseen fakes from few real faces.
-- D_src judges a face as one of attributes y: D_src(x, s) + <y, D_cls(x)> (Miyato & Koyama 2018). D_cls of few photographs
-  is easily satisfied by tints; so it learns from fakes, too, that these are none.
-- D_cls sees the image beside a blank side image: with the pair, the generator changes the landmarks alone.
-- D_cls is warmed up alone, so that the first fakes are told where to go.
+- The generator (`lssl.models.moving`) moves the face, changes its light, and paints last.
+- Its movement is taught by landmarks: where they lie in the subject's own picture of the attributes asked for, where the
+  data have one, else as far as the classes' mean shapes differ (`lssl.training.movement`). So a mouth that should smile
+  moves before a critic can be pleased by a tint.
+- Three critics: one of the whole face, which sees 128 pixels at most, and two of mouths and of eyes at full detail.
+  Each is logistic with R1, and judges a face as one of attributes y: D_src(x) + <y, D_cls(x)> (Miyato & Koyama 2018).
+- D_cls begins alone, on batches in which every class occurs equally often and at a rate of its own; where it does not
+  begin, it starts again from new weights at half that rate.
+- Random moves of the faces keep the critics from learning few photographs by heart. Their strength follows what the
+  critics say of real training faces: if these are told too surely, moves grow (ADA, Karras et al. 2020, arXiv 2006.06676).
 """
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lssl.data import FaceDataset, FaceFolder
-from lssl.models import Discriminator, FaceParser, Generator
+from lssl.models import Discriminator, FaceParser
 from lssl.models.export import TrainedGenerator
+from lssl.models.moving import MovingGenerator
 from lssl.ops import r1_penalty
 from lssl.training import losses, seeds
+from lssl.training.augmentation import MOVES, light_images, move_images, move_points, moves_of
 from lssl.training.config import TrainConfig
 from lssl.training.distributed import Processes
 from lssl.training.faces import Plan, about, check_square, open_stream, with_varying_attributes
 from lssl.training.loop import Stage, Update
 from lssl.training.losses import Terms
+from lssl.training.movement import (
+    LANDMARK_WEIGHTS,
+    PartCrops,
+    balanced_rows,
+    half_sides,
+    movement_error,
+    roughness,
+    targets_of,
+)
 from lssl.training.samples import sample_grid, sample_rows
 from lssl.training.speed import autocast
 
 _LEARNT = 0.9  # of the loss at chance: below it, D_cls has begun to learn
 _TELLING = 100  # updates after which its loss says so
+_RESTARTS = 3
+_CRITIC_SIDE = 128  # pixels that the critic of the whole face sees at most
+_SURE = 0.6  # share by which real faces are told as real, above which the moves grow
+_SLOPE = 0.2  # of the part critics' leaky ReLU
 
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    width: int = 24
-    num_downsamplings: int = 2
-    residual_blocks: int = 4
-    conditioning: Literal["concat", "modulate"] = "concat"  # how y enters the decoder, see `lssl.models.Generator`
+    """Depths follow from the pictures' size."""
+
+    width: int = 16  # of the painter
+    movement_width: int = 24
     side_channels: int = 1  # of the landmark heatmap; 0: no side image
     critic_width: int = 32
-    critic_layers: int = 5
 
 
 @dataclass(frozen=True)
 class LossSettings:
     """Weights; 0 switches a term off and spares its cost."""
 
-    penalty: float = 0.03  # R1
+    penalty: float = 1.0  # R1 of each critic's mean score
+    parts: float = 1.0  # adversarial term of mouth and eyes
     classification: float = 0.5  # of the generator
     critic_classification: float = 1.0
     bidirectional: float = 2.0
-    latent: float = 0.5
-    identity: float = 0.0
-    parsing: float = 0.0
+    movement: float = 30.0
+    roughness: float = 10.0
+    paired: float = 5.0  # likeness to the subject's own picture of the attributes asked for, where there is one
+    paint: float = 0.05  # opacity of the paint
+    own: float = 10.0  # |x' - x| where a face is asked for what it has
 
 
 @dataclass(frozen=True)
 class WarmUpSettings:
-    updates: int = 1500  # of D_cls alone, before the first iteration; up to four times as many while it knows nothing
+    updates: int = 400  # of D_cls alone; up to four times as many, each time from new weights, while it knows nothing
+    learning_rate: float = 1e-4
+    ramp: int = 200  # updates over which the critics' rate rises from there to schedule.critic_learning_rate
 
 
 @dataclass(frozen=True)
@@ -72,12 +97,36 @@ class Settings:
 
 @dataclass
 class Batch:
-    """`image`, `side`: x and s in [-1, 1]; `y_source`: the attributes of x; `y`: random targets."""
+    """N moved faces and what is asked for; landmarks are (N, 68, 2) in half-sides of the picture.
+
+    image, side: x and s in [-1, 1], s None without side images. y_source: the attributes of x; y: those asked for.
+    before, after: the landmarks of x, and where they should go. target: the subject's own picture with attributes y, where
+    `known` (N,) is 1. own (N,): 1 where y is what x has. shift (N, 3, 2): random moves of the crops of mouth and eyes.
+    """
 
     image: Tensor
     side: Tensor | None
     y_source: Tensor
     y: Tensor
+    before: Tensor
+    after: Tensor
+    target: Tensor
+    known: Tensor
+    own: Tensor
+    shift: Tensor
+
+
+class PartCritics(nn.Module):
+    """A critic of mouths and one of eyes, at the picture's own resolution."""
+
+    def __init__(self, attribute_dim: int, crops: PartCrops, width: int) -> None:
+        super().__init__()
+
+        def critic(size: tuple[int, int]) -> Discriminator:
+            layers = max(2, min(size).bit_length() - 3)
+            return Discriminator(attribute_dim, 3, size, width, layers, "he", _SLOPE)
+
+        self.mouth, self.eyes = critic(crops.mouth_size), critic(crops.eye_size)
 
 
 class Method:
@@ -93,76 +142,115 @@ class Method:
         processes: Processes,
         parser: FaceParser | None = None,
     ) -> None:
-        settings: Settings = config.settings
-        network = settings.network
-        self.config, self.weights, self.parser = config, settings.losses, parser
-        self.train_set, self.schema, self.processes = train_set, train_set.schema, processes
-        check_square(
-            train_set,
-            2 ** max(network.num_downsamplings, network.critic_layers),
-            "network.num_downsamplings and network.critic_layers",
-        )
+        del parser
+        self.config, self.settings, self.processes = config, config.settings, processes
+        self.weights: LossSettings = self.settings.losses
+        self.train_set, self.schema, self.size = train_set, train_set.schema, train_set.size[0]
+        check_square(train_set, 16, "another size")
+        device = processes.device
+        self.faces = open_stream(config, train_set, processes, moved=False)
+        self.targets = targets_of(train_set, mirrored=self.faces.flip, pairs=bool(self.weights.paired))
+        self.crops = PartCrops(self.size).to(device)
+        self.critic_side = min(self.size, _CRITIC_SIDE)
         with seeds.initial_weights(config.seed):
-            self.generator = Generator(
+            self.generator = MovingGenerator(
                 self.schema.dimension,
-                side_channels=network.side_channels,
-                width=network.width,
-                num_downsamplings=network.num_downsamplings,
-                residual_blocks=network.residual_blocks,
-                output="warp",
-                conditioning=network.conditioning,
-            ).to(processes.device)
-            self.critic = Discriminator(
-                self.schema.dimension,
-                3 + network.side_channels,
-                train_set.size[0],
-                network.critic_width,
-                network.critic_layers,
-            ).to(processes.device)
-        self.networks: dict[str, nn.Module] = {"generator": self.generator, "critic": self.critic}
-        self.faces = open_stream(config, train_set, processes)
+                self.size,
+                self.settings.network.side_channels,
+                self.settings.network.width,
+                self.settings.network.movement_width,
+            ).to(device)
+            self.critic = self._new_critic().to(device)
+            self.parts = PartCritics(self.schema.dimension, self.crops, self.settings.network.critic_width).to(device)
+        self.networks: dict[str, nn.Module] = {
+            "generator": self.generator,
+            "critic": self.critic,
+            "parts": self.parts,
+        }
         self.shown = test_set.batch(sample_rows(test_set, config.output.sample_faces))
         self.at_chance = losses.softmax_at_chance(train_set.y, self.schema)
-        # A running mean of D_cls's loss in the warm-up.
-        self.memory = {"warm_up_loss": torch.tensor(self.at_chance, device=processes.device)}
+        self.landmark_weights = LANDMARK_WEIGHTS.to(device)
+        self.shapes = None if self.targets.shapes is None else self.targets.shapes.to(device)
+        self.memory = {
+            "warm_up_loss": torch.tensor(self.at_chance, device=device),  # a running mean of D_cls's loss
+            "moves": torch.tensor(float(config.data.jitter), device=device),  # their strength, see `MOVES`
+            "certainty": torch.tensor(0.0, device=device),  # a running mean of sign(D(real))
+        }
 
     def draw(self, step: int, *, warm_up: bool = False) -> Plan:
-        chance = seeds.generator(self.config.seed, step, "targets")
-        y = self.schema.sample(self.faces.batch_size, chance)
-        torch.rand(self.faces.batch_size, generator=chance)
-        faces = self.faces.draw(step, chance, seed=self.config.seed + warm_up)
-        return {"y": self.processes.share(y), **faces}
+        chance = seeds.generator(self.config.seed + warm_up, step, "targets")
+        count, targets = self.faces.batch_size, self.targets
+        rows = balanced_rows(targets.of_row, count, step, chance)
+        asked = torch.randint(len(targets.y), (count,), generator=chance)
+        partner = targets.partner[rows, asked]
+        drawn = {
+            "asked": asked,
+            "has": targets.of_row[rows],
+            "known": (partner >= 0).float(),
+            "moves": torch.rand(count, MOVES, generator=chance) * 2 - 1,
+            "shift": (torch.rand(count, 3, 2, generator=chance) * 2 - 1) * 0.05,
+            "y": targets.y[asked],
+        }
+        drawn = {name: self.processes.share(values) for name, values in drawn.items()}
+        faces = self.faces.draw(step, chance, rows=rows)
+        return {**drawn, **faces, **self.faces.draw(step, chance, rows=partner.clamp(min=0), name="partner")}
 
     def batch(self, plan: Plan) -> Batch:
-        faces = self.faces.batch(plan)
-        return Batch(faces.image, faces.side, faces.y, plan["y"])
+        faces, partners = self.faces.batch(plan, draw_side=False), self.faces.batch(plan, name="partner", draw_side=False)
+        affine, light = moves_of(plan["moves"], self.memory["moves"])
+        image = light_images(move_images(faces.image, affine), light)
+        target = light_images(move_images(partners.image, affine), light)
+        known, side = plan["known"], None
+        before = after = torch.zeros(len(image), 68, 2, device=image.device)
+        if faces.landmarks is not None and partners.landmarks is not None and self.shapes is not None:
+            before = half_sides(faces.landmarks, self.train_set.size)
+            mean = before + self.shapes[plan["asked"]] - self.shapes[plan["has"]]
+            after = torch.where(
+                known[:, None, None] > 0, half_sides(partners.landmarks, self.train_set.size), mean
+            )
+            before, after = move_points(before, affine), move_points(after, affine)
+            if self.train_set.side == "heatmap":
+                side = self.train_set.heatmap((before + 1) / 2 * self.size - 0.5)
+        own = (plan["asked"] == plan["has"]).float()
+        return Batch(image, side, faces.y, plan["y"], before, after, target, known, own, plan["shift"])
 
     def updates(self) -> Sequence[Update]:
         schedule = self.config.schedule
         return (
             Update(
-                "critic", ("critic",), self.critic_loss, schedule.critic_rate, schedule.betas, schedule.critic_updates
+                "critic",
+                ("critic", "parts"),
+                self.critic_loss,
+                schedule.critic_rate,
+                schedule.betas,
+                schedule.critic_updates,
+                (self.settings.warm_up.learning_rate / schedule.critic_rate, self.settings.warm_up.ramp),
             ),
             Update("generator", ("generator",), self.generator_loss, schedule.learning_rate, schedule.betas),
         )
 
     def warm_up(self) -> Iterator[Stage]:
-        """D_cls alone on real faces, so that the first fakes are told where to go; up to three times as long again while
-        it knows nothing, which it would else never mend once the fakes are there."""
-        schedule, count = self.config.schedule, self.config.settings.warm_up.updates
-        update = Update("D_cls", ("critic",), self.classifier_loss, schedule.critic_rate, schedule.betas)
-        yield Stage("warming up D_cls", update, count)
-        if count < _TELLING:
-            return
-        for _ in range(3):
-            if self.classifier_has_begun():
+        """D_cls alone on real faces, so that the first fakes are told where to go."""
+        settings, betas = self.settings.warm_up, self.config.schedule.betas
+        rate, count = settings.learning_rate, settings.updates
+        title = "warming up D_cls"
+        for attempt in range(1 + _RESTARTS):
+            yield Stage(title, Update("D_cls", ("critic",), self.classifier_loss, rate, betas), count)
+            if count < _TELLING or self.classifier_has_begun():
                 return
-            yield Stage("warming up D_cls on, it knows nothing yet", update, count)
-        if not self.classifier_has_begun() and self.processes.first:
+            if attempt < _RESTARTS:
+                rate /= 2
+                title = f"D_cls knew nothing yet: again from new weights, at {rate:.1e}"
+                with seeds.initial_weights(self.config.seed + 1000 * (attempt + 1)), torch.no_grad():
+                    fresh = self._new_critic().to(self.processes.device)
+                    for old, new in zip(self.critic.parameters(), fresh.parameters(), strict=True):
+                        old.copy_(new)
+                self.memory["warm_up_loss"].fill_(self.at_chance)
+        if self.processes.first:
             names = ", ".join(group.name for group in self.schema.groups)
             warnings.warn(
-                f"after {4 * count} updates D_cls still tells {names} no better than chance, so the generator will hardly "
-                "learn to change it: look whether the labels are right, raise warm_up.updates or lower data.jitter",
+                f"after {(1 + _RESTARTS) * count} updates D_cls still tells {names} no better than chance, so the generator "
+                "will hardly learn to change it: look whether the labels are right, or raise warm_up.updates",
                 stacklevel=2,
             )
 
@@ -171,79 +259,123 @@ class Method:
         return self.processes.mean(self.memory["warm_up_loss"].clone()).item() < _LEARNT * self.at_chance
 
     def classifier_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
-        logits = self.critic(blank(batch.image, batch.side)).attributes
+        logits = self.critic(self.seen(batch.image)).attributes
         loss = losses.attribute_softmax(logits, batch.y_source, self.schema)
         with torch.no_grad():
             self.memory["warm_up_loss"].lerp_(loss.detach(), 0.02)
         return loss, {"d_cls": loss}
 
     def critic_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
-        weights, critic, schema = self.weights, self.critic, self.schema
         with torch.no_grad(), autocast(self.config, batch.image.device):
-            fake_image, fake_side = self.generator(batch.image, batch.side, batch.y)
-        real = joined(batch.image, batch.side)
-        seen = [real, joined(fake_image, fake_side), blank(batch.image, batch.side), blank(fake_image, fake_side)]
-        realism, logits = critic(torch.cat(seen))
-        real_score, fake_score, _, _ = realism.chunk(4)
-        _, _, real_logits, fake_logits = logits.chunk(4)
-        real_score = real_score + losses.projection(real_logits, batch.y_source, schema)
-        fake_score = fake_score + losses.projection(fake_logits, batch.y, schema)
+            fake = self.generator(batch.image, batch.side, batch.y)[0]
+        fake = fake.float()
+        real_mouth, real_eyes = self.crops(batch.image, batch.before, batch.shift)
+        fake_mouth, fake_eyes = self.crops(fake, batch.after, batch.shift)
+        y_real, y_fake = batch.y_source, batch.y
+        terms, loss = self._judge(self.critic, self.seen(batch.image), self.seen(fake), y_real, y_fake)
+        for critic, real, made, times in (
+            (self.parts.mouth, real_mouth, fake_mouth, 1),
+            (self.parts.eyes, real_eyes, fake_eyes, 2),
+        ):
+            part_terms, part = self._judge(critic, real, made, y_real.repeat(times, 1), y_fake.repeat(times, 1))
+            loss = loss + part
+            terms["d_part"] = terms.get("d_part", 0) + part_terms["d_real"] + part_terms["d_fake"]
+        return loss, terms
+
+    def _judge(
+        self, critic: Discriminator, real: Tensor, fake: Tensor, y_real: Tensor, y_fake: Tensor
+    ) -> tuple[Terms, Tensor]:
+        """One critic's terms and its loss; the critic of the whole face learns the attributes of real faces, too."""
+        realism, logits = critic(torch.cat([real, fake]))
+        real_score, fake_score = realism.chunk(2)
+        real_logits, fake_logits = logits.chunk(2)
+        real_score = real_score + losses.projection(real_logits, y_real, self.schema)
+        fake_score = fake_score + losses.projection(fake_logits, y_fake, self.schema)
         terms = {"d_real": -real_score.mean(), "d_fake": fake_score.mean()}
         loss = losses.logistic(real_score, fake_score)
-        if weights.penalty:
-            terms["d_gp"] = r1_penalty(lambda pair: self.score(pair, batch.y_source), real)
-            loss = loss + weights.penalty * terms["d_gp"]
-        terms["d_cls"] = losses.attribute_softmax(real_logits, batch.y_source, schema)
-        return loss + weights.critic_classification * terms["d_cls"], terms
+        if self.weights.penalty:
+            terms["d_gp"] = r1_penalty(lambda pictures: self._score(critic, pictures, y_real), real)
+            loss = loss + self.weights.penalty * terms["d_gp"]
+        if critic is self.critic:
+            terms["d_cls"] = losses.attribute_softmax(real_logits, y_real, self.schema)
+            loss = loss + self.weights.critic_classification * terms["d_cls"]
+        self._adapt_moves(real_score)
+        return terms, loss
 
-    def score(self, pair: Tensor, y: Tensor) -> Tensor:
-        """How real the critic finds (x, s) as one of attributes y."""
-        image, side = pair[:, :3], pair[:, 3:] if pair.shape[1] > 3 else None
-        logits = self.critic(blank(image, side)).attributes
-        return self.critic.realism(pair) + losses.projection(logits, y, self.schema)
+    def _score(self, critic: Discriminator, pictures: Tensor, y: Tensor) -> Tensor:
+        """How real a critic finds faces of attributes y, the mean over patches: so R1 means the same at every size."""
+        realism, logits = critic(pictures)
+        return (realism + losses.projection(logits, y, self.schema)).mean((2, 3))
+
+    @torch.no_grad()
+    def _adapt_moves(self, real_score: Tensor) -> None:
+        """Stronger moves while real training faces are told too surely, weaker ones while they are not."""
+        if not self.config.data.jitter:
+            return
+        self.memory["certainty"].lerp_(real_score.sign().mean(), 0.02)
+        self.memory["moves"].add_(0.0005 * (self.memory["certainty"] - _SURE).sign()).clamp_(0.25, 1.0)
 
     def generator_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
-        weights, image, side, device = self.weights, batch.image, batch.side, batch.image.device
+        weights, device = self.weights, batch.image.device
         with autocast(self.config, device):
-            latent = self.generator.encode(image, side)
-            fake_image, fake_side = self.generator.decode(latent, batch.y, image)
-        realism = self.critic(joined(fake_image, fake_side)).realism
-        logits = self.critic(blank(fake_image, fake_side)).attributes
-        realism = realism + losses.projection(logits, batch.y, self.schema)
-        terms = {"g_adv": losses.generator_logistic(realism)}
+            edit, moved, side = self.generator.edit(batch.image, batch.side, batch.y)
+        fake = moved + edit.opacity * (edit.paint - moved)
+        mouth, eyes = self.crops(fake, batch.after, batch.shift)
+
+        def adversarial(critic: Discriminator, pictures: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+            realism, logits = critic(pictures)
+            return losses.generator_logistic(realism + losses.projection(logits, y, self.schema)), logits
+
+        terms: Terms = {}
+        terms["g_adv"], logits = adversarial(self.critic, self.seen(fake), batch.y)
         loss = terms["g_adv"]
+        if weights.parts:
+            of_mouth, _ = adversarial(self.parts.mouth, mouth, batch.y)
+            of_eyes, _ = adversarial(self.parts.eyes, eyes, batch.y.repeat(2, 1))
+            terms["g_part"] = of_mouth + 0.5 * of_eyes
+            loss = loss + weights.parts * terms["g_part"]
         if weights.classification:
             terms["g_cls"] = losses.attribute_softmax(logits, batch.y, self.schema)
             loss = loss + weights.classification * terms["g_cls"]
-        if weights.bidirectional or weights.latent:
-            with autocast(self.config, device):
-                latent_back = self.generator.encode(fake_image, fake_side)
-            terms["g_latent"] = losses.latent_bidirectional(latent.float(), latent_back.float())
-            loss = loss + weights.latent * terms["g_latent"]
+        if weights.movement and self.shapes is not None:
+            terms["g_move"] = movement_error(edit.flow, batch.before, batch.after, self.landmark_weights)
+            loss = loss + weights.movement * terms["g_move"] + weights.roughness * roughness(edit.flow)
+        if weights.paired:
+            terms["g_pair"] = self._likeness(batch, fake, mouth, eyes)
+            loss = loss + weights.paired * terms["g_pair"]
+        terms["g_own"] = mean_where(batch.own, (fake - batch.image).abs())
+        loss = loss + weights.own * terms["g_own"] + weights.paint * edit.opacity.mean()
         if weights.bidirectional:
             with autocast(self.config, device):
-                image_back, side_back = self.generator.decode(latent_back, batch.y_source, fake_image)
-            side_back = None if side_back is None else side_back.float()
-            terms["g_bi"] = losses.bidirectional(image, image_back.float(), side, side_back)
+                back = self.generator(fake, side, batch.y_source)[0]
+            terms["g_bi"] = losses.bidirectional(batch.image, back.float())
             loss = loss + weights.bidirectional * terms["g_bi"]
-        if weights.identity:
-            terms["g_id"] = losses.identity(fake_image.float(), image)
-            loss = loss + weights.identity * terms["g_id"]
-        if weights.parsing and self.parser is not None:
-            with autocast(self.config, device):
-                with torch.no_grad():
-                    image_parts = self.parser(image)
-                fake_parts = self.parser(fake_image)
-            terms["g_parse"] = losses.parsing(fake_parts.float(), image_parts.float())
-            loss = loss + weights.parsing * terms["g_parse"]
         return loss, terms
+
+    def _likeness(self, batch: Batch, fake: Tensor, mouth: Tensor, eyes: Tensor) -> Tensor:
+        """To the subject's own picture: mouth and eyes in detail, the face only coarsely, so that hair may differ."""
+        their_mouth, their_eyes = self.crops(batch.target, batch.after, batch.shift)
+        coarse = self.critic_side // 4
+        small, theirs = (F.adaptive_avg_pool2d(one, coarse) for one in (fake, batch.target))
+        known = batch.known
+        likeness = mean_where(known, (mouth - their_mouth).abs()) + mean_where(known, (small - theirs).abs())
+        return likeness + 0.5 * mean_where(known.repeat(2), (eyes - their_eyes).abs())
+
+    def seen(self, image: Tensor) -> Tensor:
+        """What the critic of the whole face sees."""
+        if self.size == self.critic_side:
+            return image
+        return F.interpolate(image, size=(self.critic_side, self.critic_side), mode="area")
+
+    def _new_critic(self) -> Discriminator:
+        layers = int(math.log2(self.critic_side)) - 2  # down to 4x4
+        return Discriminator(self.schema.dimension, 3, self.critic_side, self.settings.network.critic_width, layers)
 
     def samples(self, networks: Mapping[str, nn.Module]) -> Image.Image:
         return sample_grid(networks["generator"], self.shown, self.schema)
 
     def exported(self, networks: Mapping[str, nn.Module], iteration: int) -> TrainedGenerator:
-        size = self.train_set.size[0]
-        return TrainedGenerator(networks["generator"], self.schema, size, info=about(self.train_set, iteration))
+        return TrainedGenerator(networks["generator"], self.schema, self.size, info=about(self.train_set, iteration))
 
     def facts(self) -> dict[str, Any]:
         return {"faces": len(self.train_set), "attributes": self.schema.to_dict()}
@@ -259,14 +391,9 @@ class Method:
 
     @staticmethod
     def needs_parser(settings: Settings) -> bool:
-        return settings.losses.parsing > 0
+        return False
 
 
-def joined(image: Tensor, side: Tensor | None) -> Tensor:
-    """What D_src sees, float32: (x, s), or x alone without side images."""
-    return image.float() if side is None else torch.cat([image.float(), side.float()], 1)
-
-
-def blank(image: Tensor, side: Tensor | None) -> Tensor:
-    """What D_cls sees: x beside a side image without a landmark."""
-    return joined(image, None if side is None else torch.full_like(side, -1.0))
+def mean_where(chosen: Tensor, values: Tensor) -> Tensor:
+    """The mean of values (N, ...) over the samples where chosen (N,) is 1; 0 where it is nowhere."""
+    return (values.flatten(1).mean(1) * chosen).sum() / chosen.sum().clamp(min=1)

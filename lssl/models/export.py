@@ -14,6 +14,7 @@ from lssl.models.cyclegan import CycleGANGenerator
 from lssl.models.files import NetworkFile
 from lssl.models.generator import Generator
 from lssl.models.icgan import IcGAN
+from lssl.models.moving import MovingGenerator
 from lssl.models.simgan import Refiner
 from lssl.models.stargan import StarGANGenerator
 
@@ -27,7 +28,7 @@ FILE = NetworkFile("lssl-generator-1", "generator.safetensors", "generator", "ls
 
 #: What a file may hold, by the name of its class; all are called alike, `network(image, side, y)`.
 KINDS: dict[str, Callable[..., nn.Module]] = {
-    kind.__name__: kind for kind in (Generator, Refiner, StarGANGenerator, CycleGANGenerator, IcGAN)
+    kind.__name__: kind for kind in (Generator, MovingGenerator, Refiner, StarGANGenerator, CycleGANGenerator, IcGAN)
 }
 
 

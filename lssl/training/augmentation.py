@@ -14,18 +14,6 @@ SHIFT, TURN, SCALE, GAIN, TINT = 0.08, 6.0, 0.05, 0.1, 0.05
 MOVES = 8  #: numbers that make a face's move: turn, scale, shift (x, y), gain, tint (R, G, B)
 
 
-def strength_for(faces: int, jitter: float, jitter_reference_faces: int) -> float:
-    """How strongly `faces` training faces are moved: few are learnt by heart sooner, so they are moved more.
-
-    Args:
-        faces: how many there are to train on.
-        jitter: the strength for `jitter_reference_faces` faces and for more. 0: none, for any number.
-        jitter_reference_faces: fewer than that are moved more, by the cube root of how many times fewer, up to strength 1.
-            0: `jitter` for any number.
-    """
-    return max(jitter, min(1.0, jitter * (jitter_reference_faces / faces) ** (1 / 3)))
-
-
 def draw_moves(count: int, strength: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Random moves of a strength, see `moves_of`."""
     return moves_of(torch.rand(count, MOVES, generator=generator) * 2 - 1, strength)

@@ -28,9 +28,8 @@ class DataConfig:
     folder: str = ""  # data set folder; "" makes faces of the embedded model first
     attributes: tuple[str, ...] = ()  # columns of metadata.csv; empty: the folder's own choice
     flip: bool = True  # mirror with probability 1/2
-    jitter: float = 0.0  # random shift, turn, scale and light of a face: 1 is +-8% shift, 6 degrees, 5% scale
-    # How many training faces that strength is for: fewer are moved more (`strength_for`). 0: any number.
-    jitter_reference_faces: int = 0
+    # Random shift, turn, scale and light of a face: 1 is +-8% shift, 6 degrees, 5% scale. `standard` begins with it.
+    jitter: float = 0.0
     workers: int = 2  # threads that read pictures, where they do not fit in memory
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lssl.data import FaceDataset, FaceFolder
 from lssl.training import seeds
-from lssl.training.augmentation import draw_moves, light_images, move_images, move_landmarks, strength_for
+from lssl.training.augmentation import draw_moves, light_images, move_images, move_landmarks
 from lssl.training.config import ConfigError, TrainConfig
 from lssl.training.distributed import Processes
 
@@ -27,6 +27,7 @@ class Faces:
     image: Tensor
     side: Tensor | None
     y: Tensor
+    landmarks: Tensor | None = None  # (N, 68, 2) in pixels, moved with the faces
 
 
 class FaceStream:
@@ -76,9 +77,21 @@ class FaceStream:
             flip = torch.rand(self.batch_size, generator=seeds.generator(seed, step, "flip")) < 0.5
         return rows, flip
 
-    def draw(self, step: int, chance: torch.Generator, *, seed: int | None = None) -> Plan:
-        """This process's share of a step: rows, mirrors, moves, and the pixels where they are not in memory."""
-        rows, flip = self.rows(step, seed=seed)
+    def draw(
+        self,
+        step: int,
+        chance: torch.Generator,
+        *,
+        seed: int | None = None,
+        rows: Tensor | None = None,
+        name: str | None = None,
+    ) -> Plan:
+        """This process's share of a step: rows, mirrors, moves, and the pixels where they are not in memory.
+
+        rows: others (B,) than the next of the epoch; they are mirrored alike. name: of the entries, if not the stream's.
+        """
+        following, flip = self.rows(step, seed=seed)
+        rows = following if rows is None else rows
         plan = {"rows": rows, "flip": flip}
         if self.jitter:
             plan["affine"], plan["light"] = draw_moves(self.batch_size, self.jitter, chance)
@@ -86,22 +99,28 @@ class FaceStream:
         if self._readers is not None:
             pixels = list(self._readers.map(self.dataset.pixels, plan["rows"].tolist()))
             plan.update({f"pixels.{name}": torch.stack([one[name] for one in pixels]) for name in pixels[0]})
-        return {f"{self.name}.{name}": values for name, values in plan.items()}
+        prefix = name or self.name
+        return {f"{prefix}.{entry}": values for entry, values in plan.items()}
 
-    def batch(self, plan: Plan) -> Faces:
-        """The faces of a plan that is on the device. The side image is drawn once, after the moves."""
-        own = {k.removeprefix(f"{self.name}."): v for k, v in plan.items() if k.startswith(f"{self.name}.")}
+    def batch(self, plan: Plan, *, name: str | None = None, draw_side: bool = True) -> Faces:
+        """The faces of a plan that is on the device. The side image is drawn once, after the moves.
+
+        draw_side: False leaves heatmaps to who moves the faces further.
+        """
+        prefix = f"{name or self.name}."
+        own = {k.removeprefix(prefix): v for k, v in plan.items() if k.startswith(prefix)}
         pixels = {k.removeprefix("pixels."): v for k, v in own.items() if k.startswith("pixels.")}
-        faces = self.dataset.batch(own["rows"], flip=own["flip"], pixels=pixels or None, draw_side="affine" not in own)
+        faces = self.dataset.batch(own["rows"], flip=own["flip"], pixels=pixels or None, draw_side=draw_side and "affine" not in own)
         if "affine" not in own:
-            return Faces(faces.image, faces.side, faces.y)
+            return Faces(faces.image, faces.side, faces.y, faces.landmarks)
         affine, light = own["affine"], own["light"]
         image, side = light_images(move_images(faces.image, affine), light), faces.side
+        landmarks = None if faces.landmarks is None else move_landmarks(faces.landmarks, affine, self.dataset.size)
         if side is not None:
             side = light_images(move_images(side, affine), light[:, : 1 + side.shape[1]])
-        elif self.dataset.side == "heatmap" and faces.landmarks is not None:
-            side = self.dataset.heatmap(move_landmarks(faces.landmarks, affine, self.dataset.size))
-        return Faces(image, side, faces.y)
+        elif self.dataset.side == "heatmap" and landmarks is not None and draw_side:
+            side = self.dataset.heatmap(landmarks)
+        return Faces(image, side, faces.y, landmarks)
 
     def _order(self, seed: int, epoch: int) -> Tensor:
         key = (seed, epoch)
@@ -111,8 +130,10 @@ class FaceStream:
         return self._epoch[1]
 
 
-def open_stream(config: TrainConfig, dataset: FaceDataset, processes: Processes, name: str = "face") -> FaceStream:
-    """The stream of a run's faces, by its settings."""
+def open_stream(
+    config: TrainConfig, dataset: FaceDataset, processes: Processes, name: str = "face", *, moved: bool = True
+) -> FaceStream:
+    """The stream of a run's faces, by its settings. moved: False for a method that moves them itself."""
     # Mirroring a face turns its yaw to the other side, which the label would not follow.
     turned = any(group.name == "yaw" for group in dataset.schema.groups)
     return FaceStream(
@@ -120,7 +141,7 @@ def open_stream(config: TrainConfig, dataset: FaceDataset, processes: Processes,
         config.schedule.batch_size,
         seed=config.seed,
         flip=config.data.flip and not turned,
-        jitter=strength_for(len(dataset), config.data.jitter, config.data.jitter_reference_faces),
+        jitter=config.data.jitter if moved else 0.0,
         workers=config.data.workers,
         processes=processes,
         name=name,

@@ -77,6 +77,7 @@ class Update:
         tensors on the device: it may become a CUDA graph.
     learning_rate: before the schedule's decay.
     times: how often an iteration does it, each time with another batch; the last one is logged.
+    ramp: (share, iterations): the rate rises linearly from that share of it over so many iterations.
     """
 
     name: str
@@ -85,6 +86,12 @@ class Update:
     learning_rate: float
     betas: tuple[float, float]
     times: int = 1
+    ramp: tuple[float, int] = (1.0, 0)
+
+    def share(self, iteration: int) -> float:
+        """What the ramp makes of the rate."""
+        start, length = self.ramp
+        return start + (1 - start) * min(1.0, iteration / length) if length else 1.0
 
 
 @dataclass(frozen=True)
@@ -235,7 +242,7 @@ class Loop:
         self.average_weight.set(average_weight(self.config.schedule.ema, self.iteration))
         for update in self.updates:
             for _ in range(update.times):
-                values = self.step(update, plans.next(), rate)
+                values = self.step(update, plans.next(), rate * update.share(self.iteration))
             if update.name in self.sums:
                 self.sums[update.name] += values
             else:
@@ -310,6 +317,8 @@ class Loop:
         """What comes before the first iteration; False when told to stop meanwhile."""
         with self._plans(warm_up=True) as plans:
             for stage in self.method.warm_up():
+                if stage.update.networks not in self.optimizers:
+                    self.optimizers[stage.update.networks] = self._optimizer(stage.update)
                 with nullcontext() if log is None else log.warm_up(stage.title, stage.count) as tick:
                     for k in range(stage.count):
                         self.step(stage.update, plans.next())
@@ -317,6 +326,7 @@ class Loop:
                             tick()
                         if self._agreed(bool(stop), k % self.config.output.log_every == 0):
                             return False
+        self.optimizers = {update.networks: self.optimizers[update.networks] for update in self.updates}
         return True
 
     def resume(self, path: Path | None = None) -> Path:
