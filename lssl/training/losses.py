@@ -54,6 +54,7 @@ declare("d_real", "real", "real images, -E[D(x, s)]")
 declare("d_fake", "fake", "fake images, E[D(x', s')]")
 declare("d_cls", "cls_r", "classification of real images")
 declare("d_gp", "gp", "gradient penalty")
+declare("d_part", "part_r", "critics of mouth and eyes")
 
 
 def wasserstein(real_score: Tensor, fake_score: Tensor) -> Tensor:
@@ -169,3 +170,9 @@ def parsing(fake_logits: Tensor, image_logits: Tensor) -> Tensor:
 def frontal(fake: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """|x' - t|_1 where `weight` (N, 1, H, W) in [0, 1] says that t is known; beyond the paper, which learns unpaired."""
     return ((fake - target).abs() * weight).sum() / (fake.shape[1] * weight.sum()).clamp(min=1.0)
+
+
+declare("g_part", "part", "critics of mouth and eyes")
+declare("g_move", "move", "generator: landmarks missed")
+declare("g_pair", "pair", "generator: own picture, own attributes")
+declare("g_own", "own", "generator: own picture, own attributes")
