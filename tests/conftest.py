@@ -14,6 +14,7 @@ VALUES = ("neutral", "happy")
 TINY = {
     "data.jitter": 1.0,
     "network.width": 4,
+    "network.movement_width": 4,
     "network.num_downsamplings": 2,
     "network.residual_blocks": 1,
     "network.side_channels": 1,

@@ -196,7 +196,10 @@ class Method:
         return {**drawn, **faces, **self.faces.draw(step, chance, rows=partner.clamp(min=0), name="partner")}
 
     def batch(self, plan: Plan) -> Batch:
-        faces, partners = self.faces.batch(plan, draw_side=False), self.faces.batch(plan, name="partner", draw_side=False)
+        faces, partners = (
+            self.faces.batch(plan, draw_side=False),
+            self.faces.batch(plan, name="partner", draw_side=False),
+        )
         affine, light = moves_of(plan["moves"], self.memory["moves"])
         image = light_images(move_images(faces.image, affine), light)
         target = light_images(move_images(partners.image, affine), light)
@@ -205,9 +208,7 @@ class Method:
         if faces.landmarks is not None and partners.landmarks is not None and self.shapes is not None:
             before = half_sides(faces.landmarks, self.train_set.size)
             mean = before + self.shapes[plan["asked"]] - self.shapes[plan["has"]]
-            after = torch.where(
-                known[:, None, None] > 0, half_sides(partners.landmarks, self.train_set.size), mean
-            )
+            after = torch.where(known[:, None, None] > 0, half_sides(partners.landmarks, self.train_set.size), mean)
             before, after = move_points(before, affine), move_points(after, affine)
             if self.train_set.side == "heatmap":
                 side = self.train_set.heatmap((before + 1) / 2 * self.size - 0.5)

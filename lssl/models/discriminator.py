@@ -49,7 +49,9 @@ class Discriminator(nn.Module):
             channels = width * 2**level
         self.trunk = nn.Sequential(*trunk)
         self.realism_head = nn.Conv2d(channels, 1, 3, padding=1, bias=False)
-        self.attribute_head = nn.Linear(channels * (height >> num_layers) * (across >> num_layers), attribute_dim, bias=False)
+        self.attribute_head = nn.Linear(
+            channels * (height >> num_layers) * (across >> num_layers), attribute_dim, bias=False
+        )
         if init == "he":
             for layer in self.trunk:
                 if isinstance(layer, nn.Conv2d) and layer.bias is not None:

@@ -98,6 +98,8 @@ class ConditionalResidual(nn.Module):
 class Mover(nn.Module):
     """(x, s) at g x g pixels and y, to a flow (N, 2, g, g) and a tone (N, 3, g, g); both start near nothing."""
 
+    smoothing: Tensor
+
     def __init__(self, in_channels: int, attribute_dim: int, width: int, residual_blocks: int = 4) -> None:
         super().__init__()
         a = attribute_dim

@@ -110,7 +110,9 @@ class FaceStream:
         prefix = f"{name or self.name}."
         own = {k.removeprefix(prefix): v for k, v in plan.items() if k.startswith(prefix)}
         pixels = {k.removeprefix("pixels."): v for k, v in own.items() if k.startswith("pixels.")}
-        faces = self.dataset.batch(own["rows"], flip=own["flip"], pixels=pixels or None, draw_side=draw_side and "affine" not in own)
+        faces = self.dataset.batch(
+            own["rows"], flip=own["flip"], pixels=pixels or None, draw_side=draw_side and "affine" not in own
+        )
         if "affine" not in own:
             return Faces(faces.image, faces.side, faces.y, faces.landmarks)
         affine, light = own["affine"], own["light"]

@@ -108,6 +108,9 @@ class PartCrops(torch.nn.Module):
     (N, 3, *mouth_size) and the eyes (2 N, 3, *eye_size), at the picture's own resolution.
     """
 
+    mouth_grid: Tensor
+    eye_grid: Tensor
+
     def __init__(self, image_size: int) -> None:
         super().__init__()
         self.mouth_size = (_pixels(MOUTH_CROP[0], image_size), _pixels(MOUTH_CROP[1], image_size))

@@ -52,7 +52,13 @@ def test_runs_without_side_image(tiny, name, tmp_path):
 
 @pytest.mark.parametrize(
     ("setting", "term"),
-    [("classification", "g_cls"), ("bidirectional", "g_bi"), ("identity", "g_id"), ("penalty", "d_gp")],
+    [
+        ("classification", "g_cls"),
+        ("bidirectional", "g_bi"),
+        ("movement", "g_move"),
+        ("paired", "g_pair"),
+        ("penalty", "d_gp"),
+    ],
 )
 def test_weight_zero_leaves_a_term_of_standard_out(standard, tmp_path, setting, term):
     for weight in (1.0, 0.0):
@@ -63,13 +69,56 @@ def test_weight_zero_leaves_a_term_of_standard_out(standard, tmp_path, setting, 
         assert (term in terms) == (weight > 0)
 
 
-def test_standard_classifies_the_image_alone_and_judges_it_as_one_of_y(standard, tmp_path):
+def test_standard_judges_a_face_as_one_of_y(standard, tmp_path):
     method = prepare_run(standard, tmp_path / "run", quiet=True).method
     batch = method.batch(method.draw(0))
-    _, terms = method.critic_loss(batch)
-    batch.side = torch.zeros_like(batch.side)
-    _, other = method.critic_loss(batch)
-    assert torch.equal(terms["d_cls"], other["d_cls"])
-    assert not torch.equal(terms["d_real"], other["d_real"])
+    before = method.critic_loss(batch)[1]
     batch.y_source = batch.y_source.flip(1)
-    assert not torch.equal(method.critic_loss(batch)[1]["d_real"], other["d_real"])
+    assert not torch.equal(method.critic_loss(batch)[1]["d_real"], before["d_real"])
+
+
+def test_standard_asks_for_what_the_data_have_in_equal_parts(standard, tmp_path):
+    method = prepare_run(standard, tmp_path / "run", quiet=True).method
+    for step in range(5):
+        batch = method.batch(method.draw(step))
+        assert batch.y_source.sum(0).tolist() == [2.0, 2.0]  # a batch of four, two classes
+        assert batch.known.tolist() == [1.0] * 4  # every subject of these faces has both
+
+
+def test_standard_goes_on_from_its_own_picture_of_y(standard, tmp_path):
+    method = prepare_run(standard.with_overrides({"data.jitter": 0.0}), tmp_path / "run", quiet=True).method
+    batch = method.batch(method.draw(0))
+    asked_for_their_own = batch.own.bool()
+    assert asked_for_their_own.any()
+    assert not asked_for_their_own.all()
+    assert torch.equal(batch.target[asked_for_their_own], batch.image[asked_for_their_own])
+    assert torch.equal(batch.after[asked_for_their_own], batch.before[asked_for_their_own])
+    assert not torch.equal(batch.target[~asked_for_their_own], batch.image[~asked_for_their_own])
+
+
+def test_standard_moves_more_while_real_faces_are_told_too_surely(standard, tmp_path):
+    method = prepare_run(standard.with_overrides({"data.jitter": 0.5}), tmp_path / "run", quiet=True).method
+    for score, sign in ((torch.ones(4, 1), 1), (-torch.ones(4, 1), -1)):
+        for _ in range(200):
+            method._adapt_moves(score)
+        before = float(method.memory["moves"])
+        method._adapt_moves(score)
+        assert (float(method.memory["moves"]) - before) * sign > 0
+
+
+def test_d_cls_of_standard_begins_again_while_it_knows_nothing(standard, tmp_path):
+    method = prepare_run(standard.with_overrides({"warm_up.updates": 100}), tmp_path / "run", quiet=True).method
+    stages, weights = method.warm_up(), method.critic.attribute_head.weight
+    first = next(stages)
+    begun = weights.clone()
+    second = next(stages)  # the loss is still that of chance
+    assert second.update.learning_rate == first.update.learning_rate / 2
+    assert not torch.equal(weights, begun)
+    method.memory["warm_up_loss"].fill_(0.1)
+    assert list(stages) == []
+
+
+def test_d_cls_of_standard_that_never_begins_is_told(standard, tmp_path):
+    method = prepare_run(standard.with_overrides({"warm_up.updates": 100}), tmp_path / "run", quiet=True).method
+    with pytest.warns(UserWarning, match="after 400 updates D_cls still tells expression no better than chance"):
+        assert len(list(method.warm_up())) == 4

@@ -37,8 +37,8 @@ TINY = {
 LSSL = {"network.num_downsamplings": 2, "network.residual_blocks": 1, "network.critic_layers": 4}
 RUNS = {
     "paper": {**LSSL, "schedule.critic_updates": 2},
-    "standard": {**LSSL, "warm_up.updates": 3},
-    "quick": {**LSSL, "warm_up.updates": 3},
+    "standard": {"network.movement_width": 4, "warm_up.updates": 3},
+    "quick": {"network.movement_width": 4, "warm_up.updates": 3},
     "pose": {**LSSL, "warm_up.updates": 3, "pose.keep": 0.5},
     "simgan": {
         "warm_up.updates": 3,

@@ -32,6 +32,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "without side image": {"network.side_channels": 0},
     "without bidirectional loss": {"losses.bidirectional": 0.0, "losses.latent": 0.0},
     "without parsing loss": {"losses.parsing": 0.0},
+    "without movement by landmarks": {"losses.movement": 0.0, "losses.roughness": 0.0},
+    "without paired pictures": {"losses.paired": 0.0},
+    "without critics of parts": {"losses.parts": 0.0},
 }
 #: What the full variant has where a preset leaves a part out.
 _PARTS = {"network.side_channels": 1, "losses.bidirectional": 5.0, "losses.parsing": 1.0}
@@ -40,7 +43,11 @@ _PARTS = {"network.side_channels": 1, "losses.bidirectional": 5.0, "losses.parsi
 def variant_config(config: TrainConfig, variant: str) -> TrainConfig:
     """The training settings of a variant: all parts on, then its own off."""
     tree = config.to_dict()
-    missing = {name: value for name, value in _PARTS.items() if not tree[name.split(".")[0]][name.split(".")[1]]}
+    missing = {
+        name: value
+        for name, value in _PARTS.items()
+        if config.has(name) and not tree[name.split(".")[0]][name.split(".")[1]]
+    }
     less = {name: value for name, value in VARIANTS[variant].items() if config.has(name)}
     return config.with_overrides({**missing, **less})
 
@@ -64,6 +71,8 @@ def evaluate_ablation(
     unknown = [variant for variant in variants if variant not in VARIANTS]
     if unknown:
         raise FolderError(f"no variant '{unknown[0]}'; there are: {', '.join(VARIANTS)}")
+    changed = {variant: any(map(settings.training.has, VARIANTS[variant])) for variant in variants}
+    variants = [variant for variant in variants if variant == FULL or changed[variant]]  # what the method has
     identities = detect.available()
     experiment = open_experiment(
         "ablation",

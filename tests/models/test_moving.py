@@ -1,0 +1,66 @@
+"""The generator that moves before it paints."""
+
+import pytest
+import torch
+
+from lssl.data import AttributeSchema
+from lssl.models.export import TrainedGenerator, load_generator, save_generator
+from lssl.models.moving import MovingGenerator, look_up, shade
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return MovingGenerator(2, 32, width=4, movement_width=4)
+
+
+@pytest.mark.parametrize("size", [32, 64, 96, 128])
+@pytest.mark.parametrize("sides", [0, 1])
+def test_shapes_follow_the_size(size, sides):
+    network = MovingGenerator(3, size, sides, 4, 4)
+    image = torch.rand(2, 3, size, size) * 2 - 1
+    side = torch.rand(2, sides, size, size) if sides else None
+    made, moved_side = network(image, side, torch.eye(3)[:2])
+    assert made.shape == image.shape
+    assert made.abs().max() <= 1
+    assert (moved_side is None) == (side is None)
+    made.mean().backward()
+    assert all(p.grad is not None for p in network.parameters())
+
+
+def test_it_starts_near_its_input_and_y_reaches_the_picture(network):
+    c = torch.linspace(-1, 1, 32)
+    image = torch.sin(3 * c)[None, None, :, None] * torch.cos(2 * c)[None, None, None, :].expand(2, 3, 32, 32) * 0.8
+    side = torch.zeros(2, 1, 32, 32)
+    one, other = (network(image, side, y)[0] for y in (torch.eye(2), torch.eye(2).flip(0)))
+    assert (one - image).abs().mean() < 0.2
+    assert (one - other).abs().mean() > 0.01 * one.std()
+
+
+def test_a_still_flow_leaves_the_picture_and_a_constant_one_shifts_it():
+    image = torch.rand(1, 3, 24, 24) * 2 - 1
+    torch.testing.assert_close(look_up(image, torch.zeros(1, 2, 8, 8)), image, atol=1e-5, rtol=0)
+    shifted = look_up(image, torch.tensor([2 / 24 * 3, 0.0]).reshape(1, 2, 1, 1).expand(1, 2, 8, 8))
+    torch.testing.assert_close(shifted[..., :-3], image[..., 3:], atol=1e-5, rtol=0)
+    torch.testing.assert_close(shade(image, torch.zeros(1, 3, 8, 8)), image)
+    brighter = shade(image, torch.full((1, 3, 8, 8), 0.2))
+    assert (brighter >= image).all()
+
+
+def test_export_round_trip(network, tmp_path):
+    schema = AttributeSchema.from_columns({"expression": ["happy", "neutral"]})
+    trained = TrainedGenerator(network.eval(), schema, 32)
+    save_generator(tmp_path / "generator.safetensors", trained)
+    loaded = load_generator(tmp_path / "generator.safetensors")
+    image, points = torch.rand(1, 3, 32, 32) * 2 - 1, torch.rand(1, 68, 2) * 30
+    y = torch.eye(2)[:1]
+    assert torch.equal(loaded.translate(image, points, y), trained.translate(image, points, y))
+
+
+def test_wrong_inputs_are_named(network):
+    with pytest.raises(ValueError, match="side image of 1 channels, got none"):
+        network(torch.zeros(1, 3, 32, 32), None, torch.eye(2)[:1])
+    with pytest.raises(ValueError, match="pictures of 32 pixels"):
+        network(torch.zeros(1, 3, 64, 64), None, torch.eye(2)[:1])
+    with pytest.raises(ValueError, match="image_size must be"):
+        MovingGenerator(2, 66)

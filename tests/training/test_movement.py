@@ -1,0 +1,107 @@
+"""What data say about movement, and the crops of mouth and eyes."""
+
+import pytest
+import torch
+
+from lssl.data import FaceDataset
+from lssl.training.augmentation import move_images, move_points, moves_of
+from lssl.training.movement import (
+    LANDMARK_WEIGHTS,
+    PartCrops,
+    balanced_rows,
+    half_sides,
+    movement_error,
+    roughness,
+    targets_of,
+)
+
+
+def test_targets_know_each_subjects_other_picture(faces):
+    data = FaceDataset(faces, split="train")
+    targets = targets_of(data, mirrored=False)
+    assert targets.y.tolist() == [[0.0, 1.0], [1.0, 0.0]]
+    assert targets.paired == 1.0
+    for row in range(len(data)):
+        other = 1 - int(targets.of_row[row])
+        partner = int(targets.partner[row, other])
+        assert data.subject_index[partner] == data.subject_index[row]
+        assert int(targets.of_row[partner]) == other
+    alone = targets_of(data, mirrored=False, pairs=False)
+    assert alone.paired == 0.0
+    assert (alone.partner >= 0).sum() == len(data)  # its own
+
+
+def test_mean_shapes_are_symmetric_where_faces_are_mirrored(faces):
+    from lssl.data.landmarks import flip_landmarks
+
+    shapes = targets_of(FaceDataset(faces, split="train"), mirrored=True).shapes
+    pixels = (shapes + 1) / 2 * 16 - 0.5
+    torch.testing.assert_close(flip_landmarks(pixels, 16), pixels)
+
+
+@pytest.mark.parametrize("count", [4, 6, 9])
+def test_batches_are_balanced(count):
+    of_row = torch.tensor([0] * 50 + [1] * 3 + [2] * 7)
+    drawn = torch.zeros(3)
+    for step in range(60):
+        rows = balanced_rows(of_row, count, step, torch.Generator().manual_seed(step))
+        in_batch = torch.bincount(of_row[rows], minlength=3)
+        assert in_batch.max() - in_batch.min() <= 1
+        drawn += in_batch
+    assert drawn.max() - drawn.min() < 0.25 * drawn.max()
+
+
+def test_a_flow_that_carries_the_landmarks_has_no_error():
+    before = torch.rand(2, 68, 2) - 0.5
+    shift = torch.tensor([0.1, -0.05])
+    flow = -shift[None, :, None, None].expand(2, 2, 32, 32)
+    assert movement_error(flow, before, before + shift, LANDMARK_WEIGHTS) < 1e-6
+    wrong = movement_error(-flow, before, before + shift, LANDMARK_WEIGHTS)
+    torch.testing.assert_close(wrong, 0.3 * LANDMARK_WEIGHTS.mean(), atol=1e-5, rtol=1e-4)
+    assert roughness(flow) < 1e-6
+
+
+def test_crops_follow_landmarks_and_mirror_the_right_eye():
+    image = torch.zeros(1, 3, 64, 64)
+    landmarks = torch.zeros(1, 68, 2)
+    landmarks[:, 48:], landmarks[:, 36:42], landmarks[:, 42:48] = (
+        torch.tensor([0.0, 0.5]),
+        torch.tensor([-0.4, -0.2]),
+        torch.tensor([0.4, -0.2]),
+    )
+    left, right, mouth = (
+        tuple(round((v + 1) * 32 - 0.5) for v in p) for p in ((-0.4, -0.2), (0.4, -0.2), (0.0, 0.5))
+    )
+    for x, y in (left, right, mouth):
+        image[:, :, y - 1 : y + 2, x - 1 : x + 2] = 1
+    image[:, 0, right[1], right[0] + 3] = 1  # a mark towards the temple
+    image[:, 0, left[1], left[0] - 3] = 1
+    crops = PartCrops(64)
+    mouths, eyes = crops(image, landmarks, torch.zeros(1, 3, 2))
+    assert mouths.shape == (1, 3, *crops.mouth_size)
+    assert eyes.shape == (2, 3, *crops.eye_size)
+    for part in (*mouths, *eyes):
+        weights = part[1]
+        centre = [(weights.sum(1 - k) * torch.arange(weights.shape[k])).sum() / weights.sum() for k in range(2)]
+        for k in range(2):
+            assert abs(float(centre[k]) - (weights.shape[k] - 1) / 2) < 1
+    torch.testing.assert_close(eyes[0], eyes[1], atol=0.6, rtol=0)
+
+
+def test_points_move_with_their_pictures():
+    affine, _ = moves_of(torch.rand(3, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1, torch.tensor(0.8))
+    points = torch.tensor([[[0.25, -0.3], [-0.4, 0.35]]]).expand(3, 2, 2)
+    c = (torch.arange(96) + 0.5) / 48 - 1
+    blobs = torch.exp(
+        -((c[None, None, :] - points[..., 0, None, None]) ** 2 + (c[None, :, None] - points[..., 1, None, None]) ** 2)
+        / 0.004
+    )
+    moved = move_images(blobs, affine)
+    mass = moved.sum((2, 3))
+    found = torch.stack([(moved.sum(2) * c).sum(2) / mass, (moved.sum(3) * c).sum(2) / mass], -1)
+    torch.testing.assert_close(move_points(points, affine), found, atol=0.01, rtol=0)
+
+
+def test_half_sides_are_pixel_centres():
+    corners = half_sides(torch.tensor([[-0.5, -0.5], [31.5, 15.5]]), (16, 32))
+    torch.testing.assert_close(corners, torch.tensor([[-1.0, -1.0], [1.0, 1.0]]))
