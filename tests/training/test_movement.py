@@ -69,9 +69,7 @@ def test_crops_follow_landmarks_and_mirror_the_right_eye():
         torch.tensor([-0.4, -0.2]),
         torch.tensor([0.4, -0.2]),
     )
-    left, right, mouth = (
-        tuple(round((v + 1) * 32 - 0.5) for v in p) for p in ((-0.4, -0.2), (0.4, -0.2), (0.0, 0.5))
-    )
+    left, right, mouth = (tuple(round((v + 1) * 32 - 0.5) for v in p) for p in ((-0.4, -0.2), (0.4, -0.2), (0.0, 0.5)))
     for x, y in (left, right, mouth):
         image[:, :, y - 1 : y + 2, x - 1 : x + 2] = 1
     image[:, 0, right[1], right[0] + 3] = 1  # a mark towards the temple
