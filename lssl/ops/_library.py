@@ -3,10 +3,12 @@
 import importlib
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 
 _FIX = "reinstall with `pip install --no-build-isolation .` where torch, ninja and a C++20 compiler are installed"
 
@@ -54,6 +56,41 @@ def use_native(*tensors: torch.Tensor) -> bool:
     if not torch.compiler.is_compiling():
         _warn(device)
     return False
+
+
+def recorded(*tensors: torch.Tensor | None) -> bool:
+    """True where autograd wants to know of a call on these tensors."""
+    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+
+
+def transformed() -> bool:
+    """True under torch.func's transforms (grad, jacrev, vmap, jvp) and for dual numbers: the references serve there."""
+    return forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()
+
+
+def in_dtype(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """`tensor.to(dtype)` for floating point alone; TypeError for the rest, which is not what its caller meant."""
+    if tensor.dtype is dtype:
+        return tensor
+    if not tensor.is_floating_point():
+        raise TypeError(f"not floating point: {tensor.dtype}")
+    return tensor.to(dtype)
+
+
+def check_devices(operator: str, like: torch.Tensor, **tensors: torch.Tensor | None) -> None:
+    """For the fakes: a tensor on the meta device among others brings a call there, and not to the kernel's checks."""
+    for name, tensor in tensors.items():
+        if tensor is not None and tensor.device != like.device:
+            raise ValueError(f"{operator}: {name} must be on {like.device}, got {tensor.device}")
+
+
+def below_autograd(operator: Callable[..., Any], *arguments: Any) -> Any:
+    """Calls an operator without autograd's part of the dispatch, which costs more than a small kernel.
+
+    For calls that nothing records, or that an `autograd.Function` records.
+    """
+    with torch._C._AutoDispatchBelowAutograd():
+        return operator(*arguments)
 
 
 def _warn(device: torch.device) -> None:

@@ -4,12 +4,20 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 from torch.nn import functional as F
 
-from lssl.ops._library import native_available, use_native
+from lssl.ops._library import (
+    below_autograd,
+    check_devices,
+    in_dtype,
+    native_available,
+    recorded,
+    transformed,
+    use_native,
+)
 
 ACTIVATIONS = ("none", "relu", "leaky_relu")
+_SLOPES = {"none": 1.0, "relu": 0.0}
 
 
 def pixel_shuffle_instance_norm(
@@ -38,19 +46,30 @@ def pixel_shuffle_instance_norm(
         the input and two numbers a plane. The same input gives the same bits, whatever the number of threads.
 
     Raises:
-        ValueError: wrong shape, dtype, device, upscale_factor, eps or activation, naming the argument.
+        ValueError: wrong shape, dtype, device, upscale_factor, eps or activation; TypeError: input, weight or bias is
+            not a tensor. The message names the argument.
     """
-    _check(input, weight, bias, upscale_factor, eps, activation)
-    if _forward_mode() or not use_native(input):
-        return pixel_shuffle_instance_norm_reference(
-            input, weight, bias, upscale_factor, eps, activation, negative_slope
-        )
-    dtype = _accumulation_dtype(input)
-    slope = {"none": 1.0, "relu": 0.0, "leaky_relu": float(negative_slope)}[activation]
-    weight = None if weight is None else weight.to(dtype)
-    bias = None if bias is None else bias.to(dtype)
-    output, _, _ = torch.ops.lssl.pixel_shuffle_instance_norm(input, weight, bias, upscale_factor, eps, slope)
-    return output
+    compiling = torch.compiler.is_compiling()
+    if compiling:
+        _check(input, weight, bias, upscale_factor, eps, activation)
+    try:
+        if (torch.onnx.is_in_onnx_export() if compiling else transformed()) or not use_native(input):
+            _check(input, weight, bias, upscale_factor, eps, activation)
+            return pixel_shuffle_instance_norm_reference(
+                input, weight, bias, upscale_factor, eps, activation, negative_slope
+            )
+        dtype = torch.float64 if input.dtype is torch.float64 else torch.float32
+        weight = None if weight is None else in_dtype(weight, dtype)
+        bias = None if bias is None else in_dtype(bias, dtype)
+        slope = negative_slope if activation == "leaky_relu" else _SLOPES[activation]
+        if compiling:
+            return torch.ops.lssl.pixel_shuffle_instance_norm(input, weight, bias, upscale_factor, eps, slope)[0]
+        if recorded(input, weight, bias):
+            return _Recorded.apply(input, weight, bias, upscale_factor, eps, slope)
+        return below_autograd(_operator, input, weight, bias, upscale_factor, eps, slope)[0]
+    except (RuntimeError, TypeError, AttributeError, KeyError):
+        _check(input, weight, bias, upscale_factor, eps, activation)  # the operator checks too; this names the argument
+        raise
 
 
 class PixelShuffleInstanceNorm(nn.Module):
@@ -145,6 +164,10 @@ def _check(
     input: Tensor, weight: Tensor | None, bias: Tensor | None, upscale_factor: int, eps: float, activation: str
 ) -> None:
     op = "pixel_shuffle_instance_norm"
+    for name, value in (("input", input), ("weight", weight), ("bias", bias)):
+        if not isinstance(value, Tensor) and (value is not None or name == "input"):
+            hint = f"; if you meant the factor: upscale_factor={value}" if isinstance(value, int) else ""
+            raise TypeError(f"{op}: {name} must be a tensor, got {type(value).__name__}{hint}")
     if activation not in ACTIVATIONS:
         raise ValueError(f"{op}: activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
     if upscale_factor < 1:
@@ -177,11 +200,6 @@ def _accumulation_dtype(input: Tensor) -> torch.dtype:
     return torch.promote_types(input.dtype, torch.float32)
 
 
-def _forward_mode() -> bool:
-    """Forward-mode derivatives (torch.func.jvp, dual numbers) go through the reference: custom ops cannot have them."""
-    return forward_ad._current_level >= 0 and not torch.compiler.is_compiling()
-
-
 def _output_format(input: Tensor) -> torch.memory_format:
     if not input.is_contiguous() and input.is_contiguous(memory_format=torch.channels_last):
         return torch.channels_last
@@ -195,6 +213,7 @@ def _empty_image(input: Tensor, shape: tuple[int, ...]) -> Tensor:
 def _fake(
     input: Tensor, weight: Tensor | None, bias: Tensor | None, upscale_factor: int, eps: float, negative_slope: float
 ) -> tuple[Tensor, Tensor, Tensor]:
+    check_devices("pixel_shuffle_instance_norm", input, weight=weight, bias=bias)
     n, depth, height, width = input.shape
     channels = depth // upscale_factor**2
     output = _empty_image(input, (n, channels, height * upscale_factor, width * upscale_factor))
@@ -226,9 +245,12 @@ def _setup(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> No
 
 def _backward(ctx: Any, grad_output: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
     input, mean, rstd, weight, bias = ctx.saved_tensors
-    grad_input, sum_grad, sum_grad_normalized = torch.ops.lssl.pixel_shuffle_instance_norm_backward(
-        grad_output, input, mean, rstd, weight, bias, *ctx.options
-    )
+    inputs = (grad_output, input, mean, rstd, weight, bias, *ctx.options)
+    if torch.compiler.is_compiling() or recorded(*inputs[:6]):
+        outputs = torch.ops.lssl.pixel_shuffle_instance_norm_backward(*inputs)
+    else:
+        outputs = below_autograd(_backward_operator, *inputs)
+    grad_input, sum_grad, sum_grad_normalized = outputs
     grad_weight = sum_grad_normalized.sum(0) if ctx.needs_input_grad[1] else None
     grad_bias = sum_grad.sum(0) if ctx.needs_input_grad[2] else None
     return grad_input, grad_weight, grad_bias, None, None, None
@@ -281,7 +303,24 @@ def _double_backward(ctx: Any, to_grad_input: Tensor, to_sum: Tensor, to_sum_nor
     return to_grad, to_input.reshape(input.shape).to(input.dtype), None, None, to_weight, to_bias, None, None, None
 
 
+class _Recorded(torch.autograd.Function):
+    """What `register_autograd` below gives the operator, called at once: a fraction of the time of its dispatch."""
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, weight: Tensor | None, bias: Tensor | None, *options: Any) -> Tensor:
+        output, mean, rstd = below_autograd(_operator, input, weight, bias, *options)
+        ctx.options = options
+        ctx.save_for_backward(input, mean, rstd, weight, bias)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        return _backward(ctx, grad_output)
+
+
 if native_available():
+    _operator = torch.ops.lssl.pixel_shuffle_instance_norm.default
+    _backward_operator = torch.ops.lssl.pixel_shuffle_instance_norm_backward.default
     torch.library.register_fake("lssl::pixel_shuffle_instance_norm", _fake)
     torch.library.register_fake("lssl::pixel_shuffle_instance_norm_backward", _backward_fake)
     torch.library.register_autograd("lssl::pixel_shuffle_instance_norm", _backward, setup_context=_setup)

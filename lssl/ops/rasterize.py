@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lssl.ops._library import native_available, use_native
+from lssl.ops._library import below_autograd, native_available, use_native
 
 MAX_SIZE = 1 << 15
 """Largest height and width, in pixels."""
@@ -41,19 +41,33 @@ def rasterize(vertices: Tensor, faces: Tensor, height: int, width: int) -> tuple
         ValueError: wrong shape, dtype, device or size. RuntimeError: a face index outside [0, V) (on CUDA, where
             looking would wait for the device, such a triangle is skipped).
     """
+    compiling = torch.compiler.is_compiling()
+    if compiling:
+        _check(vertices, faces, height, width)
+    try:
+        if not use_native(vertices):
+            _check(vertices, faces, height, width)
+            return rasterize_reference(vertices.detach(), faces, height, width)
+        drawn = vertices.float() if vertices.dtype in (torch.bfloat16, torch.float16) else vertices
+        if compiling:
+            return torch.ops.lssl.rasterize(drawn.detach(), faces, height, width)
+        return below_autograd(_operator, drawn, faces, height, width)
+    except (RuntimeError, TypeError, AttributeError):
+        _check(vertices, faces, height, width)  # the operator checks too; this names the argument
+        raise
+
+
+def _check(vertices: Tensor, faces: Tensor, height: int, width: int) -> None:
     check_mesh("rasterize", "vertices", vertices, faces, 3)
     for name, size in (("height", height), ("width", width)):
         if not 1 <= size <= MAX_SIZE:
             raise ValueError(f"rasterize: {name} must be 1 to {MAX_SIZE}, got {size}")
-    vertices = vertices.detach()
-    if vertices.dtype in (torch.bfloat16, torch.float16):
-        vertices = vertices.float()
-    if use_native(vertices):
-        return torch.ops.lssl.rasterize(vertices, faces, height, width)
-    return rasterize_reference(vertices, faces, height, width)
 
 
 def check_mesh(op: str, name: str, values: Tensor, faces: Tensor, channels: int | None = None) -> None:
+    for argument, value in ((name, values), ("faces", faces)):
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{op}: {argument} must be a tensor, got {type(value).__name__}")
     if values.ndim != 3 or (channels is not None and values.shape[2] != channels):
         raise ValueError(f"{op}: {name} must be (N, V, {channels or 'C'}), got {tuple(values.shape)}")
     if not values.is_floating_point():
@@ -74,6 +88,8 @@ if native_available():
         n = vertices.shape[0]
         triangle = vertices.new_empty((n, height, width), dtype=torch.int32)
         return triangle, vertices.new_empty((n, height, width, 3)), vertices.new_empty((n, height, width))
+
+    _operator = torch.ops.lssl.rasterize.default
 
     def _setup(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> None:
         ctx.mark_non_differentiable(*output)

@@ -35,7 +35,7 @@ def features_and_penalty(
     fake: Tensor,
     *,
     target: float = 1.0,
-    alpha: Tensor | None = None,
+    alpha: Tensor | float | None = None,
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
     """(trunk(samples), gradient_penalty of head(trunk(.)) between real and fake), faster than one after the other.

@@ -27,7 +27,7 @@ def gradient_penalty_reference(
     fake: Tensor,
     *,
     target: float = 1.0,
-    alpha: Tensor | None = None,
+    alpha: Tensor | float | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """The op's specification: double backward through autograd."""
@@ -42,7 +42,7 @@ def gradient_penalty(
     fake: Tensor,
     *,
     target: float = 1.0,
-    alpha: Tensor | None = None,
+    alpha: Tensor | float | None = None,
     generator: torch.Generator | None = None,
     implementation: str = "auto",
 ) -> Tensor:
@@ -60,8 +60,8 @@ def gradient_penalty(
             `DistributedDataParallel` are taken as they are.
         real, fake: images (N, ...), one shape, floating dtype and device; any range.
         target: the gradient norm aimed at.
-        alpha: the weights a_i, (N,); None draws them from U(0, 1) with `generator` (a generator of the images'
-            device, or a CPU generator).
+        alpha: the weights a_i, (N,), or one number for all; None draws them from U(0, 1) with `generator` (a generator
+            of the images' device, or a CPU generator).
         implementation: "auto" takes the first of these that is known to be right for this critic:
             "analytic": four passes, no graph of a graph. For an `nn.Sequential` (nested as you like) of Conv,
             ConvTranspose, Linear, Flatten, AvgPool2d, AdaptiveAvgPool2d, (Leaky)ReLU, Identity and Dropout in eval
@@ -75,7 +75,7 @@ def gradient_penalty(
     Raises:
         ValueError: shapes, dtypes, devices or `alpha` do not fit, `implementation` is unknown, or the one asked for
             is not known to be right for this critic (the message says why).
-        TypeError: the critic returns no tensor.
+        TypeError: the critic returns no tensor, or `alpha` is neither a tensor nor a number.
     """
     if implementation not in IMPLEMENTATIONS:
         raise ValueError(f"implementation must be one of {', '.join(IMPLEMENTATIONS)}; got {implementation!r}")
@@ -102,7 +102,7 @@ def penalty_implementation(critic: Callable[[Tensor], Any], images: Tensor) -> t
     return name, reason
 
 
-def mixture(real: Tensor, fake: Tensor, alpha: Tensor | None, generator: torch.Generator | None) -> Tensor:
+def mixture(real: Tensor, fake: Tensor, alpha: Tensor | float | None, generator: torch.Generator | None) -> Tensor:
     """The images at which the penalty is taken, as constants; raises ValueError where the arguments do not fit."""
     _check(real, fake)
     with torch.no_grad():
@@ -121,12 +121,16 @@ def _check(real: Tensor, fake: Tensor) -> None:
             raise ValueError(f"fake must have real's {what} {of_real}; got {of_fake}")
 
 
-def _mixing_weights(real: Tensor, alpha: Tensor | None, generator: torch.Generator | None) -> Tensor:
+def _mixing_weights(real: Tensor, alpha: Tensor | float | None, generator: torch.Generator | None) -> Tensor:
     """a_i as (N,), in float32 or, for float64 images, float64."""
     count = real.shape[0]
     if alpha is None:
         device = real.device if generator is None else generator.device
         alpha = torch.rand(count, device=device, generator=generator)
+    elif isinstance(alpha, int | float):
+        alpha = torch.full((count,), float(alpha), device=real.device)
+    elif not isinstance(alpha, Tensor):
+        raise TypeError(f"alpha must be a tensor ({count},) or a number; got {type(alpha).__name__}")
     elif alpha.numel() != count or not alpha.is_floating_point():
         raise ValueError(f"alpha must hold one floating-point weight an image ({count},); got {tuple(alpha.shape)}")
     dtype = torch.float64 if real.dtype == torch.float64 else torch.float32
