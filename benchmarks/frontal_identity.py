@@ -18,10 +18,10 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from lssl.data.align import crop_face
 from lssl.data.detect import EXTRA_MISSING, available, detect_landmarks, identity_embedding
 from lssl.data.images import read_image
 from lssl.data.landmark_files import read_landmarks
+from lssl.data.portrait import Portrait
 from lssl.evaluation.measures.metrics import identity_distance
 from lssl.evaluation.report import Report, Table, console_table
 from lssl.face3d import BilinearFaceModel, fit_landmarks
@@ -58,7 +58,7 @@ def frontal_case(model: BilinearFaceModel, path: Path, size: int) -> Case | None
     painter = FacePainter(model, fit, [image], size=size)
     drawn = [draw_face(painter, size, background=background).image for background in BACKGROUNDS]
     name = f"{path.parent.name}/{path.stem}"
-    return Case(name, crop_face(image, points, size)[0], drawn, float(fit.error), float(fit.camera.yaw))
+    return Case(name, Portrait(image, points).crop(size)[0], drawn, float(fit.error), float(fit.camera.yaw))
 
 
 @click.command(context_settings={"show_default": True})

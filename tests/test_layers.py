@@ -122,6 +122,12 @@ def test_no_import_points_up() -> None:
     assert found == []
 
 
+def test_inference_knows_nothing_of_training() -> None:
+    """A trained file is used without the code that made it; sharing work among processes is not of training alone."""
+    found = {other for name, others in graph().items() if name.startswith("inference") for other in others}
+    assert {name for name in found if name.split(".")[0] in ("training", "methods")} <= {"training.distributed"}
+
+
 def test_no_cycle() -> None:
     assert cycles({name: others - {""} for name, others in graph().items() if name}) == []
 

@@ -150,22 +150,6 @@ def warp(image: NDArray[np.uint8], similarity: Similarity, size: int) -> NDArray
     return np.array(result)
 
 
-def crop_face(
-    image: NDArray[np.uint8],
-    landmarks: NDArray[np.float32],
-    size: int,
-    crop_scale: float = CROP_SCALE,
-    eye_line: float = EYE_LINE,
-) -> tuple[NDArray[np.uint8], NDArray[np.float32], Similarity]:
-    """An aligned square crop (size, size, 3) of a photograph, its landmarks (68, 2), and the similarity used.
-
-    Raises AlignmentError for a face that is cut off, tiny, or degenerate.
-    """
-    check_inside(landmarks, image.shape[0], image.shape[1])
-    similarity = face_similarity(face_anchors(landmarks), size, crop_scale, eye_line)
-    return warp(image, similarity, size), similarity.apply(landmarks), similarity
-
-
 def check_inside(landmarks: NDArray[np.float32], height: int, width: int) -> None:
     """Raises AlignmentError where more than 15% of the landmarks (68, 2) lie outside the picture."""
     beyond = (landmarks < -0.5) | (landmarks > np.array([width - 0.5, height - 0.5]))

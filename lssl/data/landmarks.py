@@ -9,7 +9,6 @@ sees them: points 36 to 41 are the eye on the picture's left.
 from typing import TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -66,8 +65,3 @@ def flip_landmarks(landmarks: Points, width: int) -> Points:
 def eye_centres(landmarks: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Centres of the left and the right eye (picture's sides) of (..., 68, 2) landmarks, each (..., 2)."""
     return landmarks[..., LEFT_EYE, :].mean(-2), landmarks[..., RIGHT_EYE, :].mean(-2)
-
-
-def inter_ocular_distance(landmarks: Tensor) -> Tensor:
-    """Distance between the outer eye corners (300-W's normaliser) of (..., 68, 2) landmarks, in pixels."""
-    return torch.linalg.vector_norm(landmarks[..., 36, :] - landmarks[..., 45, :], dim=-1)

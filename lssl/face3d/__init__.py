@@ -3,7 +3,6 @@
 from lssl.face3d.fitting.fit import fit_landmarks
 from lssl.face3d.frontal.draw import render_frontal
 from lssl.face3d.generate import FaceGenerator, GenerateConfig
-from lssl.face3d.generated import GeneratedFaces
 from lssl.face3d.model.bilinear import EXPRESSIONS, BilinearFaceModel
 from lssl.face3d.model.topology import FaceTopology, Part
 from lssl.face3d.scene.camera import Camera
@@ -15,7 +14,6 @@ __all__ = [
     "FaceGenerator",
     "FaceTopology",
     "GenerateConfig",
-    "GeneratedFaces",
     "Part",
     "fit_landmarks",
     "render_frontal",

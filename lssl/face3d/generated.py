@@ -1,4 +1,4 @@
-"""Generated faces as a data set folder on disk, and as a data set that renders when asked."""
+"""Generated faces as a data set folder on disk."""
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from lssl.data.schema import AttributeSchema
 from lssl.data.writer import FaceFolderWriter, FaceRow, write_pictures
 from lssl.face3d.generate import Cell, FaceGenerator, GeneratedFace
 
@@ -98,44 +96,3 @@ def _row(face: GeneratedFace, generator: FaceGenerator) -> FaceRow:
             **({} if generator.config.hair == ("model",) else {"hair": generator.hair(face.cell.subject)}),
         },
     )
-
-
-class GeneratedFaces(Dataset[dict[str, Any]]):
-    """Faces rendered when asked for, without a folder: item i is cell i of the generator.
-
-    An item: `image` uint8 (3, H, W); `y` float32 (attributes), as `FaceDataset` gives; `landmarks` float32 (68, 2);
-    `mask` uint8 (H, W); `row`. split: `train`, `test`, or None for both.
-    schema: the attributes of y; by default those of the generator that take more than one value.
-    """
-
-    def __init__(
-        self, generator: FaceGenerator, *, split: str | None = None, schema: AttributeSchema | None = None
-    ) -> None:
-        self.generator = generator
-        cells = generator.cells
-        columns = {name: [cell_attributes(cell)[name] for cell in cells] for name in ATTRIBUTES}
-        varying = {name: values for name, values in columns.items() if len(set(values)) > 1}
-        self.schema = AttributeSchema.from_columns(varying) if schema is None else schema
-        kept = [n for n, cell in enumerate(cells) if split in (None, generator.split(cell.subject))]
-        self.cells = [cells[n] for n in kept]
-        self.y = self.schema.encode_columns({name: [values[n] for n in kept] for name, values in columns.items()})
-
-    def __len__(self) -> int:
-        return len(self.cells)
-
-    def __getitem__(self, row: int) -> dict[str, Any]:
-        return self.__getitems__([row])[0]
-
-    def __getitems__(self, rows: list[int]) -> list[dict[str, Any]]:
-        """Several items rendered as one batch; PyTorch's loader calls this."""
-        faces = self.generator.render([self.cells[row] for row in rows])
-        return [
-            {
-                "image": face.image,
-                "y": self.y[row],
-                "landmarks": face.landmarks.to(torch.float32),
-                "mask": face.mask,
-                "row": row,
-            }
-            for row, face in zip(rows, faces, strict=True)
-        ]

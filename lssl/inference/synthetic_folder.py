@@ -22,7 +22,6 @@ from lssl.training.distributed import Processes
 
 #: Faces are translated in fixed groups of this size, so that a picture has the same bits on any number of processes.
 GROUP = 16
-EXTRA_LANDMARKS = ("none", "dlib")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from lssl.device import choose_device
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -72,7 +74,7 @@ def start_processes(device: str | None = None) -> Processes:
 
     device: "cpu", "cuda", "cuda:1"; None takes a GPU where there is one.
     """
-    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    chosen = choose_device(device)
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size == 1:
         return Processes(device=chosen)

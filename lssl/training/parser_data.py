@@ -15,8 +15,6 @@ from lssl.data.folder import MASK_LABELS, FaceFolder, FolderError, check_images,
 from lssl.data.masks import landmark_mask
 from lssl.data.prepare import split_subjects
 
-MASK_SOURCES = ("auto", "folder", "landmarks")
-
 
 @dataclass
 class ParserFaces:

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
 from lssl.data import to_float
 from lssl.data.folder import FaceFolder, FolderError
+from lssl.data.sheet import draw_sheet
 from lssl.data.writer import write_atomic
 from lssl.models.parser import PARSER_CLASSES, FaceParser
 from lssl.models.parser_export import FILE_NAME, ParserError, save_parser
@@ -143,17 +144,7 @@ def parser_maps(parser: FaceParser, images: Tensor, labels: Tensor | None = None
     if labels is not None:
         columns.append(palette[labels.numpy()])
         names.append("label")
-    scale = max(1, round(128 / images.shape[3]))
-    tiles = np.concatenate([np.concatenate(list(column), axis=0) for column in columns], axis=1)
-    body = Image.fromarray(tiles)
-    body = body.resize((body.width * scale, body.height * scale), Image.Resampling.NEAREST)
-    sheet = Image.new("RGB", (body.width, body.height + 20), "white")
-    sheet.paste(body, (0, 20))
-    draw = ImageDraw.Draw(sheet)
-    step = body.width / len(names)
-    for k, name in enumerate(names):
-        draw.text(((k + 0.5) * step, 10), name, fill="black", font=ImageFont.load_default(13), anchor="mm")
-    return sheet
+    return draw_sheet(list(zip(*columns, strict=True)), columns=names, smooth=False)
 
 
 def write_parser_run(out: Path, faces: ParserFaces, config: ParserConfig, result: ParserResult) -> None:

@@ -5,13 +5,14 @@ from scipy import ndimage
 from lssl.data.align import (
     AlignmentError,
     Similarity,
-    crop_face,
+    check_inside,
     face_anchors,
     face_similarity,
     warp,
     warp_labels,
 )
 from lssl.data.landmarks import eye_centres
+from lssl.data.portrait import Portrait
 
 
 def turned(points, degrees, scale=1.0, about=(256, 256), shift=(0, 0)):
@@ -65,7 +66,7 @@ def test_the_crop_does_not_depend_on_tilt_size_and_place(faces, degrees, scale) 
 def test_the_face_is_upright_and_framed(faces) -> None:
     points = turned(faces.face_points(180), 15)
     image = faces.face_picture(points)
-    crop, landmarks, similarity = crop_face(image, points, 128)
+    crop, landmarks, similarity = Portrait(image, points).crop(128)
     assert crop.shape == (128, 128, 3)
     left, right = eye_centres(landmarks)
     assert abs(left[1] - right[1]) < 0.5
@@ -99,11 +100,16 @@ def test_a_turned_head_is_not_enlarged_by_its_foreshortened_eyes(faces) -> None:
 def test_beyond_the_photograph_there_is_no_hard_edge(faces) -> None:
     points = faces.face_points(200, (120, 110))
     image = faces.face_picture(points, (300, 260))
-    crop, _, _ = crop_face(image, points, 128)
+    crop, _, _ = Portrait(image, points).crop(128)
     assert crop.std(axis=(0, 1)).min() > 1
     outside = crop[:6].astype(int)
     assert np.abs(np.diff(outside, axis=1)).max() < 120
     assert outside.min() > 40  # not filled with black
+
+
+def cropped(points):
+    check_inside(points, 512, 512)
+    return Portrait(np.zeros((512, 512, 3), np.uint8), points).crop(128)
 
 
 @pytest.mark.parametrize(
@@ -113,6 +119,6 @@ def test_beyond_the_photograph_there_is_no_hard_edge(faces) -> None:
 def test_unusable_faces_are_named(faces, centre, width, message) -> None:
     points = faces.face_points(width, centre)
     with pytest.raises(AlignmentError, match=message):
-        crop_face(np.zeros((512, 512, 3), np.uint8), points, 128)
+        cropped(points)
     with pytest.raises(AlignmentError, match="do not make a face"):
-        crop_face(np.zeros((512, 512, 3), np.uint8), np.full((68, 2), 100, np.float32), 128)
+        cropped(np.full((68, 2), 100, np.float32))

@@ -3,8 +3,8 @@ import pytest
 from PIL import Image
 
 from lssl.data import detect
-from lssl.data.align import crop_face
 from lssl.data.landmarks import LEFT_EYE, RIGHT_EYE
+from lssl.data.portrait import Portrait
 
 dlib_there = pytest.mark.skipif(not detect.available(), reason="dlib or its models are not installed")
 
@@ -33,7 +33,7 @@ def test_a_face_is_found_with_its_eyes_in_order(astronaut) -> None:
 def test_small_and_large_pictures_give_the_same_points(astronaut, side) -> None:
     points = detect.detect_landmarks(astronaut)
     assert points is not None
-    crop, expected, _ = crop_face(astronaut, points, 64)
+    crop, expected, _ = Portrait(astronaut, points).crop(64)
     if side > 64:
         crop = np.array(Image.fromarray(astronaut).resize((side, side), Image.Resampling.BICUBIC))
         expected = (points + 0.5) * (side / 512) - 0.5
@@ -54,7 +54,7 @@ def test_no_face_and_two_faces(astronaut) -> None:
 @dlib_there
 def test_identity_survives_reduction_and_differs_between_people(astronaut) -> None:
     points = detect.detect_landmarks(astronaut)
-    crops = [crop_face(astronaut, points, size)[0] for size in (256, 128)]
+    crops = [Portrait(astronaut, points).crop(size)[0] for size in (256, 128)]
     embeddings = [detect.identity_embedding(crop[None])[0] for crop in crops]
     assert np.linalg.norm(embeddings[0] - embeddings[1]) < 0.3
     nobody = detect.identity_embedding(np.full((1, 64, 64, 3), 127, np.uint8))[0]

@@ -7,13 +7,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader
 
 from lssl.data.folder import FolderError, read_metadata
-from lssl.data.schema import AttributeSchema
 from lssl.face3d.embedded import load_embedded_model
 from lssl.face3d.generate import FaceGenerator, GenerateConfig
-from lssl.face3d.generated import GeneratedFaces, write_generated
+from lssl.face3d.generated import write_generated
 from lssl.face3d.scene.backgrounds import background
 from lssl.face3d.sheet import folder_sheet
 
@@ -186,25 +184,6 @@ def test_masks_hold_all_parts_where_the_landmarks_are(folder):
 def test_a_request_that_cannot_be_is_refused(model, change, message):
     with pytest.raises(ValueError, match=message):
         FaceGenerator(model, replace(CONFIG, **change))
-
-
-def test_faces_rendered_when_asked_are_those_of_the_folder(model, folder):
-    data = read_metadata(folder)
-    generator = FaceGenerator(model, CONFIG)
-    train, test = (GeneratedFaces(generator, split=split) for split in ("train", "test"))
-    assert len(train) + len(test) == len(data)
-    schema = AttributeSchema.from_columns(data.attribute_columns())
-    assert train.schema == schema
-    batch = next(iter(DataLoader(train, batch_size=5)))
-    assert batch["image"].shape == (5, 3, 48, 48)
-    assert batch["y"].shape == (5, train.y.shape[1])
-    assert batch["mask"].dtype == torch.uint8
-    key = train.cells[3].key
-    row = data.file_names.index(f"images/{key}.png")
-    on_disk = torch.from_numpy(np.array(Image.open(data.image_path(row)))).permute(2, 0, 1)
-    assert (batch["image"][3].int() - on_disk.int()).abs().max() <= 1
-    assert np.allclose(batch["landmarks"][3], data.landmarks[row], atol=2e-3)
-    assert torch.equal(train.y[3], schema.encode_columns({n: [v[row]] for n, v in data.columns.items()})[0])
 
 
 def rendered(model, hair, **change):

@@ -41,10 +41,6 @@ class FaceFit:
     def views(self) -> int:
         return len(self.camera) // len(self.identity)
 
-    def identity_of_views(self) -> Tensor:
-        """Identity weights repeated for each view, (N, I)."""
-        return self.identity.repeat_interleave(self.views, dim=0)
-
 
 def fit_landmarks(
     model: BilinearFaceModel,
