@@ -16,6 +16,7 @@ _SEARCH = 0.06  # for the line between closed lips, off the landmarks
 _INSET = 0.012  # lips begin so far from their line: beside it lies its shadow
 _OPEN_INSET = 0.03  # of parted lips: teeth are bright, and landmarks inexact
 _CORNER, _OPEN_CORNER = 0.14, 0.09  # of the mouth's width, at either end
+_MOVED = 0.03
 _FOLD = 0.8  # of what is hidden of a lip: shown by the visible part, mirrored at the inset
 
 
@@ -145,6 +146,8 @@ def keep_to_own_lip(drawn: Drawn, source: Array, frame: MouthFrame, unit: float)
     middle = smooth_step(inward / ((_CORNER if frame.closed else _OPEN_CORNER) * length))
     inset = (_INSET if frame.closed else _OPEN_INSET) * unit
     shift = -(1 + _FOLD) * beyond(inset) * middle - beyond(0.0) * (1 - middle)
+    moved = np.abs(piece - drawn.window.places()[rows, columns])[lips[rows, columns]].max()
+    shift *= min(1.0, float(moved) / (_MOVED * unit))  # lips that hardly move hide and show nothing
     result = source.copy()
     result[rows, columns] = piece + shift[..., None] * frame.across
     return _beside_the_opening(drawn, result)
