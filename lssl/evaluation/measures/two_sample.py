@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lssl.evaluation.measures.picture_classifier import kernel, picture_features, ridge_scores
+from lssl.evaluation.measures.picture_classifier import PictureFeatures, kernel, picture_features, ridge_scores
 
 _MOST = 300  # pictures a side; the kernel's size is their square
 _TIE = 1e-9
@@ -59,7 +59,7 @@ def two_sample_test(
     if real.shape[1:] != made.shape[1:]:
         raise ValueError(f"real crops are {real.shape[1:]}, made ones {made.shape[1:]}")
     owners = [real_people[row] for row in real_rows] + [made_people[row] for row in made_rows]
-    features = torch.cat([picture_features(real, seed), picture_features(made, seed)])
+    features = PictureFeatures.joined([picture_features(real, seed), picture_features(made, seed)])
     return _test(kernel(features), len(real), owners, folds, repeats, resamples, seed)
 
 
@@ -80,7 +80,7 @@ def halves_control(
     writing leaves no trace.
     """
     rows = _chosen(len(real), seed)
-    features = torch.cat([picture_features(real[rows], seed), picture_features(rewritten[rows], seed)])
+    features = PictureFeatures.joined([picture_features(real[rows], seed), picture_features(rewritten[rows], seed)])
     values = kernel(features)
     owners = np.array([people[row] for row in rows])
     names = np.unique(owners)
