@@ -21,17 +21,18 @@ from PIL import Image
 from lssl.data.images import read_image
 from lssl.data.landmark_files import read_landmarks
 from lssl.data.picture_files import SUFFIXES
-from lssl.evaluation.experiments.portraits_report import judge_portraits, portrait_sheet, prepare_portraits
-from lssl.evaluation.measures.portraits import SIDE, Portrait, resized
+from lssl.evaluation.experiments.portraits import prepare_portraits
+from lssl.evaluation.experiments.portraits_report import measure_portraits, portrait_sheet, portrait_tables
+from lssl.evaluation.measures.portraits import SIDE, FacePicture, resized
 from lssl.evaluation.report import Report, console_table
 
 
-def read_class(folder: Path, label: str) -> dict[str, Portrait]:
+def read_class(folder: Path, label: str) -> dict[str, FacePicture]:
     """The portraits of one class by person. Raises click.ClickException where there are none."""
     found = {}
     for path in sorted(folder.glob("*")):
         if path.suffix.lower() in SUFFIXES and path.with_suffix(".pts").is_file():
-            found[path.stem] = Portrait(path.stem, label, read_image(path), read_landmarks(path.with_suffix(".pts")))
+            found[path.stem] = FacePicture(path.stem, label, read_image(path), read_landmarks(path.with_suffix(".pts")))
     if not found:
         raise click.ClickException(f"{folder} holds no photograph with a .pts file beside it")
     return found
@@ -53,7 +54,7 @@ def made_files(folder: Path, people: set[str]) -> dict[str, Path]:
     return found
 
 
-def written_like(portrait: Portrait, made: Path, shape: tuple[int, ...]) -> Portrait:
+def written_like(portrait: FacePicture, made: Path, shape: tuple[int, ...]) -> FacePicture:
     """The portrait as if it had been written in the format, and at the size, of a made picture, and read again."""
     portrait = resized(portrait, max(shape[:2]))
     if made.suffix.lower() not in (".jpg", ".jpeg"):
@@ -89,7 +90,7 @@ def main(real: Path, made: Path, source: str, target: str, out: Path | None, see
         image, photograph = read_image(path), classes[source][person]
         ratio = np.array([image.shape[k] / photograph.image.shape[k] for k in (1, 0)])
         points = ((photograph.landmarks + 0.5) * ratio - 0.5).astype(np.float32)
-        pictures.append(Portrait(person, target, image, points))
+        pictures.append(FacePicture(person, target, image, points))
     everyone = [portrait for people in classes.values() for portrait in people.values()]
     example = next(iter(files.values()))
     copies = [written_like(portrait, example, pictures[0].image.shape) for portrait in everyone]
@@ -98,9 +99,15 @@ def main(real: Path, made: Path, source: str, target: str, out: Path | None, see
     report.paragraph(
         f"{len(files)} pictures made from {source} to {target}, {len(everyone)} real photographs, at most {SIDE} pixels."
     )
-    judge_portraits(report, judged, seed=seed)
-    for table in report.tables:
+    figures = measure_portraits(judged, seed=seed)
+    for table in portrait_tables([figures]):
+        report.table(table)
         click.echo(console_table(table) + "\n")
+    report.results["portraits"] = figures
+    report.heading("Look")
+    report.image(
+        portrait_sheet(judged, target, most=8), "Photograph, result, the person's real picture.", photographs=True
+    )
     report.write(out)
     Image.fromarray(portrait_sheet(judged, target)).save(out / "sheet.jpg", quality=95, subsampling=0)
     Image.fromarray(portrait_sheet(judged, target, close=True)).save(out / "mouths.jpg", quality=95, subsampling=0)

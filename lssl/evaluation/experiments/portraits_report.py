@@ -1,167 +1,197 @@
-"""Made portraits judged at full size: every measure that a smudge does not pass, in one report.
+"""Made portraits judged at full size: every measure that a smudge does not pass, as plain values and as tables.
 
 What is judged is what a user sees: whole photographs with the change in them, 512 pixels high and wide, beside real
 photographs of the class that was asked for.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from lssl.data import FolderError, detect
+from lssl.data import detect
+from lssl.data.portrait import safe_name
+from lssl.evaluation.experiments.experiment import over_folds
+from lssl.evaluation.experiments.portraits import JudgedPortraits
 from lssl.evaluation.measures.contact_sheet import contact_sheet
 from lssl.evaluation.measures.judges import judge_expressions
 from lssl.evaluation.measures.metrics import identity_distance
 from lssl.evaluation.measures.movement import movements
-from lssl.evaluation.measures.portraits import (
-    MOUTH,
-    REGIONS,
-    SIDE,
-    Portrait,
-    common_scale,
-    found_anew,
-    region_crops,
-    resized,
-)
+from lssl.evaluation.measures.portraits import MOUTH, REGIONS, SIDE, FacePicture, region_crops
 from lssl.evaluation.measures.sharpness import change_off_face, sharpness_ratio
 from lssl.evaluation.measures.two_sample import halves_control, two_sample_test
 from lssl.evaluation.report import Report, Table
 
 SHOWN = 16
 _IDENTITIES = 40  # embeddings take a third of a second each
+_KEPT = {
+    "sharpness": "sharpness away from the mouth, made / photograph (median)",
+    "off_face": "change off the face, 0 to 255 (median)",
+    "identity": "identity distance to the photograph (median)",
+    "identity_real": "the same, of the person's real picture of the class",
+}
 
 
-@dataclass
-class JudgedPortraits:
-    """What is judged, at its working size, with landmarks found alike in every picture.
+def measure_portraits(judged: JudgedPortraits, *, seed: int = 0) -> dict[str, Any]:
+    """All measures as plain values; `portrait_tables` shows them.
 
-    made: labelled with the class asked for. before: the photographs that they were made from, one each.
-    real: photographs of all people and classes. written: of each picture of `real`, what the writing and reading of the
-        made pictures makes of it.
-    anew: whether the landmarks were found in the pictures themselves; else the made ones have their photographs'.
+    size: pixels of the longer side. anew: whether landmarks were found in the pictures themselves.
+    two_sample, movement: a list, an entry a class and region or part. judges: a list. kept: what must stay.
     """
-
-    made: list[Portrait]
-    before: list[Portrait]
-    real: list[Portrait]
-    written: list[Portrait]
-    scale: float
-    anew: bool
-
-
-def prepare_portraits(
-    made: Sequence[Portrait],
-    before: Sequence[Portrait],
-    real: Sequence[Portrait],
-    written: Sequence[Portrait] | None = None,
-) -> JudgedPortraits:
-    """Brings all to one size, that of the made pictures or SIDE if that is less, and finds their landmarks anew.
-
-    Raises FolderError where there is nothing to judge, or a made picture has another shape than its photograph.
-    """
-    if not made:
-        raise FolderError("there is no made picture to judge")
-    for picture, photograph in zip(made, before, strict=True):
-        (height, width), (h, w) = picture.image.shape[:2], photograph.image.shape[:2]
-        if abs(height * w - width * h) > max(height, width, h, w):
-            raise FolderError(
-                f"the picture made of '{picture.subject}' is {width}x{height}, its photograph {w}x{h}: they do not lie on "
-                "one another; give whole photographs (lssl synthesize --paste)"
-            )
-    side = min(SIDE, *(max(portrait.image.shape[:2]) for portrait in made))
-    anew = detect.available()
-
-    def ready(portraits: Sequence[Portrait]) -> list[Portrait]:
-        small = [resized(portrait, side) for portrait in portraits]
-        return [found_anew(portrait) for portrait in small] if anew else small
-
-    photographs = ready(real)
-    copies = photographs if written is None else ready(written)
-    return JudgedPortraits(ready(made), ready(before), photographs, copies, common_scale(photographs), anew)
+    asked = sorted({picture.label for picture in judged.made})
+    people = len({picture.subject for picture in judged.real})
+    judgements = judge_expressions(judged.real, judged.made, judged.scale, folds=min(5, people), seed=seed)
+    return {
+        "size": max(judged.made[0].image.shape[:2]),
+        "anew": judged.anew,
+        "people": len({picture.subject for picture in judged.made}),
+        "two_sample": [entry for label in asked for entry in _two_sample(judged, label, seed)],
+        "movement": [entry for label in asked for entry in _movement(judged, label)],
+        "judges": [
+            {
+                "judge": j.judge,
+                "made": _number(j.made),
+                "real": _number(j.real),
+                "made_beside": _number(j.made_beside),
+                "real_beside": _number(j.real_beside),
+                "by_class": {
+                    label: 100 * float(j.recognised[[p.label == label for p in judged.made]].mean()) for label in asked
+                },
+            }
+            for j in judgements
+        ],
+        "kept": _kept(judged),
+    }
 
 
-def judge_portraits(report: Report, judged: JudgedPortraits, *, seed: int = 0) -> dict[str, Any]:
-    """Adds the tables and the contact sheets to the report, the two-sample test first; returns the figures as plain values."""
-    asked = sorted({portrait.label for portrait in judged.made})
-    figures: dict[str, Any] = {}
-    first = _two_sample_table(judged, asked, seed, figures)
-    report.table(first)
-    report.table(_movement_table(judged, asked, figures))
-    report.table(_judges_table(judged, figures, seed))
-    report.table(_kept_table(judged, figures))
+def _two_sample(judged: JudgedPortraits, label: str, seed: int) -> list[dict[str, Any]]:
+    made = [p for p in judged.made if p.label == label]
+    places = [k for k, p in enumerate(judged.real) if p.label == label]
+    real, written = ([side[k] for k in places] for side in (judged.real, judged.written))
+    people, made_people = [p.subject for p in real], [p.subject for p in made]
+    if min(len(set(people)), len(set(made_people))) < 2:
+        return []
+    entries = []
+    for region in REGIONS:
+        crops = [region_crops(part, region, judged.scale) for part in (real, made, written)]
+        test = two_sample_test(crops[0], crops[1], people, made_people, seed=seed)
+        rewritten = two_sample_test(crops[0], crops[2], people, people, seed=seed, resamples=0, repeats=1)
+        control, error = halves_control(crops[0], crops[2], people, seed=seed)
+        entries.append(
+            {
+                "label": label,
+                "region": region.name,
+                "area": test.area,
+                "low": test.low,
+                "high": test.high,
+                "rewritten": rewritten.area,
+                "control": control,
+                "control_error": error,
+                "made": test.made,
+                "real": test.real,
+            }
+        )
+    return entries
+
+
+def _movement(judged: JudgedPortraits, label: str) -> list[dict[str, Any]]:
+    chosen = [k for k, p in enumerate(judged.made) if p.label == label]
+    own = {p.subject: p.landmarks for p in judged.real if p.label == label}
+    if not own:
+        return []
+    nothing = np.full((68, 2), np.nan, np.float32)
+    before, made = (np.stack([side[k].landmarks for k in chosen]) for side in (judged.before, judged.made))
+    real = np.stack([own.get(judged.made[k].subject, nothing) for k in chosen])
+    return [
+        {"label": label, "part": m.part, "made": m.made, "real": m.real, "ratio": _number(m.ratio), "people": m.people}
+        for m in movements(before, made, real, np.stack(list(own.values())))
+    ]
+
+
+def _kept(judged: JudgedPortraits) -> dict[str, float | None]:
+    pairs = list(zip(judged.made, judged.before, strict=True))
+    figures: dict[str, float | None] = {
+        "sharpness": _number(sharpness_ratio(judged.made, judged.before)),
+        "off_face": float(np.median([change_off_face(made, before) for made, before in pairs])),
+    }
     if not judged.anew:
-        report.paragraph(
-            "dlib is not installed (pip install 'lssl[landmarks]'): the made pictures have their photographs' landmarks, so "
-            "movement and identity say nothing."
-        )
-    for label in asked:
-        report.heading(f"Look: {label}")
-        report.image(
-            portrait_sheet(judged, label), "Photograph, result, the same person's real picture where there is one."
-        )
-    report.results["portraits"] = figures
+        return figures
+    real = {(p.subject, p.label): p for p in judged.real}
+    pairs = [pairs[k * len(pairs) // min(_IDENTITIES, len(pairs))] for k in range(min(_IDENTITIES, len(pairs)))]
+    start = _embeddings([before for _, before in pairs])
+    own = [real.get((made.subject, made.label)) for made, _ in pairs]
+    known = [k for k, picture in enumerate(own) if picture is not None]
+    figures["identity"] = float(np.median(identity_distance(_embeddings([made for made, _ in pairs]), start)))
+    if known:
+        distances = identity_distance(_embeddings([p for p in own if p is not None]), start[known])
+        figures["identity_real"] = float(np.median(distances))
     return figures
 
 
-def _two_sample_table(judged: JudgedPortraits, asked: Sequence[str], seed: int, figures: dict[str, Any]) -> Table:
+def _embeddings(pictures: Sequence[FacePicture]) -> NDArray[np.float32]:
+    return np.concatenate([detect.identity_embedding(p.image[None], p.landmarks[None]) for p in pictures])
+
+
+def portrait_tables(results: Sequence[dict[str, Any]]) -> list[Table]:
+    """The tables of one or several folds' `measure_portraits`, the two-sample test first."""
+    return [_two_sample_table(results), _movement_table(results), _judges_table(results), _kept_table(results)]
+
+
+def _two_sample_table(results: Sequence[dict[str, Any]]) -> Table:
     rows: list[list[Any]] = []
-    for label in asked:
-        made = [p for p in judged.made if p.label == label]
-        places = [k for k, p in enumerate(judged.real) if p.label == label]
-        real, written = ([side[k] for k in places] for side in (judged.real, judged.written))
-        people = [p.subject for p in real]
-        for region in REGIONS:
-            crops = [region_crops(part, region, judged.scale) for part in (real, made, written)]
-            test = two_sample_test(crops[0], crops[1], people, [p.subject for p in made], seed=seed)
-            rewritten = two_sample_test(crops[0], crops[2], people, people, seed=seed, resamples=0)
-            control, error = halves_control(crops[0], crops[2], people, seed=seed)
-            rows.append([f"{label}: {region.name}", test.area, f"{test.low:.2f} to {test.high:.2f}", rewritten.area,
-                         (control, error), test.made, test.real])  # fmt: skip
-            figures.setdefault(label, {}).setdefault("two_sample", {})[region.name] = {
-                "area": test.area, "low": test.low, "high": test.high, "rewritten": rewritten.area, "control": control,
-            }  # fmt: skip
+    for entries in _together(results, "two_sample", ("label", "region")):
+        first = entries[0]
+        interval = f"{first['low']:.2f} to {first['high']:.2f}" if len(entries) == 1 else None
+        control = (first["control"], first["control_error"]) if len(entries) == 1 else _mean(entries, "control")
+        counts = [sum(entry[side] for entry in entries) for side in ("made", "real")]
+        rows.append(
+            [
+                f"{first['label']}: {first['region']}",
+                _mean(entries, "area"),
+                interval,
+                _mean(entries, "rewritten"),
+                control,
+            ]
+            + counts
+        )
     note = (
-        "A fresh classifier, trained on some people's made and real pictures of the class, tested on others: area under the "
-        "curve, 0.5 is perfect. 95% interval over people. Rewritten: the real pictures against themselves after the reading, "
-        "resizing, cropping and writing of the made ones. Control: the same of half the people against real ones of the "
-        "other half, mean and standard error over 20 halvings. Both must be about 0.5."
+        f"Pictures of {results[0]['size']} pixels. A fresh classifier, trained on some people's made and real pictures of the "
+        "class, tested on others: area under the curve, 0.5 is perfect. 95% interval over people. Rewritten: the real "
+        "pictures against themselves after the reading, resizing, cropping and writing of the made ones. Control: the same "
+        "of half the people against real ones of the other half, mean and standard error over 20 halvings. Both must be "
+        "about 0.5."
     )
     header = ["made or real?", "area", "95% interval", "rewritten", "control", "made", "real"]
     return Table("Two-sample test", header, rows, note)
 
 
-def _movement_table(judged: JudgedPortraits, asked: Sequence[str], figures: dict[str, Any]) -> Table:
+def _movement_table(results: Sequence[dict[str, Any]]) -> Table:
     rows: list[list[Any]] = []
-    for label in asked:
-        chosen = [k for k, p in enumerate(judged.made) if p.label == label]
-        own = {p.subject: p.landmarks for p in judged.real if p.label == label}
-        nothing = np.full((68, 2), np.nan, np.float32)
-        before, made = (np.stack([side[k].landmarks for k in chosen]) for side in (judged.before, judged.made))
-        real = np.stack([own.get(judged.made[k].subject, nothing) for k in chosen])
-        for moved in movements(before, made, real, np.stack(list(own.values()))):
-            rows.append([f"{label}: {moved.part}", moved.made, moved.real, moved.ratio, moved.people])
-            figures[label].setdefault("movement", {})[moved.part] = {
-                "made": moved.made, "real": moved.real, "ratio": moved.ratio, "people": moved.people,
-            }  # fmt: skip
+    for entries in _together(results, "movement", ("label", "part")):
+        values = [_mean(entries, name) for name in ("made", "real", "ratio")]
+        rows.append([f"{entries[0]['label']}: {entries[0]['part']}", *values, sum(e["people"] for e in entries)])
     note = (
         "Medians over people, in distances between the eyes, by landmarks found anew in every picture. Ratio: median of a "
-        "person's made over the same person's real movement, of those who move the part by 0.02 or more; a dash where the "
-        "class does not move it."
+        "person's made over the same person's real movement, of those who move the part by 0.02 or more (where nobody has a "
+        "real picture of the class, over the class's); a dash where the class does not move it."
     )
+    if not all(result["anew"] for result in results):
+        note = (
+            "Not measured: without dlib (pip install 'lssl[landmarks]') a made picture has its photograph's landmarks. "
+            + note
+        )
     return Table("Movement", ["moved", "made", "real", "ratio", "people"], rows, note)
 
 
-def _judges_table(judged: JudgedPortraits, figures: dict[str, Any], seed: int) -> Table:
-    people = len({p.subject for p in judged.real})
-    judgements = judge_expressions(judged.real, judged.made, judged.scale, folds=min(5, people), seed=seed)
-    rows = [[j.judge, j.made, j.real, j.made_beside, j.real_beside] for j in judgements]
-    figures["judges"] = {
-        j.judge: {"made": j.made, "real": j.real, "made_beside": j.made_beside, "real_beside": j.real_beside}
-        for j in judgements
-    }
+def _judges_table(results: Sequence[dict[str, Any]]) -> Table:
+    columns = ("made", "real", "made_beside", "real_beside")
+    rows = [
+        [entries[0]["judge"], *(_mean(entries, name) for name in columns)]
+        for entries in _together(results, "judges", ("judge",))
+    ]
     note = (
         "Percent recognised as asked, and real ones as what they show, by judges that learnt from other people; the smallest "
         "first. Beside own: counted from the middle of the same person's photographs of every class."
@@ -170,39 +200,30 @@ def _judges_table(judged: JudgedPortraits, figures: dict[str, Any], seed: int) -
     return Table("Recognised at several sizes", header, rows, note)
 
 
-def _kept_table(judged: JudgedPortraits, figures: dict[str, Any]) -> Table:
-    sharp = sharpness_ratio(judged.made, judged.before)
-    off = float(np.median([change_off_face(a, b) for a, b in zip(judged.made, judged.before, strict=True)]))
-    rows: list[list[Any]] = [
-        ["sharpness away from the mouth, made / photograph (median)", sharp],
-        ["change off the face, 0 to 255 (median)", off],
-    ]
-    figures["kept"] = {"sharpness": sharp, "off_face": off}
-    if judged.anew:
-        real = {(p.subject, p.label): p for p in judged.real}
-        pairs = list(zip(judged.made, judged.before, strict=True))
-        pairs = [pairs[k * len(pairs) // min(_IDENTITIES, len(pairs))] for k in range(min(_IDENTITIES, len(pairs)))]
-        start = _embeddings([before for _, before in pairs])
-        own = [real.get((made.subject, made.label)) for made, _ in pairs]
-        known = [k for k, portrait in enumerate(own) if portrait is not None]
-        for key, name, portraits, rows_of in (
-            (
-                "identity",
-                "identity distance to the photograph (median)",
-                [made for made, _ in pairs],
-                range(len(pairs)),
-            ),
-            ("identity_real", "the same, of the person's real picture of the class", [p for p in own if p], known),
-        ):
-            if portraits:
-                figures["kept"][key] = float(np.median(identity_distance(_embeddings(portraits), start[list(rows_of)])))
-                rows.append([name, figures["kept"][key]])
+def _kept_table(results: Sequence[dict[str, Any]]) -> Table:
+    kept = [result["kept"] for result in results]
+    rows: list[list[Any]] = [[name, _mean(kept, key)] for key, name in _KEPT.items() if all(key in k for k in kept)]
     note = "Sharpness: variance of the Laplacian. Identity: dlib's embedding, under 0.6 usually one person."
     return Table("What must stay", ["measure", "value"], rows, note)
 
 
-def _embeddings(portraits: Sequence[Portrait]) -> NDArray[np.float32]:
-    return np.concatenate([detect.identity_embedding(p.image[None], p.landmarks[None]) for p in portraits])
+def _together(results: Sequence[dict[str, Any]], key: str, names: Sequence[str]) -> list[list[dict[str, Any]]]:
+    """The entries of all folds that agree in `names`, in the first fold's order."""
+    found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for result in results:
+        for entry in result[key]:
+            found.setdefault(tuple(entry[name] for name in names), []).append(entry)
+    return list(found.values())
+
+
+def _mean(entries: Sequence[dict[str, Any]], name: str) -> float | tuple[float, float] | None:
+    values = [entry[name] for entry in entries if entry[name] is not None]
+    return over_folds(values) if values else None
+
+
+def _number(value: float) -> float | None:
+    """The value, or None where there is none: JSON knows no NaN."""
+    return None if np.isnan(value) else float(value)
 
 
 def portrait_sheet(judged: JudgedPortraits, label: str, *, most: int = SHOWN, close: bool = False) -> NDArray[np.uint8]:
@@ -213,14 +234,32 @@ def portrait_sheet(judged: JudgedPortraits, label: str, *, most: int = SHOWN, cl
     chosen = [k for k, p in enumerate(judged.made) if p.label == label]
     chosen = [chosen[k * len(chosen) // min(most, len(chosen))] for k in range(min(most, len(chosen)))]
     real = {p.subject: p for p in judged.real if p.label == label}
-    rows = []
+    rows: list[list[NDArray[np.uint8] | None]] = []
     for k in chosen:
         row = [judged.before[k], judged.made[k], real.get(judged.made[k].subject)]
         if close:
             rows.append([None if p is None else region_crops([p], MOUTH, judged.scale)[0] for p in row])
         else:
             rows.append([None if p is None else p.image for p in row])
-    side = 4 * max(rows[0][0].shape[:2]) if close else SIDE  # type: ignore[union-attr]
-    return contact_sheet(
-        rows, ["photograph", "result", f"real: {label}"], [judged.made[k].subject for k in chosen], side=side
-    )
+    side = 4 * max(region_crops([judged.made[0]], MOUTH, judged.scale).shape[1:3]) if close else SIDE
+    names = [judged.made[k].subject for k in chosen]
+    return contact_sheet(rows, ["photograph", "result", f"real: {label}"], names, side=side)
+
+
+def save_sheets(judged: JudgedPortraits, folder: Path) -> None:
+    """Writes a contact sheet a class, `sheet-<class>.jpg`, and one of the mouths, `mouths-<class>.jpg`."""
+    for label in sorted({picture.label for picture in judged.made}):
+        for name, close in (("sheet", False), ("mouths", True)):
+            sheet = Image.fromarray(portrait_sheet(judged, label, most=8, close=close))
+            sheet.save(folder / f"{name}-{safe_name(label)}.jpg", quality=92, subsampling=0)
+
+
+def add_sheets(report: Report, folder: Path) -> None:
+    """Adds the sheets that `save_sheets` wrote to the report."""
+    report.heading("Look")
+    for path in sorted(folder.glob("sheet-*.jpg")):
+        with Image.open(path) as sheet:
+            caption = (
+                f"{path.stem.removeprefix('sheet-')}: photograph, result, the person's real picture where there is one."
+            )
+            report.image(np.asarray(sheet.convert("RGB")), caption, photographs=True)

@@ -19,6 +19,8 @@ from lssl.evaluation.experiments.experiment import (
 )
 from lssl.evaluation.experiments.fold_training import train_fold_classifier, train_fold_generator
 from lssl.evaluation.experiments.paper import paper_figures
+from lssl.evaluation.experiments.portraits import gather_portraits
+from lssl.evaluation.experiments.portraits_report import add_sheets, measure_portraits, portrait_tables, save_sheets
 from lssl.evaluation.experiments.transfer import measure, transfer, transfer_grid
 from lssl.evaluation.figures import confusion_figure
 from lssl.evaluation.report import Report, Table
@@ -92,6 +94,12 @@ def evaluate_transfer(
             result = transfer(own_model, test, experiment.group.name, progress=not settings.quiet)
             figures = measure(own_judge, result, identities=identities)
             Image.fromarray(transfer_grid(own_judge, result)).save(parts / "grid.png")
+            if experiment.folder.landmarks is not None:
+                judged = gather_portraits(
+                    own_model, experiment.folder, experiment.group.name, fold.test, seed=settings.seed
+                )
+                figures["portraits"] = measure_portraits(judged, seed=settings.seed)
+                save_sheets(judged, parts)
             return figures
 
         results.append(experiment.state.part(name, make))
@@ -153,6 +161,7 @@ def _report(experiment: Experiment, results: list[dict[str, Any]], provenance: s
     report.earlier_seconds = experiment.state.seconds
     report.paragraph(experiment.describe())
     report.paragraph(provenance)
+    _add_portraits(report, experiment, results)
     report.table(accuracy_table(experiment, results))
     relative = relative_table(results)
     if relative is not None:
@@ -173,6 +182,19 @@ def _report(experiment: Experiment, results: list[dict[str, Any]], provenance: s
         report.plot(confusion_figure(matrix, experiment.group.values), f"{caption}, in percent of each row.")
     report.results.update(folds=experiment.subjects(), fold_results=results, settings=experiment.state.settings)
     return report
+
+
+def _add_portraits(report: Report, experiment: Experiment, results: list[dict[str, Any]]) -> None:
+    """The measures at full size and the sheets of the first fold; a word where they cannot be."""
+    found = [r["portraits"] for r in results if "portraits" in r]
+    if not found:
+        report.paragraph(
+            f"{experiment.folder.root} has no landmarks.npy: no two-sample test, no movement, no judges at several sizes."
+        )
+        return
+    for table in portrait_tables(found):
+        report.table(table)
+    add_sheets(report, experiment.state.root / f"fold-{experiment.folds[0].number:02d}")
 
 
 def identity_table(results: list[dict[str, Any]]) -> Table:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from lssl.evaluation.measures.picture_classifier import kernel, picture_features, ridge_scores
-from lssl.evaluation.measures.portraits import FACE, MOUTH, Portrait, Region, region_crops
+from lssl.evaluation.measures.portraits import FACE, MOUTH, FacePicture, Region, region_crops
 
 SIZES = (64, 128, 256)
 
@@ -35,7 +35,7 @@ class Judgement:
 
 
 def judge_expressions(
-    real: Sequence[Portrait], made: Sequence[Portrait], scale: float, *, folds: int = 5, seed: int = 0
+    real: Sequence[FacePicture], made: Sequence[FacePicture], scale: float, *, folds: int = 5, seed: int = 0
 ) -> list[Judgement]:
     """Each judge's agreement, smallest first. Judges learn from the real pictures of other people, in folds.
 
@@ -64,8 +64,8 @@ def judge_expressions(
 
 def _judge(
     name: str,
-    real: Sequence[Portrait],
-    made: Sequence[Portrait],
+    real: Sequence[FacePicture],
+    made: Sequence[FacePicture],
     region: Region,
     scale: float,
     classes: Sequence[str],

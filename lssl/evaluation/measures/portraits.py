@@ -26,7 +26,7 @@ _BOX_BELOW, _BOX_SIDE = 0.496, 2.278
 
 
 @dataclass(frozen=True)
-class Portrait:
+class FacePicture:
     """One picture of somebody: `image` uint8 (H, W, 3), `landmarks` float32 (68, 2), `label` the class shown or asked."""
 
     subject: str
@@ -62,7 +62,7 @@ def eye_distance(landmarks: NDArray[np.float32]) -> float:
     return float(np.hypot(*(right - left)))
 
 
-def resized(portrait: Portrait, side: int) -> Portrait:
+def resized(portrait: FacePicture, side: int) -> FacePicture:
     """The portrait with its longer side at `side` pixels (Lanczos); as it is where it is not larger."""
     height, width = portrait.image.shape[:2]
     scale = side / max(height, width)
@@ -74,7 +74,7 @@ def resized(portrait: Portrait, side: int) -> Portrait:
     return replace(portrait, image=image, landmarks=((portrait.landmarks + 0.5) * ratio - 0.5).astype(np.float32))
 
 
-def found_anew(portrait: Portrait) -> Portrait:
+def found_anew(portrait: FacePicture) -> FacePicture:
     """The portrait with the landmarks that dlib finds in its own picture, near the eyes of those that are given.
 
     The search box hangs on the given eyes, so that a photograph and what was made from it are measured alike.
@@ -88,12 +88,12 @@ def found_anew(portrait: Portrait) -> Portrait:
     return replace(portrait, landmarks=points)
 
 
-def common_scale(portraits: Sequence[Portrait]) -> float:
+def common_scale(portraits: Sequence[FacePicture]) -> float:
     """Pixels between the eyes to crop with: the median of the portraits', EYE_DISTANCE at most."""
     return min(EYE_DISTANCE, float(np.median([eye_distance(portrait.landmarks) for portrait in portraits])))
 
 
-def region_crops(portraits: Sequence[Portrait], region: Region, scale: float) -> NDArray[np.uint8]:
+def region_crops(portraits: Sequence[FacePicture], region: Region, scale: float) -> NDArray[np.uint8]:
     """Upright crops (N, H, W, 3) of a region, `scale` pixels between the eyes (times the region's detail)."""
     pixels = scale * region.detail
     width, height = (max(8, round(length * pixels / 8) * 8) for length in (region.width, region.height))

@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.draw import polygon
 
-from lssl.evaluation.measures.portraits import Portrait, eye_distance
+from lssl.evaluation.measures.portraits import FacePicture, eye_distance
 
 _LUMA = np.array([0.299, 0.587, 0.114])
 _AWAY = 0.35  # from the mouth's outline, in distances between the eyes
 
 
-def sharpness_away_from_mouth(portrait: Portrait, landmarks: NDArray[np.float32] | None = None) -> float:
+def sharpness_away_from_mouth(portrait: FacePicture, landmarks: NDArray[np.float32] | None = None) -> float:
     """Variance of the Laplacian of the brightness (0 to 255) over the face without the mouth and what lies near it.
 
     landmarks: whose face and mouth (68, 2) to take, such as the photograph's for what was made from it.
@@ -28,16 +28,20 @@ def sharpness_away_from_mouth(portrait: Portrait, landmarks: NDArray[np.float32]
     return float(values.var()) if len(values) else float("nan")
 
 
-def sharpness_ratio(made: Sequence[Portrait], before: Sequence[Portrait]) -> float:
-    """Median over pictures of the sharpness away from the mouth, of what was made over the photograph's own."""
-    ratios = [
-        sharpness_away_from_mouth(a, b.landmarks) / sharpness_away_from_mouth(b)
-        for a, b in zip(made, before, strict=True)
-    ]
-    return float(np.median(ratios))
+def sharpness_ratio(made: Sequence[FacePicture], before: Sequence[FacePicture]) -> float:
+    """Median over pictures of the sharpness away from the mouth, of what was made over the photograph's own.
+
+    NaN where no photograph has any, such as drawings of one colour.
+    """
+    ratios = []
+    for picture, photograph in zip(made, before, strict=True):
+        own = sharpness_away_from_mouth(photograph)
+        if own > 0:
+            ratios.append(sharpness_away_from_mouth(picture, photograph.landmarks) / own)
+    return float(np.median(ratios)) if ratios else float("nan")
 
 
-def change_off_face(made: Portrait, before: Portrait) -> float:
+def change_off_face(made: FacePicture, before: FacePicture) -> float:
     """Mean absolute difference (0 to 255) outside the face's outline, hair and background; pictures of one size."""
     shape = before.image.shape[:2]
     outside = ~_grown(_hull(before.landmarks, shape), 0.5 * eye_distance(before.landmarks))

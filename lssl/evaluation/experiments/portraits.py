@@ -1,0 +1,170 @@
+"""Made portraits and the real ones beside them, brought to one size: what the measures at full size look at."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lssl.data import FaceFolder, FolderError, detect
+from lssl.data.folder import METADATA
+from lssl.errors import LsslError
+from lssl.evaluation.measures.portraits import SIDE, FacePicture, common_scale, found_anew, resized
+from lssl.inference.synthesis import (
+    InputFace,
+    Target,
+    paste_back,
+    prepared_faces,
+    read_photograph,
+    source_values,
+    translate_batch,
+)
+from lssl.models.export import TrainedGenerator
+
+MOST_MADE, MOST_REAL = 240, 600  # pictures; a picture of SIDE pixels takes 0.8 MB
+_BATCH = 8
+
+
+@dataclass
+class JudgedPortraits:
+    """What is judged, at its working size, with landmarks found alike in every picture.
+
+    made: labelled with the class asked for. before: the photographs that they were made from, one each.
+    real: photographs of all people and classes. written: of each picture of `real`, what the writing and reading of the
+        made pictures makes of it.
+    anew: whether the landmarks were found in the pictures themselves; else the made ones have their photographs'.
+    """
+
+    made: list[FacePicture]
+    before: list[FacePicture]
+    real: list[FacePicture]
+    written: list[FacePicture]
+    scale: float
+    anew: bool
+
+
+def prepare_portraits(
+    made: Sequence[FacePicture],
+    before: Sequence[FacePicture],
+    real: Sequence[FacePicture],
+    written: Sequence[FacePicture] | None = None,
+) -> JudgedPortraits:
+    """Brings all to one size, that of the made pictures or SIDE if that is less, and finds their landmarks anew.
+
+    Raises FolderError where there is nothing to judge, or a made picture has another shape than its photograph.
+    """
+    if not made:
+        raise FolderError("there is no made picture to judge")
+    for picture, photograph in zip(made, before, strict=True):
+        (height, width), (h, w) = picture.image.shape[:2], photograph.image.shape[:2]
+        if abs(height * w - width * h) > max(height, width, h, w):
+            raise FolderError(
+                f"the picture made of '{picture.subject}' is {width}x{height}, its photograph {w}x{h}: they do not lie on "
+                "one another; give whole photographs (lssl synthesize --paste)"
+            )
+    side = min(SIDE, *(max(portrait.image.shape[:2]) for portrait in made))
+    anew = detect.available()
+
+    def ready(portraits: Sequence[FacePicture]) -> list[FacePicture]:
+        small = [resized(portrait, side) for portrait in portraits]
+        return [found_anew(portrait) for portrait in small] if anew else small
+
+    photographs = ready(real)
+    copies = photographs if written is None else ready(written)
+    return JudgedPortraits(ready(made), ready(before), photographs, copies, common_scale(photographs), anew)
+
+
+def photographs_of(folder: FaceFolder) -> Path | None:
+    """Where the photographs lie that a folder's crops were taken from; None where it does not say, or they are gone."""
+    names, root = folder.columns.get("source_file"), folder.info.get("settings", {}).get("path")
+    if not names or not root:
+        return None
+    return Path(root) if all((Path(root) / name).is_file() for name in names) else None
+
+
+def gather_portraits(
+    model: TrainedGenerator, folder: FaceFolder, attribute: str, tested: Sequence[str], *, seed: int = 0
+) -> JudgedPortraits:
+    """What the generator makes of one plain photograph of every tested person, in each other class, beside real ones.
+
+    Where the photographs that the folder was prepared from are there, the faces are pasted back into them, as `lssl
+    synthesize --paste` does, and judged at SIDE pixels; else the crops are judged as they are.
+
+    Args:
+        folder: with landmarks; all its people, `tested` among them, give the real pictures.
+    Raises FolderError where the folder has no landmarks or no tested person, or does not fit the model.
+    """
+    if folder.landmarks is None:
+        raise FolderError(f"{folder.root} has no landmarks.npy, by which portraits are measured")
+    group = model.schema.group(attribute)
+    plain = source_values(model.schema, ())[attribute]
+    rows = _one_a_person(folder, attribute, plain, set(tested))
+    if not rows:
+        raise FolderError(f"{folder.root}/{METADATA} has no face of anybody who is tested")
+    rng = np.random.default_rng(seed)
+    rows = _at_most(rows, max(2, MOST_MADE // max(1, len(group.values) - 1)), rng)
+    root = photographs_of(folder)
+    sources = _faces(folder.select(rows), model, root)
+    made, before = [], []
+    for row, face in zip(rows, sources, strict=True):
+        own = folder.columns[attribute][row]
+        others = [value for value in group.values if value != own]
+        for start in range(0, len(others), _BATCH):
+            asked = others[start : start + _BATCH]
+            targets = [Target({attribute: value}, 1.0, value) for value in asked]
+            for value, picture in zip(asked, translate_batch(model, [face] * len(asked), targets), strict=True):
+                made.append(_picture(folder.subjects[row], value, face, _placed(face, picture)))
+                before.append(_picture(folder.subjects[row], value, face, _whole(face)))
+    kept = _at_most(list(range(len(folder))), MOST_REAL, rng)
+    real_faces = _faces(folder.select(kept), model, root)
+    labels = folder.columns[attribute]
+    real = [_picture(folder.subjects[r], labels[r], f, _whole(f)) for r, f in zip(kept, real_faces, strict=True)]
+    written = [
+        _picture(folder.subjects[r], labels[r], f, _placed(f, f.image)) for r, f in zip(kept, real_faces, strict=True)
+    ]
+    return prepare_portraits(made, before, real, written)
+
+
+def _faces(folder: FaceFolder, model: TrainedGenerator, root: Path | None) -> list[InputFace]:
+    if root is None:
+        return list(prepared_faces(folder, model))
+    faces = []
+    for row, name in enumerate(folder.columns["source_file"]):
+        values = {group.name: folder.columns[group.name][row] for group in model.schema.groups}
+        try:
+            faces.append(read_photograph(root / name, model, values, largest_face=True))
+        except LsslError as error:
+            raise FolderError(f"{error}; it was read when {folder.root} was prepared") from None
+    return faces
+
+
+def _whole(face: InputFace) -> np.ndarray:
+    return face.image if face.photograph is None else face.photograph
+
+
+def _placed(face: InputFace, picture: np.ndarray) -> np.ndarray:
+    return picture if face.photograph is None else paste_back(face, picture)
+
+
+def _picture(subject: str, label: str, face: InputFace, image: np.ndarray) -> FacePicture:
+    assert face.landmarks is not None
+    points = face.landmarks if face.similarity is None else face.similarity.inverse().apply(face.landmarks)
+    return resized(FacePicture(subject, label, image, points), SIDE)
+
+
+def _one_a_person(folder: FaceFolder, attribute: str, plain: str, tested: set[str]) -> list[int]:
+    """A row of each tested person: of the plain class where there is one."""
+    chosen: dict[str, int] = {}
+    for row, subject in enumerate(folder.subjects):
+        if subject not in tested:
+            continue
+        known = chosen.get(subject)
+        if known is None or (folder.columns[attribute][row] == plain != folder.columns[attribute][known]):
+            chosen[subject] = row
+    return list(chosen.values())
+
+
+def _at_most(rows: list[int], most: int, rng: np.random.Generator) -> list[int]:
+    if len(rows) <= most:
+        return rows
+    return sorted(int(rows[k]) for k in rng.choice(len(rows), most, replace=False))

@@ -1,0 +1,78 @@
+"""Portraits judged from a folder to the page: a painter that knows the answer, a copier that changes nothing."""
+
+import json
+
+import numpy as np
+import pytest
+
+from lssl.data import FolderError, detect
+from lssl.evaluation.experiments.portraits import gather_portraits, photographs_of, prepare_portraits
+from lssl.evaluation.experiments.portraits_report import measure_portraits, portrait_tables
+from lssl.evaluation.experiments.run_report import learnt_table, verdict, write_run_report
+from lssl.evaluation.measures.portraits import FacePicture
+
+
+@pytest.fixture(autouse=True)
+def no_dlib(monkeypatch):
+    monkeypatch.setattr(detect, "available", lambda: False)
+
+
+def unseen(folder):
+    return sorted(set(folder.split("test").subjects))
+
+
+def test_each_tested_person_is_shown_once_in_every_other_class(folder, painter):
+    judged = gather_portraits(painter, folder, "expression", unseen(folder))
+    assert sorted((p.subject, p.label) for p in judged.made) == [
+        (subject, label) for subject in unseen(folder) for label in ("happy", "sad")
+    ]
+    assert {p.label for p in judged.before} == {"happy", "sad"}  # the class asked for; they show the plain one
+    assert len(judged.real) == len(folder)
+    for picture, copy in zip(judged.real, judged.written, strict=True):
+        assert np.array_equal(picture.image, copy.image)  # crops that are judged as they are leave no trace
+
+
+def test_a_run_report_tells_a_painter_from_a_copier(folder, painter, copier, tmp_path):
+    for name, model in (("painter", painter), ("copier", copier)):
+        report = write_run_report(tmp_path / name, model, folder, command="lssl train")
+        assert [table.title for table in report.tables][:2] == ["What was learnt", "Two-sample test"]
+        figures = json.loads((tmp_path / name / "results.json").read_text())["portraits"]
+        worst = min(judge["made"] for judge in figures["judges"])
+        assert figures["people"] == 2
+        assert (worst > 90) if name == "painter" else (worst < 10)
+        assert (tmp_path / name / "judged" / "sheet-happy.jpg").is_file()
+        page = (tmp_path / name / "report.html").read_text()
+        assert "not learnt" in page if name == "copier" else "not learnt" not in page
+
+
+def test_the_verdict_follows_the_figures():
+    fine = {"lift": 1.0, "opening": 0.9, "brows": None}
+    assert verdict(0.6, 95, 99, fine) == "learnt"
+    assert "opening" in verdict(0.6, 95, 99, {**fine, "opening": 3.0})
+    assert verdict(0.99, 40, 92, fine).startswith("painted")
+    assert verdict(0.99, 5, 12, fine).startswith("not learnt")
+    assert verdict(0.97, 90, 99, fine).startswith("recognised")
+    assert verdict(0.85, 90, 99, fine).startswith("nearly")
+
+
+def test_tables_of_several_folds_show_means(folder, painter):
+    one = measure_portraits(gather_portraits(painter, folder, "expression", unseen(folder)))
+    tables = portrait_tables([one, one])
+    assert tables[0].title == "Two-sample test"
+    row = dict(zip(tables[2].header, tables[2].rows[0], strict=True))
+    assert row["made"] == (pytest.approx(one["judges"][0]["made"]), 0)
+    assert learnt_table(one).rows[0][0] == "happy"
+
+
+def test_photographs_are_known_only_where_they_are(folder):
+    assert photographs_of(folder) is None
+
+
+def test_a_picture_that_does_not_lie_on_its_photograph_is_refused(folder):
+    points = np.zeros((68, 2), np.float32)
+    made = FacePicture("p", "happy", np.zeros((64, 64, 3), np.uint8), points)
+    before = FacePicture("p", "happy", np.zeros((64, 96, 3), np.uint8), points)
+    with pytest.raises(FolderError, match="64x64"):
+        prepare_portraits([made], [before], [before])
+    with pytest.raises(FolderError, match="no made picture"):
+        prepare_portraits([], [], [before])
