@@ -19,7 +19,9 @@ def why_not_trainable(
     if all(len(values) < 2 for values in attributes):
         reasons.append("no attribute has two values, so there is nothing to change")
     network = config.to_dict()["network"]
-    factor = 2 ** max(network["num_downsamplings"], network["critic_layers"])
+    # A method without depths of its own has those that follow from the size (lssl/models/moving.py).
+    depths = [network[name] for name in ("num_downsamplings", "critic_layers") if name in network]
+    factor = 2 ** max(depths, default=max(2, (size // 32).bit_length() - 1))
     if size % factor:
         reasons.append(f"pictures of {size} pixels, which do not divide by {factor}")
     return reasons
