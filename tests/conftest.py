@@ -35,7 +35,7 @@ TINY = {
 }
 
 
-def write_faces(root: Path, subjects: int = 10, values: tuple[str, ...] = VALUES) -> Path:
+def write_faces(root: Path, subjects: int = 10, values: tuple[str, ...] = VALUES, size: int = SIZE) -> Path:
     """A colour a subject, a bright bar whose height follows the value."""
     chance = np.random.default_rng(0)
     (root / "images").mkdir(parents=True)
@@ -43,12 +43,12 @@ def write_faces(root: Path, subjects: int = 10, values: tuple[str, ...] = VALUES
     for subject in range(subjects):
         colour = chance.integers(40, 200, 3)
         for k, value in enumerate(values):
-            pixels = np.full((SIZE, SIZE, 3), colour, np.uint8)
+            pixels = np.full((size, size, 3), colour, np.uint8)
             pixels[10 + 2 * k : 12 + 2 * k, 4:12] = 250
             name = f"images/{subject}_{k}.png"
             Image.fromarray(pixels).save(root / name)
             rows.append(f"{name},{subject},{'test' if subject >= subjects - 2 else 'train'},{value}")
-            landmarks.append(chance.uniform(2, SIZE - 2, (68, 2)))
+            landmarks.append(chance.uniform(2, size - 2, (68, 2)))
     (root / "metadata.csv").write_text("\n".join(rows) + "\n")
     np.save(root / "landmarks.npy", np.array(landmarks, np.float32))
     return root

@@ -78,6 +78,7 @@ class Update:
     learning_rate: before the schedule's decay.
     times: how often an iteration does it, each time with another batch; the last one is logged.
     ramp: (share, iterations): the rate rises linearly from that share of it over so many iterations.
+    during: from and up to which share of all iterations it is done at all, for methods of several stages.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Update:
     betas: tuple[float, float]
     times: int = 1
     ramp: tuple[float, int] = (1.0, 0)
+    during: tuple[float, float] = (0.0, 1.0)
 
     def share(self, iteration: int) -> float:
         """What the ramp makes of the rate."""
@@ -241,6 +243,11 @@ class Loop:
         """One iteration: each update in order, as often as it says."""
         self.average_weight.set(average_weight(self.config.schedule.ema, self.iteration))
         for update in self.updates:
+            begin, end = (share * self.config.schedule.iterations for share in update.during)
+            if not begin <= self.iteration < end:
+                for _ in range(update.times):
+                    plans.next()
+                continue
             for _ in range(update.times):
                 values = self.step(update, plans.next(), rate * update.share(self.iteration))
             if update.name in self.sums:

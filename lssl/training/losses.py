@@ -176,3 +176,6 @@ declare("g_part", "part", "critics of mouth and eyes")
 declare("g_move", "move", "generator: landmarks missed")
 declare("g_pair", "pair", "generator: own picture, own attributes")
 declare("g_own", "own", "generator: own picture, own attributes")
+declare("d_wrong", "wrong", "fake images, E[D(x', s')]")  # IcGAN: real images beside other attributes than theirs
+declare("e_z", "z", "encoders")
+declare("e_y", "y", "encoders")

@@ -1,11 +1,16 @@
 """Sample grids: unseen subjects, input and every target; a header with names."""
 
+from collections.abc import Callable
+
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from lssl.data import AttributeSchema, FaceBatch, FaceDataset, to_uint8
 from lssl.data.sheet import labelled_grid
+
+#: (x, s, y) -> (x', s'), as a `Generator`.
+Translator = Callable[[Tensor, Tensor | None, Tensor], tuple[Tensor, Tensor | None]]
 
 
 def sample_rows(dataset: FaceDataset, count: int) -> list[int]:
@@ -24,7 +29,7 @@ def sample_rows(dataset: FaceDataset, count: int) -> list[int]:
 
 
 @torch.no_grad()
-def translate_all(generator: nn.Module, batch: FaceBatch, schema: AttributeSchema) -> list[tuple[str, Tensor]]:
+def translate_all(generator: Translator, batch: FaceBatch, schema: AttributeSchema) -> list[tuple[str, Tensor]]:
     """(name, x' (N, 3, H, W)) for each value of each group, the other groups left as they are in the input."""
     columns = []
     repeated = [value for _, value in schema.targets()]
@@ -35,7 +40,7 @@ def translate_all(generator: nn.Module, batch: FaceBatch, schema: AttributeSchem
     return columns
 
 
-def sample_grid(generator: nn.Module, batch: FaceBatch, schema: AttributeSchema) -> Image.Image:
+def sample_grid(generator: Translator, batch: FaceBatch, schema: AttributeSchema) -> Image.Image:
     """A row a face: the input, then each target, under a header with their names."""
     columns = [("input", batch.image), *translate_all(generator, batch, schema)]
     return labelled_grid([to_uint8(images) for _, images in columns], [name for name, _ in columns])

@@ -92,7 +92,7 @@ def test_file_errors(tmp_path):
     with pytest.raises(ConfigError, match=r"a\.toml: not TOML"):
         TrainConfig.load(tmp_path / "a.toml")
     (tmp_path / "a.toml").write_text('method = "stargon"')
-    with pytest.raises(ConfigError, match=r"method is 'stargon', expected one of: paper, pose"):
+    with pytest.raises(ConfigError, match=r"method is 'stargon', expected one of: cyclegan, icgan, paper, pose"):
         TrainConfig.load(tmp_path / "a.toml")
     (tmp_path / "a.toml").write_text("[losses]\nx = 1\n")
     with pytest.raises(ConfigError, match=r"a\.toml: no setting 'losses\.x'"):

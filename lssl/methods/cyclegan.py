@@ -1,0 +1,317 @@
+"""CycleGAN (Zhu et al. 2017, https://arxiv.org/abs/1703.10593), the paper's comparison in Fig. 6 and Table 2.
+
+The method knows pairs: of K values, K - 1 models between the first (neutral) and another, trained here side by side. They
+share nothing but the neutral faces that a step sees, so that this is K - 1 trainings in one. The preset `cyclegan` is the
+authors'; `cyclegan-small` is given what `standard` has, for few photographs: moves, R1, an averaged generator that moves
+and shades the picture.
+
+A value's pictures count as an epoch of the authors' 200, so `schedule.iterations` is 200 times as many as the value with
+most pictures has, by the batch's size (1 there).
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from lssl.data import AttributeSchema, FaceDataset, FaceFolder, to_float, to_uint8
+from lssl.models import FaceParser
+from lssl.models.cyclegan import CycleGANGenerator, PatchDiscriminator
+from lssl.models.export import TrainedGenerator
+from lssl.ops import r1_penalty
+from lssl.training import losses, seeds
+from lssl.training.config import ConfigError, TrainConfig
+from lssl.training.distributed import Processes
+from lssl.training.faces import Plan, about, check_square, open_stream, with_varying_attributes
+from lssl.training.loop import Stage, Update
+from lssl.training.losses import Terms
+from lssl.training.samples import sample_grid, sample_rows
+from lssl.training.speed import autocast
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    width: int = 64
+    residual_blocks: int = 6  # 9 for pictures of 256 pixels
+    output: Literal["direct", "warp"] = "direct"  # see `lssl.models.cyclegan`; beyond the authors: "warp"
+    critic_width: int = 64
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    cycle: float = 10.0
+    identity: float = 0.5  # times `cycle`
+    penalty: float = 0.0  # R1; beyond the authors
+
+    def __post_init__(self) -> None:
+        if min(self.cycle, self.identity, self.penalty) < 0:
+            raise ConfigError("losses.cycle, losses.identity and losses.penalty must be at least 0")
+
+
+@dataclass(frozen=True)
+class PoolSettings:
+    size: int = 50  # made pictures that a discriminator's pool keeps
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ConfigError(f"pool.size must be at least 1, not {self.size}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    losses: LossSettings = field(default_factory=LossSettings)
+    pool: PoolSettings = field(default_factory=PoolSettings)
+
+
+@dataclass
+class Batch:
+    """`neutral`: a, faces of the first value; `others`: b of each other value, (N, 3, H, W) in [-1, 1] each; `pool`: what
+    `ImagePools.exchange` takes."""
+
+    neutral: Tensor
+    others: list[Tensor]
+    pool: Plan
+
+
+class ImagePools:
+    """A pool of made pictures for each of `count` discriminators, as the authors have it (after SimGAN's).
+
+    Until a pool is full, pictures are kept and returned; then each is, with probability 1/2, kept in place of an older
+    one, which is returned. How full it is follows from the number of exchanges, so that all chance is drawn beforehand and
+    what happens on the device is a function of tensors of fixed shapes. Pictures are kept as uint8.
+    """
+
+    def __init__(self, count: int, size: int, batch_size: int, image_size: int, device: torch.device | str) -> None:
+        if size < batch_size:
+            raise ConfigError(f"pool.size {size} is smaller than the batch of {batch_size}")
+        self.count, self.size, self.batch_size = count, size, batch_size
+        # The last row of each takes what is not kept.
+        self.images = torch.zeros(count, size + 1, 3, image_size, image_size, dtype=torch.uint8, device=device)
+
+    def draw(self, exchange: int, chance: torch.Generator) -> Plan:
+        """The chance of exchange number `exchange`, which are counted from 0: `place` and `swap`, (count, N)."""
+        numbers = exchange * self.batch_size + torch.arange(self.batch_size)
+        filling = numbers < self.size
+        places = torch.stack(
+            [torch.randperm(self.size, generator=chance)[: self.batch_size] for _ in range(self.count)]
+        )
+        swap = (torch.rand(self.count, self.batch_size, generator=chance) < 0.5) & ~filling
+        # In the one batch that fills the pool up, nothing is taken out that is only coming in.
+        swap &= ~(filling.any() & ~filling)
+        places = torch.where(swap, places, torch.where(filling, numbers, self.size))
+        return {"place": places, "swap": swap}
+
+    def exchange(self, number: int, made: Tensor, plan: Plan) -> Tensor:
+        """What discriminator `number` sees in place of made pictures (N, 3, H, W) in [-1, 1]."""
+        place, swap, kept = plan["place"][number], plan["swap"][number], self.images[number]
+        seen = torch.where(swap[:, None, None, None], to_float(kept[place]), made)
+        kept.index_copy_(0, place, to_uint8(made))
+        return seen
+
+
+class Method:
+    averaged = ("generator",)
+    needs_data = ""  # without --data, generated faces are made first
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        train_set: FaceDataset,
+        test_set: FaceDataset,
+        *,
+        processes: Processes,
+        parser: FaceParser | None = None,
+    ) -> None:
+        del parser
+        settings: Settings = config.settings
+        self.config, self.settings, self.weights = config, settings, settings.losses
+        self.train_set, self.schema, self.size = train_set, train_set.schema, train_set.size[0]
+        check_pairs(self.schema, processes)
+        check_size(train_set)
+        network, device = settings.network, processes.device
+        with seeds.initial_weights(config.seed):
+            self.generator = CycleGANGenerator(
+                self.schema.dimension, network.width, network.residual_blocks, network.output
+            ).to(device)
+            pairs = len(self.generator.there)
+            self.critics = nn.ModuleList(PatchDiscriminator(network.critic_width) for _ in range(2 * pairs)).to(device)
+        self.networks: dict[str, nn.Module] = {"generator": self.generator, "critic": self.critics}
+        self.domains = [_of_value(train_set, value) for value in self.schema.groups[0].values]
+        self.streams = [open_stream(config, domain, processes, f"domain{k}") for k, domain in enumerate(self.domains)]
+        self.faces = open_stream(config, train_set, processes)  # says how strong the moves are
+        for k, stream in enumerate(self.streams):
+            stream.jitter, stream.seed = self.faces.jitter, config.seed + k
+        batch_size = config.schedule.batch_size
+        self.pools = ImagePools(2 * pairs, settings.pool.size, batch_size, self.size, device)
+        # What the generators made in their update, the discriminators see in theirs.
+        self.made = torch.zeros(2 * pairs, batch_size, 3, self.size, self.size, device=device)
+        self.memory = {"pools": self.pools.images, "made": self.made}
+        self.shown = test_set.batch(sample_rows(test_set, config.output.sample_faces))
+
+    def draw(self, step: int, *, warm_up: bool = False) -> Plan:
+        step //= 2  # both updates of an iteration see one batch
+        plan: Plan = {}
+        for k, stream in enumerate(self.streams):
+            plan.update(stream.draw(step, seeds.generator(self.config.seed + k, step, "targets")))
+        pool = self.pools.draw(step, seeds.generator(self.config.seed, step, "history"))
+        return {**plan, **{f"pool.{name}": values for name, values in pool.items()}}
+
+    def batch(self, plan: Plan) -> Batch:
+        neutral, *others = (stream.batch(plan).image for stream in self.streams)
+        return Batch(neutral, others, {k.removeprefix("pool."): v for k, v in plan.items() if k.startswith("pool.")})
+
+    def updates(self) -> Sequence[Update]:
+        schedule = self.config.schedule
+        return (
+            Update("generators", ("generator",), self.generator_loss, schedule.learning_rate, schedule.betas),
+            Update("critics", ("critic",), self.critic_loss, schedule.critic_rate, schedule.betas),
+        )
+
+    def warm_up(self) -> Iterator[Stage]:
+        return iter(())
+
+    def translation(self, network: nn.Module) -> Callable[[Tensor], Tensor]:
+        return translation(network, self.config)
+
+    def generator_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
+        """The sum over the pairs of values, whose networks are each other's strangers; terms are their means."""
+        found = []
+        for k, other in enumerate(batch.others):
+            there, back = self.translation(self.generator.there[k]), self.translation(self.generator.back[k])
+            critics = self.critics[2 * k], self.critics[2 * k + 1]
+            terms, made = pair_terms(there, back, critics, batch.neutral, other, identity=self.weights.identity > 0)
+            found.append(terms)
+            self.made[2 * k : 2 * k + 2].copy_(torch.stack(made).detach())
+        terms = {name: torch.stack([one[name] for one in found]).mean() for name in found[0]}
+        return len(found) * generator_sum(terms, self.weights), terms
+
+    def critic_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
+        found = []
+        for k, other in enumerate(batch.others):
+            for number, real in ((2 * k, other), (2 * k + 1, batch.neutral)):
+                fake = self.pools.exchange(number, self.made[number], batch.pool)
+                found.append(critic_terms(self.critics[number], real, fake, penalty=self.weights.penalty > 0))
+        terms = {name: torch.stack([one[name] for one in found]).mean() for name in found[0]}
+        return len(found) * critic_sum(terms, self.weights), terms
+
+    def samples(self, networks: Mapping[str, nn.Module]) -> Image.Image:
+        def known(image: Tensor, side: Tensor | None, y: Tensor) -> tuple[Tensor, None]:
+            made: tuple[Tensor, None] = networks["generator"](image, side, y, self.shown.y)
+            return made
+
+        return sample_grid(known, self.shown, self.schema)
+
+    def exported(self, networks: Mapping[str, nn.Module], iteration: int) -> TrainedGenerator:
+        info = {**about(self.train_set, iteration), "method": "cyclegan"}
+        return TrainedGenerator(networks["generator"], self.schema, self.size, info=info)
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "faces": len(self.train_set),
+            "attributes": self.schema.to_dict(),
+            "pool": self.settings.pool.size,
+        }
+
+    @staticmethod
+    def select(folder: FaceFolder, config: TrainConfig) -> FaceFolder:
+        return with_varying_attributes(folder, config)
+
+    @staticmethod
+    def side(settings: Settings) -> tuple[str, int]:
+        return "none", 1
+
+    @staticmethod
+    def needs_parser(settings: Settings) -> bool:
+        return False
+
+
+def translation(network: nn.Module, config: TrainConfig) -> Callable[[Tensor], Tensor]:
+    """The network in the run's precision, its pictures in float32."""
+
+    def translate(image: Tensor) -> Tensor:
+        with autocast(config, image.device):
+            made: Tensor = network(image)
+        return made.float()
+
+    return translate
+
+
+def pair_terms(
+    there: Callable[[Tensor], Tensor],
+    back: Callable[[Tensor], Tensor],
+    critics: tuple[nn.Module, nn.Module],
+    a: Tensor,
+    b: Tensor,
+    *,
+    identity: bool,
+) -> tuple[Terms, tuple[Tensor, Tensor]]:
+    """The generators' terms of one pair of domains, and what they made of a (N, 3, H, W) and b.
+
+    g_adv: E (D_B(G_AB a) - 1)^2 + E (D_A(G_BA b) - 1)^2; g_bi: the cycle, |G_BA(G_AB a) - a|_1 + |G_AB(G_BA b) - b|_1; g_id:
+    |G_AB b - b|_1 + |G_BA a - a|_1. critics: of B and of A.
+    """
+    to_b, to_a = there(a), back(b)
+    terms = {
+        "g_adv": least_squares(critics[0](to_b), 1.0) + least_squares(critics[1](to_a), 1.0),
+        "g_bi": losses.bidirectional(a, back(to_b)) + losses.bidirectional(b, there(to_a)),
+    }
+    if identity:
+        terms["g_id"] = losses.identity(there(b), b) + losses.identity(back(a), a)
+    return terms, (to_b, to_a)
+
+
+def generator_sum(terms: Terms, weights: LossSettings) -> Tensor:
+    """g_adv + cycle g_bi + identity cycle g_id."""
+    loss = terms["g_adv"] + weights.cycle * terms["g_bi"]
+    return loss + weights.identity * weights.cycle * terms["g_id"] if "g_id" in terms else loss
+
+
+def critic_terms(critic: nn.Module, real: Tensor, fake: Tensor, *, penalty: bool) -> Terms:
+    """Of one discriminator: d_real E (D(real) - 1)^2, d_fake E D(fake)^2; with `penalty` d_gp, R1."""
+    terms = {"d_real": least_squares(critic(real), 1.0), "d_fake": least_squares(critic(fake), 0.0)}
+    if penalty:
+        terms["d_gp"] = r1_penalty(critic, real)
+    return terms
+
+
+def critic_sum(terms: Terms, weights: LossSettings) -> Tensor:
+    """Half of d_real + d_fake, and the penalty."""
+    loss = 0.5 * (terms["d_real"] + terms["d_fake"])
+    return loss + weights.penalty * terms["d_gp"] if "d_gp" in terms else loss
+
+
+def least_squares(score: Tensor, goal: float) -> Tensor:
+    """E (score - goal)^2 (Mao et al. 2017)."""
+    return (score - goal).square().mean()
+
+
+def check_pairs(schema: AttributeSchema, processes: Processes) -> None:
+    """Raises ConfigError where CycleGAN cannot be: several attributes, several processes."""
+    if len(schema.groups) > 1:
+        raise ConfigError(
+            f"CycleGAN knows the values of one attribute, not {', '.join(group.name for group in schema.groups)}: "
+            "choose one with --attributes (data.attributes)"
+        )
+    if processes.world_size > 1:
+        raise ConfigError("CycleGAN trains in one process: its pools of made pictures are not shared")
+
+
+def check_size(train_set: FaceDataset) -> None:
+    """Raises ConfigError for pictures that the networks do not take."""
+    check_square(train_set, 4, "another size")
+    if train_set.size[0] < 32:
+        raise ConfigError(
+            f"{train_set.folder.root} has pictures of {train_set.size[0]} pixels, fewer than the 32 that CycleGAN's "
+            "discriminator takes: prepare the data with another --size"
+        )
+
+
+def _of_value(train_set: FaceDataset, value: str) -> FaceDataset:
+    """The faces that show one value of the only attribute."""
+    folder = train_set.folder
+    rows = folder.rows_where(**{train_set.schema.groups[0].name: value})
+    return FaceDataset(folder.select(rows), train_set.schema, device=train_set.device, side="none")

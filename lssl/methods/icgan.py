@@ -1,0 +1,212 @@
+"""IcGAN (Perarnau et al. 2016, https://arxiv.org/abs/1611.06355), the paper's comparison in Fig. 6 and Table 2.
+
+Three stages, all of them part of a run's iterations: a conditional GAN learns to paint faces from noise z and attributes y;
+then, with the generator frozen, an encoder learns to find z in what it paints, and another to find y in photographs. A face
+is translated by painting it anew from its z. The preset `icgan` is the authors'; `icgan-small` is given those of
+`standard`'s remedies that it can take, the moves and the size: there is no input to move, its averages are those of batch
+norm, whose batches R1 would tie together.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lssl.data import FaceDataset, FaceFolder
+from lssl.models import FaceParser
+from lssl.models.export import TrainedGenerator
+from lssl.models.icgan import LATENT, ConditionalDiscriminator, IcGAN
+from lssl.training import seeds
+from lssl.training.config import ConfigError, TrainConfig
+from lssl.training.distributed import Processes
+from lssl.training.faces import Plan, about, check_square, open_stream, with_varying_attributes
+from lssl.training.loop import Stage, Update
+from lssl.training.losses import Terms
+from lssl.training.samples import sample_grid, sample_rows
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    width: int = 64  # of generator and discriminator; the encoders have half
+
+
+@dataclass(frozen=True)
+class StageSettings:
+    gan: float = 0.625  # share of the iterations that train the GAN; the others train the encoders
+
+    def __post_init__(self) -> None:
+        if not 0 < self.gan < 1:
+            raise ConfigError(f"stages.gan must lie between 0 and 1, not {self.gan}")
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    learning_rate: float = 1e-4
+    beta1: float = 0.1
+
+
+@dataclass(frozen=True)
+class Settings:
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    stages: StageSettings = field(default_factory=StageSettings)
+    encoders: EncoderSettings = field(default_factory=EncoderSettings)
+
+
+@dataclass
+class Batch:
+    """`image`: x in [-1, 1]; `y_source`: its attributes, `y_wrong`: others; `z` (N, 100) and `y`, of another face, are what
+    a face is painted from. Each y is in {-1, 1}."""
+
+    image: Tensor
+    y_source: Tensor
+    y_wrong: Tensor
+    z: Tensor
+    y: Tensor
+
+
+class Method:
+    averaged: tuple[str, ...] = ()  # an average of weights would need batch norm statistics of its own
+    needs_data = ""  # without --data, generated faces are made first
+    memory: dict[str, Tensor] = {}
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        train_set: FaceDataset,
+        test_set: FaceDataset,
+        *,
+        processes: Processes,
+        parser: FaceParser | None = None,
+    ) -> None:
+        del parser
+        if processes.world_size > 1:
+            raise ConfigError("IcGAN trains in one process: batch norm takes its batch's statistics")
+        settings: Settings = config.settings
+        self.config, self.settings = config, settings
+        self.train_set, self.schema, self.size = train_set, train_set.schema, train_set.size[0]
+        check_square(train_set, 2, "another size")
+        try:
+            with seeds.initial_weights(config.seed):
+                whole = IcGAN(self.schema.dimension, self.size, settings.network.width).to(processes.device)
+                critic = ConditionalDiscriminator(self.schema.dimension, self.size, settings.network.width)
+        except ValueError as error:
+            raise ConfigError(f"{train_set.folder.root}: {error}; prepare the data with another --size") from None
+        self.critic = critic.to(processes.device)
+        self.generator, self.encoder_z, self.encoder_y = whole.generator, whole.encoder_z, whole.encoder_y
+        self.networks: dict[str, nn.Module] = {
+            "generator": self.generator,
+            "critic": self.critic,
+            "encoder_z": self.encoder_z,
+            "encoder_y": self.encoder_y,
+        }
+        self.faces = open_stream(config, train_set, processes)
+        self.kinds, self.kind = torch.unique(train_set.y, dim=0, return_inverse=True)
+        self.shown = test_set.batch(sample_rows(test_set, config.output.sample_faces))
+
+    def draw(self, step: int, *, warm_up: bool = False) -> Plan:
+        step //= len(self.updates())  # all updates of an iteration see one batch, as there
+        chance = seeds.generator(self.config.seed, step, "targets")
+        rows, _ = self.faces.rows(step)
+        others = torch.randint(len(self.train_set), (len(rows),), generator=chance)
+        # One of the other kinds of faces, as often as the data has it.
+        often = torch.bincount(self.kind).float().repeat(len(rows), 1)
+        often[torch.arange(len(rows)), self.kind[rows]] = 0
+        wrong = torch.multinomial(often, 1, generator=chance)[:, 0]
+        z = torch.randn(len(rows), LATENT, generator=chance)
+        drawn = {"z": z, "y": self.train_set.y[others], "y_wrong": self.kinds[wrong]}
+        return {**drawn, **self.faces.draw(step, chance)}
+
+    def batch(self, plan: Plan) -> Batch:
+        faces = self.faces.batch(plan)
+        return Batch(faces.image, 2 * faces.y - 1, 2 * plan["y_wrong"] - 1, plan["z"], 2 * plan["y"] - 1)
+
+    def updates(self) -> Sequence[Update]:
+        schedule, encoders, gan = self.config.schedule, self.settings.encoders, self.settings.stages.gan
+        betas = encoders.beta1, schedule.beta2
+        first, then = (0.0, gan), (gan, 1.0)
+        return (
+            Update("critic", ("critic",), self.critic_loss, schedule.critic_rate, schedule.betas, during=first),
+            Update(
+                "generator", ("generator",), self.generator_loss, schedule.learning_rate, schedule.betas, during=first
+            ),
+            Update("E_z", ("encoder_z",), self.latent_loss, encoders.learning_rate, betas, during=then),
+            Update("E_y", ("encoder_y",), self.attribute_loss, encoders.learning_rate, betas, during=then),
+        )
+
+    def warm_up(self) -> Iterator[Stage]:
+        return iter(())
+
+    def critic_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
+        """-log D(x, y') - 1/2 log(1 - D(x, wrong y)) - 1/2 log(1 - D(G(z, y), y))."""
+        with torch.no_grad():
+            fake = self.generator.train()(batch.z, batch.y)
+        critic = self.critic.train()
+        terms = {
+            "d_real": cross_entropy(critic(batch.image, batch.y_source), real=True),
+            "d_wrong": cross_entropy(critic(batch.image, batch.y_wrong), real=False),
+            "d_fake": cross_entropy(critic(fake, batch.y), real=False),
+        }
+        return terms["d_real"] + 0.5 * (terms["d_wrong"] + terms["d_fake"]), terms
+
+    def generator_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
+        """-log D(G(z, y), y)."""
+        fake = self.generator.train()(batch.z, batch.y)
+        loss = cross_entropy(self.critic.train()(fake, batch.y), real=True)
+        return loss, {"g_adv": loss}
+
+    def latent_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
+        """E |E_z(G(z, y)) - z|^2, G frozen and as it is used; its batch norm statistics are kept fresh meanwhile."""
+        with torch.no_grad():
+            self.generator.train()(batch.z, batch.y)
+            image = self.generator.eval()(batch.z, batch.y)
+        loss = F.mse_loss(self.encoder_z.train()(image), batch.z)
+        return loss, {"e_z": loss}
+
+    def attribute_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
+        """E |E_y(x) - y'|^2 of photographs."""
+        loss = F.mse_loss(self.encoder_y.train()(batch.image), batch.y_source)
+        return loss, {"e_y": loss}
+
+    def samples(self, networks: Mapping[str, nn.Module]) -> Image.Image:
+        whole = self.assembled(networks)
+        was = {part: part.training for part in whole.modules()}
+        grid = sample_grid(whole.eval(), self.shown, self.schema)
+        for part, training in was.items():
+            part.training = training
+        return grid
+
+    def exported(self, networks: Mapping[str, nn.Module], iteration: int) -> TrainedGenerator:
+        info = {**about(self.train_set, iteration), "method": "icgan"}
+        return TrainedGenerator(self.assembled(networks), self.schema, self.size, info=info)
+
+    def assembled(self, networks: Mapping[str, nn.Module]) -> IcGAN:
+        """G(E_z(x), y) of these very networks."""
+        with torch.device("meta"):
+            whole = IcGAN(self.schema.dimension, self.size, self.settings.network.width)
+        for name in ("generator", "encoder_z", "encoder_y"):
+            setattr(whole, name, networks[name])
+        return whole
+
+    def facts(self) -> dict[str, Any]:
+        return {"faces": len(self.train_set), "attributes": self.schema.to_dict(), "gan": self.settings.stages.gan}
+
+    @staticmethod
+    def select(folder: FaceFolder, config: TrainConfig) -> FaceFolder:
+        return with_varying_attributes(folder, config)
+
+    @staticmethod
+    def side(settings: Settings) -> tuple[str, int]:
+        return "none", 1
+
+    @staticmethod
+    def needs_parser(settings: Settings) -> bool:
+        return False
+
+
+def cross_entropy(logits: Tensor, *, real: bool) -> Tensor:
+    """Of a discriminator's logits (N,): -log D where they should say real, else -log(1 - D); the mean."""
+    return F.softplus(-logits if real else logits).mean()

@@ -1,0 +1,215 @@
+"""StarGAN (Choi et al. 2018, https://arxiv.org/abs/1711.09020), the paper's comparison in Tables 1 and 2.
+
+The preset `stargan` is the authors': a Wasserstein critic with penalty, a classification loss, a cycle, nothing else; no
+side image, no identity, latent or parsing loss. `stargan-small` is given what `standard` has, for few photographs: moves,
+a logistic critic with R1 of He's start that is warmed up, an averaged generator that moves and shades the picture.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lssl.data import AttributeSchema, FaceDataset, FaceFolder
+from lssl.models import Discriminator, FaceParser
+from lssl.models.export import TrainedGenerator
+from lssl.models.stargan import StarGANGenerator
+from lssl.ops import r1_penalty
+from lssl.training import losses, seeds
+from lssl.training.config import TrainConfig
+from lssl.training.distributed import Processes
+from lssl.training.faces import Plan, about, check_square, open_stream, with_varying_attributes
+from lssl.training.loop import Stage, Update
+from lssl.training.losses import Terms
+from lssl.training.samples import sample_grid, sample_rows
+from lssl.training.speed import autocast
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    width: int = 64
+    residual_blocks: int = 6
+    output: Literal["direct", "warp"] = "direct"  # see `lssl.models.stargan`; beyond the authors: "warp"
+    critic_width: int = 64
+    critic_layers: int = 6
+    critic_init: Literal["pytorch", "he"] = "pytorch"
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """Weights; `adversarial` "logistic" has R1 for its penalty (beyond the authors)."""
+
+    adversarial: Literal["wasserstein", "logistic"] = "wasserstein"
+    penalty: float = 10.0
+    classification: float = 1.0
+    reconstruction: float = 10.0
+
+
+@dataclass(frozen=True)
+class WarmUpSettings:
+    updates: int = 0  # of D_cls alone, before the first iteration; beyond the authors
+
+
+@dataclass(frozen=True)
+class Settings:
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    losses: LossSettings = field(default_factory=LossSettings)
+    warm_up: WarmUpSettings = field(default_factory=WarmUpSettings)
+
+
+@dataclass
+class Batch:
+    """`image`: x in [-1, 1]; `y_source`: its attributes; `y`: the targets, labels of other faces; `alpha` (N,): where
+    between real and fake the gradient penalty is taken."""
+
+    image: Tensor
+    y_source: Tensor
+    y: Tensor
+    alpha: Tensor
+
+
+class Method:
+    averaged = ("generator",)
+    needs_data = ""  # without --data, generated faces are made first
+    memory: dict[str, Tensor] = {}
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        train_set: FaceDataset,
+        test_set: FaceDataset,
+        *,
+        processes: Processes,
+        parser: FaceParser | None = None,
+    ) -> None:
+        del parser
+        settings: Settings = config.settings
+        network = settings.network
+        self.config, self.settings, self.weights = config, settings, settings.losses
+        self.train_set, self.schema, self.processes = train_set, train_set.schema, processes
+        check_square(train_set, max(4, 2**network.critic_layers), "network.critic_layers")
+        with seeds.initial_weights(config.seed):
+            self.generator = StarGANGenerator(
+                self.schema.dimension, network.width, network.residual_blocks, network.output
+            ).to(processes.device)
+            self.critic = Discriminator(
+                self.schema.dimension,
+                3,
+                train_set.size[0],
+                network.critic_width,
+                network.critic_layers,
+                network.critic_init,
+            ).to(processes.device)
+        self.networks: dict[str, nn.Module] = {"generator": self.generator, "critic": self.critic}
+        self.faces = open_stream(config, train_set, processes)
+        self.shown = test_set.batch(sample_rows(test_set, config.output.sample_faces))
+
+    def draw(self, step: int, *, warm_up: bool = False) -> Plan:
+        seed, updates = self.config.seed + warm_up, self.config.schedule.critic_updates
+        if not warm_up:  # the generator gets the batch and the targets of the critic's last update
+            iteration, k = divmod(step, updates + 1)
+            step = iteration * updates + min(k, updates - 1)
+        chance = seeds.generator(seed, step, "targets")
+        rows, _ = self.faces.rows(step, seed=seed)
+        y = self.train_set.y[rows[torch.randperm(len(rows), generator=chance)]]
+        alpha = torch.rand(len(rows), generator=chance)
+        own = {"y": self.processes.share(y), "alpha": self.processes.share(alpha)}
+        return {**own, **self.faces.draw(step, chance, seed=seed)}
+
+    def batch(self, plan: Plan) -> Batch:
+        faces = self.faces.batch(plan)
+        return Batch(faces.image, faces.y, plan["y"], plan["alpha"])
+
+    def updates(self) -> Sequence[Update]:
+        schedule = self.config.schedule
+        return (
+            Update(
+                "critic", ("critic",), self.critic_loss, schedule.critic_rate, schedule.betas, schedule.critic_updates
+            ),
+            Update("generator", ("generator",), self.generator_loss, schedule.learning_rate, schedule.betas),
+        )
+
+    def warm_up(self) -> Iterator[Stage]:
+        schedule = self.config.schedule
+        update = Update("D_cls", ("critic",), self.classifier_loss, schedule.critic_rate, schedule.betas)
+        yield Stage("warming up D_cls", update, self.settings.warm_up.updates)
+
+    def translate(self, image: Tensor, y: Tensor) -> Tensor:
+        with autocast(self.config, image.device):
+            made: Tensor = self.generator(image, None, y)[0]
+        return made.float()
+
+    def classifier_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
+        loss = classification(self.critic(batch.image).attributes, batch.y_source, self.schema)
+        return loss, {"d_cls": loss}
+
+    def critic_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
+        weights, real = self.weights, batch.image
+        with torch.no_grad():
+            fake = self.translate(real, batch.y)
+        both = torch.cat([real, fake])
+        if weights.adversarial == "wasserstein":
+            (realism, logits), penalty = losses.critic_and_penalty(self.critic, both, real, fake, batch.alpha)
+            loss = losses.wasserstein(*realism.chunk(2))
+        else:
+            realism, logits = self.critic(both)
+            penalty = r1_penalty(self.critic, real)
+            loss = losses.logistic(*realism.chunk(2))
+        real_score, fake_score = realism.chunk(2)
+        terms = {
+            "d_real": -real_score.mean(),
+            "d_fake": fake_score.mean(),
+            "d_gp": penalty,
+            "d_cls": classification(logits.chunk(2)[0], batch.y_source, self.schema),
+        }
+        return loss + weights.penalty * penalty + weights.classification * terms["d_cls"], terms
+
+    def generator_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
+        weights = self.weights
+        fake = self.translate(batch.image, batch.y)
+        realism, logits = self.critic(fake)
+        adversarial = (
+            losses.generator_wasserstein if weights.adversarial == "wasserstein" else losses.generator_logistic
+        )
+        terms = {
+            "g_adv": adversarial(realism),
+            "g_cls": classification(logits, batch.y, self.schema),
+            "g_bi": losses.bidirectional(batch.image, self.translate(fake, batch.y_source)),
+        }
+        loss = terms["g_adv"] + weights.classification * terms["g_cls"]
+        return loss + weights.reconstruction * terms["g_bi"], terms
+
+    def samples(self, networks: Mapping[str, nn.Module]) -> Image.Image:
+        return sample_grid(networks["generator"], self.shown, self.schema)
+
+    def exported(self, networks: Mapping[str, nn.Module], iteration: int) -> TrainedGenerator:
+        size = self.train_set.size[0]
+        info = {**about(self.train_set, iteration), "method": "stargan"}
+        return TrainedGenerator(networks["generator"], self.schema, size, info=info)
+
+    def facts(self) -> dict[str, Any]:
+        return {"faces": len(self.train_set), "attributes": self.schema.to_dict()}
+
+    @staticmethod
+    def select(folder: FaceFolder, config: TrainConfig) -> FaceFolder:
+        return with_varying_attributes(folder, config)
+
+    @staticmethod
+    def side(settings: Settings) -> tuple[str, int]:
+        return "none", 1
+
+    @staticmethod
+    def needs_parser(settings: Settings) -> bool:
+        return False
+
+
+def classification(logits: Tensor, y: Tensor, schema: AttributeSchema) -> Tensor:
+    """Of logits and y (N, A), as the authors have it: cross-entropy of a softmax for one of several values, for binary
+    attributes the sum of their binary cross-entropies, its mean over the faces."""
+    if not all(group.binary for group in schema.groups):
+        return losses.attribute_softmax(logits, y, schema)
+    return F.binary_cross_entropy_with_logits(logits, y, reduction="sum") / len(y)

@@ -1,0 +1,265 @@
+"""StarGAN, CycleGAN, IcGAN: their losses against the formulas, stop and resume bit for bit, use of what they export."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from lssl.data import AttributeSchema, read_metadata, to_float
+from lssl.inference.synthesis import parse_targets, prepared_faces, translate_all
+from lssl.methods.cyclegan import ImagePools
+from lssl.methods.run import prepare_run
+from lssl.methods.stargan import classification
+from lssl.models.cyclegan import CycleGANGenerator
+from lssl.models.export import load_generator
+from lssl.models.icgan import IcGAN
+from lssl.models.stargan import StarGANGenerator
+from lssl.training import ConfigError, TrainConfig
+from lssl.training.checkpoint import latest_checkpoint, load_checkpoint
+from tests.conftest import write_faces
+
+METHODS = ("stargan", "cyclegan", "icgan")
+PRESETS = [name + kind for name in METHODS for kind in ("", "-small")]
+KINDS = {"stargan": StarGANGenerator, "cyclegan": CycleGANGenerator, "icgan": IcGAN}
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Path:
+    return write_faces(tmp_path / "three", values=("neutral", "happy", "sad"), size=32)
+
+
+def small(preset: str, tiny: Callable[..., TrainConfig], faces: Path) -> TrainConfig:
+    """A second's run with the losses of a preset."""
+    shape = tiny(preset.removesuffix("-small"), faces).to_dict()
+    tree = TrainConfig.preset(preset).to_dict()
+    sizes = {
+        f"{section}.{name}": shape[section][name]
+        for section in ("network", "data", "schedule", "output", "warm_up")
+        for name in shape.get(section, ())
+        if name not in ("output", "critic_init", "jitter", "ema", "critic_learning_rate")
+    }
+    return TrainConfig.from_dict(tree).with_overrides({**sizes, "speed.bf16": "off", "output.sample_every": 6})
+
+
+def run(config: TrainConfig, out: Path, **options: bool) -> bool:
+    return prepare_run(config, out, quiet=True, **options).train()
+
+
+@pytest.fixture(params=PRESETS)
+def preset(request, tiny, three) -> TrainConfig:
+    return small(request.param, tiny, three)
+
+
+def test_trains_stops_resumes_exports_and_is_used_as_any_generator(preset, three, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert run(preset, whole)
+    assert (whole / "losses.png").is_file()
+    assert len(list((whole / "samples").iterdir())) == 2
+    trained = load_generator(whole)
+    assert isinstance(trained.network, KINDS[preset.method])
+    assert trained.info["method"] == preset.method
+    assert trained.info["subjects"]
+    faces = list(prepared_faces(read_metadata(three).split("test"), trained))
+    made = translate_all(trained, faces, parse_targets(trained.schema, [], [1.0]))
+    assert np.array(made).shape == (len(faces), 3, 32, 32, 3)
+
+    loop = prepare_run(preset, parts, quiet=True)
+    iterate = loop.iterate
+
+    def stop_in_the_third(rate: float) -> None:
+        iterate(rate)
+        if loop.iteration == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    loop.iterate = stop_in_the_third
+    assert not loop.train()
+    torch.manual_seed(99)  # whatever happens in between
+    assert run(preset, parts, resume=True)
+    a, b = (load_checkpoint(latest_checkpoint(out / "checkpoints")) for out in (whole, parts))
+    assert equal(a, b)
+
+
+def equal(a: object, b: object) -> bool:
+    if isinstance(a, torch.Tensor):
+        return isinstance(b, torch.Tensor) and torch.equal(a, b)
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(equal(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(equal(x, y) for x, y in zip(a, b, strict=True))
+    return a == b
+
+
+def prepared(preset: str, tiny: Callable[..., TrainConfig], faces: Path, out: Path):
+    method = prepare_run(small(preset, tiny, faces), out, quiet=True).method
+    return method, method.batch(method.draw(0))
+
+
+def test_stargan_minimizes_its_formulas(tiny, three, tmp_path):
+    method, batch = prepared("stargan", tiny, three, tmp_path / "run")
+    generator, critic, image = method.generator, method.critic, batch.image
+    fake = generator(image, None, batch.y)[0].detach()
+    label, target = batch.y_source.argmax(1), batch.y.argmax(1)
+    between = (
+        batch.alpha[:, None, None, None] * image + (1 - batch.alpha[:, None, None, None]) * fake
+    ).requires_grad_()
+    (gradient,) = torch.autograd.grad(critic(between).realism.sum(), between)
+    penalty = (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+    expected = critic(fake).realism.mean() - critic(image).realism.mean() + 10 * penalty
+    expected = expected + F.cross_entropy(critic(image).attributes, label)
+    torch.testing.assert_close(method.critic_loss(batch)[0], expected, atol=1e-4, rtol=1e-4)
+
+    fake = generator(image, None, batch.y)[0]
+    cycle = (generator(fake, None, batch.y_source)[0] - image).abs().mean()
+    expected = -critic(fake).realism.mean() + F.cross_entropy(critic(fake).attributes, target) + 10 * cycle
+    loss, terms = method.generator_loss(batch)
+    torch.testing.assert_close(loss, expected)
+    assert set(terms) == {"g_adv", "g_cls", "g_bi"}
+
+
+def test_stargan_draws_its_targets_from_the_batch_and_the_generator_sees_the_last_one(tiny, three, tmp_path):
+    method, _ = prepared("stargan", tiny, three, tmp_path / "run")
+    updates = method.config.schedule.critic_updates
+    for iteration in range(3):
+        plans = [method.draw(iteration * (updates + 1) + k) for k in range(updates + 1)]
+        assert equal(plans[-1], plans[-2])
+        assert not equal(plans[-1], plans[0])
+        batch = method.batch(plans[-1])
+        assert sorted(batch.y.tolist()) == sorted(batch.y_source.tolist())
+
+
+def test_stargans_classification():
+    chance = torch.Generator().manual_seed(0)
+    one = AttributeSchema.from_columns({"expression": ["neutral", "happy", "sad"]})
+    logits, y = torch.randn(4, 3, generator=chance), torch.eye(3)[[0, 2, 1, 1]]
+    torch.testing.assert_close(classification(logits, y, one), F.cross_entropy(logits, y.argmax(1)))
+    binary = AttributeSchema.from_columns({"smile": ["0", "1"], "glasses": ["0", "1"], "hat": ["0", "1"]})
+    y = (y > 0.5).float()
+    expected = -(y * logits.sigmoid().log() + (1 - y) * (1 - logits.sigmoid()).log()).sum() / 4
+    torch.testing.assert_close(classification(logits, y, binary), expected)
+
+
+def test_cyclegan_minimizes_its_formulas(tiny, three, tmp_path):
+    method, batch = prepared("cyclegan", tiny, three, tmp_path / "run")
+    a = batch.neutral
+    expected = torch.zeros(())
+    for k, b in enumerate(batch.others):
+        there, back = method.generator.there[k], method.generator.back[k]
+        d_b, d_a = method.critics[2 * k], method.critics[2 * k + 1]
+        adversarial = (d_b(there(a)) - 1).square().mean() + (d_a(back(b)) - 1).square().mean()
+        cycle = (back(there(a)) - a).abs().mean() + (there(back(b)) - b).abs().mean()
+        identity = (there(b) - b).abs().mean() + (back(a) - a).abs().mean()
+        expected = expected + adversarial + 10 * cycle + 0.5 * 10 * identity
+    torch.testing.assert_close(method.generator_loss(batch)[0], expected)
+
+    expected = torch.zeros(())
+    for k, b in enumerate(batch.others):
+        for critic, real, fake in (
+            (method.critics[2 * k], b, method.generator.there[k](a)),
+            (method.critics[2 * k + 1], a, method.generator.back[k](b)),
+        ):
+            expected = expected + 0.5 * ((critic(real) - 1).square().mean() + critic(fake).square().mean())
+    torch.testing.assert_close(method.critic_loss(batch)[0], expected)  # the pools are empty: fakes are the new ones
+
+
+def test_cyclegans_domains_are_the_values_of_one_attribute(tiny, three, tmp_path):
+    method, batch = prepared("cyclegan", tiny, three, tmp_path / "run")
+    assert [domain.y.unique(dim=0).tolist() for domain in method.domains] == [[row] for row in torch.eye(3).tolist()]
+    assert len(batch.others) == 2
+    table = (three / "metadata.csv").read_text().splitlines()
+    lines = [table[0] + ",hat", *(f"{line},{n % 2}" for n, line in enumerate(table[1:]))]
+    (three / "metadata.csv").write_text("\n".join(lines) + "\n")
+    with pytest.raises(ConfigError, match="one attribute, not expression, hat: choose one"):
+        prepare_run(small("cyclegan", tiny, three), tmp_path / "two", quiet=True)
+
+
+def test_a_pool_keeps_50_and_returns_older_ones_half_of_the_time():
+    pools, size, batch = ImagePools(2, 6, 4, 4, "cpu"), 6, 4
+    chance = torch.Generator().manual_seed(0)
+    kept: list[list[float]] = [[], []]
+    old = new = 0
+    for exchange in range(200):
+        plan = pools.draw(exchange, chance)
+        assert plan["place"].shape == plan["swap"].shape == (2, batch)
+        for number in range(2):
+            values = torch.randint(-127, 128, (batch,), generator=chance) / 127.5
+            made = values[:, None, None, None].expand(-1, 3, 4, 4)
+            seen = pools.exchange(number, made, plan)[:, 0, 0, 0]
+            for k in range(batch):
+                place = int(plan["place"][number, k])
+                if plan["swap"][number, k]:
+                    assert seen[k].item() == pytest.approx(kept[number][place], abs=1.5 / 255)
+                    kept[number][place] = values[k].item()
+                    old += 1
+                else:
+                    assert seen[k] == values[k]
+                    if len(kept[number]) < size:
+                        assert place == len(kept[number])
+                        kept[number].append(values[k].item())
+                    else:
+                        assert place == size  # not kept
+                        new += 1
+            stored = to_float(pools.images[number, : len(kept[number]), 0, 0, 0])
+            torch.testing.assert_close(stored, torch.tensor(kept[number]), atol=1 / 127, rtol=0)
+    assert 0.45 < old / (old + new) < 0.55
+    with pytest.raises(ConfigError, match="smaller than the batch"):
+        ImagePools(1, 2, 4, 4, "cpu")
+
+
+def test_icgan_minimizes_its_formulas(tiny, three, tmp_path):
+    method, batch = prepared("icgan", tiny, three, tmp_path / "run")
+    for y in (batch.y, batch.y_source, batch.y_wrong):
+        assert set(y.unique().tolist()) == {-1.0, 1.0}
+    assert (batch.y_wrong != batch.y_source).any(1).all()
+    generator, critic = method.generator, method.critic
+    fake = generator(batch.z, batch.y).detach()
+    real, wrong, made = (
+        critic(*pair).sigmoid()
+        for pair in ((batch.image, batch.y_source), (batch.image, batch.y_wrong), (fake, batch.y))
+    )
+    expected = -real.log().mean() - 0.5 * (1 - wrong).log().mean() - 0.5 * (1 - made).log().mean()
+    torch.testing.assert_close(method.critic_loss(batch)[0], expected)
+    expected = -critic(generator(batch.z, batch.y), batch.y).sigmoid().log().mean()
+    torch.testing.assert_close(method.generator_loss(batch)[0], expected)
+
+    loss, _ = method.latent_loss(batch)
+    image = generator.eval()(batch.z, batch.y)  # with the statistics that the update has just refreshed
+    torch.testing.assert_close(loss, (method.encoder_z(image) - batch.z).square().mean())
+    loss, _ = method.attribute_loss(batch)
+    torch.testing.assert_close(loss, (method.encoder_y(batch.image) - batch.y_source).square().mean())
+
+
+def test_icgan_trains_one_stage_after_the_other(tiny, three, tmp_path):
+    loop = prepare_run(small("icgan", tiny, three), tmp_path / "run", quiet=True)
+    moved: list[set[str]] = []
+    for _ in range(6):
+        before = {name: [p.detach().clone() for p in net.parameters()] for name, net in loop.method.networks.items()}
+        loop.iterate(1.0)
+        moved.append(
+            {
+                name
+                for name, net in loop.method.networks.items()
+                if any(not torch.equal(p, old) for p, old in zip(net.parameters(), before[name], strict=True))
+            }
+        )
+    assert moved == [{"generator", "critic"}] * 4 + [{"encoder_z", "encoder_y"}] * 2  # 0.625 of 6
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_presets_are_the_authors(name):
+    config = TrainConfig.preset(name)
+    assert config.method == name.removesuffix("-small")
+    assert config.data.flip
+    if name.endswith("-small"):
+        assert config.data.jitter == TrainConfig.preset("standard").data.jitter
+        return
+    assert config.data.jitter == 0
+    assert config.schedule.ema == 0
+    assert config.schedule.betas == (0.5, 0.999)
+    assert config.speed.bf16 == "off"
+    rate, batch_size = {"stargan": (1e-4, 16), "cyclegan": (2e-4, 1), "icgan": (2e-4, 64)}[name]
+    assert (config.schedule.learning_rate, config.schedule.batch_size) == (rate, batch_size)
