@@ -28,6 +28,8 @@ from lssl.training.loop import Stage, Update
 from lssl.training.losses import Terms
 from lssl.training.samples import sample_grid, sample_rows
 
+_UPDATES = 4  # an iteration, of which two are done
+
 
 @dataclass(frozen=True)
 class NetworkSettings:
@@ -108,7 +110,7 @@ class Method:
         self.shown = test_set.batch(sample_rows(test_set, config.output.sample_faces))
 
     def draw(self, step: int, *, warm_up: bool = False) -> Plan:
-        step //= len(self.updates())  # all updates of an iteration see one batch, as there
+        step //= _UPDATES  # all updates of an iteration see one batch, as there
         chance = seeds.generator(self.config.seed, step, "targets")
         rows, _ = self.faces.rows(step)
         others = torch.randint(len(self.train_set), (len(rows),), generator=chance)

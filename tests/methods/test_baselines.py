@@ -21,6 +21,7 @@ from lssl.models.icgan import IcGAN
 from lssl.models.stargan import StarGANGenerator
 from lssl.training import ConfigError, TrainConfig
 from lssl.training.checkpoint import latest_checkpoint, load_checkpoint
+from lssl.training.loop import PlansInTurn
 from tests.conftest import write_faces
 
 METHODS = ("stargan", "cyclegan", "icgan")
@@ -71,8 +72,8 @@ def test_trains_stops_resumes_exports_and_is_used_as_any_generator(preset, three
     loop = prepare_run(preset, parts, quiet=True)
     iterate = loop.iterate
 
-    def stop_in_the_third(rate: float) -> None:
-        iterate(rate)
+    def stop_in_the_third(*arguments: object) -> None:
+        iterate(*arguments)
         if loop.iteration == 3:
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -235,10 +236,10 @@ def test_icgan_minimizes_its_formulas(tiny, three, tmp_path):
 
 def test_icgan_trains_one_stage_after_the_other(tiny, three, tmp_path):
     loop = prepare_run(small("icgan", tiny, three), tmp_path / "run", quiet=True)
-    moved: list[set[str]] = []
+    plans, moved = PlansInTurn(loop.method.draw, 0), []
     for _ in range(6):
         before = {name: [p.detach().clone() for p in net.parameters()] for name, net in loop.method.networks.items()}
-        loop.iterate(1.0)
+        loop.iterate(plans, 1.0)
         moved.append(
             {
                 name

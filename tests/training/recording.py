@@ -56,6 +56,8 @@ class _Recorder(TorchDispatchMode):
         for argument in func._schema.arguments:
             if argument.name in kwargs and argument.alias_info is not None and argument.alias_info.is_write:
                 self._keep(kwargs[argument.name])
+        if name == "native_batch_norm":  # its schema does not say that it writes the running mean and variance
+            self._keep(args[3:5])
         inputs = {_storage(t) for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
         result = func(*args, **kwargs)
         outputs = [t for t in tree_leaves(result) if isinstance(t, Tensor)]

@@ -21,6 +21,7 @@ from lssl.training.config import TrainConfig
 from lssl.training.distributed import Processes
 from lssl.training.graphs import Graphs, PlanBuffer, PlansAhead
 from lssl.training.loop import Loop
+from tests.conftest import write_faces
 
 _spec = importlib.util.spec_from_file_location("recording", Path(__file__).with_name("recording.py"))
 assert _spec is not None
@@ -28,15 +29,16 @@ assert _spec.loader is not None
 recording = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(recording)
 
-METHODS = ("paper", "standard", "pose", "simgan")
+METHODS = ("paper", "standard", "pose", "simgan", "stargan", "cyclegan", "icgan")
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
 
 @pytest.fixture
-def pairs(faces: Path) -> Path:
-    """The drawn faces beside photographs: themselves, upside down."""
+def pairs(tmp_path: Path) -> Path:
+    """Drawn faces of 32 pixels beside photographs: themselves, upside down."""
     from PIL import Image, ImageOps
 
+    faces = write_faces(tmp_path / "graph-faces", size=32)
     (faces / "side").mkdir()
     for path in (faces / "images").iterdir():
         with Image.open(path) as image:
