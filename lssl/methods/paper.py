@@ -111,13 +111,11 @@ class Method:
         self.shown = test_set.batch(sample_rows(test_set, config.output.sample_faces))
 
     def draw(self, step: int, *, warm_up: bool = False) -> Plan:
-        chance = seeds.generator(self.config.seed, step, "targets")
-        drawn = {
-            "y": self.schema.sample(self.faces.batch_size, chance),
-            "alpha": torch.rand(self.faces.batch_size, generator=chance),
-        }
-        drawn = {name: self.processes.share(values) for name, values in drawn.items()}
-        return {**drawn, **self.faces.draw(step, chance)}
+        count = self.faces.batch_size
+        y = self.schema.sample(count, self.faces.chance(step, "targets"))
+        alpha = torch.rand(count, generator=self.faces.chance(step, "mixing"))
+        share = self.processes.share
+        return {"y": share(y), "alpha": share(alpha), **self.faces.draw(step)}
 
     def batch(self, plan: Plan) -> Batch:
         faces = self.faces.batch(plan)

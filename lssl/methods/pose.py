@@ -120,9 +120,7 @@ class Method:
         self.shown = test_set.batch(sample_rows(test_set, config.output.sample_faces))
 
     def draw(self, step: int, *, warm_up: bool = False) -> Plan:
-        return self.stream.draw(
-            step, real_step=step if warm_up else step + self.settings.warm_up.updates, warm_up=warm_up
-        )
+        return self.stream.draw(step, warm_up=warm_up)
 
     def batch(self, plan: Plan) -> PairBatch:
         return self.stream.batch(plan)

@@ -157,9 +157,8 @@ class Method:
         else:
             iteration, k = divmod(step, per_iteration)
             exchange = then + iteration * (per_iteration - 1) + k
-        chance = seeds.generator(self.config.seed, step + 1, "history")
-        history = self.history.draw(exchange, chance)
-        pairs = self.stream.draw(step, real_step=step if warm_up else step + first + then, warm_up=warm_up)
+        history = self.history.draw(exchange, self.faces.chance(step, "history", warm_up=warm_up))
+        pairs = self.stream.draw(step, warm_up=warm_up)
         return {**pairs, **{f"history.{name}": values for name, values in history.items()}}
 
     def batch(self, plan: Plan) -> Batch:

@@ -178,7 +178,7 @@ class Method:
         }
 
     def draw(self, step: int, *, warm_up: bool = False) -> Plan:
-        chance = seeds.generator(self.config.seed + warm_up, step, "targets")
+        chance = self.faces.chance(step, "targets", warm_up=warm_up)
         count, targets = self.faces.batch_size, self.targets
         rows = balanced_rows(targets.of_row, count, step, chance)
         asked = torch.randint(len(targets.y), (count,), generator=chance)
@@ -192,8 +192,9 @@ class Method:
             "y": targets.y[asked],
         }
         drawn = {name: self.processes.share(values) for name, values in drawn.items()}
-        faces = self.faces.draw(step, chance, rows=rows)
-        return {**drawn, **faces, **self.faces.draw(step, chance, rows=partner.clamp(min=0), name="partner")}
+        faces = self.faces.draw(step, warm_up=warm_up, rows=rows)
+        partners = self.faces.draw(step, warm_up=warm_up, rows=partner.clamp(min=0), name="partner")
+        return {**drawn, **faces, **partners}
 
     def batch(self, plan: Plan) -> Batch:
         faces, partners = (
@@ -236,7 +237,8 @@ class Method:
         rate, count = settings.learning_rate, settings.updates
         title = "warming up D_cls"
         for attempt in range(1 + _RESTARTS):
-            yield Stage(title, Update("D_cls", ("critic",), self.classifier_loss, rate, betas), count)
+            update = Update("D_cls", ("critic",), self.classifier_loss, rate, betas)
+            yield Stage(title, update, count, anew=attempt > 0)
             if count < _TELLING or self.classifier_has_begun():
                 return
             if attempt < _RESTARTS:

@@ -63,37 +63,33 @@ class FaceStream:
             raise ValueError(f"batch size {batch_size} does not divide by {self.processes.world_size} processes")
         self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
         self.flip, self.jitter, self.name = flip, jitter, name
-        self._epoch: tuple[tuple[int, int], Tensor] | None = None
+        self._epoch: tuple[tuple[int, str], Tensor] | None = None
         self._readers = None if dataset.in_memory else ThreadPoolExecutor(max(1, workers))
 
-    def rows(self, step: int, *, seed: int | None = None) -> tuple[Tensor, Tensor]:
+    def chance(self, step: int, purpose: str, *, warm_up: bool = False) -> torch.Generator:
+        """The generator of one purpose of this stream at a step."""
+        return seeds.generator(self.seed, step, f"{self._phase(warm_up)} {purpose}")
+
+    def rows(self, step: int, *, warm_up: bool = False) -> tuple[Tensor, Tensor]:
         """The global batch's rows (B,) at a step, and which of them are mirrored (B,)."""
-        seed = self.seed if seed is None else seed
         positions = range(step * self.batch_size, (step + 1) * self.batch_size)
-        count = len(self.dataset)
-        rows = torch.stack([self._order(seed, position // count)[position % count] for position in positions])
+        count, phase = len(self.dataset), self._phase(warm_up)
+        rows = torch.stack([self._order(position // count, phase)[position % count] for position in positions])
         flip = torch.zeros(self.batch_size, dtype=torch.bool)
         if self.flip:
-            flip = torch.rand(self.batch_size, generator=seeds.generator(seed, step, "flip")) < 0.5
+            flip = torch.rand(self.batch_size, generator=self.chance(step, "flip", warm_up=warm_up)) < 0.5
         return rows, flip
 
-    def draw(
-        self,
-        step: int,
-        chance: torch.Generator,
-        *,
-        seed: int | None = None,
-        rows: Tensor | None = None,
-        name: str | None = None,
-    ) -> Plan:
+    def draw(self, step: int, *, warm_up: bool = False, rows: Tensor | None = None, name: str | None = None) -> Plan:
         """This process's share of a step: rows, mirrors, moves, and the pixels where they are not in memory.
 
         rows: others (B,) than the next of the epoch; they are mirrored alike. name: of the entries, if not the stream's.
         """
-        following, flip = self.rows(step, seed=seed)
+        following, flip = self.rows(step, warm_up=warm_up)
         rows = following if rows is None else rows
         plan = {"rows": rows, "flip": flip}
         if self.jitter:
+            chance = self.chance(step, "moves", warm_up=warm_up)
             plan["affine"], plan["light"] = draw_moves(self.batch_size, self.jitter, chance)
         plan = {name: self.processes.share(values) for name, values in plan.items()}
         if self._readers is not None:
@@ -124,11 +120,14 @@ class FaceStream:
             side = self.dataset.heatmap(landmarks)
         return Faces(image, side, faces.y, landmarks)
 
-    def _order(self, seed: int, epoch: int) -> Tensor:
-        key = (seed, epoch)
+    def _phase(self, warm_up: bool) -> str:
+        return f"{'warm-up' if warm_up else 'training'} {self.name}"
+
+    def _order(self, epoch: int, phase: str) -> Tensor:
+        key = (epoch, phase)
         if self._epoch is None or self._epoch[0] != key:
-            order = torch.randperm(len(self.dataset), generator=seeds.generator(seed, epoch, "order"))
-            self._epoch = (key, order)
+            chance = seeds.generator(self.seed, epoch, f"{phase} order")
+            self._epoch = (key, torch.randperm(len(self.dataset), generator=chance))
         return self._epoch[1]
 
 

@@ -98,11 +98,15 @@ class Update:
 
 @dataclass(frozen=True)
 class Stage:
-    """`count` times one update before the first iteration; `title` is its progress bar's."""
+    """`count` times one update before the first iteration; `title` is its progress bar's.
+
+    anew: the method has given the update's networks new weights, in place, so its optimizer forgets the old ones.
+    """
 
     title: str
     update: Update
     count: int
+    anew: bool = False
 
 
 class Method(Protocol):
@@ -259,6 +263,8 @@ class Loop:
 
     def step(self, update: Update, plan: Plan, rate: float = 1.0) -> Tensor:
         """One update on a plan; the values of its terms, whose names are in `self.terms`."""
+        if update.networks not in self.optimizers:  # the warm-up's own
+            self.optimizers[update.networks] = self._optimizer(update)
         optimizer = self.optimizers[update.networks]
         if update.networks in self.rates:
             self.rates[update.networks].set(update.learning_rate * rate)
@@ -302,6 +308,13 @@ class Loop:
         rate.set(update.learning_rate)
         return torch.optim.Adam(parameters, rate.tensor, update.betas, fused=True, capturable=on_gpu)
 
+    def _forget(self, update: Update) -> None:
+        """Puts an optimizer back to its first step, in place, as captured work knows its tensors."""
+        for state in self.optimizers[update.networks].state.values():
+            for value in state.values():
+                if isinstance(value, Tensor):
+                    value.zero_()
+
     def _stream(self) -> AbstractContextManager[Any]:
         return nullcontext() if self.graphs is None else self.graphs.backend.stream()
 
@@ -324,8 +337,8 @@ class Loop:
         """What comes before the first iteration; False when told to stop meanwhile."""
         with self._plans(warm_up=True) as plans:
             for stage in self.method.warm_up():
-                if stage.update.networks not in self.optimizers:
-                    self.optimizers[stage.update.networks] = self._optimizer(stage.update)
+                if stage.anew:
+                    self._forget(stage.update)
                 with nullcontext() if log is None else log.warm_up(stage.title, stage.count) as tick:
                     for k in range(stage.count):
                         self.step(stage.update, plans.next())

@@ -2,6 +2,7 @@
 faces that need not belong to them. Shared by the paper's method and SimGAN."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,6 @@ from lssl.data.pairs import (
     spread_groups,
 )
 from lssl.data.sheet import labelled_grid
-from lssl.training import seeds
 from lssl.training.augmentation import light_images, move_images
 from lssl.training.config import ConfigError, TrainConfig
 from lssl.training.distributed import Processes
@@ -92,7 +92,6 @@ class PairStream:
         self.real = open_stream(config, self.real_set, processes, "real")
         self.real.jitter = self.faces.jitter
         self.real.flip = self.faces.flip
-        self.real.seed = config.seed + 1
         self.targets = FrontalTargets(train_set, min(pose.near_frontal, _FRONTAL)) if frontal else None
         self.kept = kept_attributes(self.schema)
 
@@ -101,21 +100,17 @@ class PairStream:
         where = (self.real_set.folder.root / self.real_set.folder.file_names[0]).parent
         return [f"Real faces for the critic: {len(self.real_set)} of {where}"]
 
-    def draw(self, step: int, *, real_step: int, warm_up: bool = False) -> Plan:
-        seed, count, share = self.config.seed, self.faces.batch_size, self.processes.share
-        chance = seeds.generator(seed, step, "targets")
-        drawn = self.schema.sample(count, chance)
-        torch.rand(count, generator=chance)
-        plan = self.faces.draw(step, chance, seed=seed + warm_up)
-        rows, flip = self.faces.rows(step, seed=seed + warm_up)
-        chance = seeds.generator(seed, step, "normalizing")
-        keep = torch.rand(count, len(self.schema.groups), generator=chance) < self.pose.keep
+    def draw(self, step: int, *, warm_up: bool = False) -> Plan:
+        count, share, chance = self.faces.batch_size, self.processes.share, partial(self.faces.chance, warm_up=warm_up)
+        rows, flip = self.faces.rows(step, warm_up=warm_up)
+        drawn = self.schema.sample(count, chance(step, "targets"))
+        keep = torch.rand(count, len(self.schema.groups), generator=chance(step, "normalizing")) < self.pose.keep
         keep = spread_groups(keep, self.schema)
         y = torch.where(keep, self.train_set.y[rows], drawn)
+        plan = {**self.faces.draw(step, warm_up=warm_up), **self.real.draw(step, warm_up=warm_up)}
         plan.update(y=share(y), given=share(torch.where(keep, self.kept, drawn)))
-        plan.update(self.real.draw(real_step, chance))
         if self.targets is not None:
-            chosen, there = self.targets.of(share(rows), share(y), chance)
+            chosen, there = self.targets.of(share(rows), share(y), chance(step, "frontal"))
             plan.update({"target": chosen, "target.there": there, "target.flip": share(flip)})
         return plan
 

@@ -192,6 +192,16 @@ def test_the_warm_up_goes_on_while_d_cls_knows_nothing(standard, tmp_path, learn
     assert len(updates) == {1: 100, 250: 300, None: 400}[learns_after]
 
 
+def test_a_new_beginning_forgets_the_optimizers_state_in_place(config, tmp_path):
+    loop = prepare_run(config, tmp_path / "run", quiet=True)
+    update = loop.updates[0]
+    loop.step(update, loop.method.draw(0))
+    moments = [value for one in loop.optimizers[update.networks].state.values() for value in one.values()]
+    assert any(value.abs().sum() > 0 for value in moments)
+    loop._forget(update)
+    assert all(value.abs().sum() == 0 for value in moments)
+
+
 def test_the_warm_up_follows_the_loss_of_d_cls(standard, tmp_path):
     loop = prepare_run(standard, tmp_path / "run", quiet=True)
     method = loop.method
