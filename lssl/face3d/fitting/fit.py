@@ -6,15 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lssl.face3d.fitting.gauss_newton import Problem, State
 from lssl.face3d.model.bilinear import BilinearFaceModel
-from lssl.face3d.model.normals import vertex_normals
 from lssl.face3d.scene.camera import Camera, euler_angles
-
-# Landmarks that say most about pose, least about identity and expression: brow ends, nose, corners of eyes and mouth.
-_RIGID = (17, 21, 22, 26, 27, 28, 29, 30, 31, 33, 35, 36, 39, 42, 45, 48, 54)
-_OUTER_EYE_CORNERS = (36, 45)
-_HUBER = 2.0  # standard deviations up to which a residual counts in full
-_HIDDEN_WEIGHT = 0.15  # of a landmark that the head itself hides: detectors only guess there
 
 
 @dataclass(frozen=True)
@@ -81,7 +75,7 @@ def fit_landmarks(
             raise ValueError(f"visible: expected {tuple(seen.shape)}, got {tuple(visible.shape)}")
         seen &= visible.to(model.device).bool().reshape(seen.shape)
     points = points.nan_to_num(0.0, 0.0, 0.0)
-    problem = _Problem(model, points.flatten(0, 1), seen.flatten(0, 1), points.shape[1], distance, landmark_noise)
+    problem = Problem(model, points.flatten(0, 1), seen.flatten(0, 1), points.shape[1], distance, landmark_noise)
     state = problem.initial()
     # Pose alone first: a turned head must not be explained by a strange face.
     for _ in range(6):
@@ -100,270 +94,37 @@ def fit_landmarks(
         settled = settled + 1 if bool((gain < 1e-4).all()) else 0
         if settled >= 2:
             break
-    return problem.result(state, trust_below)
+    return _result(problem, state, trust_below)
 
 
-@dataclass(frozen=True)
-class _State:
-    rotation: Tensor  # (N, 3, 3)
-    log_scale: Tensor  # (N,)
-    shift: Tensor  # (N, 2)
-    identity: Tensor  # (S, I), standard deviations from the prior's mean
-    expression: Tensor  # (N, E), likewise
-
-
-class _Problem:
-    """Residuals and Gauss-Newton steps for a batch; everything in float64."""
-
-    def __init__(
-        self, model: BilinearFaceModel, points: Tensor, seen: Tensor, views: int, distance: float, noise: float
-    ) -> None:
-        self.model, self.points, self.seen, self.views, self.distance = model, points, seen, views, distance
-        device = points.device
-        topology = model.topology
-        jaw = torch.from_numpy(topology.jaw_contours).long()
-        inner = torch.from_numpy(topology.landmarks).long()[17:]
-        # Vertices that the fit can touch: the jaw's candidates, then the 51 others.
-        self.candidates = jaw.shape[1]
-        self.vertex = torch.cat([jaw.flatten(), inner]).to(device)
-        self.basis = model.basis[self.vertex].double()
-        self.core = model.core.double()
-        self.id_mean, self.id_std = model.identity_mean.double(), model.identity_std.double()
-        self.ex_mean, self.ex_std = model.expression_mean.double(), model.expression_std.double()
-        self.normals = vertex_normals(model.mean_face().double(), model.faces)[self.vertex]
-        mean = model.mean_face().double()
-        corners = mean[torch.from_numpy(topology.landmarks).long()[list(_OUTER_EYE_CORNERS)].to(device)]
-        self.eye_distance = float((corners[0] - corners[1]).norm())  # centimetres
-        self.noise = noise
-
-    # -- geometry ---------------------------------------------------------------------------------------------
-
-    def weights(self, state: _State) -> tuple[Tensor, Tensor]:
-        identity = (self.id_mean + self.id_std * state.identity).repeat_interleave(self.views, dim=0)
-        return identity, self.ex_mean + self.ex_std * state.expression
-
-    def camera_points(self, state: _State) -> Tensor:
-        """All touchable vertices in camera space, (N, 17 C + 51, 3)."""
-        identity, expression = self.weights(state)
-        coefficients = torch.einsum("rie,ni,ne->nr", self.core, identity, expression)
-        return torch.einsum("vcr,nr->nvc", self.basis, coefficients) @ state.rotation.transpose(1, 2)
-
-    def choose_vertices(self, q: Tensor) -> Tensor:
-        """Row of `self.vertex` for each of 68 landmarks, (N, 68): jaw landmarks go to the silhouette."""
-        n, c = len(q), self.candidates
-        x = q[:, : 17 * c, 0].reshape(n, 17, c) * self.magnification(q)[:, : 17 * c].reshape(n, 17, c)
-        side = torch.tensor([-1.0] * 8 + [0.0] + [1.0] * 8, dtype=q.dtype, device=q.device)[:, None]
-        jaw = (x * side).argmax(-1)
-        jaw[:, 8] = 0
-        rows = jaw + torch.arange(17, device=q.device) * c
-        inner = torch.arange(17 * c, 17 * c + 51, device=q.device).expand(n, -1)
-        return torch.cat([rows, inner], 1)
-
-    def magnification(self, q: Tensor) -> Tensor:
-        if math.isinf(self.distance):
-            return torch.ones_like(q[..., 2])
-        return 1.0 / (1.0 - q[..., 2] / self.distance)
-
-    def project(self, state: _State, q: Tensor) -> Tensor:
-        scale = (state.log_scale.exp()[:, None] * self.magnification(q))[..., None]
-        flip = torch.tensor([1.0, -1.0], dtype=q.dtype, device=q.device)
-        return state.shift[:, None] + scale * flip * q[..., :2]
-
-    def landmark_weights(self, state: _State, rows: Tensor, residual: Tensor) -> Tensor:
-        """Weight of each landmark's squared residual, (N, 68): 1 / sigma^2, Huber, hidden by the head."""
-        sigma = self.noise * self.eye_distance * state.log_scale.exp()
-        normal_z = (self.normals @ state.rotation.transpose(1, 2))[..., 2].gather(1, rows)
-        hidden = torch.where(normal_z[:, 17:] < -0.05, _HIDDEN_WEIGHT, 1.0)
-        # A silhouette is where the surface turns away: the jaw is never hidden by that measure, but it is vague.
-        facing = torch.cat([torch.full_like(normal_z[:, :17], 0.5), hidden], 1)
-        distance = residual.norm(dim=-1) / sigma[:, None]
-        huber = (_HUBER / distance.clamp(min=1e-9)).clamp(max=1.0)
-        # Half of a landmark's error is the model's own and the same in every view.
-        independent = 2 / (1 + self.views)
-        return independent * self.seen * facing * huber / sigma[:, None] ** 2
-
-    # -- optimisation -----------------------------------------------------------------------------------------
-
-    def initial(self) -> _State:
-        """Pose of the mean face by scaled orthography with least squares (DeMenthon & Davis 1995's first step)."""
-        n, device = len(self.points), self.points.device
-        s = n // self.views
-        zeros = _State(
-            torch.eye(3, dtype=torch.float64, device=device).expand(n, 3, 3),
-            torch.zeros(n, dtype=torch.float64, device=device),
-            torch.zeros(n, 2, dtype=torch.float64, device=device),
-            torch.zeros(s, len(self.id_mean), dtype=torch.float64, device=device),
-            torch.zeros(n, len(self.ex_mean), dtype=torch.float64, device=device),
+def _result(problem: Problem, state: State, trust_below: float) -> FaceFit:
+    q_all = problem.camera_points(state)
+    rows = problem.choose_vertices(q_all)
+    projected = problem.project(state, q_all.gather(1, rows[..., None].expand(-1, -1, 3)))
+    scale = state.log_scale.exp()
+    distances = (projected - problem.points).norm(dim=-1) * problem.seen
+    error = distances.sum(1) / problem.seen.sum(1).clamp(min=1) / (scale * problem.eye_distance)
+    yaw, pitch, roll = euler_angles(state.rotation)
+    fields = (yaw, pitch, roll, scale, state.shift[:, 0], state.shift[:, 1], torch.full_like(yaw, problem.distance))
+    identity = problem.id_mean + problem.id_std * state.identity
+    expression = problem.ex_mean + problem.ex_std * state.expression
+    spread = state.identity.abs().amax(1).repeat_interleave(problem.views)
+    reasons = [
+        _reason(*values, trust_below)
+        for values in zip(
+            error.tolist(), problem.seen.sum(1).tolist(), yaw.tolist(), pitch.tolist(), spread.tolist(), strict=True
         )
-        q = self.camera_points(zeros)
-        rows = self.choose_vertices(q)[:, list(_RIGID)]
-        x = q.gather(1, rows[..., None].expand(-1, -1, 3))
-        p = self.points[:, list(_RIGID)] * torch.tensor([1.0, -1.0], dtype=q.dtype, device=device)
-        w = self.seen[:, list(_RIGID)].double()[..., None] + 1e-9
-        x_mean, p_mean = (x * w).sum(1) / w.sum(1), (p * w).sum(1) / w.sum(1)
-        xc, pc = (x - x_mean[:, None]) * w, p - p_mean[:, None]
-        normal = xc.transpose(1, 2) @ (x - x_mean[:, None]) + 1e-6 * torch.eye(3, dtype=q.dtype, device=device)
-        rows_2 = torch.linalg.solve(normal, xc.transpose(1, 2) @ pc).transpose(1, 2)  # (N, 2, 3): s R's first rows
-        scale = rows_2.norm(dim=-1).mean(1).clamp(min=1e-6)
-        u, _, v = torch.linalg.svd(rows_2, full_matrices=False)
-        first = u @ v
-        rotation = torch.cat([first, torch.linalg.cross(first[:, 0], first[:, 1])[:, None]], 1)
-        shift = p_mean - scale[:, None] * (first @ x_mean[..., None])[..., 0]
-        flip = torch.tensor([1.0, -1.0], dtype=q.dtype, device=device)
-        return _State(rotation, scale.log(), shift * flip, zeros.identity, zeros.expression)
-
-    def step(self, state: _State, *, pose_only: bool = False, damping: Tensor | None = None) -> _State:
-        """One damped Gauss-Newton step of all subjects at once."""
-        q_all = self.camera_points(state)
-        rows = self.choose_vertices(q_all)
-        q = q_all.gather(1, rows[..., None].expand(-1, -1, 3))
-        residual = self.points - self.project(state, q)
-        weight = self.landmark_weights(state, rows, residual)
-        to_pixels = self._pixels_per_camera_move(state, q)  # (N, 68, 2, 3)
-        jacobian = [self._pose_jacobian(state, q, to_pixels)]
-        if not pose_only:
-            identity, expression = self.weights(state)
-            turned = torch.einsum("nab,nkbr->nkar", state.rotation, self.basis[rows])
-            moves = torch.einsum("nkpa,nkar->nkpr", to_pixels, turned)
-            jacobian.append(torch.einsum("nkpr,rie,ni->nkpe", moves, self.core, identity) * self.ex_std)
-            shared = torch.einsum("nkpr,rie,ne->nkpi", moves, self.core, expression) * self.id_std
-        own = torch.cat(jacobian, -1)
-        if pose_only:
-            delta = self._solve_pose(own, residual, weight)
-            return self._moved(state, delta, None)
-        delta, identity_step = self._solve_joint(state, own, shared, residual, weight, damping)
-        return self._moved(state, delta, identity_step)
-
-    def _pixels_per_camera_move(self, state: _State, q: Tensor) -> Tensor:
-        m = self.magnification(q)
-        s = state.log_scale.exp()[:, None] * m
-        zero = torch.zeros_like(s)
-        depth = zero if math.isinf(self.distance) else s * m / self.distance
-        x = torch.stack([s, zero, depth * q[..., 0]], -1)
-        y = torch.stack([zero, -s, -depth * q[..., 1]], -1)
-        return torch.stack([x, y], -2)
-
-    def _pose_jacobian(self, state: _State, q: Tensor, to_pixels: Tensor) -> Tensor:
-        """(N, 68, 2, 6): rotation vector (left), log scale, shift."""
-        zero = torch.zeros_like(q[..., 0])
-        x, y, z = q.unbind(-1)
-        turn = torch.stack(  # d(w x q)/dw
-            [torch.stack([zero, z, -y], -1), torch.stack([-z, zero, x], -1), torch.stack([y, -x, zero], -1)], -2
-        )
-        scale = (self.project(state, q) - state.shift[:, None])[..., None]
-        shift = torch.eye(2, dtype=q.dtype, device=q.device).expand(*q.shape[:2], 2, 2)
-        return torch.cat([to_pixels @ turn, scale, shift], -1)
-
-    def _solve_pose(self, own: Tensor, residual: Tensor, weight: Tensor) -> Tensor:
-        j = own.flatten(1, 2)
-        wj = j * weight.repeat_interleave(2, 1)[..., None]
-        normal = wj.transpose(1, 2) @ j
-        ridge = 1e-6 * normal.diagonal(dim1=1, dim2=2) + 1e-9
-        return torch.linalg.solve(
-            normal + torch.diag_embed(ridge), wj.transpose(1, 2) @ residual.flatten(1)[..., None]
-        )[..., 0]
-
-    def _solve_joint(
-        self, state: _State, own: Tensor, shared: Tensor, residual: Tensor, weight: Tensor, damping: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Normal equations of [V x (pose, expression), identity] a subject, with unit Gaussian priors."""
-        v, s = self.views, len(state.identity)
-        n_own, n_id = own.shape[-1], shared.shape[-1]
-        size = v * n_own + n_id
-        j_own = own.flatten(1, 2).unflatten(0, (s, v))
-        j_id = shared.flatten(1, 2).unflatten(0, (s, v))
-        w = weight.repeat_interleave(2, 1).unflatten(0, (s, v))[..., None]
-        r = residual.flatten(1).unflatten(0, (s, v))[..., None]
-        normal = own.new_zeros(s, size, size)
-        right = own.new_zeros(s, size)
-        for view in range(v):
-            a, b = view * n_own, (view + 1) * n_own
-            jo, ji = j_own[:, view], j_id[:, view]
-            wo, wi = (jo * w[:, view]).transpose(1, 2), (ji * w[:, view]).transpose(1, 2)
-            normal[:, a:b, a:b] += wo @ jo
-            normal[:, a:b, -n_id:] += wo @ ji
-            normal[:, -n_id:, -n_id:] += wi @ ji
-            right[:, a:b] += (wo @ r[:, view])[..., 0]
-            right[:, -n_id:] += (wi @ r[:, view])[..., 0]
-            right[:, a + 6 : b] -= state.expression.unflatten(0, (s, v))[:, view]
-        normal[:, -n_id:, : v * n_own] = normal[:, : v * n_own, -n_id:].transpose(1, 2)
-        right[:, -n_id:] -= state.identity
-        prior = own.new_zeros(size)
-        prior[-n_id:] = 1.0
-        for view in range(v):
-            prior[view * n_own + 6 : (view + 1) * n_own] = 1.0
-        diagonal = normal.diagonal(dim1=1, dim2=2)
-        ridge = prior + 1e-9
-        if damping is not None:
-            ridge = ridge + damping[:, None] * diagonal
-        delta = torch.linalg.solve(normal + torch.diag_embed(ridge.expand(s, -1)), right[..., None])[..., 0]
-        return delta[:, : v * n_own].reshape(s * v, n_own), delta[:, -n_id:]
-
-    def _moved(self, state: _State, delta: Tensor, identity: Tensor | None) -> _State:
-        turn = torch.linalg.matrix_exp(_skew(delta[:, :3].clamp(-0.5, 0.5)))
-        rotation = turn @ state.rotation
-        u, _, v = torch.linalg.svd(rotation)  # rounding must not accumulate
-        return _State(
-            u @ v,
-            state.log_scale + delta[:, 3].clamp(-0.5, 0.5),
-            state.shift + delta[:, 4:6],
-            state.identity if identity is None else state.identity + identity,
-            state.expression if identity is None else state.expression + delta[:, 6:],
-        )
-
-    def cost(self, state: _State) -> Tensor:
-        """Negative log posterior of each subject, (S,)."""
-        q_all = self.camera_points(state)
-        rows = self.choose_vertices(q_all)
-        q = q_all.gather(1, rows[..., None].expand(-1, -1, 3))
-        residual = self.points - self.project(state, q)
-        sigma = self.noise * self.eye_distance * state.log_scale.exp()
-        distance = residual.norm(dim=-1) / sigma[:, None]
-        weight = self.landmark_weights(state, rows, torch.zeros_like(residual)) * sigma[:, None] ** 2
-        huber = torch.where(distance <= _HUBER, distance**2, 2 * _HUBER * distance - _HUBER**2)
-        views = (weight * huber).sum(1) + state.expression.square().sum(1)
-        return views.unflatten(0, (-1, self.views)).sum(1) + state.identity.square().sum(1)
-
-    def choose(self, better: Tensor, new: _State, old: _State) -> _State:
-        views = better.repeat_interleave(self.views)
-        return _State(
-            torch.where(views[:, None, None], new.rotation, old.rotation),
-            torch.where(views, new.log_scale, old.log_scale),
-            torch.where(views[:, None], new.shift, old.shift),
-            torch.where(better[:, None], new.identity, old.identity),
-            torch.where(views[:, None], new.expression, old.expression),
-        )
-
-    # -- result -----------------------------------------------------------------------------------------------
-
-    def result(self, state: _State, trust_below: float) -> FaceFit:
-        q_all = self.camera_points(state)
-        rows = self.choose_vertices(q_all)
-        projected = self.project(state, q_all.gather(1, rows[..., None].expand(-1, -1, 3)))
-        scale = state.log_scale.exp()
-        distances = (projected - self.points).norm(dim=-1) * self.seen
-        error = distances.sum(1) / self.seen.sum(1).clamp(min=1) / (scale * self.eye_distance)
-        yaw, pitch, roll = euler_angles(state.rotation)
-        fields = (yaw, pitch, roll, scale, state.shift[:, 0], state.shift[:, 1], torch.full_like(yaw, self.distance))
-        identity = self.id_mean + self.id_std * state.identity
-        expression = self.ex_mean + self.ex_std * state.expression
-        spread = state.identity.abs().amax(1).repeat_interleave(self.views)
-        reasons = [
-            _reason(*values, trust_below)
-            for values in zip(
-                error.tolist(), self.seen.sum(1).tolist(), yaw.tolist(), pitch.tolist(), spread.tolist(), strict=True
-            )
-        ]
-        return FaceFit(
-            camera=Camera(*(f.float() for f in fields)),
-            identity=identity.float(),
-            expression=expression.float(),
-            landmarks=projected.float(),
-            indices=self.vertex[rows],
-            error=error.float(),
-            trusted=torch.tensor([not reason for reason in reasons], device=error.device),
-            reasons=reasons,
-        )
+    ]
+    return FaceFit(
+        camera=Camera(*(f.float() for f in fields)),
+        identity=identity.float(),
+        expression=expression.float(),
+        landmarks=projected.float(),
+        indices=problem.vertex[rows],
+        error=error.float(),
+        trusted=torch.tensor([not reason for reason in reasons], device=error.device),
+        reasons=reasons,
+    )
 
 
 def _reason(error: float, seen: int, yaw: float, pitch: float, spread: float, limit: float) -> str:
@@ -378,10 +139,3 @@ def _reason(error: float, seen: int, yaw: float, pitch: float, spread: float, li
     if spread > 5:
         return f"the face is not plausible (an identity weight {spread:.1f} standard deviations from the mean)"
     return ""
-
-
-def _skew(w: Tensor) -> Tensor:
-    zero = torch.zeros_like(w[:, 0])
-    x, y, z = w.unbind(-1)
-    rows = [torch.stack([zero, -z, y], -1), torch.stack([z, zero, -x], -1), torch.stack([-y, x, zero], -1)]
-    return torch.stack(rows, -2)
