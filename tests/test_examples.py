@@ -71,9 +71,8 @@ def test_edit(photograph, tmp_path) -> None:
 def test_train(tmp_path) -> None:
     small = {
         "network.width": 4,
-        "network.residual_blocks": 1,
+        "network.movement_width": 4,
         "network.critic_width": 4,
-        "network.critic_layers": 3,
         "schedule.iterations": 2,
         "schedule.batch_size": 4,
     }
