@@ -155,9 +155,9 @@ class Method:
     def draw(self, step: int, *, warm_up: bool = False) -> Plan:
         step //= 2  # both updates of an iteration see one batch
         plan: Plan = {}
-        for k, stream in enumerate(self.streams):
-            plan.update(stream.draw(step, seeds.generator(self.config.seed + k, step, "targets")))
-        pool = self.pools.draw(step, seeds.generator(self.config.seed, step, "history"))
+        for stream in self.streams:
+            plan.update(stream.draw(step, warm_up=warm_up))
+        pool = self.pools.draw(step, self.faces.chance(step, "history", warm_up=warm_up))
         return {**plan, **{f"pool.{name}": values for name, values in pool.items()}}
 
     def batch(self, plan: Plan) -> Batch:

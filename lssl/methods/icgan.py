@@ -111,8 +111,8 @@ class Method:
 
     def draw(self, step: int, *, warm_up: bool = False) -> Plan:
         step //= _UPDATES  # all updates of an iteration see one batch, as there
-        chance = seeds.generator(self.config.seed, step, "targets")
-        rows, _ = self.faces.rows(step)
+        chance = self.faces.chance(step, "targets", warm_up=warm_up)
+        rows, _ = self.faces.rows(step, warm_up=warm_up)
         others = torch.randint(len(self.train_set), (len(rows),), generator=chance)
         # One of the other kinds of faces, as often as the data has it.
         often = torch.bincount(self.kind).float().repeat(len(rows), 1)
@@ -120,7 +120,7 @@ class Method:
         wrong = torch.multinomial(often, 1, generator=chance)[:, 0]
         z = torch.randn(len(rows), LATENT, generator=chance)
         drawn = {"z": z, "y": self.train_set.y[others], "y_wrong": self.kinds[wrong]}
-        return {**drawn, **self.faces.draw(step, chance)}
+        return {**drawn, **self.faces.draw(step, warm_up=warm_up)}
 
     def batch(self, plan: Plan) -> Batch:
         faces = self.faces.batch(plan)

@@ -109,16 +109,16 @@ class Method:
         self.shown = test_set.batch(sample_rows(test_set, config.output.sample_faces))
 
     def draw(self, step: int, *, warm_up: bool = False) -> Plan:
-        seed, updates = self.config.seed + warm_up, self.config.schedule.critic_updates
+        updates = self.config.schedule.critic_updates
         if not warm_up:  # the generator gets the batch and the targets of the critic's last update
             iteration, k = divmod(step, updates + 1)
             step = iteration * updates + min(k, updates - 1)
-        chance = seeds.generator(seed, step, "targets")
-        rows, _ = self.faces.rows(step, seed=seed)
+        chance = self.faces.chance(step, "targets", warm_up=warm_up)
+        rows, _ = self.faces.rows(step, warm_up=warm_up)
         y = self.train_set.y[rows[torch.randperm(len(rows), generator=chance)]]
         alpha = torch.rand(len(rows), generator=chance)
         own = {"y": self.processes.share(y), "alpha": self.processes.share(alpha)}
-        return {**own, **self.faces.draw(step, chance, seed=seed)}
+        return {**own, **self.faces.draw(step, warm_up=warm_up)}
 
     def batch(self, plan: Plan) -> Batch:
         faces = self.faces.batch(plan)
