@@ -10,6 +10,7 @@ EXPERIMENTS = {
     "augmentation": ("evaluate_augmentation", "Table 1, Fig. 8: does a classifier learn more from synthesized faces?"),
     "ablation": ("evaluate_ablation", "Tables 1 and 2 without side image, bidirectional loss, parsing loss."),
     "pose": ("evaluate_pose", "Table 3: turned faces, raw, drawn from the front, and normalized."),
+    "figure": ("evaluate_figure", "Fig. 6: unseen people, a row a method, a column a class."),
     "images": (
         "evaluate_images",
         "FID, KID, likeness, identity and diversity of synthesized pictures beside real ones.",

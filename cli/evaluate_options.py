@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from lssl.evaluation.experiments.contenders import Contender
     from lssl.evaluation.experiments.experiment import Settings
     from lssl.evaluation.report import Report
 
@@ -77,6 +78,47 @@ def experiment_options(*presets: str) -> Callable[[Callable[..., Any]], Callable
         return function
 
     return add
+
+
+def method_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --method and --seeds to a command that can compare several methods."""
+    for option in reversed(
+        [
+            click.option(
+                "--method",
+                "methods",
+                multiple=True,
+                metavar="PRESET",
+                help="Compare methods, each trained by its preset: paper, standard, stargan, cyclegan, icgan, or, with what "
+                "standard has for few faces, stargan-small, cyclegan-small, icgan-small. Repeatable; --set changes all that "
+                "have the setting.",
+            ),
+            click.option(
+                "--seeds",
+                type=click.IntRange(1),
+                help="With --method: trainings of each in each fold.  [default: 2; quick: 1]",
+            ),
+        ]
+    ):
+        function = option(function)
+    return function
+
+
+def make_contenders(
+    methods: tuple[str, ...], seeds: int | None, options: dict[str, Any]
+) -> tuple["Settings", list["Contender"], int]:
+    """The experiment's settings (default: the folder's own split), the methods, and how often each is trained."""
+    from lssl.evaluation.experiments.contenders import open_contenders
+
+    for name, given in (("--preset", options["preset"]), ("--config", options["config_file"])):
+        if given:
+            raise click.UsageError(
+                f"{name} names the one method to train; --method takes several, each with its preset"
+            )
+    changes = parse_assignments(options["assignments"])
+    settings = make_settings(**{**options, "assignments": ()})
+    contenders = open_contenders(methods, settings, changes, QUICK_TRAINING if options["quick"] else None)
+    return settings, contenders, seeds or (1 if options["quick"] else 2)
 
 
 def make_settings(

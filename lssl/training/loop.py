@@ -382,10 +382,11 @@ class Loop:
         """Writes a checkpoint and generator.safetensors (rank 0); others wait."""
         if self.processes.first:
             save_checkpoint(self.folder / "checkpoints", self.iteration, self.state_dict(), self.config.output.keep)
+            exported = self.method.exported(self.networks, self.iteration)
+            counts = {name: sum(p.numel() for p in net.parameters()) for name, net in self.method.networks.items()}
+            exported.info["parameters"] = counts
             try:
-                save_generator(
-                    self.folder / "generator.safetensors", self.method.exported(self.networks, self.iteration)
-                )
+                save_generator(self.folder / "generator.safetensors", exported)
             except OSError as error:
                 good = latest_checkpoint(self.folder / "checkpoints")
                 raise CheckpointError(

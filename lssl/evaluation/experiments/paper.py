@@ -1,4 +1,5 @@
-"""The paper's own figures, shown beside ours where the data set is the paper's, and nowhere else."""
+"""The paper's own figures: rows beside ours where the data set is the paper's; where methods are compared, a column of
+their own that names its data set."""
 
 #: experiment: (`source` in dataset.json, what it is called, [(method, accuracy in percent)])
 _FIGURES: dict[str, tuple[str, str, list[tuple[str, float]]]] = {
@@ -32,6 +33,12 @@ def paper_figures(experiment: str, source: str | None) -> tuple[str, list[tuple[
     """(the paper's table, [(method, accuracy)]), or None where the data set is not the paper's."""
     wanted, title, rows = _FIGURES[experiment]
     return (title, rows) if source == wanted else None
+
+
+def published(experiment: str) -> tuple[str, dict[str, float]]:
+    """(the paper's table, {method: accuracy}), for a column that says whose faces these are of."""
+    _, title, rows = _FIGURES[experiment]
+    return f"paper ({title})", dict(rows)
 
 
 _POSE: list[tuple[str, tuple[float, float, float]]] = [

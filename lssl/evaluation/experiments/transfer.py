@@ -180,7 +180,7 @@ def classify(judge: TrainedClassifier, images: NDArray[np.uint8]) -> NDArray[np.
 
 def transfer_grid(judge: TrainedClassifier, result: Transferred) -> NDArray[np.uint8]:
     """Faces of several people, input and each class; what the judge takes for another class has a red frame."""
-    rows = _spread(result.subjects, _GRID_FACES)
+    rows = spread_people(result.subjects, _GRID_FACES)
     columns = [torch.from_numpy(result.images[rows]).permute(0, 3, 1, 2)]
     for t in range(len(result.classes)):
         pictures = result.pictures[rows, t].copy()
@@ -197,7 +197,7 @@ def frame_wrong(pictures: NDArray[np.uint8], wrong: NDArray[np.bool_]) -> None:
         picture[:width] = picture[-width:] = picture[:, :width] = picture[:, -width:] = _WRONG
 
 
-def _spread(subjects: Sequence[str], count: int) -> list[int]:
+def spread_people(subjects: Sequence[str], count: int) -> list[int]:
     """Rows of different people where there are enough, spread over the rows."""
     first: dict[str, list[int]] = {}
     for row, subject in enumerate(subjects):

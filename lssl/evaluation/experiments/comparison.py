@@ -1,0 +1,322 @@
+"""Tables 1 and 2 with a row a method: `lssl evaluate transfer|augmentation --method NAME ...`."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from lssl.data import detect, to_float
+from lssl.evaluation.experiments.augmentation import augmentation_fold
+from lssl.evaluation.experiments.augmentation_report import mean_accuracy
+from lssl.evaluation.experiments.contenders import (
+    IN_THE_PAPER,
+    Contender,
+    over_runs,
+    same_table,
+    train_contender,
+)
+from lssl.evaluation.experiments.experiment import Experiment, Settings, accuracy, open_experiment
+from lssl.evaluation.experiments.figure import draw_figure
+from lssl.evaluation.experiments.fold_training import train_fold_classifier
+from lssl.evaluation.experiments.folds import Fold
+from lssl.evaluation.experiments.paper import published
+from lssl.evaluation.experiments.portraits import gather_portraits
+from lssl.evaluation.experiments.portraits_report import measure_portraits
+from lssl.evaluation.experiments.transfer import Transferred, classify, measure, spread_people, transfer
+from lssl.evaluation.measures.features import classifier_network
+from lssl.evaluation.measures.metrics import frechet_distance
+from lssl.evaluation.report import Report, Table
+from lssl.models.classifier_export import TrainedClassifier
+from lssl.models.cyclegan import faithful
+from lssl.models.export import TrainedGenerator
+
+#: An experiment's results: a list of folds and seeds for each contender's name.
+Results = dict[str, list[dict[str, Any]]]
+_FIGURE_FACES = 4
+_COMPOSED = (
+    "CycleGAN knows pairs: from neutral to another class, or back, is one generator; from one other class to another it is "
+    "composed over neutral, which the method itself does not know."
+)
+
+
+def compare_transfer(
+    settings: Settings,
+    contenders: Sequence[Contender],
+    out: Path,
+    command: str,
+    *,
+    seeds: int = 2,
+    portraits: bool = True,
+    overwrite: bool = False,
+) -> Report:
+    """Table 2 with a row a method, and Fig. 6: runs (or goes on) and writes the report to `out`.
+
+    seeds: trainings of each method in each fold; the fold's classifier is one for all of them.
+    portraits: also the two-sample test of the measures at full size, where the folder has landmarks.
+    Raises FolderError, SchemaError or ConfigError before work starts.
+    """
+    identities = detect.available()
+    experiment = _open(
+        "transfer", settings, contenders, out, seeds, overwrite, identities=identities, portraits=portraits
+    )
+    look_at = portraits and experiment.folder.landmarks is not None
+
+    def judged(model: TrainedGenerator, fold: Fold, parts: Path) -> dict[str, Any]:
+        judge = train_fold_classifier(
+            settings.judge,
+            experiment.train_rows(fold),
+            experiment.group,
+            experiment.state.folder(f"fold-{fold.number:02d}"),
+            weights=settings.weights,
+            device=settings.device,
+            quiet=settings.quiet,
+        )
+        result = transfer(model, experiment.test_rows(fold), experiment.group.name, progress=not settings.quiet)
+        figures = measure(judge, result, identities=identities)
+        figures.update(routes(judge, result), distance=feature_distance(judge, result))
+        if look_at:
+            gathered = gather_portraits(model, experiment.folder, experiment.group.name, fold.test, seed=settings.seed)
+            figures["portraits"] = measure_portraits(gathered, seed=settings.seed)
+        rows = spread_people(result.subjects, _FIGURE_FACES)
+        np.savez(parts / "figure.npz", faces=result.images[rows], made=result.pictures[rows])
+        return figures
+
+    results = _run(experiment, contenders, seeds, judged)
+    report = _begin("Transfer", experiment, command, contenders)
+    report.table(transfer_table(experiment, contenders, results))
+    report.table(same_table(experiment, contenders, results))
+    report.heading("Fig. 6: unseen people")
+    sheet = _figure(experiment, contenders)
+    sheet.save(out / "figure.png")
+    report.image(
+        np.asarray(sheet), "Each person's photograph, then a row a method, a column a class; first fold and seed."
+    )
+    _finish(report, experiment, results, out)
+    return report
+
+
+def compare_augmentation(
+    settings: Settings,
+    contenders: Sequence[Contender],
+    out: Path,
+    command: str,
+    *,
+    counts: Sequence[int],
+    repeats: int = 1,
+    seeds: int = 2,
+    overwrite: bool = False,
+) -> Report:
+    """Table 1 with a row a method; as `compare_transfer`. counts, repeats: as `evaluate_augmentation` takes them."""
+    counts = sorted(set(counts))
+    experiment = _open("augmentation", settings, contenders, out, seeds, overwrite, counts=counts, repeats=repeats)
+
+    def judged(model: TrainedGenerator, fold: Fold, parts: Path) -> dict[str, Any]:
+        alone = experiment.state.folder(f"fold-{fold.number:02d}") / "real"
+        return augmentation_fold(experiment, fold, model, counts, repeats, parts, real_out=alone)
+
+    results = _run(experiment, contenders, seeds, judged)
+    report = _begin("Augmentation", experiment, command, contenders)
+    report.table(augmented_table(contenders, results, counts, repeats))
+    report.table(same_table(experiment, contenders, results))
+    report.heading("Synthesized training faces")
+    for contender in contenders:
+        with Image.open(experiment.state.root / _part(experiment.folds[0], contender, 0) / "sheet.png") as sheet:
+            report.image(
+                np.asarray(sheet.convert("RGB")), f"{contender.name}, a column a class they are labelled with."
+            )
+    _finish(report, experiment, results, out)
+    return report
+
+
+def routes(judge: TrainedClassifier, result: Transferred) -> dict[str, Any]:
+    """[right, asked] of translations that start at the first class, and of those to another class that one generator of
+    CycleGAN makes (`single`) or that it composes (`composed`)."""
+    count = len(result.classes)
+    guesses = np.stack([classify(judge, result.pictures[:, t]) for t in range(count)], 1)
+    source = np.broadcast_to(result.source[:, None], guesses.shape)
+    target = np.broadcast_to(np.arange(count), guesses.shape)
+    changes = source != target
+    single = faithful(torch.from_numpy(source.copy()), torch.from_numpy(target.copy())).numpy()
+    right = guesses == target
+    kinds = {"from_first": changes & (source == 0), "single": changes & single, "composed": changes & ~single}
+    return {name: [int(right[where].sum()), int(where.sum())] for name, where in kinds.items()}
+
+
+def feature_distance(judge: TrainedClassifier, result: Transferred) -> float:
+    """The Frechet distance of real test faces and their translations to other classes, in the classifier's features."""
+    network = classifier_network(judge, "the fold's classifier")
+    changed = np.arange(len(result.classes))[None] != result.source[:, None]
+    real, made = (_features(network, images) for images in (result.images, result.pictures[changed]))
+    return frechet_distance(real, made)
+
+
+@torch.inference_mode()
+def _features(network: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    parts = []
+    for start in range(0, len(images), 32):
+        pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + 32])).permute(0, 3, 1, 2)
+        parts.append(network.features(to_float(pixels.to(network.device))).float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def transfer_table(experiment: Experiment, contenders: Sequence[Contender], results: Results) -> Table:
+    """Table 2: what is recognised, what stays of person and picture, what tells made from real; the paper's beside it."""
+    title, paper = published("transfer")
+    first = experiment.group.values[0]
+    some = results[contenders[0].name]
+    rows: list[list[Any]] = [
+        ["real test faces", over_runs(_once(some, lambda r: accuracy(r["real"]))), None]
+        + [over_runs(_once(some, lambda r: _accuracy_of(r["relative"], "real"))), None, None, None, None]
+        + [paper.get("real test faces")]
+    ]
+    for contender in contenders:
+        found = results[contender.name]
+        rows.append(
+            [
+                contender.name,
+                over_runs([accuracy(r["changed"]) for r in found]),
+                over_runs([_share(r["from_first"]) for r in found]),
+                over_runs([_accuracy_of(r["relative"], "changed") for r in found]),
+                over_runs([_identity(r) for r in found]),
+                over_runs([r["ssim"] for r in found]),
+                over_runs([r["distance"] for r in found]),
+                over_runs([_told(r) for r in found]),
+                paper.get(IN_THE_PAPER.get(contender.name, "")),
+            ]
+        )
+        if found[0]["training"]["pairs"] and found[0]["composed"][1]:
+            for key, name in (("single", "one generator"), ("composed", "composed over neutral")):
+                value = over_runs([_share(r[key]) for r in found])
+                rows.append([f"{contender.name}: {name}", value, *[None] * 7])
+    note = (
+        "Unseen faces changed to another class, percent that a classifier of real faces recognises as it: all, those that start "
+        f"at {first}, and all judged beside the person's own photographs. Identity: median distance of dlib's embedding to the "
+        "input (under 0.6 is usually one person). SSIM: with the input, asked for its own class. FID: Frechet distance to the "
+        "real test faces in that classifier's features. Told from real: the largest area under the curve of the two-sample test "
+        "over classes and regions, 0.5 is perfect; a high percentage beside a high area is no expression but a trace that pleases "
+        f"the classifier. Mean and standard deviation over folds and seeds. {title}: the paper's own, of other faces. {_COMPOSED}"
+    )
+    header = ["method", "recognised", f"from {first}", "beside own", "identity", "SSIM", "FID", "told from real", title]
+    return Table("Changed to another class", header, rows, note)
+
+
+def augmented_table(contenders: Sequence[Contender], results: Results, counts: Sequence[int], repeats: int) -> Table:
+    """Table 1: accuracy on real unseen people of a classifier of real and each method's faces; the paper's beside it."""
+    title, paper = published("augmentation")
+    some = results[contenders[0].name]
+    alone = over_runs(_once(some, lambda r: mean_accuracy(r["real"])))
+    rows: list[list[Any]] = [["real faces alone", *[alone] * len(counts), None, None]]
+    for contender in contenders:
+        found = results[contender.name]
+        largest = str(counts[-1])
+        gains = [mean_accuracy(r["synthetic"][largest]) - mean_accuracy(r["real"]) for r in found]
+        values = [over_runs([mean_accuracy(r["synthetic"][str(count)]) for r in found]) for count in counts]
+        rows.append([contender.name, *values, over_runs(gains), paper.get(IN_THE_PAPER.get(contender.name, ""))])
+    note = (
+        f"Percent of real faces of unseen people recognised by classifiers of real faces and so many synthesized ones a class, all "
+        f"with {some[0]['iterations']} iterations{f', {repeats} of each are averaged' if repeats > 1 else ''}; the gain is over real "
+        f"faces alone, with the most. Mean and standard deviation over folds and seeds. {title}: the paper's own, of other faces."
+    )
+    header = ["trained on real and", *(f"{count} a class" for count in counts), "gain", title]
+    return Table("Classifiers trained with synthesized faces", header, rows, note)
+
+
+def _figure(experiment: Experiment, contenders: Sequence[Contender]) -> Image.Image:
+    faces, made = None, []
+    for contender in contenders:
+        with np.load(experiment.state.root / _part(experiment.folds[0], contender, 0) / "figure.npz") as kept:
+            faces = kept["faces"]
+            made.append(kept["made"])
+    assert faces is not None
+    return draw_figure(faces, made, [c.name for c in contenders], experiment.group.values)
+
+
+def _open(
+    name: str,
+    settings: Settings,
+    contenders: Sequence[Contender],
+    out: Path,
+    seeds: int,
+    overwrite: bool,
+    **further: Any,
+) -> Experiment:
+    methods = {contender.name: contender.config.to_dict() for contender in contenders}
+    return open_experiment(
+        f"{name} of several methods", settings, out, overwrite=overwrite, methods=methods, seeds=seeds, **further
+    )
+
+
+def _part(fold: Fold, contender: Contender, seed: int) -> str:
+    return f"fold-{fold.number:02d}-{contender.name}-seed-{seed}"
+
+
+def _run(
+    experiment: Experiment,
+    contenders: Sequence[Contender],
+    seeds: int,
+    judged: Callable[[TrainedGenerator, Fold, Path], dict[str, Any]],
+) -> Results:
+    """Trains and judges each contender, in each fold, with each seed; what is done is read."""
+    results: Results = {contender.name: [] for contender in contenders}
+    for fold in experiment.folds:
+        for seed in range(seeds):
+            for contender in contenders:
+                name = _part(fold, contender, seed)
+
+                def make(
+                    fold: Fold = fold, seed: int = seed, one: Contender = contender, name: str = name
+                ) -> dict[str, Any]:
+                    parts, shared = experiment.state.folder(name), experiment.state.folder(f"fold-{fold.number:02d}")
+                    if not experiment.settings.quiet:
+                        print(f"Fold {fold.number + 1} of {len(experiment.folds)}, seed {seed}: {one.name}", flush=True)
+                    train = experiment.train_rows(fold)
+                    model, facts = train_contender(
+                        experiment, one, train, seed, parts / "generator", parser_path=shared / "parser.safetensors"
+                    )
+                    return {**judged(model, fold, parts), "training": facts, "fold": fold.number, "seed": seed}
+
+                results[contender.name].append(experiment.state.part(name, make))
+    return results
+
+
+def _begin(title: str, experiment: Experiment, command: str, contenders: Sequence[Contender]) -> Report:
+    names = ", ".join(contender.name for contender in contenders)
+    report = Report(f"{title}: {experiment.folder.root.name}, {names}", command, experiment.settings.seed)
+    report.earlier_seconds = experiment.state.seconds
+    report.paragraph(experiment.describe())
+    report.paragraph(
+        "In each fold all methods and classifiers learn from the same training people alone. A method's own preset is its "
+        "authors' losses, optimizer and start; one that ends in -small is given what the preset standard has, for few faces."
+    )
+    return report
+
+
+def _finish(report: Report, experiment: Experiment, results: Results, out: Path) -> None:
+    report.results.update(folds=experiment.subjects(), method_results=results, settings=experiment.state.settings)
+    report.write(out)
+
+
+def _once(results: Sequence[dict[str, Any]], value: Callable[[dict[str, Any]], float | None]) -> list[float | None]:
+    """A value of the fold alone, once a fold."""
+    return [value(result) for result in results if result["seed"] == 0]
+
+
+def _accuracy_of(matrices: dict[str, Any] | None, key: str) -> float | None:
+    return None if matrices is None else accuracy(matrices[key])
+
+
+def _share(counts: Sequence[int]) -> float | None:
+    return 100 * counts[0] / counts[1] if counts[1] else None
+
+
+def _identity(result: dict[str, Any]) -> float | None:
+    return float(np.median(result["identity"]["changed"])) if "identity" in result else None
+
+
+def _told(result: dict[str, Any]) -> float | None:
+    areas = [entry["area"] for entry in result.get("portraits", {}).get("two_sample", [])]
+    return max(areas) if areas else None
