@@ -15,6 +15,9 @@ from lssl.data.align import Similarity
 from lssl.models.moving import Edit
 
 _LARGEST_GAP = 1 / 512  # below it, the mask counts as nothing: the photograph's pixels are left untouched
+# Pixels: a shift below the first is left out, beyond the second it is whole. What nobody sees move would only be blurred.
+_STILL, _MOVED = 0.3, 1.2
+_UNPAINTED = 0.06  # opacity below which the photograph is left as it is
 
 
 def edit_photograph(
@@ -44,9 +47,11 @@ def edit_photograph(
     inside[inside < _LARGEST_GAP] = 0
     # Half-sides of the crop to pixels of the photograph.
     shift = (seen(edit.flow, "bicubic") * inside * (size / 2)) @ similarity.inverse().matrix.T
+    length = np.hypot(shift[..., 0], shift[..., 1])[..., None]
+    shift *= np.clip((length - _STILL) / (_MOVED - _STILL), 0, 1)
     moved = _look_up(photograph, (pixels + shift).astype(np.float32), low, high)
     moved = moved * np.exp(seen(edit.tone, "bicubic") * inside)
-    opacity = np.clip(seen(edit.opacity, "bicubic"), 0, 1) * inside
+    opacity = np.clip((seen(edit.opacity, "bicubic") - _UNPAINTED) / (1 - _UNPAINTED), 0, 1) * inside
     paint = (np.clip(seen(edit.paint, "bicubic"), -1, 1) + 1) * 127.5
     result = photograph.copy()
     window = result[low[1] : high[1], low[0] : high[0]]
