@@ -11,12 +11,13 @@ from .evaluate_options import command_line, experiment_options, make_settings, p
 @click.command()
 @click.option(
     "--normalizer",
+    "--method",
     "normalizers",
     multiple=True,
     default=("lssl",),
     show_default=True,
-    help="What makes simulated faces realistic: lssl or simgan, trained on each fold's training subjects; a trained "
-    "generator of lssl train --task pose-normalization (with --folds 1); or none. Repeatable.",
+    help="What makes simulated faces realistic: lssl, simgan or cyclegan, trained on each fold's training subjects; a trained "
+    "generator of lssl train --method pose (with --folds 1); or none. Repeatable.",
 )
 @click.option("--yaw-column", default="yaw", show_default=True, help="Column with the yaw in degrees.")
 @click.option(
@@ -50,7 +51,7 @@ def command(
     \b
     lssl generate-faces faces/ --subjects 100 --yaw -45,-30,-15,0,15,30,45 --size 64
     lssl evaluate pose --data faces/
-    lssl evaluate pose --data faces/ --normalizer lssl --normalizer simgan
+    lssl evaluate pose --data faces/ --method lssl --method cyclegan --method simgan
     lssl evaluate pose --data faces/ --normalizer none --folds 2
     lssl evaluate pose --data bu3dfe/ --architecture vgg16 --weights vgg_face.pth --preset paper
 
@@ -65,7 +66,6 @@ def command(
     out = out or Path("runs") / f"pose-{options['data'].name}"
     if options["preset"] is None and options["config_file"] is None:
         options["preset"] = "pose"
-    options["assignments"] = ("task=pose-normalization", *options["assignments"])
     settings = make_settings(default_folds=5, **options)
     report = evaluate_pose(
         settings,

@@ -43,12 +43,12 @@ class NetworkSettings:
 @dataclass(frozen=True)
 class LossSettings:
     cycle: float = 10.0
-    identity: float = 0.5  # times `cycle`
+    identity_share: float = 0.5  # of `cycle`, for what is in the domain already
     penalty: float = 0.0  # R1; beyond the authors
 
     def __post_init__(self) -> None:
-        if min(self.cycle, self.identity, self.penalty) < 0:
-            raise ConfigError("losses.cycle, losses.identity and losses.penalty must be at least 0")
+        if min(self.cycle, self.identity_share, self.penalty) < 0:
+            raise ConfigError("losses.cycle, losses.identity_share and losses.penalty must be at least 0")
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,9 @@ class Method:
         for k, other in enumerate(batch.others):
             there, back = self.translation(self.generator.there[k]), self.translation(self.generator.back[k])
             critics = self.critics[2 * k], self.critics[2 * k + 1]
-            terms, made = pair_terms(there, back, critics, batch.neutral, other, identity=self.weights.identity > 0)
+            terms, made = pair_terms(
+                there, back, critics, batch.neutral, other, identity=self.weights.identity_share > 0
+            )
             found.append(terms)
             self.made[2 * k : 2 * k + 2].copy_(torch.stack(made).detach())
         terms = {name: torch.stack([one[name] for one in found]).mean() for name in found[0]}
@@ -265,9 +267,9 @@ def pair_terms(
 
 
 def generator_sum(terms: Terms, weights: LossSettings) -> Tensor:
-    """g_adv + cycle g_bi + identity cycle g_id."""
+    """g_adv + cycle g_bi + identity_share cycle g_id."""
     loss = terms["g_adv"] + weights.cycle * terms["g_bi"]
-    return loss + weights.identity * weights.cycle * terms["g_id"] if "g_id" in terms else loss
+    return loss + weights.identity_share * weights.cycle * terms["g_id"] if "g_id" in terms else loss
 
 
 def critic_terms(critic: nn.Module, real: Tensor, fake: Tensor, *, penalty: bool) -> Terms:

@@ -2,12 +2,13 @@
 
 A refiner is kept near its input by an l1 self-regularization and made realistic by a discriminator that judges patches;
 the discriminator's fakes come half from a history of refined faces. The paper adds the attribute classification loss
-(3.2). Their weights are `losses.identity`, 1 and `losses.classification`.
+(3.2). Their weights are `losses.identity`, 1 and `losses.classification`. No penalty on the discriminator, as there. The
+preset `simgan-paper` is the authors' (but for Adam, which public re-implementations take; theirs is SGD and batches of 512 eyes); `simgan` is of the preset `pose`'s size and time, and puts out what is to be added to the face.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from PIL import Image
@@ -33,6 +34,7 @@ from lssl.training.speed import autocast
 class NetworkSettings:
     width: int = 24
     refiner_blocks: int = 4
+    output: Literal["direct", "residual"] = "residual"  # "direct": theirs; "residual": what is to be added to the face
     critic_width: int = 32
     side_channels: int = 3  # of the photograph in the sample grids; no network looks at it
 
@@ -54,6 +56,15 @@ class HistorySettings:
 
 
 @dataclass(frozen=True)
+class RefinerSettings:
+    updates: int = 1  # an iteration: K_g there, beside schedule.critic_updates, K_d
+
+    def __post_init__(self) -> None:
+        if self.updates < 1:
+            raise ConfigError(f"refiner.updates must be at least 1, not {self.updates}")
+
+
+@dataclass(frozen=True)
 class WarmUpSettings:
     """There 3.1: first the refiner learns to leave faces alone, then the discriminator to tell them apart."""
 
@@ -67,6 +78,7 @@ class Settings:
     losses: LossSettings = field(default_factory=LossSettings)
     pose: PoseSettings = field(default_factory=PoseSettings)
     history: HistorySettings = field(default_factory=HistorySettings)
+    refiner: RefinerSettings = field(default_factory=RefinerSettings)
     warm_up: WarmUpSettings = field(default_factory=WarmUpSettings)
 
 
@@ -137,8 +149,9 @@ class Method:
         check_square(train_set, 4, "another size")
         dimension, network = self.schema.dimension, settings.network
         with seeds.initial_weights(config.seed):
-            # A refiner keeps its input, so it puts out what is to be added to it.
-            self.refiner = Refiner(dimension, network.width, network.refiner_blocks, "residual").to(processes.device)
+            self.refiner = Refiner(dimension, network.width, network.refiner_blocks, network.output).to(
+                processes.device
+            )
             self.critic = LocalDiscriminator(dimension, self.size, network.critic_width).to(processes.device)
         self.networks: dict[str, nn.Module] = {"generator": self.refiner, "critic": self.critic}
         self.stream = PairStream(config, train_set, processes, settings.pose)
@@ -151,12 +164,12 @@ class Method:
 
     def draw(self, step: int, *, warm_up: bool = False) -> Plan:
         first, then = self.settings.warm_up.refiner, self.settings.warm_up.updates
-        per_iteration = self.config.schedule.critic_updates + 1
+        critic_updates = self.config.schedule.critic_updates
         if warm_up:
             exchange = max(0, step - first)
         else:
-            iteration, k = divmod(step, per_iteration)
-            exchange = then + iteration * (per_iteration - 1) + k
+            iteration, k = divmod(step, critic_updates + self.settings.refiner.updates)
+            exchange = then + iteration * critic_updates + k
         history = self.history.draw(exchange, self.faces.chance(step, "history", warm_up=warm_up))
         pairs = self.stream.draw(step, warm_up=warm_up)
         return {**pairs, **{f"history.{name}": values for name, values in history.items()}}
@@ -171,7 +184,14 @@ class Method:
             Update(
                 "critic", ("critic",), self.critic_loss, schedule.critic_rate, schedule.betas, schedule.critic_updates
             ),
-            Update("refiner", ("generator",), self.refiner_loss, schedule.learning_rate, schedule.betas),
+            Update(
+                "refiner",
+                ("generator",),
+                self.refiner_loss,
+                schedule.learning_rate,
+                schedule.betas,
+                self.settings.refiner.updates,
+            ),
         )
 
     def warm_up(self) -> Iterator[Stage]:
@@ -224,7 +244,11 @@ class Method:
         return TrainedGenerator(networks["generator"], self.schema, self.size, task="pose-normalization", info=info)
 
     def facts(self) -> dict[str, Any]:
-        return {**self.stream.facts(), "critic_updates": self.config.schedule.critic_updates}
+        updates = {
+            "critic_updates": self.config.schedule.critic_updates,
+            "refiner_updates": self.settings.refiner.updates,
+        }
+        return {**self.stream.facts(), **updates}
 
     @staticmethod
     def select(folder: FaceFolder, config: TrainConfig) -> FaceFolder:

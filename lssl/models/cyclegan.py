@@ -157,6 +157,30 @@ class CycleGANGenerator(nn.Module):
         return _by_value(self.there, image, target), None
 
 
+class SimulatedToReal(nn.Module):
+    """One `DomainGenerator`, called as `Generator` is: `generator(image, side, y)` looks at the image alone."""
+
+    def __init__(self, attribute_dim: int, width: int = 64, residual_blocks: int = 6, output: str = "direct") -> None:
+        super().__init__()
+        self._settings = {
+            "attribute_dim": attribute_dim,
+            "width": width,
+            "residual_blocks": residual_blocks,
+            "output": output,
+        }
+        self.attribute_dim = attribute_dim
+        self.side_channels = 0
+        self.there = DomainGenerator(width, residual_blocks, output)
+
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments: `SimulatedToReal(**g.settings())` has the same shapes."""
+        return dict(self._settings)
+
+    def forward(self, image: Tensor, side: Tensor | None, attributes: Tensor) -> tuple[Tensor, None]:  # noqa: ARG002
+        """Image (N, 3, H, W) in [-1, 1] to (x', None)."""
+        return self.there(image), None
+
+
 def _by_value(generators: nn.ModuleList, image: Tensor, value: Tensor) -> Tensor:
     """Each picture by generator `value - 1`; as it is where value is 0."""
     result = image.clone()

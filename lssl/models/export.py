@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lssl.data.dataset import heatmap_side
 from lssl.data.schema import AttributeSchema
 from lssl.errors import LsslError
-from lssl.models.cyclegan import CycleGANGenerator
+from lssl.models.cyclegan import CycleGANGenerator, SimulatedToReal
 from lssl.models.files import NetworkFile
 from lssl.models.generator import Generator
 from lssl.models.icgan import IcGAN
@@ -28,7 +28,8 @@ FILE = NetworkFile("lssl-generator-1", "generator.safetensors", "generator", "ls
 
 #: What a file may hold, by the name of its class; all are called alike, `network(image, side, y)`.
 KINDS: dict[str, Callable[..., nn.Module]] = {
-    kind.__name__: kind for kind in (Generator, MovingGenerator, Refiner, StarGANGenerator, CycleGANGenerator, IcGAN)
+    kind.__name__: kind
+    for kind in (Generator, MovingGenerator, Refiner, StarGANGenerator, CycleGANGenerator, SimulatedToReal, IcGAN)
 }
 
 

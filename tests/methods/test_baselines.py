@@ -11,11 +11,12 @@ import torch
 from torch.nn import functional as F
 
 from lssl.data import AttributeSchema, read_metadata, to_float
+from lssl.inference.pose_normalization import load_normalizer, normalize_faces
 from lssl.inference.synthesis import parse_targets, prepared_faces, translate_all
 from lssl.methods.cyclegan import ImagePools
 from lssl.methods.run import prepare_run
 from lssl.methods.stargan import classification
-from lssl.models.cyclegan import CycleGANGenerator
+from lssl.models.cyclegan import CycleGANGenerator, SimulatedToReal
 from lssl.models.export import load_generator
 from lssl.models.icgan import IcGAN
 from lssl.models.stargan import StarGANGenerator
@@ -23,6 +24,7 @@ from lssl.training import ConfigError, TrainConfig
 from lssl.training.checkpoint import latest_checkpoint, load_checkpoint
 from lssl.training.loop import PlansInTurn
 from tests.conftest import write_faces
+from tests.methods.test_pose import write_pairs
 
 METHODS = ("stargan", "cyclegan", "icgan")
 PRESETS = [name + kind for name in METHODS for kind in ("", "-small")]
@@ -264,3 +266,46 @@ def test_the_presets_are_the_authors(name):
     assert config.speed.bf16 == "off"
     rate, batch_size = {"stargan": (1e-4, 16), "cyclegan": (2e-4, 1), "icgan": (2e-4, 64)}[name]
     assert (config.schedule.learning_rate, config.schedule.batch_size) == (rate, batch_size)
+
+
+def test_cyclegan_normalizes_the_pose(tiny, tmp_path):
+    pairs = write_pairs(tmp_path / "pairs", size=32)
+    config = small("cyclegan_pose", tiny, pairs).with_overrides({"data.folder": str(pairs), "schedule.ema": 0.9})
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert run(config, whole)
+    model = load_normalizer(whole)
+    assert isinstance(model.network, SimulatedToReal)
+    assert normalize_faces(model, np.zeros((2, 32, 32, 3), np.uint8), np.zeros((2, 32, 32, 3), np.uint8)).shape[0] == 2
+    run(config.with_overrides({"schedule.iterations": 4, "schedule.decay_start": 0.75}), parts)
+    assert run(config, parts, resume=True)
+    a, b = (load_checkpoint(latest_checkpoint(out / "checkpoints")) for out in (whole, parts))
+    assert equal(a["networks"], b["networks"])
+    assert equal(a["memory"], b["memory"])
+
+    method = prepare_run(config, tmp_path / "again", quiet=True).method
+    batch = method.batch(method.draw(0))
+    a, b, there, back = batch.pairs.image, batch.pairs.real, method.generator.there, method.back
+    d_b, d_a = method.critics
+    adversarial = (d_b(there(a)) - 1).square().mean() + (d_a(back(b)) - 1).square().mean()
+    cycle = (back(there(a)) - a).abs().mean() + (there(back(b)) - b).abs().mean()
+    identity = (there(b) - b).abs().mean() + (back(a) - a).abs().mean()
+    torch.testing.assert_close(method.generator_loss(batch)[0], adversarial + 10 * cycle + 5 * identity)
+
+
+def test_simgan_as_its_authors_have_it(tiny, tmp_path):
+    """Two refiner updates an iteration, no penalty, half of the fakes from the history, which grows with D's updates."""
+    preset = TrainConfig.preset("simgan-paper")
+    assert preset.settings.refiner.updates == 2
+    assert preset.settings.network.output == "direct"
+    assert (preset.settings.warm_up.refiner, preset.settings.warm_up.updates) == (1000, 200)
+    pairs = write_pairs(tmp_path / "pairs")
+    more = {"refiner.updates": 2, "history.size": 9, "warm_up.refiner": 2, "network.refiner_blocks": 1}
+    config = tiny("simgan", pairs).with_overrides({**more, "network.side_channels": 3})
+    method = prepare_run(config, tmp_path / "run", quiet=True).method
+    assert [update.times for update in method.updates()] == [2, 2]
+    _, terms = method.critic_loss(method.batch(method.draw(0)))
+    assert set(terms) == {"d_real", "d_fake", "d_cls"}
+    # One of D's warm-up, then two an iteration of 4 steps, each with two new faces.
+    places = [method.draw(step)["history.places"].tolist() for step in (0, 1, 4)]
+    assert places[:2] == [[2, 3], [4, 5]]
+    assert places[2] == [6, 7]

@@ -45,7 +45,11 @@ from lssl.models.export import TrainedGenerator
 from lssl.training.config import ConfigError
 
 #: Normalizers that are trained anew on each fold's training subjects: their method, and their name in the table.
-TRAINED = {"lssl": ("pose", "normalized (LSSL)"), "simgan": ("simgan", "normalized (SimGAN)")}
+TRAINED = {
+    "lssl": ("pose", "normalized (LSSL)"),
+    "simgan": ("simgan", "normalized (SimGAN)"),
+    "cyclegan": ("cyclegan_pose", "normalized (CycleGAN)"),
+}
 _PEOPLE = 2
 
 

@@ -1,0 +1,157 @@
+"""CycleGAN for pose normalization, the paper's comparison in Table 3: from simulated frontal faces to real ones and back.
+
+The losses are those of `cyclegan.py`. The two domains are what `lssl render-frontal` drew and real faces, which need not
+belong together; no attribute is asked for, and no photograph beside the simulated face is seen.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from lssl.data import FaceDataset, FaceFolder
+from lssl.methods.cyclegan import (
+    ImagePools,
+    LossSettings,
+    NetworkSettings,
+    PoolSettings,
+    check_size,
+    critic_sum,
+    critic_terms,
+    generator_sum,
+    pair_terms,
+    translation,
+)
+from lssl.models import FaceParser
+from lssl.models.cyclegan import DomainGenerator, PatchDiscriminator, SimulatedToReal
+from lssl.models.export import TrainedGenerator
+from lssl.training import seeds
+from lssl.training.config import ConfigError, TrainConfig
+from lssl.training.distributed import Processes
+from lssl.training.faces import Plan
+from lssl.training.loop import Stage, Update
+from lssl.training.losses import Terms
+from lssl.training.pairs import PairBatch, PairStream, PoseSettings, normalizer_grid, select_pairs
+from lssl.training.samples import sample_rows
+
+
+@dataclass(frozen=True)
+class Settings:
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    losses: LossSettings = field(default_factory=LossSettings)
+    pool: PoolSettings = field(default_factory=PoolSettings)
+    pose: PoseSettings = field(default_factory=PoseSettings)
+
+
+@dataclass
+class Batch:
+    pairs: PairBatch
+    pool: Plan  # what `ImagePools.exchange` takes
+
+
+class Method:
+    averaged = ("generator",)
+    needs_data = "a folder that `lssl render-frontal` wrote"
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        train_set: FaceDataset,
+        test_set: FaceDataset,
+        *,
+        processes: Processes,
+        parser: FaceParser | None = None,
+    ) -> None:
+        del parser
+        if processes.world_size > 1:
+            raise ConfigError("CycleGAN trains in one process: its pools of made pictures are not shared")
+        settings: Settings = config.settings
+        self.config, self.settings, self.weights = config, settings, settings.losses
+        self.schema, self.size = train_set.schema, train_set.size[0]
+        check_size(train_set)
+        network, device = settings.network, processes.device
+        with seeds.initial_weights(config.seed):
+            self.generator = SimulatedToReal(
+                self.schema.dimension, network.width, network.residual_blocks, network.output
+            ).to(device)
+            self.back = DomainGenerator(network.width, network.residual_blocks, network.output).to(device)
+            self.critics = nn.ModuleList(PatchDiscriminator(network.critic_width) for _ in range(2)).to(device)
+        self.networks: dict[str, nn.Module] = {
+            "generator": self.generator,
+            "back": self.back,
+            "critic": self.critics,
+        }
+        self.stream = PairStream(config, train_set, processes, settings.pose)
+        self.faces, self.notes = self.stream.faces, self.stream.notes
+        batch_size = config.schedule.batch_size
+        self.pools = ImagePools(2, settings.pool.size, batch_size, self.size, device)
+        # What the generators made in their update, the discriminators see in theirs.
+        self.made = torch.zeros(2, batch_size, 3, self.size, self.size, device=device)
+        self.memory = {"pools": self.pools.images, "made": self.made}
+        self.shown = test_set.batch(sample_rows(test_set, config.output.sample_faces))
+
+    def draw(self, step: int, *, warm_up: bool = False) -> Plan:
+        step //= 2  # both updates of an iteration see one batch
+        pool = self.pools.draw(step, self.faces.chance(step, "history", warm_up=warm_up))
+        pairs = self.stream.draw(step, warm_up=warm_up)
+        return {**pairs, **{f"pool.{name}": values for name, values in pool.items()}}
+
+    def batch(self, plan: Plan) -> Batch:
+        pool = {k.removeprefix("pool."): v for k, v in plan.items() if k.startswith("pool.")}
+        return Batch(self.stream.batch(plan), pool)
+
+    def updates(self) -> Sequence[Update]:
+        schedule = self.config.schedule
+        return (
+            Update("generators", ("generator", "back"), self.generator_loss, schedule.learning_rate, schedule.betas),
+            Update("critics", ("critic",), self.critic_loss, schedule.critic_rate, schedule.betas),
+        )
+
+    def warm_up(self) -> Iterator[Stage]:
+        return iter(())
+
+    def generator_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
+        there, back = translation(self.generator.there, self.config), translation(self.back, self.config)
+        terms, made = pair_terms(
+            there,
+            back,
+            (self.critics[0], self.critics[1]),
+            batch.pairs.image,
+            batch.pairs.real,
+            identity=self.weights.identity_share > 0,
+        )
+        self.made.copy_(torch.stack(made).detach())
+        return generator_sum(terms, self.weights), terms
+
+    def critic_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
+        found = []
+        for number, real in ((0, batch.pairs.real), (1, batch.pairs.image)):
+            fake = self.pools.exchange(number, self.made[number], batch.pool)
+            found.append(critic_terms(self.critics[number], real, fake, penalty=self.weights.penalty > 0))
+        terms = {name: torch.stack([one[name] for one in found]).mean() for name in found[0]}
+        return len(found) * critic_sum(terms, self.weights), terms
+
+    def samples(self, networks: Mapping[str, nn.Module]) -> Image.Image:
+        return normalizer_grid(networks["generator"], self.shown, self.stream, targets=False)
+
+    def exported(self, networks: Mapping[str, nn.Module], iteration: int) -> TrainedGenerator:
+        info = self.stream.about(iteration, "cyclegan")
+        return TrainedGenerator(networks["generator"], self.schema, self.size, task="pose-normalization", info=info)
+
+    def facts(self) -> dict[str, Any]:
+        return {**self.stream.facts(), "pool": self.settings.pool.size}
+
+    @staticmethod
+    def select(folder: FaceFolder, config: TrainConfig) -> FaceFolder:
+        return select_pairs(folder, config)
+
+    @staticmethod
+    def side(settings: Settings) -> tuple[str, int]:
+        return "image", 3  # for the sample grids; no network looks at it
+
+    @staticmethod
+    def needs_parser(settings: Settings) -> bool:
+        return False
