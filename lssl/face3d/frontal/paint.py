@@ -36,6 +36,7 @@ _HOLLOW = (Part.INNER_MOUTH, Part.TEETH, Part.TONGUE)
 _WORSE, _AS_GOOD = 0.3, 0.7
 _MIRRORED = 0.05  # weight of a vertex's mirror image beside its own
 _BLEND, _SEAM = 0.04, 0.012  # standard deviations, shares of the picture's height
+_DARK_EAR = 0.7  # of the face's light
 _LITTLE = 0.1  # weight of a half from which on it does without the hair of the other
 _STRAND = 0.05  # of the picture's height: what is thinner does not count as hair over the face
 
@@ -110,8 +111,13 @@ class FacePainter:
                 colour += sampled.colour * w[:, None]
                 weight += w
         colour = colour / weight.clamp(min=1e-9)[:, None]
+        # No landmark holds the ears, and light from the side is hardly known: they are as the face is, lit about as it.
+        ears = torch.from_numpy(self.model.topology.vertex_parts == Part.EARS)
+        weight[ears] = 0.0
         confidence = (weight / (0.02 * max(view.scale for view in self.views))).clamp(max=1.0)
-        prior = (self.model.albedo_mean.clamp(0, 1) ** GAMMA * irradiance).clamp(0, 1) ** (1 / GAMMA)
+        usual = (irradiance * confidence[:, None]).sum(0) / confidence.sum().clamp(min=1e-6)
+        light = torch.where(ears[:, None], irradiance.clamp(_DARK_EAR * usual, usual), irradiance)
+        prior = (self.model.albedo_mean.clamp(0, 1) ** GAMMA * light).clamp(0, 1) ** (1 / GAMMA)
         return fill_over_mesh(colour, confidence, self.faces, self.model.topology.weld, prior)
 
     def paint(self, target: Target, colours: Tensor, use_mirror: bool = True) -> tuple[Tensor, Tensor]:

@@ -115,8 +115,11 @@ def well_exposed(image: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> N
     gain = min(max(_BRIGHTEST / max(brightest, 1e-3), 1.0), _EXPOSURE_GAIN)
     # No channel of a tinted photograph is driven into white, or its colour would turn.
     gain = max(min(gain, 255 / max(float(np.percentile(image[rows, columns].max(-1), 98)), 1.0)), 1.0)
-    table = (np.arange(256) * gain).round().clip(0, 255).astype(np.uint8)
-    return table[image]
+    if gain == 1.0:
+        return image
+    brightened = image * np.float32(gain)
+    over = np.maximum(brightened.max(-1, keepdims=True) / 255, 1.0)  # what is too bright keeps its hue
+    return (brightened / over).round().astype(np.uint8)
 
 
 def _constant(level: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ _STILL, _TURNED = 10.0, 22.0  # degrees
 _MIRROR_FROM, _MIRROR_TO = 10.0, 13.0  # degrees of yaw from which on mirror images stand for what is hidden
 _FADE = 0.35  # of the picture's side: distance over which the bending fades away
 _SMOOTH, _SEAM, _CORE, _MIRRORED_WIDTH = 0.02, 0.008, 0.05, 0.12  # of the picture's side
+_STRAND = 0.02  # of the picture's side: no more hair than this covers what the photograph does not show
 _STRETCH = 0.4  # of the usual pace, at which hair goes on over what the photograph does not show
 _MIDLINE = [8, 27, 28, 29, 30, 33, 51, 57]  # landmarks
 
@@ -71,7 +72,7 @@ def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, painted: Te
     away = mirror * _beside_hidden(head, hidden)[..., None]
     outside = outside * (1 - away) + _look_up_flipped(outside, middle) * away
     cover = blurred(torch.from_numpy(head.astype(np.float32)), _SEAM * side)[..., None]
-    return inside * cover + outside * (1 - cover), _hair(painter.views[0].usual, inside, face, marks)
+    return inside * cover + outside * (1 - cover), _hair(painter.views[0].usual, inside, marks)
 
 
 def _flipped(grid: Places, middle: float) -> Places:
@@ -87,14 +88,16 @@ def _look_up_flipped(picture: Tensor, middle: float) -> Tensor:
 
 def _completed(part: "_Part", other: "_Part", matrix: NDArray[np.float64]) -> "_Part":
     """A part with the head's pixels that neither it nor the other shows: from the nearest that it shows it goes on, at
-    `_STRETCH` of the usual pace, so that what is left of the hair reaches further."""
+    `_STRETCH` of the usual pace and ever slower, so that what is left of the hair reaches over them."""
     shown = part.facing > _FACING
     lost = (part.facing > -1) & (np.maximum(part.facing, other.facing) <= _FACING)
     if not shown.any() or not lost.any():
         return part
-    row, column = ndimage.distance_transform_edt(~shown, return_distances=False, return_indices=True)
+    distance, (row, column) = ndimage.distance_transform_edt(~shown, return_indices=True)
     rows, columns = np.indices(shown.shape)
-    on = _STRETCH * np.stack([columns - column, rows - row], -1) @ matrix.T
+    reach = _STRAND * len(shown)
+    pace = reach * (1 - np.exp(-_STRETCH * distance / reach)) / np.maximum(distance, 1e-9)
+    on = (pace[..., None] * np.stack([columns - column, rows - row], -1)) @ matrix.T
     places = np.where(lost[..., None], part.places[row, column] + on, part.places)
     return _Part(places, np.where(lost, 1.0, part.facing))
 
@@ -121,15 +124,14 @@ def _beside_hidden(head: NDArray[np.bool_], hidden: NDArray[np.bool_]) -> Tensor
     return torch.from_numpy(near) * smooth_step(2 - torch.from_numpy(distance).float() / (_MIRRORED_WIDTH * side))
 
 
-def _hair(usual: HeadColours, inside: Tensor, face: NDArray[np.float64], marks: NDArray[np.float64]) -> Tensor:
+def _hair(usual: HeadColours, inside: Tensor, marks: NDArray[np.float64]) -> Tensor:
     """(side, side): how surely hair hangs over the face's upper border. Brows and eyes are not asked."""
     side = len(inside)
     features = marks[ConvexHull(marks[17:48]).vertices + 17]
     core = polygon2mask((side, side), features[:, ::-1])
     beyond = smooth_step(torch.from_numpy(ndimage.distance_transform_edt(~core) / (_CORE * side)).float() - 0.5)
     above = smooth_step(torch.from_numpy((marks[30, 1] - np.arange(side)) / (_CORE * side)).float())[:, None]
-    on_face = torch.from_numpy((face > 0).astype(np.float32))
-    return blurred(usual.hairlike(inside) * beyond * above * on_face, _SEAM * side)
+    return blurred(usual.hairlike(inside) * beyond * above, _SEAM * side)
 
 
 def _turned_by(first: Tensor, second: Tensor) -> float:

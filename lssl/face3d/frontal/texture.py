@@ -27,6 +27,7 @@ from lssl.ops import interpolate, rasterize
 # A border of this many face widths inside a photograph's silhouette is not trusted: fits are never that exact, and
 # what lies beyond is background. No landmark holds scalp, neck and ears.
 _BORDER, _LOOSE_BORDER = 0.035, 0.12
+_NEAR_FEATURES = 0.14  # face widths round brows, eyes and nose within which what looks like hair covers the face
 _JUMP = 0.6  # centimetres of depth between neighbours: one of them is before the other
 _SLACK = 0.1  # of sight: below this, a photograph is not asked to show a point better than the target does
 _LOG_FLOOR = 0.02
@@ -128,7 +129,8 @@ def pose_view(
     face = _not_background(cut[0], triangle[0] >= 0, inside > 0.99, width * factor)
     marks = moved[model.topology.landmarks]
     features = _features(marks, h, w)
-    hair = usual.hairlike(cut[0].permute(1, 2, 0)) * features
+    near = torch.from_numpy(ndimage.distance_transform_edt(features.numpy() == 0) < _NEAR_FEATURES * width * factor)
+    hair = usual.hairlike(cut[0].permute(1, 2, 0)) * near
     covered = torch.maximum(face, features)
     border = torch.stack([inside * face, beside_jumps(depth, width * factor), inside * covered, hair])
     dark = torch.zeros(9, 3)
@@ -152,8 +154,7 @@ def _usual_colours(
 
 
 def _features(marks: Tensor, height: int, width: int) -> Tensor:
-    """(h, w): 1 on brows, eyes and nose, by landmarks (68, 3): whatever is there, it is no background, and what looks
-    like hair covers them."""
+    """(h, w): 1 on brows, eyes and nose, by landmarks (68, 3): whatever is there, it is no background."""
     points = marks[17:48, :2].double().numpy()
     hull = points[ConvexHull(points).vertices]
     return torch.from_numpy(polygon2mask((height, width), hull[:, ::-1]).astype(np.float32))

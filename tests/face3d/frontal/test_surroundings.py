@@ -84,9 +84,7 @@ def test_hair_over_the_temple_is_hair_and_brows_are_not():
     marks = model.mean_face()[None, torch.from_numpy(model.topology.landmarks).long()]
     places = portrait_camera(marks, SIZE).project(marks)[0, :, :2].numpy()
     brows = int(places[17:27, 1].min())
-    face = np.zeros((SIZE, SIZE))
     left, right = int(places[0, 0]), int(places[16, 0])
-    face[brows - 8 : 110, left:right] = 1
     painted = torch.tensor([0.8, 0.6, 0.5]).expand(SIZE, SIZE, 3)
     photograph = painted.clone()
     dark = torch.tensor([0.2, 0.15, 0.1])
@@ -97,7 +95,7 @@ def test_hair_over_the_temple_is_hair_and_brows_are_not():
     for x, y in places[17:27].round().astype(int):
         photograph[y - 1 : y + 2, x - 1 : x + 2] = dark
     usual = HeadColours(painted[0, 0], dark)
-    hair = _hair(usual, photograph, face, places).numpy()
+    hair = _hair(usual, photograph, places).numpy()
     assert hair[strand].mean() > 0.85
     assert hair[brows - 2 : brows + 30, left + 14 : right - 14].max() < 0.1
     assert hair[100:, :].max() == 0
