@@ -14,7 +14,8 @@ import click
 import numpy as np
 from tqdm import tqdm
 
-from lssl.data import FolderError, read_metadata, to_uint8
+from lssl.data import read_metadata, to_uint8
+from lssl.errors import LsslError
 from lssl.evaluation.experiments.folds import check_faces, rows_of, subject_folds
 from lssl.evaluation.experiments.transfer import classify, logits, own_middle
 from lssl.training.classifier_training import ClassifierConfig, labelled_faces, train_classifier
@@ -31,7 +32,7 @@ def main(data: Path, attribute: str, count: int, seed: int) -> None:
         attribute = attribute or folder.attributes[0]
         folds = subject_folds(folder.subjects, count, seed)
         group = check_faces(folder, attribute, folds)
-    except FolderError as error:
+    except LsslError as error:
         raise click.ClickException(str(error)) from None
     alone, beside = [], []
     for fold in tqdm(folds, unit="fold"):

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lssl.errors import LsslError
+
 if TYPE_CHECKING:
     from lssl.training.config import TrainConfig
 
@@ -155,12 +157,12 @@ def command(
 
 
 def _config(preset: str, method: str | None, config_file: str | None) -> "TrainConfig":
-    """The settings of a file, or of a preset; raises ConfigError where they are another method's than was asked for."""
-    from lssl.training.config import ConfigError, TrainConfig
+    """The settings of a file, or of a preset; raises LsslError where they are another method's than was asked for."""
+    from lssl.training.config import TrainConfig
 
     config = TrainConfig.preset(preset) if config_file is None else TrainConfig.load(config_file)
     if method is not None and config.method != method:
-        raise ConfigError(f"{config_file or f'preset {preset}'} is for the method {config.method}, not {method}")
+        raise LsslError(f"{config_file or f'preset {preset}'} is for the method {config.method}, not {method}")
     return config
 
 

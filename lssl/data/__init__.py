@@ -1,8 +1,8 @@
 """Faces on disk and in batches: the data set folder, attribute schema, landmarks, databases' readers."""
 
 from lssl.data.dataset import FaceBatch, FaceDataset, heatmap_side, to_float, to_uint8
-from lssl.data.folder import FaceFolder, FolderError, read_metadata
-from lssl.data.schema import AttributeGroup, AttributeSchema, SchemaError
+from lssl.data.folder import FaceFolder, read_metadata
+from lssl.data.schema import AttributeGroup, AttributeSchema
 from lssl.data.writer import FaceFolderWriter, FaceRow
 
 __all__ = [
@@ -13,8 +13,6 @@ __all__ = [
     "FaceFolder",
     "FaceFolderWriter",
     "FaceRow",
-    "FolderError",
-    "SchemaError",
     "heatmap_side",
     "read_metadata",
     "to_float",

@@ -20,10 +20,6 @@ _LARGEST_RATIO = 1.07
 _MOUTH_IN_ROTATION = 0.25
 
 
-class AlignmentError(LsslError):
-    """Landmarks from which no crop can be taken; the message is the reason."""
-
-
 @dataclass(frozen=True)
 class Similarity:
     """Maps photograph pixels (x, y) to crop pixels: crop = matrix @ photograph + offset."""
@@ -87,7 +83,7 @@ def face_similarity(
 
     The eyes give height, tilt and, unless the head is turned, scale; the mouth gives the scale of turned heads, a
     share of the tilt, and half of the place from left to right.
-    Raises AlignmentError for a face that is tiny (under 8 pixels between the eyes) or degenerate.
+    Raises LsslError for a face that is tiny (under 8 pixels between the eyes) or degenerate.
     """
     left, right, mouth = anchors
     between = (left + right) / 2
@@ -96,9 +92,9 @@ def face_similarity(
     along = across + _MOUTH_IN_ROTATION * np.array([down[1], -down[0]])
     length = float(np.hypot(*along))
     if not np.isfinite(anchors).all() or unit < 1e-3 or length < 0.05 * unit:
-        raise AlignmentError("the landmarks of eyes and mouth do not make a face")
+        raise LsslError("the landmarks of eyes and mouth do not make a face")
     if unit < 8:
-        raise AlignmentError(f"the face is too small: {unit:.1f} pixels between the eyes")
+        raise LsslError(f"the face is too small: {unit:.1f} pixels between the eyes")
     cosine, sine = along / length
     scale = size / (crop_scale * unit)
     matrix = scale * np.array([[cosine, sine], [-sine, cosine]])
@@ -151,11 +147,11 @@ def warp(image: NDArray[np.uint8], similarity: Similarity, size: int) -> NDArray
 
 
 def check_inside(landmarks: NDArray[np.float32], height: int, width: int) -> None:
-    """Raises AlignmentError where more than 15% of the landmarks (68, 2) lie outside the picture."""
+    """Raises LsslError where more than 15% of the landmarks (68, 2) lie outside the picture."""
     beyond = (landmarks < -0.5) | (landmarks > np.array([width - 0.5, height - 0.5]))
     count = int(beyond.any(1).sum())
     if count > _OUTSIDE * len(landmarks):
-        raise AlignmentError(
+        raise LsslError(
             f"the face is cut off: {count} of {len(landmarks)} landmarks lie outside the {width}x{height} picture"
         )
 

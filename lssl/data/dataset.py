@@ -13,9 +13,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lssl.data.folder import MASK_LABELS, FaceFolder, FolderError, check_images, read_metadata
+from lssl.data.folder import MASK_LABELS, FaceFolder, check_images, read_metadata
 from lssl.data.landmarks import flip_landmarks
 from lssl.data.schema import AttributeSchema
+from lssl.errors import LsslError
 from lssl.ops import landmark_heatmap
 
 SIDES = ("heatmap", "image", "none")
@@ -73,7 +74,7 @@ class FaceDataset(Dataset[dict[str, Any]]):
         side_channels, sigma: see `heatmap_side`; a side picture is grey with one channel, in colour with three.
         masks: whether batches carry the folder's part masks.
 
-    Raises FolderError or SchemaError, before any long work, for whatever is wrong with the folder.
+    Raises LsslError, before any long work, for whatever is wrong with the folder.
     """
 
     def __init__(
@@ -171,18 +172,18 @@ class FaceDataset(Dataset[dict[str, Any]]):
     def _check(self) -> None:
         root = self.folder.root
         if len(self.folder) == 0:
-            raise FolderError(f"{root}: no faces")
+            raise LsslError(f"{root}: no faces")
         if self.side == "heatmap" and self.folder.landmarks is None:
-            raise FolderError(
+            raise LsslError(
                 f"{root} has no landmarks.npy, which the heatmap side image needs; "
                 "prepare the folder with `lssl prepare`, or train without the side image"
             )
         if self.side == "image":
             for row in range(len(self.folder)):
                 if not self.folder.side_path(row).is_file():
-                    raise FolderError(f"{self.folder.side_path(row)}: the side picture is missing")
+                    raise LsslError(f"{self.folder.side_path(row)}: the side picture is missing")
         if self.masks and not self.folder.has_masks:
-            raise FolderError(f"{root}/masks has no mask for some pictures; train without masks, or make them")
+            raise LsslError(f"{root}/masks has no mask for some pictures; train without masks, or make them")
 
     def pixels(self, row: int) -> dict[str, Tensor]:
         """A face's pictures as uint8 (C, H, W), mask (H, W), on the CPU: `image`, and where asked for `mask`, `side_image`."""
@@ -190,7 +191,7 @@ class FaceDataset(Dataset[dict[str, Any]]):
         if self.masks:
             mask = _read(self.folder.mask_path(row), "L", self.size)[0]
             if int(mask.max()) >= len(MASK_LABELS):
-                raise FolderError(
+                raise LsslError(
                     f"{self.folder.mask_path(row)}: has label {int(mask.max())}, but the labels are "
                     + ", ".join(f"{k} {name}" for k, name in enumerate(MASK_LABELS))
                 )
@@ -226,9 +227,9 @@ def _read(path: Path, mode: str, size: tuple[int, int]) -> Tensor:
         with Image.open(path) as image:
             pixels: NDArray[np.uint8] = np.array(image.convert(mode) if image.mode != mode else image)
     except Exception as error:
-        raise FolderError(f"{path}: not a readable picture ({error}); prepare the folder again") from None
+        raise LsslError(f"{path}: not a readable picture ({error}); prepare the folder again") from None
     if pixels.shape[:2] != size:
-        raise FolderError(f"{path} is {pixels.shape[1]}x{pixels.shape[0]}, expected {size[1]}x{size[0]} as its picture")
+        raise LsslError(f"{path} is {pixels.shape[1]}x{pixels.shape[0]}, expected {size[1]}x{size[0]} as its picture")
     tensor = torch.from_numpy(pixels)
     return tensor[None] if tensor.dim() == 2 else tensor.permute(2, 0, 1).contiguous()
 

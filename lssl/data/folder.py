@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lssl.data.landmarks import COUNT
 from lssl.data.schema import AttributeSchema
-from lssl.data.tables import TableError, read_numbered_rows, same_name
+from lssl.data.tables import read_numbered_rows, same_name
 from lssl.errors import LsslError
 
 METADATA = "metadata.csv"
@@ -30,10 +30,6 @@ REQUIRED_COLUMNS = ("file_name", "subject", "split")
 SPLITS = ("train", "test")
 MASK_LABELS = ("background", "skin", "lips", "eyes")
 _MOST_VALUES = 64
-
-
-class FolderError(LsslError):
-    """A data set folder that cannot be used; the message names the file and the fix."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +67,10 @@ class FaceFolder:
     def schema(self) -> AttributeSchema:
         """The schema of the folder's attribute columns.
 
-        Raises FolderError where there is no such column, SchemaError where one has a single value.
+        Raises LsslError where there is no such column, and where one has a single value.
         """
         if not self.attributes:
-            raise FolderError(
+            raise LsslError(
                 f"{self.root / METADATA} has no attribute to learn: no column with two values or more "
                 f"(columns: {', '.join(self.columns) or 'none'}); it wants faces of at least two classes"
             )
@@ -89,7 +85,7 @@ class FaceFolder:
         table = {"split": self.splits, "subject": self.subjects, **self.columns}
         for name in values:
             if name not in table:
-                raise FolderError(f"{self.root / METADATA} has no column '{name}'; it has: {', '.join(table)}")
+                raise LsslError(f"{self.root / METADATA} has no column '{name}'; it has: {', '.join(table)}")
         return [row for row in range(len(self)) if all(table[k][row] == v for k, v in values.items())]
 
     def select(self, rows: Sequence[int]) -> "FaceFolder":
@@ -104,10 +100,10 @@ class FaceFolder:
         )
 
     def split(self, name: str) -> "FaceFolder":
-        """The rows of `train` or `test`. Raises FolderError where there are none."""
+        """The rows of `train` or `test`. Raises LsslError where there are none."""
         rows = self.rows_where(split=name)
         if not rows:
-            raise FolderError(
+            raise LsslError(
                 f"{self.root / METADATA} has no row with split '{name}'; "
                 "prepare the folder again with --test-fraction, or edit the split column"
             )
@@ -119,7 +115,7 @@ def read_metadata(root: str | Path, *, attributes: Sequence[str] | None = None) 
 
     attributes: the columns to use as attributes; else those that dataset.json lists; else every column with 2 to 64
         values, none of them peculiar to one row.
-    Raises FolderError naming the file and what to do.
+    Raises LsslError naming the file and what to do.
     """
     root = Path(root)
     table = _read_columns(root)
@@ -143,7 +139,7 @@ def read_metadata(root: str | Path, *, attributes: Sequence[str] | None = None) 
 def check_images(folder: FaceFolder) -> tuple[int, int]:
     """(height, width) of all pictures, opening each header.
 
-    Raises FolderError for one that is unreadable or of another size.
+    Raises LsslError for one that is unreadable or of another size.
     """
     from PIL import Image
 
@@ -154,16 +150,16 @@ def check_images(folder: FaceFolder) -> tuple[int, int]:
             with Image.open(path) as image:
                 found = (image.height, image.width)
         except Exception as error:
-            raise FolderError(f"{path}: not a readable picture ({error}); prepare the folder again") from None
+            raise LsslError(f"{path}: not a readable picture ({error}); prepare the folder again") from None
         if size is None:
             size = found
         if found != size:
-            raise FolderError(
+            raise LsslError(
                 f"{path} is {found[1]}x{found[0]}, but {folder.file_names[0]} is {size[1]}x{size[0]}: "
                 "all pictures must have one size (`lssl prepare folder` makes them so)"
             )
     if size is None:
-        raise FolderError(f"{folder.root / METADATA} has no rows")
+        raise LsslError(f"{folder.root / METADATA} has no rows")
     return size
 
 
@@ -171,22 +167,22 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]
     """The columns of a metadata.csv and its rows, each with its line in the file.
 
     The columns that a data set folder needs may be written with capitals and spaces ("File name"); columns without a
-    name (the index that a data frame adds) are left out. Raises FolderError naming the file, the line and the fix.
+    name (the index that a data frame adds) are left out. Raises LsslError naming the file, the line and the fix.
     """
     try:
         rows = read_numbered_rows(path)
-    except TableError as error:
-        raise FolderError(str(error)) from None
+    except LsslError as error:
+        raise LsslError(str(error)) from None
     if not rows:
-        raise FolderError(f"{path} is empty")
+        raise LsslError(f"{path} is empty")
     header = [_column_name(name) for name in rows[0][1]]
     named = [name for name in header if name]
     if twice := sorted({name for name in named if named.count(name) > 1}):
-        raise FolderError(f"{path} has two columns '{twice[0]}'; rename one")
+        raise LsslError(f"{path} has two columns '{twice[0]}'; rename one")
     table = []
     for line, cells in rows[1:]:
         if len(cells) != len(header):
-            raise FolderError(f"{path}, line {line}: {len(cells)} values, but the header has {len(header)}")
+            raise LsslError(f"{path}, line {line}: {len(cells)} values, but the header has {len(header)}")
         table.append((line, {name: cell for name, cell in zip(header, cells, strict=True) if name}))
     return named, table
 
@@ -241,18 +237,18 @@ class FileNames:
 def _read_columns(root: Path) -> dict[str, list[str]]:
     path = root / METADATA
     if not root.is_dir():
-        raise FolderError(f"{root}: {'is a file; give a data set folder' if root.exists() else 'no such folder'}")
+        raise LsslError(f"{root}: {'is a file; give a data set folder' if root.exists() else 'no such folder'}")
     if not path.is_file():
-        raise FolderError(
+        raise LsslError(
             f"{path} is missing, so {root} is no data set folder; "
             f"make one with `lssl prepare folder {root} OUT` or `lssl generate-faces OUT`"
         )
     header, rows = read_table(path)
     for name in REQUIRED_COLUMNS:
         if name not in header:
-            raise FolderError(f"{path} has no column '{name}'; it has: {', '.join(header)}")
+            raise LsslError(f"{path} has no column '{name}'; it has: {', '.join(header)}")
     if not rows:
-        raise FolderError(f"{path} has a header but no rows")
+        raise LsslError(f"{path} has a header but no rows")
     columns = {name: [row[name] for _, row in rows] for name in header}
     find = FileNames(root)
     columns["file_name"] = [find.on_disk(name) for name in columns["file_name"]]
@@ -266,21 +262,21 @@ def _read_description(root: Path) -> dict[str, Any]:
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise FolderError(f"{path}: not JSON ({error})") from None
+        raise LsslError(f"{path}: not JSON ({error})") from None
     if not isinstance(info, dict):
-        raise FolderError(f"{path}: expected a JSON object")
+        raise LsslError(f"{path}: expected a JSON object")
     return info
 
 
 def load_array(path: Path) -> NDArray[Any]:
-    """The array of numbers in a .npy file, no code in it run. Raises FolderError for anything else."""
+    """The array of numbers in a .npy file, no code in it run. Raises LsslError for anything else."""
     try:
         array = np.load(path, allow_pickle=False, mmap_mode="r")  # a wrong size in the header allocates nothing
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
             raise ValueError("no array of numbers")
         return np.array(array)
     except Exception as error:  # a damaged header makes NumPy raise almost anything
-        raise FolderError(f"{path}: not a NumPy array file ({error})") from None
+        raise LsslError(f"{path}: not a NumPy array file ({error})") from None
 
 
 def _read_landmarks(root: Path, count: int) -> NDArray[np.float32] | None:
@@ -289,12 +285,12 @@ def _read_landmarks(root: Path, count: int) -> NDArray[np.float32] | None:
         return None
     landmarks = load_array(path)
     if landmarks.ndim != 3 or landmarks.shape[1:] != (COUNT, 2):
-        raise FolderError(f"{path} has shape {landmarks.shape}, expected (rows, {COUNT}, 2)")
+        raise LsslError(f"{path} has shape {landmarks.shape}, expected (rows, {COUNT}, 2)")
     if len(landmarks) != count:
-        raise FolderError(f"{path} has {len(landmarks)} rows but {METADATA} has {count}")
+        raise LsslError(f"{path} has {len(landmarks)} rows but {METADATA} has {count}")
     bad = ~np.isfinite(landmarks).all((1, 2))
     if bad.any():
-        raise FolderError(f"{path}: row {int(bad.argmax())} has values that are not finite")
+        raise LsslError(f"{path}: row {int(bad.argmax())} has values that are not finite")
     return np.ascontiguousarray(landmarks, dtype=np.float32)
 
 
@@ -306,7 +302,7 @@ def _choose_attributes(
         for name in listed:
             if name not in columns:
                 found = ", ".join(columns) or "none"
-                raise FolderError(f"{root / METADATA} has no attribute column '{name}'; it has: {found}")
+                raise LsslError(f"{root / METADATA} has no attribute column '{name}'; it has: {found}")
         return tuple(listed)
     chosen = []
     for name, values in columns.items():
@@ -322,12 +318,12 @@ def _check_rows(folder: FaceFolder) -> None:
     for row, name in enumerate(folder.file_names):
         line = row + 2
         if name in seen:
-            raise FolderError(f"{path}, line {line}: '{name}' stands in line {seen[name]} already")
+            raise LsslError(f"{path}, line {line}: '{name}' stands in line {seen[name]} already")
         seen[name] = line
         if not (folder.root / name).is_file():
-            raise FolderError(f"{path}, line {line}: {folder.root / name} is missing")
+            raise LsslError(f"{path}, line {line}: {folder.root / name} is missing")
         if folder.splits[row] not in SPLITS:
-            raise FolderError(f"{path}, line {line}: split is '{folder.splits[row]}', expected train or test")
+            raise LsslError(f"{path}, line {line}: split is '{folder.splits[row]}', expected train or test")
         for column in folder.attributes:
             if not folder.columns[column][row]:
-                raise FolderError(f"{path}, line {line}: no value in column '{column}'")
+                raise LsslError(f"{path}, line {line}: no value in column '{column}'")

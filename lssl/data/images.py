@@ -22,17 +22,6 @@ _PAGE_KIND = 254  # TIFF: bit 0, a reduced version of another page; bit 2, a mas
 _ONE_PICTURE = ("MPO", "PSD", "ICO")  # what else these hold are a stereo or gain map, layers, other sizes
 
 
-class ImageError(LsslError):
-    """A picture that cannot be used; `reason` is why, without the file's name."""
-
-    def __init__(self, path: str | Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.path, self.reason = str(path), reason
-
-    def __reduce__(self) -> tuple[type["ImageError"], tuple[str, str]]:
-        return (ImageError, (self.path, self.reason))
-
-
 @dataclass(frozen=True)
 class Picture:
     """pixels: uint8 RGB (H, W, 3), upright. orientation: what EXIF said of the stored ones, 1 to 8 (1: as they are).
@@ -53,7 +42,7 @@ def read_picture(path: str | Path) -> Picture:
 
     Grey is repeated; more than 8 bits are reduced to 8 by the bits that the file says it uses, or by those that its
     values need; transparency is laid over white; CMYK, Lab and palettes are converted.
-    Raises ImageError for what is missing, empty, truncated, no picture, an animation, smaller than 16 pixels, or
+    Raises LsslError for what is missing, empty, truncated, no picture, an animation, smaller than 16 pixels, or
     larger than 179 megapixels (or what the environment variable LSSL_MAX_MEGAPIXELS says).
     """
     path = Path(path)
@@ -61,31 +50,36 @@ def read_picture(path: str | Path) -> Picture:
         size = path.stat().st_size
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
-        raise ImageError(path, "no such file" if missing else str(error.strerror or error)) from None
+        raise unusable(path, "no such file" if missing else str(error.strerror or error)) from None
     if not path.is_file():
-        raise ImageError(path, "is a folder" if path.is_dir() else "is no ordinary file")
+        raise unusable(path, "is a folder" if path.is_dir() else "is no ordinary file")
     if size == 0:
-        raise ImageError(path, "the file is empty")
+        raise unusable(path, "the file is empty")
     if ImageFile.LOAD_TRUNCATED_IMAGES:  # a process-wide switch that would turn missing rows into grey
         ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         picture = _decode(path)
-    except ImageError:
+    except LsslError:
         raise
     except Image.UnidentifiedImageError:
-        raise ImageError(path, why_not_read(kind_of(path)) or "not a picture in a format that can be read") from None
+        raise unusable(path, why_not_read(kind_of(path)) or "not a picture in a format that can be read") from None
     except Image.DecompressionBombError:
-        raise ImageError(path, _too_large(None)) from None
+        raise unusable(path, _too_large(None)) from None
     except MemoryError:
-        raise ImageError(path, "too large for the memory") from None
+        raise unusable(path, "too large for the memory") from None
     except Exception as error:  # a damaged file makes Pillow's decoders raise almost anything
         text = str(error) or type(error).__name__
         cut = "truncated" in text.lower() or isinstance(error, EOFError)
-        raise ImageError(path, "the file is truncated" if cut else f"the file is damaged ({text})") from None
+        raise unusable(path, "the file is truncated" if cut else f"the file is damaged ({text})") from None
     height, width = picture.pixels.shape[:2]
     if min(height, width) < _SMALLEST_SIDE:
-        raise ImageError(path, f"only {width}x{height} pixels")
+        raise unusable(path, f"only {width}x{height} pixels")
     return picture
+
+
+def unusable(path: str | Path, reason: str) -> LsslError:
+    """The error of a picture that cannot be used."""
+    return LsslError(f"{path}: {reason}")
 
 
 def megapixel_limit() -> float:
@@ -105,10 +99,10 @@ def _decode(path: Path) -> Picture:
         warnings.filterwarnings("ignore", module="PIL")  # on odd metadata
         with Image.open(path, formats=formats_for(path)) as image:
             if image.width * image.height > limit:
-                raise ImageError(path, _too_large(image.width * image.height))
+                raise unusable(path, _too_large(image.width * image.height))
             if (frames := _frames(image)) > 1:
                 what = "pages" if image.format == "TIFF" else "frames"
-                raise ImageError(path, f"an animation or a stack of {frames} {what}: save those you want as pictures")
+                raise unusable(path, f"an animation or a stack of {frames} {what}: save those you want as pictures")
             wide = wide_colour(path, image)
             if wide is None:
                 image.load()

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lssl.data.landmarks import COUNT, LandmarkError
-from lssl.data.tables import TableError, read_rows, read_text, same_name
+from lssl.data.landmarks import COUNT
+from lssl.data.tables import read_rows, read_text, same_name
+from lssl.errors import LsslError
 
 SUFFIXES = (".pts", ".csv")
 _INDEX_NAMES = {"", "#", "i", "n", "id", "idx", "index", "no", "nr", "number", "point", "landmark", "unnamed"}
@@ -24,7 +25,7 @@ def read_landmarks(path: str | Path) -> NDArray[np.float32]:
     .csv: 68 rows; with a header, its columns `x` and `y`, or one row with `x_0` ... `x_67` and `y_0` ... `y_67`
         (OpenFace); without one, x and y, with a counting column before them or not. Comma, semicolon or tab; decimal
         commas where those are not the delimiter.
-    Raises LandmarkError naming the file for a wrong count, text that is no number, a value that is not finite, and
+    Raises LsslError naming the file for a wrong count, text that is no number, a value that is not finite, and
     columns of which it is not clear which are x and y.
     """
     path = Path(path)
@@ -33,14 +34,14 @@ def read_landmarks(path: str | Path) -> NDArray[np.float32]:
             points = _pts_points(path, read_text(path)) - 1
         else:
             points = _table_points(path, read_rows(path))
-    except TableError as error:
-        raise LandmarkError(str(error)) from None
+    except LsslError as error:
+        raise LsslError(str(error)) from None
     if points.shape != (COUNT, 2):
-        raise LandmarkError(f"{path}: has {len(points)} landmarks, expected {COUNT} (iBUG 68-point order)")
+        raise LsslError(f"{path}: has {len(points)} landmarks, expected {COUNT} (iBUG 68-point order)")
     if not np.isfinite(points).all() or np.abs(points).max() > 1e7:
-        raise LandmarkError(f"{path}: has landmarks that are not finite")
+        raise LsslError(f"{path}: has landmarks that are not finite")
     if np.ptp(points, axis=0).max() <= 1.5 and np.abs(points).max() <= 2:
-        raise LandmarkError(f"{path}: the landmarks are shares of the picture's size; multiply them by its pixels")
+        raise LsslError(f"{path}: the landmarks are shares of the picture's size; multiply them by its pixels")
     return points.astype(np.float32)
 
 
@@ -99,38 +100,38 @@ _LISTED: dict[tuple[str, int], dict[str, str]] = {}  # the last folder: thousand
 def _pts_points(path: Path, text: str) -> NDArray[np.float64]:
     start, end = text.find("{"), text.find("}")
     if start < 0:
-        raise LandmarkError(f"{path}: no {{ ... }} block of points, so this is not an iBUG .pts file")
+        raise LsslError(f"{path}: no {{ ... }} block of points, so this is not an iBUG .pts file")
     if end < start:
-        raise LandmarkError(f"{path}: the block of points does not end; the file is truncated")
+        raise LsslError(f"{path}: the block of points does not end; the file is truncated")
     rows = [line.replace(",", " ").split() for line in text[start + 1 : end].splitlines() if line.strip()]
     if any(len(row) != 2 for row in rows):
-        raise LandmarkError(f"{path}: a line of the block is not 'x y'; expected {COUNT} of them")
+        raise LsslError(f"{path}: a line of the block is not 'x y'; expected {COUNT} of them")
     counted = re.search(r"n_points\s*:\s*(\d+)", text[:start])
     if counted and int(counted[1]) != len(rows):
-        raise LandmarkError(f"{path}: has {len(rows)} landmarks, expected {COUNT} (it says n_points: {counted[1]})")
+        raise LsslError(f"{path}: has {len(rows)} landmarks, expected {COUNT} (it says n_points: {counted[1]})")
     return _numbers(path, rows)
 
 
 def _table_points(path: Path, rows: list[list[str]]) -> NDArray[np.float64]:
     rows = _cells(rows)
     if not rows:
-        raise LandmarkError(f"{path}: is empty")
+        raise LsslError(f"{path}: is empty")
     header, body = _header(rows)
     if header is not None:
         if (wide := _wide(path, header, body)) is not None:
             return wide
         body = _columns_by_name(path, header, body)
     if len({len(row) for row in body}) > 1:
-        raise LandmarkError(f"{path}: its rows have different numbers of columns, expected two: x,y")
+        raise LsslError(f"{path}: its rows have different numbers of columns, expected two: x,y")
     if not body:
         return np.zeros((0, 2))
     width = len(body[0])
     if width == 3 and _counts(body):
         body = [row[1:] for row in body]
     elif len(body) == 1 and width == 2 * COUNT:
-        raise LandmarkError(f"{path}: one row of {width} numbers; write {COUNT} rows of x,y")
+        raise LsslError(f"{path}: one row of {width} numbers; write {COUNT} rows of x,y")
     elif width != 2:
-        raise LandmarkError(
+        raise LsslError(
             f"{path}: has {width} columns without names, so it is not clear which are x and y; "
             "write two columns, or a header that names them"
         )
@@ -167,13 +168,13 @@ def _columns_by_name(path: Path, header: list[str], body: list[list[str]]) -> li
     """The columns x and y by the header's names; by place where it names neither and there are two of them."""
     axes = [_axis(name) for name in header]
     if any(len(row) != len(header) for row in body):
-        raise LandmarkError(f"{path}: its rows have other numbers of columns than its header ({', '.join(header)})")
+        raise LsslError(f"{path}: its rows have other numbers of columns than its header ({', '.join(header)})")
     if axes.count("x") == 1 and axes.count("y") == 1:
         return [[row[axes.index("x")], row[axes.index("y")]] for row in body]
     kept = [k for k, name in enumerate(header) if re.split(r"[:.\s]", name.lower())[0] not in _INDEX_NAMES]
     if not any(axes) and len(kept) == 2 and all(header[k].isdigit() for k in kept):
         return [[row[k] for k in kept] for row in body]
-    raise LandmarkError(
+    raise LsslError(
         f"{path}: the header ({', '.join(name or 'unnamed' for name in header)}) does not say which column is x and "
         "which y; name them so"
     )
@@ -201,12 +202,12 @@ def _wide(path: Path, header: list[str], body: list[list[str]]) -> NDArray[np.fl
         return None
     expected = [numbers[0] + k for k in range(COUNT)]
     if numbers != expected or len(places) != 2 * COUNT:
-        raise LandmarkError(f"{path}: its header names {len(places) / 2:g} landmarks, expected {COUNT}")
+        raise LsslError(f"{path}: its header names {len(places) / 2:g} landmarks, expected {COUNT}")
     if len(body) != 1:
-        raise LandmarkError(f"{path}: has {len(body)} rows of landmarks; write one file a picture")
+        raise LsslError(f"{path}: has {len(body)} rows of landmarks; write one file a picture")
     row = body[0]
     if len(row) != len(header):
-        raise LandmarkError(f"{path}: its row has {len(row)} values, but the header has {len(header)}")
+        raise LsslError(f"{path}: its row has {len(row)} values, but the header has {len(header)}")
     return _numbers(path, [[row[places["x", n]], row[places["y", n]]] for n in numbers])
 
 
@@ -223,7 +224,7 @@ def _numbers(path: Path, rows: list[list[str]]) -> NDArray[np.float64]:
     try:
         return np.array([[float(_point(cell)) for cell in row] for row in rows], dtype=np.float64).reshape(-1, 2)
     except ValueError as error:
-        raise LandmarkError(f"{path}: not a table of x, y numbers ({error})") from None
+        raise LsslError(f"{path}: not a table of x, y numbers ({error})") from None
 
 
 def _point(cell: str) -> str:

@@ -12,8 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lssl.errors import LsslError
-
 COUNT = 68
 JAW = tuple(range(0, 17))
 LEFT_BROW = tuple(range(17, 22))
@@ -47,10 +45,6 @@ def _mirror_permutation() -> tuple[int, ...]:
 FLIP_68: tuple[int, ...] = _mirror_permutation()
 
 Points = TypeVar("Points", Tensor, NDArray[np.float32])
-
-
-class LandmarkError(LsslError):
-    """A landmark file that cannot be used; the message names the file and what is wrong with it."""
 
 
 def flip_landmarks(landmarks: Points, width: int) -> Points:

@@ -5,14 +5,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from lssl.data.folder import FaceFolder, FolderError
+from lssl.data.folder import FaceFolder
 from lssl.data.schema import AttributeSchema
+from lssl.errors import LsslError
 
 
 def check_pairs(folder: FaceFolder) -> None:
-    """Raises FolderError where the folder lacks the photographs beside its simulated faces."""
+    """Raises LsslError where the folder lacks the photographs beside its simulated faces."""
     if not (folder.root / "side").is_dir():
-        raise FolderError(
+        raise LsslError(
             f"{folder.root} has no side/, the photographs that its faces came from: pose normalization takes a folder "
             "that `lssl render-frontal` wrote"
         )

@@ -12,21 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lssl.data import detect
-from lssl.data.align import (
-    CROP_SCALE,
-    EYE_LINE,
-    AlignmentError,
-    Similarity,
-    check_inside,
-    face_anchors,
-    face_similarity,
-    warp,
-)
-from lssl.data.folder import METADATA, FolderError
+from lssl.data.align import CROP_SCALE, EYE_LINE, Similarity, check_inside, face_anchors, face_similarity, warp
+from lssl.data.folder import METADATA
 from lssl.data.images import Picture, read_picture
 from lssl.data.landmark_files import find_landmark_file, read_landmarks
 from lssl.data.picture_files import find_pictures
 from lssl.data.tables import same_name
+from lssl.errors import LsslError
 
 #: A second face this large, in the largest one's area, makes it unclear who is meant; smaller ones are passers-by.
 SECOND_FACE = 0.25
@@ -47,7 +39,7 @@ class Portrait:
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32], Similarity]:
         """The aligned square crop (size, size, 3), its landmarks (68, 2), and the similarity used.
 
-        Raises AlignmentError for a face that is tiny or degenerate.
+        Raises LsslError for a face that is tiny or degenerate.
         """
         similarity = face_similarity(face_anchors(self.landmarks), size, crop_scale, eye_line)
         return warp(self.image, similarity, size), similarity.apply(self.landmarks), similarity
@@ -67,7 +59,7 @@ def find_inputs(paths: Sequence[Path]) -> Inputs:
     directly in one, or, where none does, those in the folders below it.
 
     A name that is not there as it is written is looked for with its letters composed or decomposed (macOS).
-    Raises FolderError for a path that does not exist, and for a folder in which there is no picture.
+    Raises LsslError for a path that does not exist, and for a folder in which there is no picture.
     """
     found = Inputs()
     for path in map(existing_path, paths):
@@ -81,7 +73,7 @@ def find_inputs(paths: Sequence[Path]) -> Inputs:
                 inside = find_pictures(path)
             if not inside.pictures:
                 why = f" ({inside.refused[0][0].name}: {inside.refused[0][1]})" if inside.refused else ""
-                raise FolderError(f"{path} holds no picture that can be read, and no {METADATA} either{why}")
+                raise LsslError(f"{path} holds no picture that can be read, and no {METADATA} either{why}")
             found.photographs += inside.pictures
             found.refused += inside.refused
     return found
@@ -90,7 +82,7 @@ def find_inputs(paths: Sequence[Path]) -> Inputs:
 def existing_path(path: Path) -> Path:
     """The path, or the one file beside it whose name differs only in how its letters are composed.
 
-    Raises FolderError where there is neither.
+    Raises LsslError where there is neither.
     """
     try:
         if path.exists() or path.is_symlink():
@@ -100,8 +92,8 @@ def existing_path(path: Path) -> Path:
                 if same_name(other.name) == same_name(path.name):
                     return other
     except OSError as error:  # a name that is too long, a folder that may not be listed
-        raise FolderError(f"{path}: {error.strerror or error}") from None
-    raise FolderError(f"{path}: no such file or folder")
+        raise LsslError(f"{path}: {error.strerror or error}") from None
+    raise LsslError(f"{path}: no such file or folder")
 
 
 def read_portrait(
@@ -113,42 +105,45 @@ def read_portrait(
 ) -> Portrait:
     """The face of a photograph: by its landmark file (see `find_landmark_file`), else found by dlib.
 
-    Raises ImageError, LandmarkError, AlignmentError (no face, several, cut off, on its side) or DetectionError, whose
+    Raises LsslError (no face, several, cut off, on its side) or DetectionError, whose
     messages name the file.
     """
     picture = read_picture(path)
     file = find_landmark_file(path, landmarks, below)
+    known = None if file is None else read_landmarks(file)
     try:
-        points = only_face(picture.pixels, largest_face=largest_face) if file is None else read_landmarks(file)
+        points = only_face(picture.pixels, largest_face=largest_face) if known is None else known
         check_face(points, picture)
-    except AlignmentError as error:
-        raise AlignmentError(f"{path}: {error}") from None
+    except detect.DetectionError:
+        raise  # of no photograph in particular
+    except LsslError as error:
+        raise LsslError(f"{path}: {error}") from None
     return Portrait(picture.pixels, points, picture.note)
 
 
 def only_face(image: NDArray[np.uint8], *, largest_face: bool = False) -> NDArray[np.float32]:
     """The (68, 2) landmarks of the one face that a picture shows, passers-by aside.
 
-    largest_face: of several faces of like size, the largest. Raises AlignmentError for no face and for several.
+    largest_face: of several faces of like size, the largest. Raises LsslError for no face and for several.
     """
     faces = detect.find_faces(image)
     if not faces:
-        raise AlignmentError("no face found")
+        raise LsslError("no face found")
     areas = [(face.box[2] - face.box[0]) * (face.box[3] - face.box[1]) for face in faces]
     large = sum(area > SECOND_FACE * areas[0] for area in areas)
     if large > 1 and not largest_face:
-        raise AlignmentError(f"{large} faces found (--largest-face takes the largest)")
+        raise LsslError(f"{large} faces found (--largest-face takes the largest)")
     return faces[0].landmarks
 
 
 def check_face(points: NDArray[np.float32], picture: Picture) -> None:
-    """Raises AlignmentError where landmarks (68, 2) do not lie in the picture, upright and the right way round."""
+    """Raises LsslError where landmarks (68, 2) do not lie in the picture, upright and the right way round."""
     check_upright(points, picture.orientation)
     check_inside(points, *picture.pixels.shape[:2])
 
 
 def check_upright(points: NDArray[np.float32], orientation: int = 1) -> None:
-    """Raises AlignmentError for landmarks (68, 2) that lie on their side, on their head, or are mirrored.
+    """Raises LsslError for landmarks (68, 2) that lie on their side, on their head, or are mirrored.
 
     orientation: the picture's by EXIF, the likely cause where it is not 1.
     """
@@ -160,13 +155,13 @@ def check_upright(points: NDArray[np.float32], orientation: int = 1) -> None:
         why = "was the picture turned, as by its EXIF orientation, after they were marked?"
     fix = "mark the picture as it is shown, or leave them away and let dlib find them (--redetect)"
     if across[0] * down[1] < across[1] * down[0] and np.hypot(*across) > 0.25 * np.hypot(*down):
-        raise AlignmentError(
+        raise LsslError(
             "the landmarks are mirrored: x and y are swapped, they belong to the mirrored picture, "
             f"or {why.removesuffix('?')}; {fix}"
         )
     roll = float(np.degrees(np.arctan2(across[1], across[0])))
     if abs(roll) > _LARGEST_ROLL:
-        raise AlignmentError(f"the landmarks show a face with a roll of {roll:.0f} degrees: {why}; {fix}")
+        raise LsslError(f"the landmarks show a face with a roll of {roll:.0f} degrees: {why}; {fix}")
 
 
 def safe_name(text: str) -> str:

@@ -11,19 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lssl.data import detect
-from lssl.data.align import CROP_SCALE, AlignmentError, check_inside, face_anchors, face_similarity, warp, warp_labels
-from lssl.data.folder import FolderError
-from lssl.data.images import ImageError
+from lssl.data.align import CROP_SCALE, check_inside, face_anchors, face_similarity, warp, warp_labels
 from lssl.data.landmark_files import find_landmark_file
-from lssl.data.landmarks import LandmarkError
 from lssl.data.portrait import check_upright, only_face
-from lssl.data.readers import READERS, Listing, SourceError, SourceRecord
+from lssl.data.readers import READERS, Listing, SourceRecord
 from lssl.data.readers.source import with_unique_keys
 from lssl.data.workers import map_in_processes
 from lssl.data.writer import REJECTED, FaceFolderWriter, FaceRow, write_pictures
+from lssl.errors import LsslError
 
 _CHUNK = 7  # pictures that a process takes at a time
-_REASONS = (ImageError, LandmarkError, AlignmentError, SourceError)
 
 
 @dataclass
@@ -78,13 +75,13 @@ class _Task:
 
 
 def list_source(source: str, path: Path, options: PrepareOptions) -> Listing:
-    """The records that will be prepared. Raises SourceError for a folder that is not what `source` says."""
+    """The records that will be prepared. Raises LsslError for a folder that is not what `source` says."""
     reader = READERS[source]
     listing = reader.scan(path, **options.reader)
     for column, values in {**reader.only, **options.only}.items():
         listing.keep_only(column, values)
     if not listing.records:
-        raise SourceError(f"{path}: nothing is left of {sum(listing.left_out.values())} pictures by --only")
+        raise LsslError(f"{path}: nothing is left of {sum(listing.left_out.values())} pictures by --only")
     records = [_with_landmarks(record, path, options.landmarks_dir) for record in listing.records]
     if options.redetect:
         records = [record.without_landmarks() for record in records]
@@ -95,7 +92,7 @@ def list_source(source: str, path: Path, options: PrepareOptions) -> Listing:
 def choose_attributes(listing: Listing, source: str, options: PrepareOptions) -> tuple[str, ...]:
     """The attribute columns: those asked for, else the reader's own that have at least two values here.
 
-    Raises SourceError for a column that is not there, or that has one value although it was asked for.
+    Raises LsslError for a column that is not there, or that has one value although it was asked for.
     """
     values: dict[str, set[str]] = {}
     for record in listing.records:
@@ -103,9 +100,9 @@ def choose_attributes(listing: Listing, source: str, options: PrepareOptions) ->
             values.setdefault(name, set()).add(value)
     for name in options.attributes:
         if name not in values:
-            raise SourceError(f"no column '{name}' to be an attribute; there are: {', '.join(values) or 'none'}")
+            raise LsslError(f"no column '{name}' to be an attribute; there are: {', '.join(values) or 'none'}")
         if len(values[name]) < 2:
-            raise SourceError(f"attribute '{name}' has one class only ({min(values[name])}); two are needed")
+            raise LsslError(f"attribute '{name}' has one class only ({min(values[name])}); two are needed")
     if options.attributes:
         return options.attributes
     preferred = READERS[source].attributes or tuple(values)
@@ -143,10 +140,10 @@ def prepare(
     progress: wraps the iterator of results, given the total and how many are there already.
     Interrupted (KeyboardInterrupt), it leaves what is done, and the next call with the same options goes on there.
     Which subjects are tested is decided of those of whom a picture is left.
-    Raises SourceError, FolderError or DetectionError before work starts, where it can be known.
+    Raises LsslError or DetectionError before work starts, where it can be known.
     """
     if out.resolve().is_relative_to(path.resolve()):
-        raise FolderError(f"{out} lies inside {path}, whose pictures it would add to; choose a folder elsewhere")
+        raise LsslError(f"{out} lies inside {path}, whose pictures it would add to; choose a folder elsewhere")
     listing = listing or list_source(source, path, options)
     attributes = choose_attributes(listing, source, options)
     searched = sum(record.needs_detector for record in listing.records)
@@ -225,10 +222,10 @@ def _prepare_one(task: _Task) -> dict[str, Any]:
     record = task.record
     try:
         row = _crop(task)
-    except _REASONS as error:
-        return {"key": record.key, "rejected": _short(error, record), "source": task.source_name}
     except detect.DetectionError:
-        raise
+        raise  # no picture will do without dlib
+    except LsslError as error:
+        return {"key": record.key, "rejected": _short(error, record), "source": task.source_name}
     except Exception as error:
         reason = f"unexpected {type(error).__name__}: {error}"
         return {"key": record.key, "rejected": reason, "source": task.source_name}
@@ -264,7 +261,7 @@ def _crop(task: _Task) -> FaceRow:
 
 def _required(points: NDArray[np.float32] | None) -> NDArray[np.float32]:
     if points is None:
-        raise AlignmentError("no face found")
+        raise LsslError("no face found")
     return points
 
 

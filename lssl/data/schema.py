@@ -13,10 +13,6 @@ from lssl.errors import LsslError
 _ON = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
-class SchemaError(LsslError):
-    """An attribute or value that the schema does not know, or data from which no schema can be made."""
-
-
 @dataclass(frozen=True)
 class AttributeGroup:
     """One column of `metadata.csv`.
@@ -30,12 +26,12 @@ class AttributeGroup:
 
     def __post_init__(self) -> None:
         if len(set(self.values)) != len(self.values):
-            raise SchemaError(f"attribute '{self.name}' lists a value twice: {', '.join(self.values)}")
+            raise LsslError(f"attribute '{self.name}' lists a value twice: {', '.join(self.values)}")
         if self.binary and len(self.values) != 2:
-            raise SchemaError(f"binary attribute '{self.name}' needs two values, got {len(self.values)}")
+            raise LsslError(f"binary attribute '{self.name}' needs two values, got {len(self.values)}")
         if len(self.values) < 2:
             found = ", ".join(self.values) or "none"
-            raise SchemaError(f"attribute '{self.name}' has one class only ({found}); at least two are needed")
+            raise LsslError(f"attribute '{self.name}' has one class only ({found}); at least two are needed")
 
     @property
     def width(self) -> int:
@@ -46,7 +42,7 @@ class AttributeGroup:
             return self.values.index(value)
         except ValueError:
             known = ", ".join(self.values)
-            raise SchemaError(f"attribute '{self.name}' has no value '{value}'; it has: {known}") from None
+            raise LsslError(f"attribute '{self.name}' has no value '{value}'; it has: {known}") from None
 
 
 @dataclass(frozen=True)
@@ -58,11 +54,11 @@ class AttributeSchema:
 
     def __post_init__(self) -> None:
         if not self.groups:
-            raise SchemaError("no attribute: a schema needs at least one group")
+            raise LsslError("no attribute: a schema needs at least one group")
         slices, start = {}, 0
         for group in self.groups:
             if group.name in slices:
-                raise SchemaError(f"attribute '{group.name}' is listed twice")
+                raise LsslError(f"attribute '{group.name}' is listed twice")
             slices[group.name] = slice(start, start + group.width)
             start += group.width
         object.__setattr__(self, "slices", slices)
@@ -74,12 +70,12 @@ class AttributeSchema:
         """Groups from the values found in each column, sorted (numerically where all are numbers).
 
         Columns whose values are all of 0/1, true/false, yes/no or on/off are binary; `binary` names them instead.
-        Raises SchemaError for a column with one value.
+        Raises LsslError for a column with one value.
         """
         chosen = None if binary is None else set(binary)
         for name in chosen or ():
             if name not in columns:
-                raise SchemaError(f"no attribute column '{name}'; there are: {', '.join(columns)}")
+                raise LsslError(f"no attribute column '{name}'; there are: {', '.join(columns)}")
         groups = []
         for name, values in columns.items():
             found = sorted_values(values)
@@ -117,14 +113,14 @@ class AttributeSchema:
             if group.name == name:
                 return group
         known = ", ".join(group.name for group in self.groups)
-        raise SchemaError(f"no attribute '{name}'; the schema has: {known}")
+        raise LsslError(f"no attribute '{name}'; the schema has: {known}")
 
     def encode(self, values: Mapping[str, str]) -> Tensor:
-        """y, float32 (dimension,), of one value a group. Raises SchemaError for a missing or unknown one."""
+        """y, float32 (dimension,), of one value a group. Raises LsslError for a missing or unknown one."""
         y = torch.zeros(self.dimension)
         for group in self.groups:
             if group.name not in values:
-                raise SchemaError(f"attribute '{group.name}' is missing")
+                raise LsslError(f"attribute '{group.name}' is missing")
             self._set(y, group, group.index(values[group.name]))
         return y
 
@@ -132,7 +128,7 @@ class AttributeSchema:
         """y, float32 (N, dimension), of N rows given as columns of values."""
         for group in self.groups:
             if group.name not in columns:
-                raise SchemaError(f"missing attribute column '{group.name}'; there are: {', '.join(columns)}")
+                raise LsslError(f"missing attribute column '{group.name}'; there are: {', '.join(columns)}")
         count = len(columns[self.groups[0].name])
         y = torch.zeros(count, self.dimension)
         for group in self.groups:
@@ -176,7 +172,7 @@ class AttributeSchema:
     def find(self, text: str) -> tuple[str, str]:
         """(group, value) meant by a user's `happy`, `expression=happy`, or the name of a binary attribute.
 
-        A value that has an = in it is taken whole. Raises SchemaError for what is not known or may mean several.
+        A value that has an = in it is taken whole. Raises LsslError for what is not known or may mean several.
         """
         text = unicodedata.normalize("NFC", text)
         hits = self._hits(text.strip()) or self._hits(text)
@@ -184,7 +180,7 @@ class AttributeSchema:
             return hits[0]
         if hits:
             forms = ", ".join(f"{name}={value}" for name, value in hits)
-            raise SchemaError(f"'{text}' may mean {forms}: write one of these")
+            raise LsslError(f"'{text}' may mean {forms}: write one of these")
         for place in (k for k, letter in enumerate(text) if letter == "="):
             name, value = text[:place].strip(), text[place + 1 :]
             for group in self.groups:
@@ -194,13 +190,13 @@ class AttributeSchema:
         if "=" in text:
             self.group(text.split("=", 1)[0].strip())
         known = "; ".join(f"{group.name}: {', '.join(group.values)}" for group in self.groups)
-        raise SchemaError(f"no attribute value '{text}'; known are {known}")
+        raise LsslError(f"no attribute value '{text}'; known are {known}")
 
     def knows(self, text: str) -> bool:
         """Whether `find` would take a text."""
         try:
             self.find(text)
-        except SchemaError:
+        except LsslError:
             return False
         return True
 
@@ -225,7 +221,7 @@ class AttributeSchema:
                 for g in data["groups"]
             ]
         except (KeyError, TypeError) as error:
-            raise SchemaError(f"not an attribute schema: {error!r}") from None
+            raise LsslError(f"not an attribute schema: {error!r}") from None
         return cls(tuple(groups))
 
     def _set(self, y: Tensor, group: AttributeGroup, index: int | Tensor) -> None:

@@ -19,31 +19,27 @@ _DELIMITERS = (",", ";", "\t", "|")
 _LARGEST = 256 * 2**20
 
 
-class TableError(LsslError):
-    """A text file that cannot be read as a table; the message names the file and the fix."""
-
-
 def read_text(path: str | Path) -> str:
     """The text of a file in UTF-8, or in what its byte order mark says (UTF-16, UTF-32).
 
-    Raises TableError for a file that cannot be opened, is over 256 MiB, or is in another encoding.
+    Raises LsslError for a file that cannot be opened, is over 256 MiB, or is in another encoding.
     """
     path = Path(path)
     try:
         if path.stat().st_size > _LARGEST:
-            raise TableError(f"{path}: {path.stat().st_size >> 20} MiB, too large for a text file of ours")
+            raise LsslError(f"{path}: {path.stat().st_size >> 20} MiB, too large for a text file of ours")
         data = path.read_bytes()
     except OSError as error:
-        raise TableError(f"{path}: {error.strerror or error}") from None
+        raise LsslError(f"{path}: {error.strerror or error}") from None
     marked = any(data.startswith(mark) for mark, _ in _MARKS)
     if b"\0" in data and not marked:
         what = " (UTF-16 without its byte order mark?)" if data.count(0) > len(data) / 4 else ""
-        raise TableError(f"{path} is no text in UTF-8{what}: save it as CSV UTF-8")
+        raise LsslError(f"{path} is no text in UTF-8{what}: save it as CSV UTF-8")
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
-        raise TableError(
+        raise LsslError(
             f"{path} is not {encoding.removesuffix('-sig').upper()} (byte {error.start}; Latin-1 or Windows-1252?): "
             "save it as CSV UTF-8"
         ) from None
@@ -53,7 +49,7 @@ def read_rows(path: str | Path) -> list[list[str]]:
     """The rows of a delimited text file, each cell stripped, empty rows dropped, from line 1 on.
 
     The delimiter (comma, semicolon, tab or bar) is the one that divides the first rows alike; Excel's `sep=;` line is
-    obeyed. Raises TableError as `read_text`, and where quotes do not close.
+    obeyed. Raises LsslError as `read_text`, and where quotes do not close.
     """
     return [cells for _, cells in read_numbered_rows(path)]
 
@@ -75,7 +71,7 @@ def read_numbered_rows(path: str | Path) -> list[tuple[int, list[str]]]:
             if any(cells):
                 rows.append((reader.line_num + skipped, cells))
     except csv.Error as error:
-        raise TableError(f"{path}, line {reader.line_num + skipped}: not a CSV table ({error})") from None
+        raise LsslError(f"{path}, line {reader.line_num + skipped}: not a CSV table ({error})") from None
     return rows
 
 

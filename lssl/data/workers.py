@@ -16,14 +16,10 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
-class WorkerError(LsslError):
-    """A worker process died; the message says how to go on."""
-
-
 def map_in_processes(function: Callable[[Task], Result], tasks: Iterable[Task], workers: int) -> Iterator[Result]:
     """function(task) of each task, as they come; of pickled functions and tasks, in spawned processes.
 
-    A bounded number of tasks is under way, so that an interruption is soon over. Raises WorkerError where a process is
+    A bounded number of tasks is under way, so that an interruption is soon over. Raises LsslError where a process is
     killed (out of memory), and what `function` raises.
     """
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin_worker)
@@ -42,7 +38,7 @@ def map_in_processes(function: Callable[[Task], Result], tasks: Iterable[Task], 
                 del pending[future]
                 yield future.result()
     except BrokenProcessPool:
-        raise WorkerError(
+        raise LsslError(
             "a worker process died (out of memory?); run the command again to go on, with fewer --workers"
         ) from None
     finally:

@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lssl.data.align import framing_of
-from lssl.data.folder import DESCRIPTION, LANDMARKS, METADATA, REQUIRED_COLUMNS, FolderError
+from lssl.data.folder import DESCRIPTION, LANDMARKS, METADATA, REQUIRED_COLUMNS
 from lssl.data.landmarks import COUNT
 from lssl.data.lock import lock_folder, unlock_folder
+from lssl.errors import LsslError
 
 FORMAT = "lssl-faces"
 VERSION = 1
@@ -114,7 +115,7 @@ class FaceFolderWriter:
         """Writes metadata.csv, landmarks.npy, dataset.json and rejected.csv from all journals; returns the rows.
 
         splits: the split of each subject whose rows have none yet. info: further facts for dataset.json.
-        Raises FolderError where no row was written.
+        Raises LsslError where no row was written.
         """
         if self._journal is not None:
             self._journal.close()
@@ -123,7 +124,7 @@ class FaceFolderWriter:
         rows = self.rows
         self._write_rejected()
         if not rows:
-            raise FolderError(f"{self.root}: nothing could be used; {self.root / REJECTED} says why")
+            raise LsslError(f"{self.root}: nothing could be used; {self.root / REJECTED} says why")
         extra = list(dict.fromkeys(name for row in rows for name in row["extra"]))
         header = [*REQUIRED_COLUMNS, *self.attributes, *extra]
         text = io.StringIO()
@@ -164,11 +165,11 @@ class FaceFolderWriter:
 
     def _begin(self, overwrite: bool) -> None:
         if self.root.exists() and not self.root.is_dir():
-            raise FolderError(f"{self.root} is a file; give a folder")
+            raise LsslError(f"{self.root} is a file; give a folder")
         begun = self._settings_on_disk()
         filled = self.root.is_dir() and any(map(_is_content, self.root.iterdir()))
         if begun is None and filled and self._rank == 0:
-            raise FolderError(f"{self.root} is not empty, and no data set folder of ours; choose another folder")
+            raise LsslError(f"{self.root} is not empty, and no data set folder of ours; choose another folder")
         if begun is not None:
             self._take_lock()
         if overwrite and begun is not None and self._rank == 0:
@@ -178,7 +179,7 @@ class FaceFolderWriter:
             names = sorted(set(begun) | set(self.settings))
             other = [name for name in names if begun.get(name) != self.settings.get(name)]
             changes = ", ".join(f"{n}: {begun.get(n)!r} then, {self.settings.get(n)!r} now" for n in other)
-            raise FolderError(
+            raise LsslError(
                 f"{self.root} was made with other settings ({changes}); "
                 "repeat them, choose another folder, or say --overwrite"
             )
@@ -203,7 +204,7 @@ class FaceFolderWriter:
 
     def _take_lock(self) -> None:
         if not lock_folder(self.root, self._lock):
-            raise FolderError(f"{self.root}: another run is writing to it; wait for it, or choose another folder")
+            raise LsslError(f"{self.root}: another run is writing to it; wait for it, or choose another folder")
 
     def _settings_on_disk(self) -> dict[str, Any] | None:
         for name in (_SETTINGS, DESCRIPTION):
@@ -271,16 +272,16 @@ def _is_content(path: Path) -> bool:
 def write_pictures(root: Path, row: FaceRow, attributes: Sequence[str]) -> dict[str, Any]:
     """Writes a row's picture, mask and side picture, each atomically, and returns its journal entry."""
     if not row.key or any(c in row.key for c in "/\\\0") or row.key.startswith("."):
-        raise FolderError(f"'{row.key}' cannot name a file")
+        raise LsslError(f"'{row.key}' cannot name a file")
     missing = [name for name in attributes if not row.attributes.get(name)]
     if missing:
-        raise FolderError(f"{row.key}: no value for attribute '{missing[0]}'")
+        raise LsslError(f"{row.key}: no value for attribute '{missing[0]}'")
     if row.image.dtype != np.uint8 or row.image.ndim != 3 or row.image.shape[2] != 3:
-        raise FolderError(f"{row.key}: expected a uint8 picture (H, W, 3), got {row.image.shape}")
+        raise LsslError(f"{row.key}: expected a uint8 picture (H, W, 3), got {row.image.shape}")
     points = None
     if row.landmarks is not None:
         if row.landmarks.shape != (COUNT, 2) or not np.isfinite(row.landmarks).all():
-            raise FolderError(f"{row.key}: expected ({COUNT}, 2) finite landmarks, got {row.landmarks.shape}")
+            raise LsslError(f"{row.key}: expected ({COUNT}, 2) finite landmarks, got {row.landmarks.shape}")
         points = np.asarray(row.landmarks, dtype=np.float32).round(3).tolist()
     file_name = f"images/{row.key}.png"
     write_image(root / file_name, row.image)

@@ -33,7 +33,7 @@ def write_generated(
 ) -> int:
     """Write all cells to a data set folder (lssl/data/folder.py), with landmarks and part masks; the number of rows.
 
-    model: says which face model this is; a folder begun with another model, or other settings, is refused (FolderError)
+    model: says which face model this is; a folder begun with another model, or other settings, is refused (LsslError)
     and one begun with the same goes on where it stopped. Further columns: the exact pose in degrees (`yaw_degrees`,
     `pitch_degrees`, `roll_degrees`), `intensity` of the expression, `visible`: a letter a landmark, v or h (hidden), and
     `hair` where it is not the model's own.

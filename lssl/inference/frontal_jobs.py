@@ -16,10 +16,6 @@ from lssl.errors import LsslError
 POSE_ATTRIBUTE = "yaw"  # of the photograph: the drawn face has another
 
 
-class FrontalError(LsslError):
-    """A photograph that gives no frontal face; the message is the reason."""
-
-
 @dataclass(frozen=True)
 class Job:
     """Photographs of one subject that give one frontal face. landmarks: a file a photograph, None to find them.
@@ -43,10 +39,10 @@ def photograph_jobs(
     """Jobs for loose photographs: one each, or one of all of them (views of one subject).
 
     landmarks: a .pts or .csv file for a single photograph, or a folder of them; see `find_landmark_file`. Results are
-    named by the photographs, numbered where two have one name. Raises FrontalError for one file of several photographs.
+    named by the photographs, numbered where two have one name. Raises LsslError for one file of several photographs.
     """
     if landmarks is not None and landmarks.is_file() and len(photographs) > 1:
-        raise FrontalError(
+        raise LsslError(
             f"{landmarks} is one file, but there are {len(photographs)} photographs; give a folder of files"
         )
     found = [find_landmark_file(path, landmarks) for path in photographs]
@@ -64,10 +60,10 @@ def folder_jobs(folder: FaceFolder, *, one_subject: bool = False, expression: st
     one_subject: a job for all faces of a subject whose attributes agree, but for their yaw: views of one face.
     expression: the expression that will be drawn, which the `expression` attribute then is.
     An attribute `yaw` is the photograph's, not the drawn face's: it becomes the column `photograph_yaw`.
-    Raises FrontalError where the folder has no landmarks.
+    Raises LsslError where the folder has no landmarks.
     """
     if folder.landmarks is None:
-        raise FrontalError(f"{folder.root} has no landmarks.npy; prepare it with `lssl prepare`")
+        raise LsslError(f"{folder.root} has no landmarks.npy; prepare it with `lssl prepare`")
     groups: dict[tuple[str, ...], list[int]] = {}
     for row in range(len(folder)):
         values = [folder.columns[name][row] for name in folder.attributes if name != POSE_ATTRIBUTE]
@@ -99,7 +95,7 @@ def folder_jobs(folder: FaceFolder, *, one_subject: bool = False, expression: st
 
 
 def check_landmarks_can_be_had(jobs: Sequence[Job]) -> None:
-    """Raises FrontalError where a photograph has no landmarks and nothing is installed to find them."""
+    """Raises LsslError where a photograph has no landmarks and nothing is installed to find them."""
     for job in jobs:
         if job.points is None and None in job.landmarks and not detect.available():
-            raise FrontalError(f"{job.photographs[job.landmarks.index(None)]} has no landmarks: {detect.EXTRA_MISSING}")
+            raise LsslError(f"{job.photographs[job.landmarks.index(None)]} has no landmarks: {detect.EXTRA_MISSING}")

@@ -24,7 +24,7 @@ from lssl.face3d.frontal.draw import draw_face
 from lssl.face3d.frontal.paint import FacePainter
 from lssl.face3d.frontal.textured_mesh import textured_mesh, write_mesh
 from lssl.face3d.model.bilinear import BilinearFaceModel
-from lssl.inference.frontal_jobs import FrontalError, Job
+from lssl.inference.frontal_jobs import Job
 
 _TURNTABLE = (*range(-40, 41, 5), *range(35, -40, -5))  # degrees of yaw
 DISTANCE = 150.0  # centimetres; faces are photographed from 80 to 300
@@ -59,7 +59,7 @@ def load_model(path: str | None) -> BilinearFaceModel:
 def frontalize(job: Job, options: Options, out: Path) -> dict[str, Any]:
     """Does one job: writes its pictures into the data set folder `out` and returns the writer's journal entry.
 
-    Raises ValueError (FrontalError, and the readers' own) or detect.DetectionError saying what is wrong.
+    Raises LsslError saying what is wrong.
     """
     model = load_model(options.model)
     portraits = [_portrait(job, index, options) for index in range(len(job.photographs))]
@@ -67,7 +67,7 @@ def frontalize(job: Job, options: Options, out: Path) -> dict[str, Any]:
     fit = fit_landmarks(model, torch.from_numpy(np.stack(points))[None], distance=options.distance)
     for path, reason in zip(job.photographs, fit.reasons, strict=True):
         if reason and not options.keep_doubtful:
-            raise FrontalError(_named(job, path, f"the fit is not to be trusted: {reason}"))
+            raise LsslError(_named(job, path, f"the fit is not to be trusted: {reason}"))
     expression = None if options.expression is None else model.expression(options.expression)
     painter = FacePainter(model, fit, images, size=options.size, remove_light=options.remove_light)
     drawn = partial(draw_face, painter, options.size, expression=expression)
@@ -132,7 +132,7 @@ def _portrait(job: Job, index: int, options: Options) -> Portrait:
         check_face(job.points[index], picture)
         return Portrait(picture.pixels, job.points[index], picture.note)
     except LsslError as error:
-        raise FrontalError(_named(job, str(path), str(error).removeprefix(f"{path}: "))) from None
+        raise LsslError(_named(job, str(path), str(error).removeprefix(f"{path}: "))) from None
 
 
 def clear_extras(out: Path) -> None:

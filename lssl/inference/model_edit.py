@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from lssl.data.align import AlignmentError, warp
-from lssl.data.folder import FaceFolder, FolderError
+from lssl.data.align import warp
+from lssl.data.folder import FaceFolder
 from lssl.data.images import read_image
 from lssl.data.schema import AttributeGroup, AttributeSchema
+from lssl.errors import LsslError
 from lssl.face3d.builtin import load_face_model
 from lssl.face3d.editing.edit import edit_photograph
 from lssl.face3d.editing.field import named_movement
@@ -61,12 +62,12 @@ class ModelEditor:
         """A movement a target (expression, intensity), of the face with landmarks (68, 2), pixels.
 
         source: the expression that it shows; without it, a smile or an open mouth is read from the landmarks.
-        Raises AlignmentError where the model does not fit the landmarks.
+        Raises LsslError where the model does not fit the landmarks.
         """
         points = torch.as_tensor(landmarks, dtype=torch.float32)
         placed = place_face(self.model, points)
         if placed.doubt:
-            raise AlignmentError(f"the 3D face does not fit: {placed.doubt}")
+            raise LsslError(f"the 3D face does not fit: {placed.doubt}")
         return [named_movement(placed, name, intensity, source) for name, intensity in targets]
 
     def edit(
@@ -85,10 +86,10 @@ class ModelEditor:
     def prepared(self, folder: FaceFolder) -> Iterator[InputFace]:
         """The faces of a data set folder, of any size; its column `expression`, where there is one, is their source.
 
-        Raises FolderError where the folder has no landmarks.
+        Raises LsslError where the folder has no landmarks.
         """
         if folder.landmarks is None:
-            raise FolderError(f"{folder.root} has no landmarks.npy, which the 3D edit needs; make it by `lssl prepare`")
+            raise LsslError(f"{folder.root} has no landmarks.npy, which the 3D edit needs; make it by `lssl prepare`")
         known = folder.columns.get(GROUP)
         for row in range(len(folder)):
             source = {GROUP: known[row]} if known is not None and known[row] in self.model.expressions else {}
@@ -98,7 +99,7 @@ class ModelEditor:
     def edit_face(self, face: InputFace, targets: Sequence[Target]) -> list[NDArray[np.uint8]]:
         """The whole photograph of an input face, or a prepared face's picture, with each target.
 
-        Raises AlignmentError where the model does not fit the face.
+        Raises LsslError where the model does not fit the face.
         """
         if face.landmarks is None:
             raise ValueError(f"{face.name}: the 3D edit needs landmarks")

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lssl.data import FaceFolder, FaceFolderWriter, FaceRow, to_float, to_uint8
-from lssl.data.folder import FolderError, check_images
+from lssl.data.folder import check_images
 from lssl.data.images import read_image
 from lssl.data.pairs import check_pairs, kept_attributes
-from lssl.data.schema import SchemaError
 from lssl.data.writer import write_image, write_pictures
-from lssl.models.export import ExportError, TrainedGenerator, load_generator
+from lssl.errors import LsslError
+from lssl.models.export import TrainedGenerator, load_generator
 
 TASK = "pose-normalization"
 #: Faces are normalized in fixed groups of this size, so that a stopped and repeated run gives the same bits.
@@ -22,10 +22,10 @@ GROUP = 32
 
 
 def load_normalizer(path: str | Path, device: torch.device | str = "cpu") -> TrainedGenerator:
-    """`load_generator` that raises ExportError for a generator of another task."""
+    """`load_generator` that raises LsslError for a generator of another task."""
     model = load_generator(path, device)
     if model.task != TASK:
-        raise ExportError(
+        raise LsslError(
             f"{path} was trained for {model.task}, but normalizing needs a generator of `lssl train --method pose`"
         )
     return model
@@ -48,11 +48,11 @@ def normalize_faces(
         photographs: uint8 (N, S, S, 3), the aligned photographs they were drawn from.
         to: values of attributes to change, such as {"expression": "happy"}; the others stay as in the photograph.
 
-    Returns uint8 (N, S, S, 3). No label of the photographs is used. Raises ValueError for other sizes, ExportError for
-    a generator of another task, SchemaError for an unknown attribute or value.
+    Returns uint8 (N, S, S, 3). No label of the photographs is used. Raises ValueError for other sizes, LsslError for
+    a generator of another task, and for an unknown attribute or value.
     """
     if model.task != TASK:
-        raise ExportError(f"a generator for {model.task} cannot normalize the pose")
+        raise LsslError(f"a generator for {model.task} cannot normalize the pose")
     size = (model.image_size, model.image_size, 3)
     for name, pictures in (("simulated", simulated), ("photographs", photographs)):
         if len(pictures) and tuple(np.asarray(pictures[0]).shape) != size:
@@ -75,14 +75,14 @@ def normalize_faces(
 
 
 def check_simulated(folder: FaceFolder, model: TrainedGenerator) -> None:
-    """Raises FolderError where the folder has no photographs beside its faces, or another size than the model."""
+    """Raises LsslError where the folder has no photographs beside its faces, or another size than the model."""
     check_pairs(folder)
     for row in range(len(folder)):
         if not folder.side_path(row).is_file():
-            raise FolderError(f"{folder.side_path(row)}: the photograph is missing")
+            raise LsslError(f"{folder.side_path(row)}: the photograph is missing")
     size = check_images(folder)
     if size != (model.image_size, model.image_size):
-        raise FolderError(
+        raise LsslError(
             f"{folder.root} has pictures of {size[1]}x{size[0]}, but the model was trained at "
             f"{model.image_size}x{model.image_size}; draw them with `lssl render-frontal --size {model.image_size}`"
         )
@@ -121,17 +121,17 @@ def normalize_folder(
 def parse_changes(model: TrainedGenerator, text: str) -> dict[str, str]:
     """A user's `happy` or `expression=happy,lighting=dark`, as `normalize_faces` takes it.
 
-    Raises SchemaError, also where the model learnt to keep all attributes.
+    Raises LsslError, also where the model learnt to keep all attributes.
     """
     changes: dict[str, str] = {}
     for word in text.split(","):
         if word.strip():
             group, value = model.schema.find(word.strip())
             if group in changes:
-                raise SchemaError(f"'{text}' asks for two values of {group}")
+                raise LsslError(f"'{text}' asks for two values of {group}")
             changes[group] = value
     if changes and model.info.get("keep") == 1:
-        raise SchemaError(
+        raise LsslError(
             "this model normalizes faces as they are: it was trained with pose.keep = 1. Train one with "
             "`--set pose.keep=0.5` for other expressions"
         )

@@ -13,18 +13,11 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 
 from lssl.data import FaceFolder, to_float, to_uint8
-from lssl.data.align import (
-    CROP_SCALE,
-    EYE_LINE,
-    AlignmentError,
-    Framing,
-    Similarity,
-)
-from lssl.data.folder import FolderError
+from lssl.data.align import CROP_SCALE, EYE_LINE, Framing, Similarity
 from lssl.data.images import read_image
 from lssl.data.masks import landmark_mask
 from lssl.data.portrait import read_portrait, safe_name
-from lssl.data.schema import AttributeSchema, SchemaError
+from lssl.data.schema import AttributeSchema
 from lssl.errors import LsslError
 from lssl.models.export import TrainedGenerator
 
@@ -59,14 +52,14 @@ class InputFace:
 def parse_targets(schema: AttributeSchema, texts: Sequence[str], intensities: Sequence[float]) -> list[Target]:
     """Targets from users' words: `happy`, `expression=happy`, several at once as `happy+dark`; each at each intensity.
 
-    No texts: every value of every group. Raises SchemaError for a word that the model does not know.
+    No texts: every value of every group. Raises LsslError for a word that the model does not know.
     """
     chosen = [_pairs(schema, text) for text in texts] if texts else [[pair] for pair in schema.targets()]
     several = len(set(intensities)) > 1
     targets = []
     for pairs in chosen:
         if len({group for group, _ in pairs}) < len(pairs):
-            raise SchemaError(f"'{'+'.join(value for _, value in pairs)}' asks for two values of one attribute")
+            raise LsslError(f"'{'+'.join(value for _, value in pairs)}' asks for two values of one attribute")
         name = "+".join(_value_name(schema, group, value) for group, value in pairs)
         for intensity in intensities:
             label = f"{name} {intensity:g}" if several else name
@@ -145,15 +138,15 @@ def read_photograph(
     frame = framing(model)
     try:
         crop, points, similarity = portrait.crop(model.image_size, frame.crop_scale, frame.eye_line)
-    except AlignmentError as error:
-        raise AlignmentError(f"{path}: {error}") from None
+    except LsslError as error:
+        raise LsslError(f"{path}: {error}") from None
     return InputFace(path.stem, crop, points, source, portrait.image, similarity)
 
 
 def prepared_faces(folder: FaceFolder, model: TrainedGenerator) -> Iterator[InputFace]:
     """The faces of a data set folder, attributes from its columns.
 
-    Raises FolderError for another picture size, and SchemaError for a column or value that the model does not know.
+    Raises LsslError for another picture size, and LsslError for a column or value that the model does not know.
     """
     check_folder(folder, model)
     schema = model.schema
@@ -161,7 +154,7 @@ def prepared_faces(folder: FaceFolder, model: TrainedGenerator) -> Iterator[Inpu
         values = {group.name: folder.columns[group.name][row] for group in schema.groups}
         image = read_image(folder.image_path(row))
         if image.shape[:2] != (model.image_size, model.image_size):
-            raise FolderError(
+            raise LsslError(
                 f"{folder.image_path(row)} is {image.shape[1]}x{image.shape[0]}, but the model was trained at "
                 f"{model.image_size}x{model.image_size}; prepare the folder with --size {model.image_size}"
             )
@@ -170,16 +163,16 @@ def prepared_faces(folder: FaceFolder, model: TrainedGenerator) -> Iterator[Inpu
 
 
 def check_folder(folder: FaceFolder, model: TrainedGenerator) -> None:
-    """Raises FolderError or SchemaError where the folder lacks what the model needs."""
+    """Raises LsslError where the folder lacks what the model needs."""
     for group in model.schema.groups:
         if group.name not in folder.columns:
-            raise SchemaError(
+            raise LsslError(
                 f"{folder.root}/metadata.csv has no column '{group.name}', which the model's attributes need"
             )
         for value in set(folder.columns[group.name]):
             group.index(value)
     if model.network.side_channels and folder.landmarks is None:
-        raise FolderError(f"{folder.root} has no landmarks.npy, which this model's side image needs")
+        raise LsslError(f"{folder.root} has no landmarks.npy, which this model's side image needs")
 
 
 @torch.inference_mode()

@@ -14,8 +14,8 @@ from lssl.data.fingerprint import weights_fingerprint
 from lssl.data.images import read_image
 from lssl.data.landmarks import flip_landmarks
 from lssl.data.portrait import unique_names
-from lssl.data.schema import SchemaError
 from lssl.data.writer import write_pictures
+from lssl.errors import LsslError
 from lssl.inference.synthesis import InputFace, Target, check_folder, translate_batch
 from lssl.models.export import TrainedGenerator
 from lssl.training.distributed import Processes
@@ -55,14 +55,14 @@ class Order:
 def plan(folder: FaceFolder, values: Iterable[str], attribute: str, options: AugmentOptions) -> list[Order]:
     """The faces to make, sorted by key: for each value, faces of other values by turns, each first plain, then mirrored.
 
-    Raises SchemaError where no face of another value is there to start from.
+    Raises LsslError where no face of another value is there to start from.
     """
     orders = []
     values = list(values)
     for value, name in zip(values, unique_names(values), strict=True):
         rows = [row for row, own in enumerate(folder.columns[attribute]) if own != value]
         if not rows:
-            raise SchemaError(f"{folder.root}: every face has {attribute} '{value}', so none can be changed to it")
+            raise LsslError(f"{folder.root}: every face has {attribute} '{value}', so none can be changed to it")
         chance = np.random.default_rng([options.seed, zlib.crc32(value.encode())])
         once = np.concatenate([chance.permutation(len(rows)), chance.permutation(len(rows)) + len(rows)])
         low, high = options.intensity
@@ -90,7 +90,7 @@ def augment_folder(
     """Writes the folder and returns its rows (None on processes other than the first).
 
     Goes on where an earlier call stopped. progress(total, done) gives a function that is called with each advance.
-    Raises SchemaError or FolderError before work starts.
+    Raises LsslError before work starts.
     """
     processes = processes or Processes()
     check_folder(folder, model)

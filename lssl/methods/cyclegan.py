@@ -18,12 +18,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from lssl.data import AttributeSchema, FaceDataset, FaceFolder, to_float, to_uint8
+from lssl.errors import LsslError
 from lssl.models import FaceParser
 from lssl.models.cyclegan import CycleGANGenerator, PatchDiscriminator
 from lssl.models.export import TrainedGenerator
 from lssl.ops import r1_penalty
 from lssl.training import losses, seeds
-from lssl.training.config import ConfigError, TrainConfig
+from lssl.training.config import TrainConfig
 from lssl.training.distributed import Processes
 from lssl.training.faces import Plan, about, check_square, open_stream, with_varying_attributes
 from lssl.training.loop import Stage, Update
@@ -48,7 +49,7 @@ class LossSettings:
 
     def __post_init__(self) -> None:
         if min(self.cycle, self.identity_share, self.penalty) < 0:
-            raise ConfigError("losses.cycle, losses.identity_share and losses.penalty must be at least 0")
+            raise LsslError("losses.cycle, losses.identity_share and losses.penalty must be at least 0")
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class PoolSettings:
 
     def __post_init__(self) -> None:
         if self.size < 1:
-            raise ConfigError(f"pool.size must be at least 1, not {self.size}")
+            raise LsslError(f"pool.size must be at least 1, not {self.size}")
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class ImagePools:
 
     def __init__(self, count: int, size: int, batch_size: int, image_size: int, device: torch.device | str) -> None:
         if size < batch_size:
-            raise ConfigError(f"pool.size {size} is smaller than the batch of {batch_size}")
+            raise LsslError(f"pool.size {size} is smaller than the batch of {batch_size}")
         self.count, self.size, self.batch_size = count, size, batch_size
         # The last row of each takes what is not kept.
         self.images = torch.zeros(count, size + 1, 3, image_size, image_size, dtype=torch.uint8, device=device)
@@ -292,21 +293,21 @@ def least_squares(score: Tensor, goal: float) -> Tensor:
 
 
 def check_pairs(schema: AttributeSchema, processes: Processes) -> None:
-    """Raises ConfigError where CycleGAN cannot be: several attributes, several processes."""
+    """Raises LsslError where CycleGAN cannot be: several attributes, several processes."""
     if len(schema.groups) > 1:
-        raise ConfigError(
+        raise LsslError(
             f"CycleGAN knows the values of one attribute, not {', '.join(group.name for group in schema.groups)}: "
             "choose one with --attributes (data.attributes)"
         )
     if processes.world_size > 1:
-        raise ConfigError("CycleGAN trains in one process: its pools of made pictures are not shared")
+        raise LsslError("CycleGAN trains in one process: its pools of made pictures are not shared")
 
 
 def check_size(train_set: FaceDataset) -> None:
-    """Raises ConfigError for pictures that the networks do not take."""
+    """Raises LsslError for pictures that the networks do not take."""
     check_square(train_set, 4, "another size")
     if train_set.size[0] < 32:
-        raise ConfigError(
+        raise LsslError(
             f"{train_set.folder.root} has pictures of {train_set.size[0]} pixels, fewer than the 32 that CycleGAN's "
             "discriminator takes: prepare the data with another --size"
         )

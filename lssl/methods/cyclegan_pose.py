@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from lssl.data import FaceDataset, FaceFolder
+from lssl.errors import LsslError
 from lssl.methods.cyclegan import (
     ImagePools,
     LossSettings,
@@ -29,7 +30,7 @@ from lssl.models import FaceParser
 from lssl.models.cyclegan import DomainGenerator, PatchDiscriminator, SimulatedToReal
 from lssl.models.export import TrainedGenerator
 from lssl.training import seeds
-from lssl.training.config import ConfigError, TrainConfig
+from lssl.training.config import TrainConfig
 from lssl.training.distributed import Processes
 from lssl.training.faces import Plan
 from lssl.training.loop import Stage, Update
@@ -67,7 +68,7 @@ class Method:
     ) -> None:
         del parser
         if processes.world_size > 1:
-            raise ConfigError("CycleGAN trains in one process: its pools of made pictures are not shared")
+            raise LsslError("CycleGAN trains in one process: its pools of made pictures are not shared")
         settings: Settings = config.settings
         self.config, self.settings, self.weights = config, settings, settings.losses
         self.schema, self.size = train_set.schema, train_set.size[0]

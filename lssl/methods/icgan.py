@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lssl.data import FaceDataset, FaceFolder
+from lssl.errors import LsslError
 from lssl.models import FaceParser
 from lssl.models.export import TrainedGenerator
 from lssl.models.icgan import LATENT, ConditionalDiscriminator, IcGAN
 from lssl.training import seeds
-from lssl.training.config import ConfigError, TrainConfig
+from lssl.training.config import TrainConfig
 from lssl.training.distributed import Processes
 from lssl.training.faces import Plan, about, check_square, open_stream, with_varying_attributes
 from lssl.training.loop import Stage, Update
@@ -42,7 +43,7 @@ class StageSettings:
 
     def __post_init__(self) -> None:
         if not 0 < self.gan < 1:
-            raise ConfigError(f"stages.gan must lie between 0 and 1, not {self.gan}")
+            raise LsslError(f"stages.gan must lie between 0 and 1, not {self.gan}")
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Method:
     ) -> None:
         del parser
         if processes.world_size > 1:
-            raise ConfigError("IcGAN trains in one process: batch norm takes its batch's statistics")
+            raise LsslError("IcGAN trains in one process: batch norm takes its batch's statistics")
         settings: Settings = config.settings
         self.config, self.settings = config, settings
         self.train_set, self.schema, self.size = train_set, train_set.schema, train_set.size[0]
@@ -96,7 +97,7 @@ class Method:
                 whole = IcGAN(self.schema.dimension, self.size, settings.network.width).to(processes.device)
                 critic = ConditionalDiscriminator(self.schema.dimension, self.size, settings.network.width)
         except ValueError as error:
-            raise ConfigError(f"{train_set.folder.root}: {error}; prepare the data with another --size") from None
+            raise LsslError(f"{train_set.folder.root}: {error}; prepare the data with another --size") from None
         self.critic = critic.to(processes.device)
         self.generator, self.encoder_z, self.encoder_y = whole.generator, whole.encoder_z, whole.encoder_y
         self.networks: dict[str, nn.Module] = {

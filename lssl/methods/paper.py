@@ -199,7 +199,7 @@ class Method:
 
     @staticmethod
     def select(folder: FaceFolder, config: TrainConfig) -> FaceFolder:
-        """The folder as it is trained on; raises FolderError where it cannot be."""
+        """The folder as it is trained on; raises LsslError where it cannot be."""
         return with_varying_attributes(folder, config)
 
     @staticmethod

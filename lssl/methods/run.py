@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from lssl.data import FaceDataset, read_metadata
-from lssl.data.folder import FaceFolder, FolderError
+from lssl.data.folder import FaceFolder
 from lssl.data.schema import AttributeSchema
+from lssl.errors import LsslError
 from lssl.models.parser import FaceParser
-from lssl.training.checkpoint import CheckpointError, checkpoints
-from lssl.training.config import ConfigError, TrainConfig, method_module
+from lssl.training.checkpoint import checkpoints
+from lssl.training.config import TrainConfig, method_module
 from lssl.training.distributed import Processes
 from lssl.training.graphs import Graphs
 from lssl.training.loop import Loop
@@ -26,26 +27,24 @@ def prepare_run(
 ) -> Loop:
     """A loop ready to `train()`. What is wrong is found here, before long work.
 
-    Raises ConfigError, FolderError, SchemaError or CheckpointError.
+    Raises LsslError.
     """
     processes = processes or Processes()
     method = method_module(config.method).Method
     if config.schedule.batch_size % processes.world_size:
-        raise ConfigError(
-            f"batch size {config.schedule.batch_size} does not divide by {processes.world_size} processes"
-        )
+        raise LsslError(f"batch size {config.schedule.batch_size} does not divide by {processes.world_size} processes")
     if checkpoints(out / "checkpoints") and not resume:
-        raise CheckpointError(f"{out} holds a run already; continue it with --resume, or choose another --out")
+        raise LsslError(f"{out} holds a run already; continue it with --resume, or choose another --out")
     say = processes.first and not quiet
     if not config.data.folder:
         if method.needs_data:
-            raise ConfigError(f"the method {config.method} needs --data, {method.needs_data}")
+            raise LsslError(f"the method {config.method} needs --data, {method.needs_data}")
         config = _with_generated_faces(config, out, processes, quiet)
     folder = method.select(read_metadata(config.data.folder, attributes=config.data.attributes or None), config)
     schema = folder.schema()
     train_set, test_set = (open_faces(config, folder, schema, processes, split) for split in ("train", "test"))
     if len(train_set) < config.schedule.batch_size:
-        raise FolderError(
+        raise LsslError(
             f"{folder.root} has {len(train_set)} training faces, fewer than the batch of {config.schedule.batch_size}"
         )
     if say:
@@ -85,7 +84,7 @@ def make_loop(
     quiet: bool = False,
     graphs: Graphs | None = None,
 ) -> Loop:
-    """The loop of the configured method on these faces. Raises FolderError or ConfigError."""
+    """The loop of the configured method on these faces. Raises LsslError."""
     processes = processes or Processes()
     config = resolve_speed(config, processes.device)
     apply_speed(config, processes.device)
@@ -115,7 +114,7 @@ def _with_generated_faces(config: TrainConfig, out: Path, processes: Processes, 
         try:
             generator = FaceGenerator(load_embedded_model(), wanted)
         except ValueError as error:
-            raise ConfigError(f"faces: {error}") from None
+            raise LsslError(f"faces: {error}") from None
         write_generated(folder, generator, model=f"embedded {cache_key()}", progress=not quiet)
     processes.wait()
     attributes = config.data.attributes or ("expression",)

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lssl.data import FaceDataset, FaceFolder, to_float, to_uint8
+from lssl.errors import LsslError
 from lssl.models import FaceParser
 from lssl.models.export import TrainedGenerator
 from lssl.models.simgan import LocalDiscriminator, Refiner
 from lssl.training import losses, seeds
-from lssl.training.config import ConfigError, TrainConfig
+from lssl.training.config import TrainConfig
 from lssl.training.distributed import Processes
 from lssl.training.faces import Plan, check_square
 from lssl.training.loop import Stage, Update
@@ -52,7 +53,7 @@ class HistorySettings:
 
     def __post_init__(self) -> None:
         if self.size < 1:
-            raise ConfigError(f"history.size must be at least 1, not {self.size}")
+            raise LsslError(f"history.size must be at least 1, not {self.size}")
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class RefinerSettings:
 
     def __post_init__(self) -> None:
         if self.updates < 1:
-            raise ConfigError(f"refiner.updates must be at least 1, not {self.updates}")
+            raise LsslError(f"refiner.updates must be at least 1, not {self.updates}")
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ class Method:
         parser: FaceParser | None = None,
     ) -> None:
         if processes.world_size > 1:
-            raise ConfigError("SimGAN trains in one process: its history of refined faces is not shared")
+            raise LsslError("SimGAN trains in one process: its history of refined faces is not shared")
         settings: Settings = config.settings
         self.config, self.settings, self.weights = config, settings, settings.losses
         self.schema, self.size = train_set.schema, train_set.size[0]

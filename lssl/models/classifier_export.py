@@ -8,18 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lssl.data import AttributeGroup, AttributeSchema, to_float
-from lssl.errors import LsslError
 from lssl.models.classifier import build_classifier
 from lssl.models.files import NetworkFile
 
 FILE_NAME = "classifier.safetensors"
 
 
-class ClassifierError(LsslError):
-    """A file that is no exported classifier; the message names it and what to do."""
-
-
-FILE = NetworkFile("lssl-classifier-1", FILE_NAME, "classifier", "lssl train-classifier", ClassifierError)
+FILE = NetworkFile("lssl-classifier-1", FILE_NAME, "classifier", "lssl train-classifier")
 
 
 class TrainedClassifier(nn.Module):
@@ -90,7 +85,7 @@ def save_classifier(path: str | Path, trained: TrainedClassifier) -> None:
 def load_classifier(path: str | Path, device: torch.device | str = "cpu") -> TrainedClassifier:
     """Reads `classifier.safetensors` (or the folder that holds it); ready to classify, gradients off.
 
-    No code of the file is run. Raises FileNotFoundError, or ClassifierError for a file that is no exported classifier.
+    No code of the file is run. Raises FileNotFoundError, or LsslError for a file that is no exported classifier.
     """
     path, weights, about = FILE.read(path, device)
     try:

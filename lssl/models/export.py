@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from lssl.data.dataset import heatmap_side
 from lssl.data.schema import AttributeSchema
-from lssl.errors import LsslError
 from lssl.models.cyclegan import CycleGANGenerator, SimulatedToReal
 from lssl.models.files import NetworkFile
 from lssl.models.generator import Generator
@@ -18,12 +17,7 @@ from lssl.models.moving import MovingGenerator
 from lssl.models.simgan import Refiner
 from lssl.models.stargan import StarGANGenerator
 
-
-class ExportError(LsslError):
-    """A file that is no exported generator; the message names it and what to do."""
-
-
-FILE = NetworkFile("lssl-generator-1", "generator.safetensors", "generator", "lssl train", ExportError)
+FILE = NetworkFile("lssl-generator-1", "generator.safetensors", "generator", "lssl train")
 
 
 #: What a file may hold, by the name of its class; all are called alike, `network(image, side, y)`.
@@ -106,7 +100,7 @@ def save_generator(path: str | Path, trained: TrainedGenerator) -> None:
 def load_generator(path: str | Path, device: torch.device | str = "cpu") -> TrainedGenerator:
     """Reads `generator.safetensors` (or the run folder that holds it); ready to translate, gradients off.
 
-    No code of the file is run. Raises FileNotFoundError, or ExportError for a file that is no exported generator.
+    No code of the file is run. Raises FileNotFoundError, or LsslError for a file that is no exported generator.
     """
     path, weights, about = FILE.read(path, device)
     try:

@@ -11,6 +11,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from lssl.data.writer import write_atomic
+from lssl.errors import LsslError
 
 
 @dataclass(frozen=True)
@@ -18,14 +19,13 @@ class NetworkFile:
     """One kind of file.
 
     format: what its metadata must say. name: the file looked for where a folder is given. kind: what messages call the
-    network. command: what writes it. error: raised for a file that is none.
+    network. command: what writes it.
     """
 
     format: str
     name: str
     kind: str
     command: str
-    error: type[ValueError]
 
     def write(self, path: str | Path, network: nn.Module, about: dict[str, Any]) -> None:
         """Writes the network's weights and `about` (plain values); an earlier file stays until the new one is whole."""
@@ -38,7 +38,7 @@ class NetworkFile:
     def read(self, path: str | Path, device: torch.device | str) -> tuple[Path, dict[str, Tensor], dict[str, Any]]:
         """The file (in `path`, where that is a folder), its weights and its description.
 
-        Raises FileNotFoundError, or `error` for a file of another kind.
+        Raises FileNotFoundError, or LsslError for a file of another kind.
         """
         path = Path(path)
         if path.is_dir():
@@ -50,14 +50,14 @@ class NetworkFile:
                 metadata = file.metadata() or {}
                 weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
-            raise self.error(f"{path}: not a safetensors file ({error})") from None
+            raise LsslError(f"{path}: not a safetensors file ({error})") from None
         if metadata.get("format") != self.format:
-            raise self.error(f"{path}: not a {self.kind} written by `{self.command}`")
+            raise LsslError(f"{path}: not a {self.kind} written by `{self.command}`")
         try:
             return path, weights, dict(json.loads(metadata["lssl"]))
         except (KeyError, TypeError, ValueError) as error:
             raise self.damaged(path, error) from None
 
-    def damaged(self, path: Path, reason: Exception) -> ValueError:
+    def damaged(self, path: Path, reason: Exception) -> LsslError:
         """The error for a description that makes no network."""
-        return self.error(f"{path}: the {self.kind}'s description is damaged ({reason})")
+        return LsslError(f"{path}: the {self.kind}'s description is damaged ({reason})")

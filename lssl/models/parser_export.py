@@ -12,11 +12,7 @@ from lssl.models.parser import PARSER_CLASSES, FaceParser
 FILE_NAME = "parser.safetensors"
 
 
-class ParserError(LsslError):
-    """A file that is no exported face parser; the message names it and what to do."""
-
-
-FILE = NetworkFile("lssl-parser-1", FILE_NAME, "face parser", "lssl train-parser", ParserError)
+FILE = NetworkFile("lssl-parser-1", FILE_NAME, "face parser", "lssl train-parser")
 
 
 def save_parser(path: str | Path, parser: FaceParser, **info: Any) -> None:
@@ -33,7 +29,7 @@ def save_parser(path: str | Path, parser: FaceParser, **info: Any) -> None:
 def load_parser(path: str | Path, device: torch.device | str = "cpu") -> FaceParser:
     """Reads `parser.safetensors` (or the folder that holds it), frozen and in evaluation mode.
 
-    No code of the file is run. Raises FileNotFoundError, or ParserError for a file that is no parser.
+    No code of the file is run. Raises FileNotFoundError, or LsslError for a file that is no parser.
     """
     parser, _ = load_parser_with_info(path, device)
     return parser
@@ -44,7 +40,7 @@ def load_parser_with_info(path: str | Path, device: torch.device | str = "cpu") 
     path, weights, about = FILE.read(path, device)
     try:
         if tuple(about["classes"]) != PARSER_CLASSES:
-            raise ParserError(f"{path}: parses {', '.join(about['classes'])}, not {', '.join(PARSER_CLASSES)}")
+            raise LsslError(f"{path}: parses {', '.join(about['classes'])}, not {', '.join(PARSER_CLASSES)}")
         parser = FaceParser(about["width"], about["num_levels"])
         parser.load_state_dict(weights)
     except (KeyError, TypeError, RuntimeError) as error:

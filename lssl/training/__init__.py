@@ -1,7 +1,6 @@
 """Training: settings, loss terms, chance, the loop, checkpoints, logging, several processes."""
 
-from lssl.training.checkpoint import CheckpointError
-from lssl.training.config import ConfigError, TrainConfig
-from lssl.training.loop import Loop, TrainingError
+from lssl.training.config import TrainConfig
+from lssl.training.loop import Loop
 
-__all__ = ["CheckpointError", "ConfigError", "Loop", "TrainConfig", "TrainingError"]
+__all__ = ["Loop", "TrainConfig"]

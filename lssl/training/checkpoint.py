@@ -19,14 +19,10 @@ _NAME = re.compile(r"iteration_(\d+)\.pt")
 FORMAT = 2
 
 
-class CheckpointError(LsslError):
-    """A checkpoint that cannot be written, read, or used; the message names the file and what to do."""
-
-
 def save_checkpoint(folder: Path, iteration: int, state: dict[str, Any], keep: int) -> Path:
     """Writes `folder/iteration_NNNNNNNN.pt` and then removes all but the newest `keep`.
 
-    Raises CheckpointError, leaving the earlier ones as they are, where the disk is full or not writable.
+    Raises LsslError, leaving the earlier ones as they are, where the disk is full or not writable.
     """
     path = folder / f"iteration_{iteration:08d}.pt"
     temporary = folder / f".{path.name}.{os.getpid()}.tmp"
@@ -45,25 +41,23 @@ def save_checkpoint(folder: Path, iteration: int, state: dict[str, Any], keep: i
             temporary.unlink(missing_ok=True)
         last = latest_checkpoint(folder)
         kept = f"the last good checkpoint is {last}" if last else "there is no earlier checkpoint"
-        raise CheckpointError(
-            f"{path}: cannot write the checkpoint ({error}); {kept}. Free space, then --resume"
-        ) from error
+        raise LsslError(f"{path}: cannot write the checkpoint ({error}); {kept}. Free space, then --resume") from error
     for old in checkpoints(folder)[:-keep]:
         old.unlink(missing_ok=True)
     return path
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Reads tensors, numbers and text only. Raises CheckpointError for anything else."""
+    """Reads tensors, numbers and text only. Raises LsslError for anything else."""
     try:
         state = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such checkpoint") from None
+        raise LsslError(f"{path}: no such checkpoint") from None
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: not a readable checkpoint ({reason})") from None
+        raise LsslError(f"{path}: not a readable checkpoint ({reason})") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: not a checkpoint of this version of lssl")
+        raise LsslError(f"{path}: not a checkpoint of this version of lssl")
     return state
 
 
@@ -82,9 +76,9 @@ def load_weights(module: torch.nn.Module, state: dict[str, Any], path: Path, wha
     own = module.state_dict()
     for name in own.keys() | state.keys():
         if name not in own or name not in state:
-            raise CheckpointError(f"{path} holds a {what} of another architecture: '{name}' is on one side only")
+            raise LsslError(f"{path} holds a {what} of another architecture: '{name}' is on one side only")
         if own[name].shape != state[name].shape:
-            raise CheckpointError(
+            raise LsslError(
                 f"{path} holds a {what} of another architecture: '{name}' is {tuple(state[name].shape)} there, "
                 f"{tuple(own[name].shape)} here; train with the settings of its run folder's config.toml"
             )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lssl.data import AttributeGroup, AttributeSchema, FaceDataset, FaceFolder, FolderError
+from lssl.data import AttributeGroup, AttributeSchema, FaceDataset, FaceFolder
 from lssl.data.prepare import split_subjects
 from lssl.errors import LsslError
 from lssl.models.classifier import build_classifier, load_pretrained
@@ -71,10 +71,10 @@ def labelled_faces(
     """The faces of all rows, labelled with one attribute.
 
     group: the classes; the values found if not given. Give the training classes for test faces.
-    Raises FolderError for a missing column or pictures of several sizes, SchemaError for one class or an unknown one.
+    Raises LsslError for a missing column or pictures of several sizes, and for one class or an unknown one.
     """
     if attribute not in folder.columns:
-        raise FolderError(
+        raise LsslError(
             f"{folder.root}/metadata.csv has no column '{attribute}'; it has: {', '.join(folder.columns) or 'none'}"
         )
     if group is None:
@@ -85,7 +85,7 @@ def labelled_faces(
 def subject_split(folder: FaceFolder, seed: int = 0, fraction: float = 0.2) -> tuple[FaceFolder, FaceFolder]:
     """(train, test) rows: the folder's own splits, or a share of the subjects held out where it has only one split.
 
-    Raises FolderError where a subject is in both splits, or where there is only one subject.
+    Raises LsslError where a subject is in both splits, or where there is only one subject.
     """
     splits = folder.splits
     if len(set(splits)) < 2:
@@ -93,11 +93,11 @@ def subject_split(folder: FaceFolder, seed: int = 0, fraction: float = 0.2) -> t
         splits = [part[subject] for subject in folder.subjects]
     rows = {name: [row for row, own in enumerate(splits) if own == name] for name in ("train", "test")}
     if not rows["train"] or not rows["test"]:
-        raise FolderError(f"{folder.root} has one subject only; a classifier is tested on people it has not seen")
+        raise LsslError(f"{folder.root} has one subject only; a classifier is tested on people it has not seen")
     train, test = folder.select(rows["train"]), folder.select(rows["test"])
     both = sorted(set(train.subjects) & set(test.subjects))
     if both:
-        raise FolderError(
+        raise LsslError(
             f"{folder.root}/metadata.csv: subject '{both[0]}' is in split train and in split test "
             f"({len(both)} such); a subject may be in one only"
         )
@@ -121,7 +121,7 @@ def train_classifier(
         weights: a file for `load_pretrained` to start from.
 
     The same seed gives the same weights (bit for bit on the CPU), and the caller's random state stays as it was.
-    Raises FolderError for a class without a face, ValueError for weights that do not fit.
+    Raises LsslError for a class without a face, ValueError for weights that do not fit.
     """
     from tqdm import trange
 
@@ -158,7 +158,7 @@ def train_classifier(
                     if done % 20 == 0 or done == config.iterations:
                         value = float(total) / since
                         if not math.isfinite(value):
-                            raise FolderError(
+                            raise LsslError(
                                 f"the classifier's loss is {value} at iteration {done}; lower the learning rate"
                             )
                         log.append((done, round(value, 5)))
@@ -228,11 +228,11 @@ def _check(faces: FaceDataset, synthetic: FaceDataset | None) -> None:
     found = set(faces.schema.indices(faces.y, group.name).tolist())
     missing = [value for k, value in enumerate(group.values) if k not in found]
     if missing:
-        raise FolderError(f"{faces.folder.root}: no training face has {group.name} '{missing[0]}'")
+        raise LsslError(f"{faces.folder.root}: no training face has {group.name} '{missing[0]}'")
     if synthetic is None:
         return
     if synthetic.schema != faces.schema or synthetic.size != faces.size:
-        raise FolderError(
+        raise LsslError(
             f"{synthetic.folder.root} ({', '.join(synthetic.schema.groups[0].values)}; {synthetic.size}) and "
             f"{faces.folder.root} ({', '.join(group.values)}; {faces.size}) differ in classes or size"
         )

@@ -19,10 +19,6 @@ from lssl.errors import LsslError
 Switch = Literal["auto", "on", "off"]
 
 
-class ConfigError(LsslError):
-    """A setting that does not exist or cannot be; the message names it and what may stand there."""
-
-
 @dataclass(frozen=True)
 class DataConfig:
     folder: str = ""  # data set folder; "" makes faces of the embedded model first
@@ -108,12 +104,12 @@ class TrainConfig:
             object.__setattr__(self, "settings", method_settings(self.method)())
         for name in ("iterations", "batch_size", "critic_updates"):
             if getattr(self.schedule, name) < 1:
-                raise ConfigError(f"schedule.{name} must be at least 1")
+                raise LsslError(f"schedule.{name} must be at least 1")
         for name in ("log_every", "sample_every", "checkpoint_every", "keep"):
             if getattr(self.output, name) < 1:
-                raise ConfigError(f"output.{name} must be at least 1")
+                raise LsslError(f"output.{name} must be at least 1")
         if not 0 <= self.schedule.ema < 1:
-            raise ConfigError(f"schedule.ema must lie in [0, 1), not {self.schedule.ema}")
+            raise LsslError(f"schedule.ema must lie in [0, 1), not {self.schedule.ema}")
 
     @classmethod
     def preset(cls, name: str) -> "TrainConfig":
@@ -121,18 +117,18 @@ class TrainConfig:
 
     @classmethod
     def load(cls, path: str | Path) -> "TrainConfig":
-        """Reads a TOML file, such as a run folder's config.toml. Raises ConfigError naming the file."""
+        """Reads a TOML file, such as a run folder's config.toml. Raises LsslError naming the file."""
         try:
             with Path(path).open("rb") as file:
                 return cls.from_dict(_extended(tomllib.load(file)), str(path))
         except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror}") from None
+            raise LsslError(f"{path}: {error.strerror}") from None
         except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"{path}: not TOML ({error})") from None
+            raise LsslError(f"{path}: not TOML ({error})") from None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], source: str = "settings") -> "TrainConfig":
-        """Sections by name, the common ones and those of the method. Raises ConfigError naming what is wrong."""
+        """Sections by name, the common ones and those of the method. Raises LsslError naming what is wrong."""
         kind = method_settings(str(values.get("method", cls.method)))
         own = get_type_hints(kind)
         common = {name: hint for name, hint in get_type_hints(cls).items() if name != "settings"}
@@ -150,12 +146,12 @@ class TrainConfig:
             for section in sections:
                 if not isinstance(node.get(section), dict):
                     there = [key for key, value in tree.items() if isinstance(value, dict)]
-                    raise ConfigError(f"no setting '{name}'; sections are: {', '.join(there)}")
+                    raise LsslError(f"no setting '{name}'; sections are: {', '.join(there)}")
                 node = node[section]
             if last not in node or isinstance(node[last], dict):
-                raise ConfigError(f"no setting '{name}'; there are: {', '.join(node)}")
+                raise LsslError(f"no setting '{name}'; there are: {', '.join(node)}")
             if name == "method" and value != self.method:
-                raise ConfigError(f"these are settings of the method {self.method}; {value} has a preset of its own")
+                raise LsslError(f"these are settings of the method {self.method}; {value} has a preset of its own")
             node[last] = _parse(value) if isinstance(value, str) and not isinstance(node[last], str) else value
         return self.from_dict(tree, "overrides")
 
@@ -208,7 +204,7 @@ def methods() -> list[str]:
 def method_module(name: str) -> Any:
     """The file `lssl/methods/<name>.py`: a plug-in, looked up by name, of which nothing here knows more."""
     if name not in methods():
-        raise ConfigError(f"method is '{name}', expected one of: {', '.join(methods())}")
+        raise LsslError(f"method is '{name}', expected one of: {', '.join(methods())}")
     return importlib.import_module(f"lssl.methods.{name}")
 
 
@@ -224,7 +220,7 @@ def _stems(folder: str, suffix: str) -> list[str]:
 
 def _read_preset(name: str) -> dict[str, Any]:
     if name not in presets():
-        raise ConfigError(f"preset is '{name}', expected one of: {', '.join(presets())}")
+        raise LsslError(f"preset is '{name}', expected one of: {', '.join(presets())}")
     return _extended(tomllib.loads((files("lssl") / "presets" / f"{name}.toml").read_text("utf-8")))
 
 
@@ -253,7 +249,7 @@ def _chosen(
     for name, value in values.items():
         where = f"{prefix}{name}"
         if name not in hints:
-            raise ConfigError(f"{source}: no setting '{where}'; there are: {', '.join(there)}")
+            raise LsslError(f"{source}: no setting '{where}'; there are: {', '.join(there)}")
         chosen[name] = _convert(hints[name], value, source, where)
     return chosen
 
@@ -261,7 +257,7 @@ def _chosen(
 def _convert(kind: Any, value: Any, source: str, where: str) -> Any:
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{source}: '{where}' is a section, not {value!r}")
+            raise LsslError(f"{source}: '{where}' is a section, not {value!r}")
         return _build(kind, value, source, where + ".", get_type_hints(kind))
     if get_origin(kind) is Literal:
         return _choice(get_args(kind), value, source, where)
@@ -272,7 +268,7 @@ def _convert(kind: Any, value: Any, source: str, where: str) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ConfigError(f"{source}: '{where}' must be {kind.__name__}, not {value!r}")
+        raise LsslError(f"{source}: '{where}' must be {kind.__name__}, not {value!r}")
     return value
 
 
@@ -280,7 +276,7 @@ def _choice(choices: tuple[str, ...], value: Any, source: str, where: str) -> st
     if "on" in choices and isinstance(value, bool | str):
         value = {True: "on", False: "off", "true": "on", "false": "off"}.get(value, value)
     if value not in choices:
-        raise ConfigError(f"{source}: {where} is '{value}', expected one of: {', '.join(choices)}")
+        raise LsslError(f"{source}: {where} is '{value}', expected one of: {', '.join(choices)}")
     return str(value)
 
 

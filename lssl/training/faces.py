@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from lssl.data import FaceDataset, FaceFolder
+from lssl.errors import LsslError
 from lssl.training import seeds
 from lssl.training.augmentation import draw_moves, light_images, move_images, move_landmarks
-from lssl.training.config import ConfigError, TrainConfig
+from lssl.training.config import TrainConfig
 from lssl.training.distributed import Processes
 
 Plan = dict[str, Tensor]
@@ -150,10 +151,10 @@ def open_stream(
 
 
 def check_square(dataset: FaceDataset, factor: int, settings: str) -> None:
-    """Raises ConfigError unless the pictures are squares whose side divides by `factor`; `settings` would change it."""
+    """Raises LsslError unless the pictures are squares whose side divides by `factor`; `settings` would change it."""
     height, width = dataset.size
     if height != width or height % factor:
-        raise ConfigError(
+        raise LsslError(
             f"{dataset.folder.root} has pictures of {width}x{height}, but the networks need squares whose side divides by "
             f"{factor}: prepare the data with another --size, or set {settings}"
         )

@@ -16,13 +16,7 @@ from torch import Tensor, nn
 
 from lssl.errors import LsslError
 from lssl.models.export import TrainedGenerator, save_generator
-from lssl.training.checkpoint import (
-    CheckpointError,
-    latest_checkpoint,
-    load_checkpoint,
-    load_weights,
-    save_checkpoint,
-)
+from lssl.training.checkpoint import latest_checkpoint, load_checkpoint, load_weights, save_checkpoint
 from lssl.training.config import TrainConfig
 from lssl.training.distributed import Processes
 from lssl.training.faces import Plan
@@ -61,10 +55,6 @@ class PlansInTurn:
     def next(self) -> Plan:
         self._step += 1
         return self._draw(self._step - 1)
-
-
-class TrainingError(LsslError):
-    """Training cannot go on; the message says why and which checkpoint is good."""
 
 
 @dataclass(frozen=True)
@@ -350,16 +340,16 @@ class Loop:
         return True
 
     def resume(self, path: Path | None = None) -> Path:
-        """Continues from a checkpoint, the run folder's newest if not given. Raises CheckpointError."""
+        """Continues from a checkpoint, the run folder's newest if not given. Raises LsslError."""
         path = path or latest_checkpoint(self.folder / "checkpoints")
         if path is None:
-            raise CheckpointError(f"{self.folder / 'checkpoints'}: no checkpoint to resume from")
+            raise LsslError(f"{self.folder / 'checkpoints'}: no checkpoint to resume from")
         state = load_checkpoint(path, self.processes.device)
         if state["method"] != self.config.method:
-            raise CheckpointError(f"{path} is a checkpoint of the method {state['method']}, not {self.config.method}")
+            raise LsslError(f"{path} is a checkpoint of the method {state['method']}, not {self.config.method}")
         for name, now in self._facts().items():
             if state["facts"].get(name) != now:
-                raise CheckpointError(
+                raise LsslError(
                     f"{path}: the checkpoint was made with {name} {state['facts'].get(name)}, but it is {now} now"
                 )
         for name, network in self.method.networks.items():
@@ -389,9 +379,7 @@ class Loop:
                 save_generator(self.folder / "generator.safetensors", exported)
             except OSError as error:
                 good = latest_checkpoint(self.folder / "checkpoints")
-                raise CheckpointError(
-                    f"{self.folder}: cannot write ({error}); the checkpoint {good} is good"
-                ) from error
+                raise LsslError(f"{self.folder}: cannot write ({error}); the checkpoint {good} is good") from error
         self.processes.wait()
 
     def state_dict(self) -> dict[str, Any]:
@@ -411,7 +399,7 @@ class Loop:
         return {"batch_size": self.config.schedule.batch_size, **self.method.facts()}
 
     def _means(self) -> dict[str, float]:
-        """Means since the last call, over the processes too. Raises TrainingError where one is not finite."""
+        """Means since the last call, over the processes too. Raises LsslError where one is not finite."""
         names = [name for update in self.sums for name in self.terms[update]]
         sums = self.processes.mean(torch.cat(list(self.sums.values())))
         values = (sums / max(1, self.summed)).tolist()
@@ -420,7 +408,7 @@ class Loop:
         bad = [name for name, value in means.items() if not torch.isfinite(torch.tensor(value))]
         if bad:
             good = latest_checkpoint(self.folder / "checkpoints")
-            raise TrainingError(
+            raise LsslError(
                 f"loss {', '.join(bad)} is not finite at iteration {self.iteration}; "
                 f"{f'the last good checkpoint is {good}' if good else 'there is no checkpoint yet'}. "
                 "Resume with a lower schedule.learning_rate, or without speed.bf16"
@@ -440,7 +428,7 @@ class Loop:
             draw_losses(read_metrics(self.folder / "metrics.jsonl"), self.folder / "losses.png")
         except OSError as error:
             good = latest_checkpoint(self.folder / "checkpoints")
-            raise CheckpointError(f"{folder}: cannot write ({error}); the last good checkpoint is {good}") from error
+            raise LsslError(f"{folder}: cannot write ({error}); the last good checkpoint is {good}") from error
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from PIL import Image
 from scipy import ndimage
 from torch import Tensor, nn
 
-from lssl.data import FaceBatch, FaceDataset, FaceFolder, FolderError, read_metadata, to_uint8
+from lssl.data import FaceBatch, FaceDataset, FaceFolder, read_metadata, to_uint8
 from lssl.data.masks import landmark_mask
 from lssl.data.pairs import (
     check_pairs,
@@ -22,8 +22,9 @@ from lssl.data.pairs import (
     spread_groups,
 )
 from lssl.data.sheet import labelled_grid
+from lssl.errors import LsslError
 from lssl.training.augmentation import light_images, move_images
-from lssl.training.config import ConfigError, TrainConfig
+from lssl.training.config import TrainConfig
 from lssl.training.distributed import Processes
 from lssl.training.faces import Plan, about, open_stream
 from lssl.training.samples import translate_all
@@ -42,7 +43,7 @@ class PoseSettings:
 
     def __post_init__(self) -> None:
         if not 0 < self.keep <= 1:
-            raise ConfigError(f"pose.keep must lie in (0, 1], not {self.keep}")
+            raise LsslError(f"pose.keep must lie in (0, 1], not {self.keep}")
 
 
 @dataclass
@@ -84,7 +85,7 @@ class PairStream:
         self.processes = processes
         self.real_set, self.known = open_real_faces(config, train_set, pose)
         if not self.known and labels_needed:
-            raise ConfigError(
+            raise LsslError(
                 f"{self.real_set.folder.root} has no column {', '.join(g.name for g in self.schema.groups)} with the "
                 f"training's values, which a critic that sees the target needs: add --set {labels_needed}=false"
             )
@@ -146,14 +147,14 @@ class PairStream:
 class FrontalTargets:
     """Where the data has it: each training subject's own near-frontal photograph of given attributes.
 
-    Raises ConfigError where there is none. The photographs lie as the simulated faces do, so that a face can be
+    Raises LsslError where there is none. The photographs lie as the simulated faces do, so that a face can be
     compared with them pixel by pixel inside the face region, which is that of the mean landmarks.
     """
 
     def __init__(self, train_set: FaceDataset, limit: float) -> None:
         folder = near_frontal_photographs(train_set.folder, limit, 0)
         if not len(folder) or train_set.landmarks is None:
-            raise ConfigError(
+            raise LsslError(
                 f"losses.frontal: {train_set.folder.root} has no photograph within {limit:g} degrees of yaw; set it to 0"
             )
         self.photographs = FaceDataset(folder, train_set.schema, device=train_set.device, in_memory=True, side="none")
@@ -180,7 +181,7 @@ def _face_weight(landmarks: NDArray[np.float32], size: tuple[int, int]) -> Tenso
 
 
 def select_pairs(folder: FaceFolder, config: TrainConfig) -> FaceFolder:
-    """The folder with the attributes that its frontal faces have; raises FolderError where it holds no pairs."""
+    """The folder with the attributes that its frontal faces have; raises LsslError where it holds no pairs."""
     check_pairs(folder)
     return folder if config.data.attributes else replace(folder, attributes=frontal_attributes(folder))
 
@@ -190,7 +191,7 @@ def open_real_faces(config: TrainConfig, train_set: FaceDataset, pose: PoseSetti
 
     `pose.real_faces` is a data set folder (its training split, where it has one). Without it: the photographs of the
     training folder that look to the front, by the yaw that `lssl render-frontal` found, or all where those are fewer
-    than a batch. Raises FolderError or ConfigError.
+    than a batch. Raises LsslError.
     """
     schema = train_set.schema
     if not pose.real_faces:
@@ -206,7 +207,7 @@ def open_real_faces(config: TrainConfig, train_set: FaceDataset, pose: PoseSetti
             folder = replace(folder, columns={g.name: [g.values[0]] * len(folder) for g in schema.groups})
     real_set = FaceDataset(folder, schema, device=train_set.device, side="none")
     if real_set.size != train_set.size:
-        raise FolderError(
+        raise LsslError(
             f"{folder.root} has pictures of {real_set.size[1]}x{real_set.size[0]}, but {train_set.folder.root} of "
             f"{train_set.size[1]}x{train_set.size[0]}; prepare it with --size {train_set.size[0]}"
         )

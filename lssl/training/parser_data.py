@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lssl.data import to_float
-from lssl.data.folder import MASK_LABELS, FaceFolder, FolderError, check_images, read_metadata
+from lssl.data.folder import MASK_LABELS, FaceFolder, check_images, read_metadata
 from lssl.data.masks import landmark_mask
 from lssl.data.prepare import split_subjects
+from lssl.errors import LsslError
 
 
 @dataclass
@@ -39,7 +40,7 @@ def open_parser_faces(
     masks: `folder` takes the folder's masks/, `landmarks` draws them (lip outline, eye outlines, face hull), `auto`
         takes the first that is there.
     max_faces: of more pictures than this, evenly spread ones are used.
-    Raises FolderError for a folder that has neither, or a label out of range.
+    Raises LsslError for a folder that has neither, or a label out of range.
     """
     folder = data if isinstance(data, FaceFolder) else read_metadata(data)
     if len(folder) > max_faces:
@@ -48,9 +49,9 @@ def open_parser_faces(
     if masks == "auto":
         masks = "folder" if folder.has_masks else "landmarks"
     if masks == "folder" and not folder.has_masks:
-        raise FolderError(f"{folder.root}/masks has no mask for some pictures")
+        raise LsslError(f"{folder.root}/masks has no mask for some pictures")
     if masks == "landmarks" and folder.landmarks is None:
-        raise FolderError(
+        raise LsslError(
             f"{folder.root} has neither masks/ nor landmarks.npy, so there are no part labels to learn from"
         )
     size = check_images(folder)
@@ -114,12 +115,12 @@ def _labels(folder: FaceFolder, row: int, size: tuple[int, int], masks: str) -> 
         with Image.open(path) as image:
             labels = np.array(image)
     except Exception as error:
-        raise FolderError(f"{path}: not a readable mask ({error})") from None
+        raise LsslError(f"{path}: not a readable mask ({error})") from None
     if labels.shape != size:
-        raise FolderError(f"{path} has shape {labels.shape}, its picture {size}")
+        raise LsslError(f"{path} has shape {labels.shape}, its picture {size}")
     if labels.max() >= len(MASK_LABELS):
         names = ", ".join(f"{k} {name}" for k, name in enumerate(MASK_LABELS))
-        raise FolderError(f"{path} has label {labels.max()}, but the labels are {names}")
+        raise LsslError(f"{path} has label {labels.max()}, but the labels are {names}")
     return labels
 
 
@@ -130,7 +131,7 @@ def _split(folder: FaceFolder, seed: int) -> tuple[Tensor, Tensor]:
         splits = [part[subject] for subject in folder.subjects]
     rows = {name: torch.tensor([k for k, s in enumerate(splits) if s == name]) for name in ("train", "test")}
     if not len(rows["train"]) or not len(rows["test"]):
-        raise FolderError(
+        raise LsslError(
             f"{folder.root}: the parser is tested on people it has not seen, so at least two subjects are needed"
         )
     return rows["train"], rows["test"]

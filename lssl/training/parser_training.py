@@ -14,13 +14,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lssl.data import to_float
-from lssl.data.folder import FaceFolder, FolderError
+from lssl.data.folder import FaceFolder
 from lssl.data.sheet import draw_sheet
 from lssl.data.writer import write_atomic
+from lssl.errors import LsslError
 from lssl.models.parser import PARSER_CLASSES, FaceParser
-from lssl.models.parser_export import FILE_NAME, ParserError, save_parser
+from lssl.models.parser_export import FILE_NAME, save_parser
 from lssl.models.parser_export import load_parser as _load_parser
-from lssl.training.checkpoint import CheckpointError
 from lssl.training.parser_data import ParserFaces, augment, open_parser_faces
 
 PARTS = PARSER_CLASSES[1:]
@@ -94,7 +94,7 @@ def train_parser(
                 if done % config.log_every == 0 or done == config.iterations:
                     value = float(loss.detach())
                     if not math.isfinite(value):
-                        raise FolderError(f"the parser's loss is {value} at iteration {done}; lower the learning rate")
+                        raise LsslError(f"the parser's loss is {value} at iteration {done}; lower the learning rate")
                     log.append({"iteration": done, "loss": round(value, 5)})
                     bar.set_postfix(loss=f"{value:.3f}", refresh=False)
                     if on_log is not None:
@@ -202,11 +202,11 @@ def train_parser_for_run(
 
 
 def load_parser(path: Path, device: torch.device | str = "cpu") -> FaceParser:
-    """As `lssl.models.parser_export.load_parser`, with a CheckpointError for whatever is wrong with the file."""
+    """As `lssl.models.parser_export.load_parser`, with an LsslError for whatever is wrong with the file."""
     try:
         return _load_parser(path, device)
-    except (ParserError, FileNotFoundError) as error:
-        raise CheckpointError(str(error)) from None
+    except (LsslError, FileNotFoundError) as error:
+        raise LsslError(str(error)) from None
 
 
 def _levels(size: tuple[int, int]) -> int:
@@ -214,7 +214,7 @@ def _levels(size: tuple[int, int]) -> int:
     for levels in (4, 3, 2):
         if all(side % 2**levels == 0 for side in size):
             return levels
-    raise FolderError(f"pictures of {size[1]}x{size[0]} pixels: the face parser needs sides that divide by 4")
+    raise LsslError(f"pictures of {size[1]}x{size[0]} pixels: the face parser needs sides that divide by 4")
 
 
 def _schedule(iteration: int, total: int) -> float:

@@ -2,17 +2,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lssl.data.align import (
-    AlignmentError,
-    Similarity,
-    check_inside,
-    face_anchors,
-    face_similarity,
-    warp,
-    warp_labels,
-)
+from lssl.data.align import Similarity, check_inside, face_anchors, face_similarity, warp, warp_labels
 from lssl.data.landmarks import eye_centres
 from lssl.data.portrait import Portrait
+from lssl.errors import LsslError
 
 
 def turned(points, degrees, scale=1.0, about=(256, 256), shift=(0, 0)):
@@ -118,7 +111,7 @@ def cropped(points):
 )
 def test_unusable_faces_are_named(faces, centre, width, message) -> None:
     points = faces.face_points(width, centre)
-    with pytest.raises(AlignmentError, match=message):
+    with pytest.raises(LsslError, match=message):
         cropped(points)
-    with pytest.raises(AlignmentError, match="do not make a face"):
+    with pytest.raises(LsslError, match="do not make a face"):
         cropped(np.full((68, 2), 100, np.float32))

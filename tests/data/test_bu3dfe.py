@@ -5,10 +5,11 @@ import pytest
 from PIL import Image, ImageDraw
 
 from lssl.data.prepare import PrepareOptions, prepare
-from lssl.data.readers import READERS, SourceError
+from lssl.data.readers import READERS
 from lssl.data.readers.bu3dfe import YAWS, render_scan
 from lssl.data.readers.bu3dfe_points import landmarks_68
 from lssl.data.readers.vrml import read_vrml
+from lssl.errors import LsslError
 
 HALF_WIDTH, HALF_HEIGHT, DEPTH = 75.0, 105.0, 70.0
 
@@ -171,7 +172,7 @@ def test_prepare_renders_the_database(database, tmp_path) -> None:
 def test_a_damaged_mesh_is_named(tmp_path, damage, message) -> None:
     path = write_scan(tmp_path, "F0001_AN01WH_F3D")
     path.write_text(damage(path.read_text()))
-    with pytest.raises(SourceError, match=message) as error:
+    with pytest.raises(LsslError, match=message) as error:
         read_vrml(path)
     assert path.name in str(error.value)
 
@@ -179,7 +180,7 @@ def test_a_damaged_mesh_is_named(tmp_path, damage, message) -> None:
 def test_damaged_points_and_texture_are_named(tmp_path) -> None:
     path = write_scan(tmp_path, "F0001_AN01WH_F3D")
     path.with_suffix(".bnd").write_text("0 1 2 3\n")
-    with pytest.raises(SourceError, match="has 1 points, expected 83"):
+    with pytest.raises(LsslError, match="has 1 points, expected 83"):
         render_scan(path, 0)
     path = write_scan(tmp_path, "F0001_AN02WH_F3D")
     path.with_suffix(".bmp").write_bytes(b"BM")

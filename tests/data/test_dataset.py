@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from lssl.data import FaceDataset, FolderError, heatmap_side, to_float, to_uint8
+from lssl.data import FaceDataset, heatmap_side, to_float, to_uint8
 from lssl.data.landmarks import FLIP_68
+from lssl.errors import LsslError
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +77,12 @@ def test_pixels_read_beforehand_give_the_same_batch(folder) -> None:
 
 def test_what_is_missing_is_said_before_training(tmp_path, faces) -> None:
     folder = faces.write_folder(tmp_path / "data")
-    with pytest.raises(FolderError, match="masks has no mask"):
+    with pytest.raises(LsslError, match="masks has no mask"):
         FaceDataset(folder, masks=True)
-    with pytest.raises(FolderError, match="side picture is missing"):
+    with pytest.raises(LsslError, match="side picture is missing"):
         FaceDataset(folder, side="image")
     (folder / "landmarks.npy").unlink()
-    with pytest.raises(FolderError, match=r"no landmarks.npy, which the heatmap"):
+    with pytest.raises(LsslError, match=r"no landmarks.npy, which the heatmap"):
         FaceDataset(folder)
     assert FaceDataset(folder, side="none").batch([0]).landmarks is None
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lssl.data import FaceDataset, FaceFolderWriter, FaceRow, FolderError, SchemaError, read_metadata
+from lssl.data import FaceDataset, FaceFolderWriter, FaceRow, read_metadata
 from lssl.data.folder import check_images
+from lssl.errors import LsslError
 
 
 @pytest.fixture(scope="module")
@@ -86,28 +87,28 @@ def drop_column(rows, name):
 )
 def test_each_damage_is_named(folder, damage, message) -> None:
     damage(folder)
-    with pytest.raises(FolderError, match=message):
+    with pytest.raises(LsslError, match=message):
         read_metadata(folder)
 
 
 def test_pictures_are_checked_before_training(folder) -> None:
     Image.new("RGB", (16, 32)).save(folder / "images" / "003_happy.png")
-    with pytest.raises(FolderError, match=r"003_happy.png is 16x32, but images/000_happy.png is 32x32"):
+    with pytest.raises(LsslError, match=r"003_happy.png is 16x32, but images/000_happy.png is 32x32"):
         FaceDataset(folder)
     (folder / "images" / "003_happy.png").write_bytes(b"\x89PNG but not")
-    with pytest.raises(FolderError, match=r"003_happy.png: not a readable picture"):
+    with pytest.raises(LsslError, match=r"003_happy.png: not a readable picture"):
         FaceDataset(folder)
 
 
 def test_one_class_is_refused(folder) -> None:
     edit_table(folder, lambda rows: [row.__setitem__(3, "happy") for row in rows[1:]])
-    with pytest.raises(SchemaError, match="'expression' has one class only"):
+    with pytest.raises(LsslError, match="'expression' has one class only"):
         FaceDataset(folder)
 
 
 def test_a_split_that_is_not_there_is_refused(folder) -> None:
     edit_table(folder, lambda rows: [row.__setitem__(2, "train") for row in rows[1:]])
-    with pytest.raises(FolderError, match="no row with split 'test'"):
+    with pytest.raises(LsslError, match="no row with split 'test'"):
         read_metadata(folder).split("test")
 
 
@@ -153,7 +154,7 @@ def test_other_settings_and_foreign_folders_are_refused(tmp_path) -> None:
     for finish in (False, True):
         if finish:
             writer.finish()
-        with pytest.raises(FolderError, match=r"made with other settings \(size: 8 then, 16 now\)"):
+        with pytest.raises(LsslError, match=r"made with other settings \(size: 8 then, 16 now\)"):
             FaceFolderWriter(tmp_path / "a", attributes=["e"], settings={"size": 16})
     assert FaceFolderWriter(tmp_path / "a", attributes=["e"], settings={"size": 8}).finished
     fresh = FaceFolderWriter(tmp_path / "a", attributes=["e"], settings={"size": 16}, overwrite=True)
@@ -164,7 +165,7 @@ def test_other_settings_and_foreign_folders_are_refused(tmp_path) -> None:
     (mine / "images").mkdir(parents=True)
     (mine / "images" / "me.png").write_bytes(b"photograph")
     for overwrite in (False, True):
-        with pytest.raises(FolderError, match="is not empty"):
+        with pytest.raises(LsslError, match="is not empty"):
             FaceFolderWriter(mine, attributes=["e"], settings={}, overwrite=overwrite)
     assert (mine / "images" / "me.png").exists()
 
@@ -179,14 +180,14 @@ def test_other_settings_and_foreign_folders_are_refused(tmp_path) -> None:
     ],
 )
 def test_bad_rows_are_refused(tmp_path, bad, message) -> None:
-    with pytest.raises(FolderError, match=message):
+    with pytest.raises(LsslError, match=message):
         FaceFolderWriter(tmp_path / "a", attributes=["e"], settings={}).add(bad)
 
 
 def test_nothing_usable_is_an_error_that_points_to_the_reasons(tmp_path) -> None:
     writer = FaceFolderWriter(tmp_path / "a", attributes=["e"], settings={})
     writer.reject("x.jpg", "no face found")
-    with pytest.raises(FolderError, match=r"rejected.csv says why"):
+    with pytest.raises(LsslError, match=r"rejected.csv says why"):
         writer.finish()
     assert "x.jpg,no face found" in (tmp_path / "a" / "rejected.csv").read_text()
 

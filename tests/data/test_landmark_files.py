@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lssl.data.landmark_files import find_landmark_file, read_landmarks, write_pts
-from lssl.data.landmarks import LandmarkError
+from lssl.errors import LsslError
 
 POINTS = np.stack([np.linspace(1, 60, 68), np.linspace(50, 5, 68) ** 1.2], 1).round(2).astype(np.float32)
 
@@ -111,7 +111,7 @@ def test_pts_count_from_1(tmp_path, text) -> None:
 )
 def test_a_bad_file_is_named_with_its_fault(tmp_path, name, text, message) -> None:
     (tmp_path / name).write_text(text)
-    with pytest.raises(LandmarkError) as error:
+    with pytest.raises(LsslError) as error:
         read_landmarks(tmp_path / name)
     assert str(tmp_path / name) in str(error.value)
     assert message in str(error.value)
@@ -120,7 +120,7 @@ def test_a_bad_file_is_named_with_its_fault(tmp_path, name, text, message) -> No
 @pytest.mark.parametrize(("encoding", "message"), [("latin-1", "is not UTF-8"), ("utf-16-le", "UTF-16 without its")])
 def test_another_encoding_is_named(tmp_path, encoding, message) -> None:
     (tmp_path / "a.csv").write_bytes(("größe,x,y\n" + rows("{k},{x},{y}")).encode(encoding))
-    with pytest.raises(LandmarkError, match=f"{message}.*save it as CSV UTF-8"):
+    with pytest.raises(LsslError, match=f"{message}.*save it as CSV UTF-8"):
         read_landmarks(tmp_path / "a.csv")
 
 

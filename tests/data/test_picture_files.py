@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lssl.data.images import ImageError, read_image
+from lssl.data.images import read_image
 from lssl.data.picture_files import SUFFIXES, PictureFiles, find_pictures
+from lssl.errors import LsslError
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (24, 30, 3), dtype=np.uint8))
 FORMATS = {".jpg": "JPEG", ".JPEG": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".png": "PNG", ".bmp": "BMP"}
@@ -63,7 +64,7 @@ def test_what_is_no_picture_is_left_alone(tmp_path, name) -> None:
 )
 def test_another_kind_under_a_pictures_name_is_named(tmp_path, data, message) -> None:
     (tmp_path / "a.jpg").write_bytes(data)
-    with pytest.raises(ImageError, match=message):
+    with pytest.raises(LsslError, match=message):
         read_image(tmp_path / "a.jpg")
 
 

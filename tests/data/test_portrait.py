@@ -3,11 +3,9 @@ import pytest
 from PIL import Image
 
 from lssl.data import detect
-from lssl.data.align import AlignmentError
-from lssl.data.folder import FolderError
 from lssl.data.landmark_files import write_pts
-from lssl.data.landmarks import LandmarkError
 from lssl.data.portrait import check_upright, find_inputs, read_portrait, safe_name, unique_names
+from lssl.errors import LsslError
 
 
 def stored(points, orientation, width, height):
@@ -31,7 +29,7 @@ def test_landmarks_of_the_stored_pixels_are_refused_and_exif_is_named(faces, tmp
     portrait = read_portrait(tmp_path / "a.jpg")  # landmarks of the picture as it is shown
     assert np.abs(portrait.image.astype(int) - np.asarray(upright)).mean() < 6
     write_pts(tmp_path / "a.pts", stored(points, orientation, 480, 512))
-    with pytest.raises(AlignmentError, match=rf"a\.jpg.*EXIF orientation \({orientation}\)"):
+    with pytest.raises(LsslError, match=rf"a\.jpg.*EXIF orientation \({orientation}\)"):
         read_portrait(tmp_path / "a.jpg")
 
 
@@ -44,7 +42,7 @@ def test_points_on_their_side_mirrored_or_swapped_are_refused(faces) -> None:
         (np.stack([-points[:, 1], points[:, 0]], 1), "roll of 90 degrees: .*EXIF"),
         (-points, "roll of -?180 degrees"),
     ):
-        with pytest.raises(AlignmentError, match=message):
+        with pytest.raises(LsslError, match=message):
             check_upright(bad.astype(np.float32))
     angle = np.deg2rad(50)
     tilted = points @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
@@ -61,7 +59,7 @@ def test_a_passer_by_is_no_second_face(faces, tmp_path, monkeypatch, share, larg
     if large == 1:
         assert np.array_equal(read_portrait(tmp_path / "a.png").landmarks, points)
         return
-    with pytest.raises(AlignmentError, match=r"a\.png: 2 faces found \(--largest-face takes the largest\)"):
+    with pytest.raises(LsslError, match=r"a\.png: 2 faces found \(--largest-face takes the largest\)"):
         read_portrait(tmp_path / "a.png")
     assert np.array_equal(read_portrait(tmp_path / "a.png", largest_face=True).landmarks, points)
 
@@ -78,10 +76,10 @@ def test_inputs_are_files_plain_folders_and_data_set_folders(faces, tmp_path) ->
     assert found.photographs == [single, plain / "a.JPG", single]
     assert found.folders == [prepared]
     assert [path.name for path, _ in found.refused] == ["c.heic"] or not found.refused  # with pillow-heif it is read
-    with pytest.raises(FolderError, match=r"nothing\.png: no such file"):
+    with pytest.raises(LsslError, match=r"nothing\.png: no such file"):
         find_inputs([tmp_path / "nothing.png"])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FolderError, match="holds no picture that can be read"):
+    with pytest.raises(LsslError, match="holds no picture that can be read"):
         find_inputs([tmp_path / "empty"])
 
 
@@ -111,5 +109,5 @@ def test_long_names_stay_apart_and_equal_ones_are_numbered() -> None:
 def test_a_landmark_file_that_cannot_be_used_is_named(faces, tmp_path) -> None:
     Image.fromarray(faces.face_picture(faces.face_points())).save(tmp_path / "a.png")
     (tmp_path / "a.csv").write_text("x,y\n1,2\n")
-    with pytest.raises(LandmarkError, match=r"a\.csv: has 1 landmarks"):
+    with pytest.raises(LsslError, match=r"a\.csv: has 1 landmarks"):
         read_portrait(tmp_path / "a.png")

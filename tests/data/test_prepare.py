@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lssl.data import FaceDataset, FolderError, read_metadata
+from lssl.data import FaceDataset, read_metadata
 from lssl.data import detect as detection
 from lssl.data.prepare import PrepareOptions, list_source, prepare, read_rejected, split_subjects
 from lssl.data.preview import contact_sheet
-from lssl.data.readers import SourceError
+from lssl.errors import LsslError
 
 
 def files_of(root):
@@ -74,7 +74,7 @@ def test_same_bytes_for_any_number_of_processes_and_after_an_interruption(london
     seen.clear()
     assert prepare("london", london, tmp_path / "one", options, progress=note).rows == 12
     assert not seen  # finished: nothing is done again
-    with pytest.raises(FolderError, match="size: 32 then, 64 now"):
+    with pytest.raises(LsslError, match="size: 32 then, 64 now"):
         prepare("london", london, tmp_path / "one", PrepareOptions(size=64))
 
 
@@ -130,9 +130,9 @@ def test_without_dlib_the_error_comes_before_the_work(tmp_path, faces, monkeypat
 
 
 def test_an_attribute_must_be_there_and_have_two_values(london, tmp_path) -> None:
-    with pytest.raises(SourceError, match="no column 'age' to be an attribute; there are: expression, view"):
+    with pytest.raises(LsslError, match="no column 'age' to be an attribute; there are: expression, view"):
         prepare("london", london, tmp_path / "out", PrepareOptions(attributes=("age",)))
-    with pytest.raises(SourceError, match="'view' has one class only"):
+    with pytest.raises(LsslError, match="'view' has one class only"):
         prepare("london", london, tmp_path / "out", PrepareOptions(attributes=("view",)))
 
 

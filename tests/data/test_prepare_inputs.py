@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from lssl.data import detect
-from lssl.data.folder import FolderError, read_metadata
+from lssl.data.folder import read_metadata
 from lssl.data.prepare import PrepareOptions, prepare
-from lssl.data.readers import SourceError
+from lssl.errors import LsslError
 
 OPTIONS = PrepareOptions(size=32)
 
@@ -50,7 +50,7 @@ def test_one_subject_or_one_class_is_said(faces, tmp_path) -> None:
     root = write(faces, tmp_path / "b", ["p1", "p2", "p3"], moods=("happy",))
     alike = prepare("folder", root, tmp_path / "alike", OPTIONS)
     assert "all faces are of one class (class is 'happy')" in said(alike)
-    with pytest.raises(FolderError, match=r"metadata\.csv has no attribute to learn: no column with two values"):
+    with pytest.raises(LsslError, match=r"metadata\.csv has no attribute to learn: no column with two values"):
         read_metadata(tmp_path / "alike").schema()
     none = prepare("folder", tmp_path / "b", tmp_path / "none", PrepareOptions(size=32, test_fraction=0))
     assert "no subject is tested (--test-fraction 0)" in said(none)
@@ -138,9 +138,9 @@ def test_a_metadata_table_as_people_save_it(faces, tmp_path, encoding, delimiter
 def test_a_metadata_table_in_latin_1_is_named_with_the_fix(faces, tmp_path) -> None:
     root = write(faces, tmp_path / "in", ["p1", "p2"])
     (root / "metadata.csv").write_bytes("file_name,subject,mood\nhappy/p1.png,müller,glücklich\n".encode("latin-1"))
-    with pytest.raises((SourceError, FolderError), match=r"metadata\.csv is not UTF-8.*: save it as CSV UTF-8"):
+    with pytest.raises(LsslError, match=r"metadata\.csv is not UTF-8.*: save it as CSV UTF-8"):
         prepare("folder", root, tmp_path / "out", OPTIONS)
-    with pytest.raises(FolderError, match=r"metadata\.csv is not UTF-8.*: save it as CSV UTF-8"):
+    with pytest.raises(LsslError, match=r"metadata\.csv is not UTF-8.*: save it as CSV UTF-8"):
         read_metadata(root)
 
 
@@ -174,7 +174,7 @@ def test_few_bits_are_stretched_and_said(faces, tmp_path) -> None:
 
 def test_a_folder_inside_its_source_is_refused(faces, tmp_path) -> None:
     root = write(faces, tmp_path / "in", ["p1", "p2"])
-    with pytest.raises(FolderError, match="lies inside"):
+    with pytest.raises(LsslError, match="lies inside"):
         prepare("folder", root, root / "out", OPTIONS)
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lssl.data.readers import READERS, SourceError
+from lssl.data.readers import READERS
+from lssl.errors import LsslError
 
 PICTURE = Image.new("RGB", (20, 20), (90, 80, 70))
 
@@ -140,7 +141,7 @@ def test_helen_reads_labels_and_lists(tmp_path) -> None:
     assert loaded.anchors is not None
     assert np.abs(loaded.anchors - [[14, 15], [25, 15], [19.5, 26.5]]).max() < 1e-6
     blank = next(r for r in listing.records if r.key == "13_1")
-    with pytest.raises(SourceError, match="show no eye"):
+    with pytest.raises(LsslError, match="show no eye"):
         blank.load()
     (tmp_path / "labels" / "11_1" / "11_1_lbl07.png").unlink()
     with pytest.raises(ValueError, match=r"11_1_lbl07.png: no such file"):
@@ -158,7 +159,7 @@ def test_folder_a_class_a_folder(tmp_path) -> None:
     assert [name for name, _ in listing.rejected] == ["loose.png"]
     plain = READERS["folder"].scan(tmp_path)
     assert [r.subject for r in plain.records] == ["ann_1", "bob_1", "ann_2"]
-    with pytest.raises(SourceError, match="no regular expression"):
+    with pytest.raises(LsslError, match="no regular expression"):
         READERS["folder"].scan(tmp_path, subject_pattern="(")
 
 
@@ -173,23 +174,23 @@ def test_folder_with_a_table_and_landmarks(tmp_path) -> None:
     ]
     assert all(r.without_landmarks().needs_detector for r in listing.records)
     np.save(tmp_path / "landmarks.npy", np.ones((3, 68, 2), np.float32))
-    with pytest.raises(SourceError, match=r"shape \(3, 68, 2\), but metadata.csv has 2 rows"):
+    with pytest.raises(LsslError, match=r"shape \(3, 68, 2\), but metadata.csv has 2 rows"):
         READERS["folder"].scan(tmp_path)
     (tmp_path / "metadata.csv").write_text("name,mood\na.png,sad\n")
-    with pytest.raises(SourceError, match="has no column 'file_name'; it has: name, mood"):
+    with pytest.raises(LsslError, match="has no column 'file_name'; it has: name, mood"):
         READERS["folder"].scan(tmp_path)
 
 
 @pytest.mark.parametrize("source", sorted(READERS))
 def test_the_wrong_folder_gets_what_was_expected_and_what_was_found(tmp_path, source) -> None:
-    with pytest.raises(SourceError, match="no such folder"):
+    with pytest.raises(LsslError, match="no such folder"):
         READERS[source].scan(tmp_path / "absent")
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(SourceError, match="expected"):
+    with pytest.raises(LsslError, match="expected"):
         READERS[source].scan(empty)
     touch(tmp_path, "holiday.jpg")
-    with pytest.raises(SourceError) as error:
+    with pytest.raises(LsslError) as error:
         READERS[source].scan(tmp_path)
     assert READERS[source].expected.split()[0] in str(error.value)
     assert source == "bu3dfe" or "found 1 pictures, such as holiday.jpg" in str(error.value)
@@ -198,9 +199,9 @@ def test_the_wrong_folder_gets_what_was_expected_and_what_was_found(tmp_path, so
 def test_keep_only(tmp_path) -> None:
     touch(tmp_path, *(f"Rafd{a}_01_Caucasian_female_{e}_frontal.jpg" for a in ("000", "090") for e in ("sad", "happy")))
     listing = READERS["rafd"].scan(tmp_path)
-    with pytest.raises(SourceError, match="no value '91'; it has: 0, 90"):
+    with pytest.raises(LsslError, match="no value '91'; it has: 0, 90"):
         listing.keep_only("camera", ["91"])
-    with pytest.raises(SourceError, match="no column 'angle'"):
+    with pytest.raises(LsslError, match="no column 'angle'"):
         listing.keep_only("angle", ["0"])
     listing.keep_only("camera", ["90"])
     assert len(listing.records) == 2

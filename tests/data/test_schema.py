@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from lssl.data import AttributeGroup, AttributeSchema, SchemaError
+from lssl.data import AttributeGroup, AttributeSchema
+from lssl.errors import LsslError
 
 SCHEMA = AttributeSchema(
     (
@@ -39,7 +40,7 @@ def test_from_columns_sorts_numbers_as_numbers_and_puts_neutral_first() -> None:
 
 def test_json_round_trip() -> None:
     assert AttributeSchema.from_dict(SCHEMA.to_dict()) == SCHEMA
-    with pytest.raises(SchemaError, match="not an attribute schema"):
+    with pytest.raises(LsslError, match="not an attribute schema"):
         AttributeSchema.from_dict({"groups": [{"name": "a"}]})
 
 
@@ -63,9 +64,9 @@ def test_find_understands_what_users_write() -> None:
     assert SCHEMA.find("happy") == ("expression", "happy")
     assert SCHEMA.find("yaw=15") == ("yaw", "15")
     assert SCHEMA.find("glasses") == ("glasses", "1")
-    with pytest.raises(SchemaError, match="may mean yaw=0, glasses=0"):
+    with pytest.raises(LsslError, match="may mean yaw=0, glasses=0"):
         SCHEMA.find("0")
-    with pytest.raises(SchemaError, match="no attribute value 'grinning'; known are expression: neutral, happy"):
+    with pytest.raises(LsslError, match="no attribute value 'grinning'; known are expression: neutral, happy"):
         SCHEMA.find("grinning")
 
 
@@ -81,5 +82,5 @@ def test_find_understands_what_users_write() -> None:
     ],
 )
 def test_errors_say_what_is_known(make, message) -> None:
-    with pytest.raises(SchemaError, match=message):
+    with pytest.raises(LsslError, match=message):
         make()

@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from lssl.data.folder import FolderError, read_metadata
+from lssl.data.folder import read_metadata
+from lssl.errors import LsslError
 from lssl.face3d.embedded import load_embedded_model
 from lssl.face3d.generate import FaceGenerator, GenerateConfig
 from lssl.face3d.generated import write_generated
@@ -87,11 +88,11 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(model, folder, tmp_path, m
 def test_other_settings_and_other_files_are_refused(model, folder, tmp_path):
     root = tmp_path / "faces"
     shutil.copytree(folder, root)
-    with pytest.raises(FolderError, match="seed: 7 then, 9 now"):
+    with pytest.raises(LsslError, match="seed: 7 then, 9 now"):
         write_generated(root, FaceGenerator(model, replace(CONFIG, seed=9)), model="embedded")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("keep me")
-    with pytest.raises(FolderError, match="not empty"):
+    with pytest.raises(LsslError, match="not empty"):
         write_generated(tmp_path / "mine", FaceGenerator(model, CONFIG), model="embedded")
     assert (tmp_path / "mine" / "notes.txt").read_text() == "keep me"
 

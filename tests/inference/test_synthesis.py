@@ -6,17 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
-from lssl.data import (
-    AttributeGroup,
-    AttributeSchema,
-    FaceFolderWriter,
-    FaceRow,
-    FolderError,
-    SchemaError,
-    read_metadata,
-)
-from lssl.data.align import AlignmentError
+from lssl.data import AttributeGroup, AttributeSchema, FaceFolderWriter, FaceRow, read_metadata
 from lssl.data.landmark_files import write_pts
+from lssl.errors import LsslError
 from lssl.inference.synthesis import (
     Target,
     parse_targets,
@@ -115,9 +107,9 @@ def test_targets_in_users_words() -> None:
     both = parse_targets(SCHEMA, ["happy+dark"], [1])[0]
     assert both.values == {"expression": "happy", "lighting": "dark"}
     assert [t.name for t in parse_targets(SCHEMA, ["sad"], [0.5, 1])] == ["sad 0.5", "sad 1"]
-    with pytest.raises(SchemaError, match="no attribute value 'glad'"):
+    with pytest.raises(LsslError, match="no attribute value 'glad'"):
         parse_targets(SCHEMA, ["glad"], [1])
-    with pytest.raises(SchemaError, match="two values of one attribute"):
+    with pytest.raises(LsslError, match="two values of one attribute"):
         parse_targets(SCHEMA, ["happy+sad"], [1])
 
 
@@ -156,13 +148,13 @@ def test_translations_carry_their_targets(folder, model) -> None:
 
 def test_a_prepared_folder_must_fit_the_model(folder, model, tmp_path) -> None:
     other = TrainedGenerator(Painter(), SCHEMA, 64)
-    with pytest.raises(FolderError, match=r"is 32x32, but the model was trained at 64x64; .*--size 64"):
+    with pytest.raises(LsslError, match=r"is 32x32, but the model was trained at 64x64; .*--size 64"):
         list(prepared_faces(folder, other))
     strange = AttributeSchema((AttributeGroup("age", ("young", "old")),))
-    with pytest.raises(SchemaError, match="has no column 'age'"):
+    with pytest.raises(LsslError, match="has no column 'age'"):
         list(prepared_faces(folder, TrainedGenerator(Painter(), strange, SIZE)))
     fewer = AttributeSchema((AttributeGroup("expression", ("neutral", "happy")),))
-    with pytest.raises(SchemaError, match="no value 'sad'"):
+    with pytest.raises(LsslError, match="no value 'sad'"):
         list(prepared_faces(folder, TrainedGenerator(Painter(), fewer, SIZE)))
 
 
@@ -195,7 +187,7 @@ def test_no_face_two_faces_and_no_folder_are_named(tmp_path, model, monkeypatch)
     found = detect.Face((0, 0, 9, 9), face_points(60, (150, 130)), 1.0)
     for faces, message in (([], "a.png: no face found"), ([found, found], "a.png: 2 faces found")):
         monkeypatch.setattr(detect, "find_faces", lambda image, faces=faces: faces)
-        with pytest.raises(AlignmentError, match=message):
+        with pytest.raises(LsslError, match=message):
             read_photograph(tmp_path / "a.png", model, source_values(SCHEMA, []))
     read_photograph(tmp_path / "a.png", model, source_values(SCHEMA, []), largest_face=True)
 
@@ -233,7 +225,7 @@ def test_the_plan_uses_every_face_before_one_comes_twice(folder) -> None:
     assert len({order.row for order in orders[:10]}) == 10
     assert all(0.8 <= order.intensity <= 1.2 for order in orders)
     only_happy = train.select(train.rows_where(expression="happy"))
-    with pytest.raises(SchemaError, match="every face has expression 'happy'"):
+    with pytest.raises(LsslError, match="every face has expression 'happy'"):
         plan(only_happy, ["happy"], "expression", AugmentOptions(per_class=1))
 
 
@@ -269,5 +261,5 @@ def test_processes_and_interruptions_leave_the_same_bytes(folder, tmp_path) -> N
 
     with torch.no_grad():
         network.image_head.weight.add_(0.01)
-    with pytest.raises(FolderError, match="model_weights"):
+    with pytest.raises(LsslError, match="model_weights"):
         augment_folder(model, folder, tmp_path / "one", options)

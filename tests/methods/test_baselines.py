@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from lssl.data import AttributeSchema, read_metadata, to_float
+from lssl.errors import LsslError
 from lssl.inference.pose_normalization import load_normalizer, normalize_faces
 from lssl.inference.synthesis import parse_targets, prepared_faces, translate_all
 from lssl.methods.cyclegan import ImagePools
@@ -20,7 +21,7 @@ from lssl.models.cyclegan import CycleGANGenerator, SimulatedToReal
 from lssl.models.export import load_generator
 from lssl.models.icgan import IcGAN
 from lssl.models.stargan import StarGANGenerator
-from lssl.training import ConfigError, TrainConfig
+from lssl.training import TrainConfig
 from lssl.training.checkpoint import latest_checkpoint, load_checkpoint
 from lssl.training.loop import PlansInTurn
 from tests.conftest import write_faces
@@ -176,7 +177,7 @@ def test_cyclegans_domains_are_the_values_of_one_attribute(tiny, three, tmp_path
     table = (three / "metadata.csv").read_text().splitlines()
     lines = [table[0] + ",hat", *(f"{line},{n % 2}" for n, line in enumerate(table[1:]))]
     (three / "metadata.csv").write_text("\n".join(lines) + "\n")
-    with pytest.raises(ConfigError, match="one attribute, not expression, hat: choose one"):
+    with pytest.raises(LsslError, match="one attribute, not expression, hat: choose one"):
         prepare_run(small("cyclegan", tiny, three), tmp_path / "two", quiet=True)
 
 
@@ -209,7 +210,7 @@ def test_a_pool_keeps_50_and_returns_older_ones_half_of_the_time():
             stored = to_float(pools.images[number, : len(kept[number]), 0, 0, 0])
             torch.testing.assert_close(stored, torch.tensor(kept[number]), atol=1 / 127, rtol=0)
     assert 0.45 < old / (old + new) < 0.55
-    with pytest.raises(ConfigError, match="smaller than the batch"):
+    with pytest.raises(LsslError, match="smaller than the batch"):
         ImagePools(1, 2, 4, 4, "cpu")
 
 

@@ -11,16 +11,16 @@ import pytest
 import torch
 from PIL import Image
 
-from lssl.data import AttributeSchema, FaceFolderWriter, FaceRow, FolderError, read_metadata
+from lssl.data import AttributeSchema, FaceFolderWriter, FaceRow, read_metadata
 from lssl.data.pairs import kept_attributes, near_frontal_photographs, spread_groups
-from lssl.data.schema import SchemaError
+from lssl.errors import LsslError
 from lssl.inference.pose_normalization import load_normalizer, normalize_faces, normalize_folder, parse_changes
 from lssl.methods.run import prepare_run
 from lssl.methods.simgan import RefinedHistory
 from lssl.models import Generator
-from lssl.models.export import ExportError, TrainedGenerator, load_generator
+from lssl.models.export import TrainedGenerator, load_generator
 from lssl.models.simgan import Refiner
-from lssl.training import CheckpointError, ConfigError, TrainConfig, losses
+from lssl.training import TrainConfig, losses
 from lssl.training.checkpoint import latest_checkpoint, load_checkpoint
 
 SIZE = 16
@@ -137,7 +137,7 @@ def test_stopped_and_resumed_is_bitwise_the_same(pose_config, tmp_path):
 def test_a_run_of_one_method_is_not_resumed_as_the_other(pose_config, tmp_path):
     assert run(pose_config, tmp_path / "run")
     other = "pose" if pose_config.method == "simgan" else "simgan"
-    with pytest.raises(CheckpointError, match=f"checkpoint of the method {pose_config.method}, not {other}"):
+    with pytest.raises(LsslError, match=f"checkpoint of the method {pose_config.method}, not {other}"):
         run(pose_config.for_method(other), tmp_path / "run", resume=True)
 
 
@@ -181,21 +181,21 @@ def test_real_faces_of_another_folder(pose_config, pairs, tmp_path):
     table = (other / "metadata.csv").read_text()
     (other / "metadata.csv").write_text(table.replace("expression", "mood"))
     unlabelled = pose_config.with_overrides({"pose.real_faces": str(other)})
-    with pytest.raises(ConfigError, match=r"no column expression.*critic_sees_target=false"):
+    with pytest.raises(LsslError, match=r"no column expression.*critic_sees_target=false"):
         prepare_run(unlabelled, tmp_path / "b", quiet=True)
     unlabelled = unlabelled.with_overrides({"network.critic_sees_target": False})
     assert run(unlabelled, tmp_path / "b")
     large = write_pairs(tmp_path / "large", size=32)
-    with pytest.raises(FolderError, match="32x32"):
+    with pytest.raises(LsslError, match="32x32"):
         prepare_run(pose_config.with_overrides({"pose.real_faces": str(large)}), tmp_path / "c", quiet=True)
 
 
 @pytest.mark.parametrize("pose_config", ["pose"], indirect=True)
 def test_folders_that_cannot_be_used(pose_config, tmp_path):
     bare = write_pairs(tmp_path / "bare", sides=False)
-    with pytest.raises(FolderError, match=r"no side/.*render-frontal"):
+    with pytest.raises(LsslError, match=r"no side/.*render-frontal"):
         prepare_run(pose_config.with_overrides({"data.folder": str(bare)}), tmp_path / "run", quiet=True)
-    with pytest.raises(ConfigError, match="needs --data"):
+    with pytest.raises(LsslError, match="needs --data"):
         prepare_run(pose_config.with_overrides({"data.folder": ""}), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
 
@@ -232,13 +232,13 @@ def test_normalizing(tmp_path):
         normalize_faces(model, simulated[:, :8], photographs)
     with pytest.raises(ValueError, match="5 simulated faces, but 4 photographs"):
         normalize_faces(model, simulated, photographs[:4])
-    with pytest.raises(SchemaError, match="two values"):
+    with pytest.raises(LsslError, match="two values"):
         parse_changes(model, "happy,sad")
     model.info["keep"] = 1.0
     assert parse_changes(model, "") == {}
-    with pytest.raises(SchemaError, match=r"pose.keep=0\.5"):
+    with pytest.raises(LsslError, match=r"pose.keep=0\.5"):
         parse_changes(model, "happy")
-    with pytest.raises(ExportError, match="attribute-synthesis"):
+    with pytest.raises(LsslError, match="attribute-synthesis"):
         normalize_faces(TrainedGenerator(network, schema, SIZE), simulated, photographs)
 
 
@@ -252,7 +252,7 @@ def test_a_refiner_is_exported_and_read_again(tmp_path):
     again = load_generator(tmp_path)
     image, y = torch.rand(2, 3, SIZE, SIZE), schema.sample(2)
     torch.testing.assert_close(again(image, None, y)[0], refiner(image, None, y)[0])
-    with pytest.raises(ExportError, match="attribute-synthesis"):
+    with pytest.raises(LsslError, match="attribute-synthesis"):
         load_normalizer(tmp_path)
 
 
@@ -272,7 +272,7 @@ def test_frontal_targets_are_the_subjects_own_photographs(pose_config, pairs, tm
     assert set(batch.target_weight[:, 0, 8, 8].tolist()) == {1.0}
     assert run(config, tmp_path / "trained")
     assert "g_front" in (tmp_path / "trained" / "metrics.jsonl").read_text()
-    with pytest.raises(ConfigError, match=r"no photograph within 0\.5 degrees"):
+    with pytest.raises(LsslError, match=r"no photograph within 0\.5 degrees"):
         prepare_run(config.with_overrides({"pose.near_frontal": 0.5}), tmp_path / "none", quiet=True)
 
 

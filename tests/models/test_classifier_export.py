@@ -5,8 +5,9 @@ import torch
 from safetensors.torch import save_file
 
 from lssl.data import AttributeGroup
+from lssl.errors import LsslError
 from lssl.models.classifier import SmallClassifier
-from lssl.models.classifier_export import ClassifierError, TrainedClassifier, load_classifier, save_classifier
+from lssl.models.classifier_export import TrainedClassifier, load_classifier, save_classifier
 
 
 @pytest.fixture
@@ -37,8 +38,8 @@ def test_what_is_no_classifier_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="lssl train-classifier"):
         load_classifier(tmp_path)
     (tmp_path / "text.safetensors").write_text("no")
-    with pytest.raises(ClassifierError, match=r"text\.safetensors: not a safetensors file"):
+    with pytest.raises(LsslError, match=r"text\.safetensors: not a safetensors file"):
         load_classifier(tmp_path / "text.safetensors")
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(ClassifierError, match="not a classifier"):
+    with pytest.raises(LsslError, match="not a classifier"):
         load_classifier(tmp_path / "other.safetensors")

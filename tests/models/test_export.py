@@ -6,8 +6,9 @@ from safetensors.torch import save_file
 
 import lssl
 from lssl.data import AttributeSchema
+from lssl.errors import LsslError
 from lssl.models import Generator
-from lssl.models.export import ExportError, TrainedGenerator, save_generator
+from lssl.models.export import TrainedGenerator, save_generator
 
 
 @pytest.fixture
@@ -34,10 +35,10 @@ def test_errors_name_the_file(trained, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"generator\.safetensors: no such generator"):
         lssl.load_generator(tmp_path)
     (tmp_path / "text.safetensors").write_text("no")
-    with pytest.raises(ExportError, match=r"text\.safetensors: not a safetensors file"):
+    with pytest.raises(LsslError, match=r"text\.safetensors: not a safetensors file"):
         lssl.load_generator(tmp_path / "text.safetensors")
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(ExportError, match="not a generator"):
+    with pytest.raises(LsslError, match="not a generator"):
         lssl.load_generator(tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match="landmarks"):
         trained.translate(torch.zeros(1, 3, 16, 16), None, torch.zeros(1, 3))

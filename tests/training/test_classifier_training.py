@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from lssl.data import FolderError, SchemaError, read_metadata
+from lssl.data import read_metadata
+from lssl.errors import LsslError
 from lssl.training.classifier_training import (
     ClassifierConfig,
     labelled_faces,
@@ -106,17 +107,17 @@ def test_only_what_a_mirror_leaves_is_mirrored(tmp_path, column, mirrored):
 
 
 def test_what_is_wrong_is_named(folder):
-    with pytest.raises(FolderError, match="no column 'age'; it has: expression"):
+    with pytest.raises(LsslError, match="no column 'age'; it has: expression"):
         labelled_faces(folder, "age")
     train, test = subject_split(folder)
     group = labelled_faces(train, "expression").schema.groups[0]
-    with pytest.raises(SchemaError, match="one class only"):
+    with pytest.raises(LsslError, match="one class only"):
         labelled_faces(train.select(train.rows_where(expression="happy")), "expression")
     happy = labelled_faces(train.select(train.rows_where(expression="happy")), "expression", group=group)
-    with pytest.raises(FolderError, match="no training face has expression 'neutral'"):
+    with pytest.raises(LsslError, match="no training face has expression 'neutral'"):
         train_classifier(happy, CONFIG)
     mixed = replace(folder, splits=["train", "test"] * (len(folder) // 2))
-    with pytest.raises(FolderError, match="is in split train and in split test"):
+    with pytest.raises(LsslError, match="is in split train and in split test"):
         subject_split(mixed)
 
 

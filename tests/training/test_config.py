@@ -5,7 +5,8 @@ from importlib.resources import files
 
 import pytest
 
-from lssl.training.config import ConfigError, TrainConfig, methods, presets
+from lssl.errors import LsslError
+from lssl.training.config import TrainConfig, methods, presets
 
 
 @pytest.mark.parametrize("name", presets())
@@ -81,21 +82,21 @@ def test_overrides():
     ],
 )
 def test_errors(overrides, message):
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(LsslError, match=message):
         TrainConfig().with_overrides(overrides)
 
 
 def test_file_errors(tmp_path):
-    with pytest.raises(ConfigError, match=r"none\.toml: No such file"):
+    with pytest.raises(LsslError, match=r"none\.toml: No such file"):
         TrainConfig.load(tmp_path / "none.toml")
     (tmp_path / "a.toml").write_text("[losses\n")
-    with pytest.raises(ConfigError, match=r"a\.toml: not TOML"):
+    with pytest.raises(LsslError, match=r"a\.toml: not TOML"):
         TrainConfig.load(tmp_path / "a.toml")
     (tmp_path / "a.toml").write_text('method = "stargon"')
-    with pytest.raises(ConfigError, match=r"method is 'stargon', expected one of: cyclegan, icgan, paper, pose"):
+    with pytest.raises(LsslError, match=r"method is 'stargon', expected one of: cyclegan, icgan, paper, pose"):
         TrainConfig.load(tmp_path / "a.toml")
     (tmp_path / "a.toml").write_text("[losses]\nx = 1\n")
-    with pytest.raises(ConfigError, match=r"a\.toml: no setting 'losses\.x'"):
+    with pytest.raises(LsslError, match=r"a\.toml: no setting 'losses\.x'"):
         TrainConfig.load(tmp_path / "a.toml")
 
 

@@ -16,9 +16,9 @@ import torch
 from PIL import Image
 
 import lssl
-from lssl.data import FolderError, SchemaError
+from lssl.errors import LsslError
 from lssl.methods.run import prepare_run
-from lssl.training import CheckpointError, ConfigError, TrainConfig, TrainingError
+from lssl.training import TrainConfig
 from lssl.training.checkpoint import checkpoints, latest_checkpoint, load_checkpoint, save_checkpoint
 
 
@@ -236,7 +236,7 @@ def test_full_disk_is_one_clear_error_and_keeps_the_last_checkpoint(config, tmp_
 
     monkeypatch.setattr(os, "fsync", full)
     longer = config.with_overrides({"schedule.iterations": 8})
-    with pytest.raises(CheckpointError, match=rf"No space left.*last good checkpoint is .*{before.name}"):
+    with pytest.raises(LsslError, match=rf"No space left.*last good checkpoint is .*{before.name}"):
         run(longer, out, resume=True)
     monkeypatch.undo()
     assert latest_checkpoint(out / "checkpoints") == before
@@ -248,7 +248,7 @@ def test_not_finite_loss_is_one_clear_error(config, tmp_path):
     out = tmp_path / "run"
     assert run(config, out)
     before = latest_checkpoint(out / "checkpoints")
-    with pytest.raises(TrainingError, match=rf"not finite at iteration 8; the last good checkpoint is .*{before.name}"):
+    with pytest.raises(LsslError, match=rf"not finite at iteration 8; the last good checkpoint is .*{before.name}"):
         run(config.with_overrides({"schedule.iterations": 8, "losses.identity": float("nan")}), out, resume=True)
     assert latest_checkpoint(out / "checkpoints") == before
 
@@ -256,11 +256,11 @@ def test_not_finite_loss_is_one_clear_error(config, tmp_path):
 def test_checkpoint_of_another_architecture(config, tmp_path):
     out = tmp_path / "run"
     assert run(config, out)
-    with pytest.raises(CheckpointError, match=r"generator of another architecture: .*config\.toml"):
+    with pytest.raises(LsslError, match=r"generator of another architecture: .*config\.toml"):
         run(config.with_overrides({"network.width": 8}), out, resume=True)
-    with pytest.raises(CheckpointError, match="another architecture"):
+    with pytest.raises(LsslError, match="another architecture"):
         run(config.with_overrides({"network.residual_blocks": 2}), out, resume=True)
-    with pytest.raises(CheckpointError, match="batch_size 4, but it is 8 now"):
+    with pytest.raises(LsslError, match="batch_size 4, but it is 8 now"):
         run(config.with_overrides({"schedule.batch_size": 8}), out, resume=True)
 
 
@@ -270,12 +270,12 @@ def test_checkpoints_run_no_code(tmp_path):
             return (os.system, ("true",))
 
     torch.save({"format": 1, "x": Evil()}, tmp_path / "iteration_00000001.pt")
-    with pytest.raises(CheckpointError, match="not a readable checkpoint"):
+    with pytest.raises(LsslError, match="not a readable checkpoint"):
         load_checkpoint(tmp_path / "iteration_00000001.pt")
     (tmp_path / "half.pt").write_bytes(b"PK\x03\x04 cut")
-    with pytest.raises(CheckpointError, match=r"half\.pt: not a readable checkpoint"):
+    with pytest.raises(LsslError, match=r"half\.pt: not a readable checkpoint"):
         load_checkpoint(tmp_path / "half.pt")
-    with pytest.raises(CheckpointError, match="no such checkpoint"):
+    with pytest.raises(LsslError, match="no such checkpoint"):
         load_checkpoint(tmp_path / "none.pt")
 
 
@@ -287,9 +287,9 @@ def test_only_the_newest_checkpoints_are_kept(tmp_path):
 
 def test_a_run_is_not_overwritten(config, tmp_path):
     assert run(config, tmp_path / "run")
-    with pytest.raises(CheckpointError, match="holds a run already"):
+    with pytest.raises(LsslError, match="holds a run already"):
         run(config, tmp_path / "run")
-    with pytest.raises(CheckpointError, match="no checkpoint to resume from"):
+    with pytest.raises(LsslError, match="no checkpoint to resume from"):
         run(config, tmp_path / "empty", resume=True)
 
 
@@ -298,20 +298,20 @@ def test_a_run_is_not_overwritten(config, tmp_path):
     [
         (
             lambda f: (f / "images" / "0_0.png").write_bytes(b"no picture"),
-            FolderError,
+            LsslError,
             r"0_0\.png: not a readable picture",
         ),
-        (lambda f: (f / "images" / "0_0.png").unlink(), FolderError, r"0_0\.png is missing"),
+        (lambda f: (f / "images" / "0_0.png").unlink(), LsslError, r"0_0\.png is missing"),
         (
             lambda f: np.save(f / "landmarks.npy", np.zeros((3, 68, 2))),
-            FolderError,
+            LsslError,
             "has 3 rows but metadata.csv has 20",
         ),
-        (lambda f: np.save(f / "landmarks.npy", np.zeros((20, 5, 2))), FolderError, r"expected \(rows, 68, 2\)"),
-        (lambda f: (f / "landmarks.npy").unlink(), FolderError, "no landmarks.npy"),
-        (lambda f: (f / "metadata.csv").unlink(), FolderError, "metadata.csv is missing"),
-        (lambda f: replace_text(f, "subject", "person"), FolderError, "no column 'subject'"),
-        (lambda f: replace_text(f, ",test,", ",train,"), FolderError, "no row with split 'test'"),
+        (lambda f: np.save(f / "landmarks.npy", np.zeros((20, 5, 2))), LsslError, r"expected \(rows, 68, 2\)"),
+        (lambda f: (f / "landmarks.npy").unlink(), LsslError, "no landmarks.npy"),
+        (lambda f: (f / "metadata.csv").unlink(), LsslError, "metadata.csv is missing"),
+        (lambda f: replace_text(f, "subject", "person"), LsslError, "no column 'subject'"),
+        (lambda f: replace_text(f, ",test,", ",train,"), LsslError, "no row with split 'test'"),
     ],
 )
 def test_bad_data_is_found_before_work(config, faces, tmp_path, spoil, error, message):
@@ -327,10 +327,10 @@ def replace_text(folder: Path, old: str, new: str) -> None:
 
 
 def test_one_class_and_unknown_attribute(config, faces, tmp_path):
-    with pytest.raises(FolderError, match="no attribute column 'age'"):
+    with pytest.raises(LsslError, match="no attribute column 'age'"):
         prepare_run(config.with_overrides({"data.attributes": "age"}), tmp_path / "run", quiet=True)
     replace_text(faces, "happy", "neutral")
-    with pytest.raises(SchemaError, match="one class only"):
+    with pytest.raises(LsslError, match="one class only"):
         prepare_run(config.with_overrides({"data.attributes": "expression"}), tmp_path / "run", quiet=True)
 
 
@@ -342,12 +342,12 @@ def test_columns_that_do_not_vary_are_left_out_unless_asked_for(config, faces, t
     (faces / "dataset.json").write_text(json.dumps({"attributes": ["expression", "yaw"]}))
     loop = prepare_run(config, tmp_path / "run", quiet=True)
     assert loop.method.schema.names == ["neutral", "happy"]
-    with pytest.raises(SchemaError, match="one class only"):
+    with pytest.raises(LsslError, match="one class only"):
         prepare_run(config.with_overrides({"data.attributes": "expression,yaw"}), tmp_path / "run2", quiet=True)
 
 
 def test_sizes_that_do_not_fit(config, tmp_path):
-    with pytest.raises(ConfigError, match=r"16x16.*divides by 64"):
+    with pytest.raises(LsslError, match=r"16x16.*divides by 64"):
         prepare_run(config.with_overrides({"network.critic_layers": 6}), tmp_path / "run", quiet=True)
-    with pytest.raises(FolderError, match="fewer than the batch"):
+    with pytest.raises(LsslError, match="fewer than the batch"):
         prepare_run(config.with_overrides({"schedule.batch_size": 100}), tmp_path / "run", quiet=True)

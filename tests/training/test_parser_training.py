@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from lssl.data import FaceFolderWriter, FaceRow, FolderError
+from lssl.data import FaceFolderWriter, FaceRow
+from lssl.errors import LsslError
 from lssl.models import FaceParser
-from lssl.models.parser_export import ParserError, load_parser_with_info, save_parser
+from lssl.models.parser_export import load_parser_with_info, save_parser
 from lssl.training import parser_training
-from lssl.training.checkpoint import CheckpointError
 from lssl.training.parser_data import augment, open_parser_faces
 from lssl.training.parser_training import (
     ParserConfig,
@@ -115,10 +115,10 @@ def test_masks_may_be_drawn_from_landmarks(tmp_path) -> None:
     faces = open_parser_faces(root)
     assert faces.source == "masks drawn from the 68 landmarks"
     assert set(faces.labels.unique().tolist()) == {0, 1, 2, 3}
-    with pytest.raises(FolderError, match="no mask for some pictures"):
+    with pytest.raises(LsslError, match="no mask for some pictures"):
         open_parser_faces(root, masks="folder")
     (root / "landmarks.npy").unlink()
-    with pytest.raises(FolderError, match=r"neither masks/ nor landmarks.npy"):
+    with pytest.raises(LsslError, match=r"neither masks/ nor landmarks.npy"):
         open_parser_faces(root)
 
 
@@ -126,13 +126,13 @@ def test_without_a_test_split_some_people_are_held_out(tmp_path) -> None:
     faces = open_parser_faces(make_folder(tmp_path / "data", test=0))
     assert len(faces.test) == 2
     assert len(faces.train) == 22
-    with pytest.raises(FolderError, match="at least two subjects"):
+    with pytest.raises(LsslError, match="at least two subjects"):
         open_parser_faces(make_folder(tmp_path / "one", subjects=1, test=0))
 
 
 def test_odd_sizes_are_refused_by_name(tmp_path) -> None:
     faces = open_parser_faces(make_folder(tmp_path / "data", size=30))
-    with pytest.raises(FolderError, match="sides that divide by 4"):
+    with pytest.raises(LsslError, match="sides that divide by 4"):
         train_parser(faces, ParserConfig(iterations=1))
 
 
@@ -173,10 +173,10 @@ def test_a_file_that_is_no_parser_is_named(tmp_path, damage) -> None:
         from safetensors.torch import save_file
 
         save_file({"a": torch.zeros(1)}, path)
-    with pytest.raises(CheckpointError, match=r"parser.safetensors"):
+    with pytest.raises(LsslError, match=r"parser.safetensors"):
         load_parser(path)
     if damage == "foreign":
-        with pytest.raises(ParserError, match="not a face parser"):
+        with pytest.raises(LsslError, match="not a face parser"):
             load_parser_with_info(path)
 
 
@@ -204,8 +204,8 @@ def test_damaged_masks_are_named(tmp_path) -> None:
 
     root = make_folder(tmp_path / "data")
     Image.fromarray(np.full((32, 32), 9, np.uint8)).save(root / "masks" / "03_1.png")
-    with pytest.raises(FolderError, match=r"03_1.png has label 9, but the labels are 0 background, 1 skin"):
+    with pytest.raises(LsslError, match=r"03_1.png has label 9, but the labels are 0 background, 1 skin"):
         open_parser_faces(root)
     Image.fromarray(np.zeros((16, 32), np.uint8)).save(root / "masks" / "03_1.png")
-    with pytest.raises(FolderError, match=r"03_1.png has shape \(16, 32\)"):
+    with pytest.raises(LsslError, match=r"03_1.png has shape \(16, 32\)"):
         open_parser_faces(root)

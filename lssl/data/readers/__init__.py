@@ -6,7 +6,7 @@ A module of this package with a `READER` is one; nothing else has to know it.
 from importlib import import_module
 from pkgutil import iter_modules
 
-from lssl.data.readers.source import Listing, Loaded, Reader, SourceError, SourceRecord
+from lssl.data.readers.source import Listing, Loaded, Reader, SourceRecord
 
 
 def _find_readers() -> dict[str, Reader]:
@@ -17,4 +17,4 @@ def _find_readers() -> dict[str, Reader]:
 
 READERS = _find_readers()
 
-__all__ = ["READERS", "Listing", "Loaded", "Reader", "SourceError", "SourceRecord"]
+__all__ = ["READERS", "Listing", "Loaded", "Reader", "SourceRecord"]

@@ -10,15 +10,9 @@ from numpy.typing import NDArray
 
 from lssl.data.images import read_image
 from lssl.data.readers.bu3dfe_points import POINTS, landmarks_68
-from lssl.data.readers.source import (
-    EXPRESSIONS,
-    Listing,
-    Loaded,
-    Reader,
-    SourceError,
-    SourceRecord,
-)
+from lssl.data.readers.source import EXPRESSIONS, Listing, Loaded, Reader, SourceRecord
 from lssl.data.readers.vrml import TexturedMesh, read_vrml
+from lssl.errors import LsslError
 from lssl.ops import interpolate, rasterize
 
 EXPECTED = "F0001/F0001_AN01WH_F3D.wrl with _F3D.bmp (texture) and _F3D.bnd (83 points) beside it"
@@ -60,7 +54,7 @@ def scan(root: Path) -> Listing:
     import re
 
     if not root.is_dir():
-        raise SourceError(f"{root}: no such folder")
+        raise LsslError(f"{root}: no such folder")
     pattern = re.compile(r"(?P<subject>(?P<gender>[FM])\d{4})_(?P<emotion>[A-Z]{2})(?P<level>\d{2})\w*_F3D", re.I)
     meshes = sorted(path for path in root.rglob("*") if path.suffix.lower() == ".wrl")
     listing = Listing()
@@ -87,7 +81,7 @@ def scan(root: Path) -> Listing:
     if not listing.records:
         found = f"found {len(meshes)} .wrl files, such as {meshes[0].name}" if meshes else "found no .wrl file"
         why = f" ({listing.rejected[0][1]})" if listing.rejected else ""
-        raise SourceError(f"{root}: expected {EXPECTED}; {found}{why}")
+        raise LsslError(f"{root}: expected {EXPECTED}; {found}{why}")
     return listing
 
 
@@ -95,7 +89,7 @@ def render_scan(path: Path, yaw: float, *, size: int = _SIZE) -> Loaded:
     """A scan's picture (size, size, 3) on plain grey at a yaw angle in degrees, and its 68 landmarks.
 
     Weak perspective; the texture is shown as it is, with the light it was taken under.
-    Raises SourceError for a mesh, texture or point file that cannot be used.
+    Raises LsslError for a mesh, texture or point file that cannot be used.
     """
     mesh, texture, points = _read_scan(path)
     turn = np.deg2rad(yaw)
@@ -130,13 +124,13 @@ def _read_scan(path: Path) -> tuple[TexturedMesh, torch.Tensor, NDArray[np.float
     mesh = read_vrml(path)
     texture_path, points_path = _beside(path, ".bmp"), _beside(path, ".bnd")
     if texture_path is None or points_path is None:
-        raise SourceError(f"{path.stem}.bmp or .bnd is missing")
+        raise LsslError(f"{path.stem}.bmp or .bnd is missing")
     image = read_image(texture_path)
     texture = torch.from_numpy(image).permute(2, 0, 1)[None].float()
     points = _read_points(points_path)
     low, high = mesh.vertices.min(0) - 1, mesh.vertices.max(0) + 1
     if ((points < low) | (points > high)).any(1).mean() > 0.1:
-        raise SourceError(f"{points_path}: its points do not lie on the mesh {path.name}")
+        raise LsslError(f"{points_path}: its points do not lie on the mesh {path.name}")
     return mesh, texture, landmarks_68(points, mesh.vertices.astype(np.float64))
 
 
@@ -146,9 +140,9 @@ def _read_points(path: Path) -> NDArray[np.float64]:
     try:
         points = np.array([[float(value) for value in row[-3:]] for row in rows])
     except ValueError as error:
-        raise SourceError(f"{path}: not a table of numbers ({error})") from None
+        raise LsslError(f"{path}: not a table of numbers ({error})") from None
     if points.shape != (POINTS, 3) or not np.isfinite(points).all():
-        raise SourceError(f"{path}: has {len(rows)} points, expected {POINTS} lines of 'index x y z'")
+        raise LsslError(f"{path}: has {len(rows)} points, expected {POINTS} lines of 'index x y z'")
     return points
 
 

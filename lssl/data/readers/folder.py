@@ -13,17 +13,9 @@ from lssl.data.images import read_picture
 from lssl.data.landmarks import COUNT
 from lssl.data.picture_files import find_pictures
 from lssl.data.portrait import safe_name
-from lssl.data.readers.source import (
-    Listing,
-    Loaded,
-    Reader,
-    SourceError,
-    SourceRecord,
-    describe,
-    picture_files,
-    refuse_unreadable,
-)
+from lssl.data.readers.source import Listing, Loaded, Reader, SourceRecord, describe, picture_files, refuse_unreadable
 from lssl.data.tables import same_name
+from lssl.errors import LsslError
 
 EXPECTED = "<class>/*.png (a class a folder), or metadata.csv with a file_name column"
 
@@ -76,7 +68,7 @@ def scan(root: Path, *, attribute: str = "class", subject_pattern: str | None = 
         listing.records.append(SourceRecord(key, path, subject, {attribute: same_name(label)}))
     if not listing.records:
         why = f" ({listing.rejected[0][0]}: {listing.rejected[0][1]})" if listing.rejected else ""
-        raise SourceError(f"{root}: expected {EXPECTED}; {describe(root, files)}{why}")
+        raise LsslError(f"{root}: expected {EXPECTED}; {describe(root, files)}{why}")
     return listing
 
 
@@ -84,7 +76,7 @@ def _scan_table(root: Path, regex: re.Pattern[str] | None) -> Listing:
     path = root / METADATA
     header, rows = read_table(path)
     if "file_name" not in header:
-        raise SourceError(f"{path} has no column 'file_name'; it has: {', '.join(header) or 'nothing'}")
+        raise LsslError(f"{path} has no column 'file_name'; it has: {', '.join(header) or 'nothing'}")
     find = FileNames(root)
     points = _landmarks(root, len(rows))
     listing = Listing()
@@ -93,7 +85,7 @@ def _scan_table(root: Path, regex: re.Pattern[str] | None) -> Listing:
         subject = row.pop("subject", "") or _subject(name, regex) or ""
         split = row.pop("split", "") or None
         if split is not None and split not in SPLITS:
-            raise SourceError(f"{path}, line {line}: split is '{split}', expected train or test")
+            raise LsslError(f"{path}, line {line}: split is '{split}', expected train or test")
         if not name or not subject:
             listing.rejected.append((name or f"{METADATA}, line {line}", "no file name or no subject"))
             continue
@@ -108,7 +100,7 @@ def _scan_table(root: Path, regex: re.Pattern[str] | None) -> Listing:
             )
         )
     if not listing.records:
-        raise SourceError(f"{path} has no usable rows")
+        raise LsslError(f"{path} has no usable rows")
     _count_unnamed(root, listing)
     return listing
 
@@ -129,7 +121,7 @@ def _landmarks(root: Path, rows: int) -> NDArray[np.float32] | None:
         return None
     points = load_array(root / "landmarks.npy")
     if points.shape != (rows, COUNT, 2):
-        raise SourceError(
+        raise LsslError(
             f"{root / 'landmarks.npy'} has shape {points.shape}, but {METADATA} has {rows} rows: expected "
             f"({rows}, {COUNT}, 2)"
         )
@@ -149,7 +141,7 @@ def _compile(pattern: str | None) -> re.Pattern[str] | None:
     try:
         return None if pattern is None else re.compile(pattern)
     except re.error as error:
-        raise SourceError(f"'{pattern}' is no regular expression: {error}") from None
+        raise LsslError(f"'{pattern}' is no regular expression: {error}") from None
 
 
 READER = Reader("folder", scan, "any folder of pictures", EXPECTED, options=("attribute", "subject_pattern"))

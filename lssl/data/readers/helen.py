@@ -8,20 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lssl.data.images import ImageError, read_image
+from lssl.data.images import read_image, unusable
 from lssl.data.landmark_files import read_landmarks
 from lssl.data.masks import BACKGROUND, EYES, LIPS, SKIN
 from lssl.data.picture_files import SUFFIXES
-from lssl.data.readers.source import (
-    Listing,
-    Loaded,
-    Reader,
-    SourceError,
-    SourceRecord,
-    describe,
-    picture_files,
-    refuse_unreadable,
-)
+from lssl.data.readers.source import Listing, Loaded, Reader, SourceRecord, describe, picture_files, refuse_unreadable
+from lssl.errors import LsslError
 
 EXPECTED = "images/<name>.jpg with labels/<name>/<name>_lbl00.png to _lbl10.png"
 _LISTS = {"exemplars.txt": "train", "tuning.txt": "train", "testing.txt": "test"}
@@ -54,7 +46,7 @@ class HelenRecord(SourceRecord):
             path = self.labels / f"{self.path.stem}_lbl{number:02d}.png"
             values = read_image(path)[..., 0]
             if values.shape != size:
-                raise ImageError(path, f"{values.shape[1]}x{values.shape[0]}, but its photograph is another size")
+                raise unusable(path, f"{values.shape[1]}x{values.shape[0]}, but its photograph is another size")
             maps.append(values)
         return np.stack(maps).argmax(0).astype(np.uint8)
 
@@ -79,7 +71,7 @@ def scan(root: Path) -> Listing:
         if not any(name == Path(what).stem for what, _ in listing.rejected):
             listing.rejected.append((f"images/{name}.jpg", "is in a list, but the photograph is missing"))
     if not listing.records:
-        raise SourceError(f"{root}: expected {EXPECTED}; {describe(root, files)}")
+        raise LsslError(f"{root}: expected {EXPECTED}; {describe(root, files)}")
     return listing
 
 
@@ -109,7 +101,7 @@ def _anchors(parts: NDArray[np.uint8]) -> NDArray[np.float64]:
     for label, what in ((_EYE_LABELS[0], "eye"), (_EYE_LABELS[1], "eye"), (_UPPER_LIP, "upper lip")):
         rows, columns = np.nonzero(parts == label)
         if len(rows) < 4:
-            raise SourceError(f"the labels show no {what}")
+            raise LsslError(f"the labels show no {what}")
         centres.append([columns.mean(), rows.mean()])
     eyes, mouth = sorted(centres[:2]), centres[2]
     return np.array([*eyes, mouth])

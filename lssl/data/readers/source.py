@@ -35,10 +35,6 @@ EXPRESSIONS = {
 }
 
 
-class SourceError(LsslError):
-    """A source folder that is not what its reader expects; says what was expected and what was found."""
-
-
 @dataclass(frozen=True)
 class Reader:
     """A database that `lssl prepare` knows: a module of this package with a `READER` of this type is one.
@@ -81,7 +77,7 @@ class SourceRecord:
     split: str | None = None
 
     def load(self) -> Loaded:
-        """Reads the picture. Raises ImageError, LandmarkError or SourceError with the reason for rejecting it."""
+        """Reads the picture. Raises LsslError with the reason for rejecting it."""
         points = None if self.landmarks is None else read_landmarks(self.landmarks)
         picture = read_picture(self.path)
         return Loaded(picture.pixels, points, orientation=picture.orientation, note=picture.note)
@@ -110,10 +106,10 @@ class Listing:
         known = sorted({record.columns[column] for record in self.records if column in record.columns})
         if self.records and not known:
             names = ", ".join(sorted({name for record in self.records for name in record.columns}))
-            raise SourceError(f"no column '{column}' to choose by; there are: {names}")
+            raise LsslError(f"no column '{column}' to choose by; there are: {names}")
         unknown = wanted - set(known)
         if unknown:
-            raise SourceError(f"column '{column}' has no value '{min(unknown)}'; it has: {', '.join(known)}")
+            raise LsslError(f"column '{column}' has no value '{min(unknown)}'; it has: {', '.join(known)}")
         kept = [record for record in self.records if record.columns.get(column) in wanted]
         for record in self.records:
             if record.columns.get(column) not in wanted:
@@ -122,9 +118,9 @@ class Listing:
 
 
 def picture_files(root: Path) -> PictureFiles:
-    """The pictures under a folder, and those that cannot be read. Raises SourceError where there is no such folder."""
+    """The pictures under a folder, and those that cannot be read. Raises LsslError where there is no such folder."""
     if not root.is_dir():
-        raise SourceError(f"{root}: {'is a file; give a folder' if root.exists() else 'no such folder'}")
+        raise LsslError(f"{root}: {'is a file; give a folder' if root.exists() else 'no such folder'}")
     return find_pictures(root)
 
 
@@ -140,7 +136,7 @@ def _relative(path: Path, root: Path) -> str:
 def match_files(root: Path, pattern: str, expected: str) -> tuple[list[tuple[Path, re.Match[str]]], Listing]:
     """The pictures whose path below `root` (with /) ends in `pattern`, and a listing in which the others are rejected.
 
-    Raises SourceError saying what was expected and what is there, where nothing matches.
+    Raises LsslError saying what was expected and what is there, where nothing matches.
     """
     regex = re.compile(rf"(?:.*/)?{pattern}", re.IGNORECASE)
     hits: list[tuple[Path, re.Match[str]]] = []
@@ -156,7 +152,7 @@ def match_files(root: Path, pattern: str, expected: str) -> tuple[list[tuple[Pat
             reason = f"the name is not of the form {expected}"
             listing.rejected.append((path.relative_to(root).as_posix(), reason))
     if not hits:
-        raise SourceError(f"{root}: expected {expected}; {describe(root, found)}")
+        raise LsslError(f"{root}: expected {expected}; {describe(root, found)}")
     return hits, listing
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lssl.data.readers.source import SourceError
+from lssl.errors import LsslError
 
 _NUMBERS = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
@@ -26,25 +26,25 @@ class TexturedMesh:
 def read_vrml(path: Path) -> TexturedMesh:
     """The first textured IndexedFaceSet of a VRML 2.0 file; polygons are cut into fans of triangles.
 
-    Raises SourceError for a file that is not VRML, is truncated, or whose indices go astray.
+    Raises LsslError for a file that is not VRML, is truncated, or whose indices go astray.
     """
     try:
         text = path.read_text(encoding="latin-1")
     except OSError as error:
-        raise SourceError(f"{path}: {error.strerror or error}") from None
+        raise LsslError(f"{path}: {error.strerror or error}") from None
     if not text.lstrip().startswith("#VRML V2"):
-        raise SourceError(f"{path}: does not start with #VRML V2.0, so this is no VRML mesh")
+        raise LsslError(f"{path}: does not start with #VRML V2.0, so this is no VRML mesh")
     text = re.sub(r"#[^\n]*", "", text)
     vertices = _numbers(path, text, r"\bcoord\b[^{]*\{\s*point\s*", 3)
     uv = _numbers(path, text, r"\btexCoord\b[^{]*\{\s*point\s*", 2)
     polygons = _polygons(path, text, "coordIndex")
     uv_polygons = _polygons(path, text, "texCoordIndex") if "texCoordIndex" in text else polygons
     if [len(p) for p in polygons] != [len(p) for p in uv_polygons]:
-        raise SourceError(f"{path}: coordIndex and texCoordIndex do not list the same polygons")
+        raise LsslError(f"{path}: coordIndex and texCoordIndex do not list the same polygons")
     faces, uv_faces = _fans(polygons), _fans(uv_polygons)
     for indices, count, what in ((faces, len(vertices), "coordIndex"), (uv_faces, len(uv), "texCoordIndex")):
         if len(indices) == 0 or indices.min() < 0 or indices.max() >= count:
-            raise SourceError(f"{path}: {what} is empty or goes beyond its {count} points; the file is damaged")
+            raise LsslError(f"{path}: {what} is empty or goes beyond its {count} points; the file is damaged")
     url = re.search(r"ImageTexture\s*\{[^}]*?url\s*\[?\s*\"([^\"]+)\"", text)
     return TexturedMesh(vertices, faces, uv, uv_faces, None if url is None else url[1])
 
@@ -53,17 +53,17 @@ def _block(path: Path, text: str, before: str) -> str:
     match = re.search(before + r"\[", text)
     if match is None:
         name = re.sub(r"\\\w|[^A-Za-z]+", " ", before).split()
-        raise SourceError(f"{path}: has no {' '.join(name[:1])} [ ... ] block, so no textured mesh")
+        raise LsslError(f"{path}: has no {' '.join(name[:1])} [ ... ] block, so no textured mesh")
     end = text.find("]", match.end())
     if end < 0:
-        raise SourceError(f"{path}: the file is truncated")
+        raise LsslError(f"{path}: the file is truncated")
     return text[match.end() : end]
 
 
 def _numbers(path: Path, text: str, before: str, width: int) -> NDArray[np.float32]:
     values = np.array(_NUMBERS.findall(_block(path, text, before)), dtype=np.float32)
     if len(values) == 0 or len(values) % width or not np.isfinite(values).all():
-        raise SourceError(f"{path}: has {len(values)} coordinates, not a multiple of {width}")
+        raise LsslError(f"{path}: has {len(values)} coordinates, not a multiple of {width}")
     return values.reshape(-1, width)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lssl.data import FolderError, detect
+from lssl.data import detect
+from lssl.errors import LsslError
 from lssl.evaluation.experiments.augmentation import augmentation_fold
 from lssl.evaluation.experiments.augmentation_report import mean_accuracy
 from lssl.evaluation.experiments.experiment import (
@@ -66,11 +67,11 @@ def evaluate_ablation(
 
     per_class: synthesized faces a class with which a classifier is trained.
     repeats: such classifiers, seeds apart, averaged in each fold.
-    Raises FolderError, SchemaError or ConfigError before work starts.
+    Raises LsslError before work starts.
     """
     unknown = [variant for variant in variants if variant not in VARIANTS]
     if unknown:
-        raise FolderError(f"no variant '{unknown[0]}'; there are: {', '.join(VARIANTS)}")
+        raise LsslError(f"no variant '{unknown[0]}'; there are: {', '.join(VARIANTS)}")
     changed = {variant: any(map(settings.training.has, VARIANTS[variant])) for variant in variants}
     variants = [variant for variant in variants if variant == FULL or changed[variant]]  # what the method has
     identities = detect.available()

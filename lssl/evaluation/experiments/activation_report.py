@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from lssl.data import FaceDataset, SchemaError
+from lssl.data import FaceDataset
 from lssl.data.sheet import draw_sheet
+from lssl.errors import LsslError
 from lssl.evaluation.experiments.activations import (
     REGIONS,
     Unit,
@@ -50,11 +51,11 @@ def show_activations(
         pictures: faces a unit.
         quantile: a unit is active where it is above this quantile of all its activations.
 
-    Raises SchemaError for a layer or unit that the model has not.
+    Raises LsslError for a layer or unit that the model has not.
     """
     about = encoder_layer(model, layer)
     if wrong := [number for number in chosen if not 0 <= number < about.units]:
-        raise SchemaError(f"unit {wrong[0]}: layer {layer} has units 0 to {about.units - 1}")
+        raise LsslError(f"unit {wrong[0]}: layer {layer} has units 0 to {about.units - 1}")
     peaks = find_peaks(model, faces, about, progress=progress)
     found = summarise_units(peaks, faces.folder, faces.size, pictures)
     shown = [u for u in found if u.number in set(chosen)] if chosen else choose_units(found, units)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lssl.data import FaceDataset, FaceFolder, FolderError, SchemaError
+from lssl.data import FaceDataset, FaceFolder
 from lssl.data.landmarks import (
     INNER_LIPS,
     LEFT_BROW,
@@ -23,6 +23,7 @@ from lssl.data.landmarks import (
     eye_centres,
 )
 from lssl.data.masks import landmark_mask
+from lssl.errors import LsslError
 from lssl.evaluation.measures.image_sets import one_each
 from lssl.models import Generator
 from lssl.models.blocks import ConvNorm
@@ -85,7 +86,7 @@ class Unit:
 def open_faces(folder: FaceFolder, model: TrainedGenerator, device: torch.device | str = "cpu") -> FaceDataset:
     """The folder's faces with the side images that the model's encoder takes.
 
-    Raises FolderError or SchemaError where the folder does not fit the model.
+    Raises LsslError where the folder does not fit the model.
     """
     channels = model.network.side_channels
     side = "none"
@@ -94,7 +95,7 @@ def open_faces(folder: FaceFolder, model: TrainedGenerator, device: torch.device
     folder = replace(folder, attributes=folder.varying_attributes() or folder.attributes)
     faces = FaceDataset(folder, device=device, side=side, side_channels=channels or 1, sigma=model.heatmap_sigma)
     if faces.size != (model.image_size, model.image_size):
-        raise FolderError(
+        raise LsslError(
             f"{folder.root} has {faces.size[1]}x{faces.size[0]} pictures, but the model was trained at "
             f"{model.image_size}x{model.image_size}; prepare the folder with --size {model.image_size}"
         )
@@ -104,11 +105,11 @@ def open_faces(folder: FaceFolder, model: TrainedGenerator, device: torch.device
 def encoder_layer(model: TrainedGenerator, number: int) -> Layer:
     """The encoder's layer `number`, counted from 1: convolutions first, then residual blocks.
 
-    Raises SchemaError where the model has no such layer.
+    Raises LsslError where the model has no such layer.
     """
     network = _generator(model)
     if not 1 <= number <= len(network.encoder):
-        raise SchemaError(f"layer {number}: the model's encoder has layers 1 to {len(network.encoder)}")
+        raise LsslError(f"layer {number}: the model's encoder has layers 1 to {len(network.encoder)}")
     field, stride, units, kind = 1, 1, 0, ""
     for module in list(network.encoder)[:number]:
         convolutions = [part for part in module.modules() if isinstance(part, nn.Conv2d)]
@@ -234,5 +235,5 @@ def _maps(
 
 def _generator(model: TrainedGenerator) -> Generator:
     if not isinstance(model.network, Generator):
-        raise SchemaError(f"a {type(model.network).__name__} has no encoder; give a generator of `lssl train`")
+        raise LsslError(f"a {type(model.network).__name__} has no encoder; give a generator of `lssl train`")
     return model.network

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lssl.data import FaceFolder, FolderError, read_metadata
+from lssl.data import FaceFolder, read_metadata
 from lssl.data.images import read_image
 from lssl.data.sheet import labelled_grid
+from lssl.errors import LsslError
 from lssl.evaluation.experiments.experiment import Experiment
 from lssl.evaluation.experiments.fold_training import train_fold_classifier
 from lssl.evaluation.experiments.folds import Fold
@@ -81,7 +82,7 @@ def classifiers(
     if synthetic is not None:
         strangers = sorted(set(synthetic.subjects) & set(fold.test))
         if strangers:
-            raise FolderError(f"{synthetic.root} shows '{strangers[0]}', who is tested in fold {fold.number}")
+            raise LsslError(f"{synthetic.root} shows '{strangers[0]}', who is tested in fold {fold.number}")
     matrices = []
     for repeat in range(repeats):
         trained = train_fold_classifier(

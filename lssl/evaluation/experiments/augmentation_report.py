@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from lssl.data import FolderError
+from lssl.errors import LsslError
 from lssl.evaluation.experiments.augmentation import augmentation_fold
 from lssl.evaluation.experiments.experiment import (
     Experiment,
@@ -42,11 +42,11 @@ def evaluate_augmentation(
 
     counts: synthesized faces a class, one point of the curve each.
     repeats: classifiers a point, seeds apart, whose accuracies are averaged in each fold.
-    Raises FolderError, SchemaError or ConfigError before work starts.
+    Raises LsslError before work starts.
     """
     counts = sorted(set(counts))
     if not counts or counts[0] < 1:
-        raise FolderError(f"counts are {', '.join(map(str, counts)) or 'missing'}; give numbers of faces from 1 on")
+        raise LsslError(f"counts are {', '.join(map(str, counts)) or 'missing'}; give numbers of faces from 1 on")
     experiment = open_experiment(
         "augmentation", settings, out, overwrite=overwrite, counts=list(counts), repeats=repeats
     )

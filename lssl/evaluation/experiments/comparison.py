@@ -57,7 +57,7 @@ def compare_transfer(
 
     seeds: trainings of each method in each fold; the fold's classifier is one for all of them.
     portraits: also the two-sample test of the measures at full size, where the folder has landmarks.
-    Raises FolderError, SchemaError or ConfigError before work starts.
+    Raises LsslError before work starts.
     """
     identities = detect.available()
     experiment = _open(

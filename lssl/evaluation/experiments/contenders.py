@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from lssl.data import FaceFolder
+from lssl.errors import LsslError
 from lssl.evaluation.experiments.experiment import Experiment, Settings, over_folds
 from lssl.evaluation.experiments.fold_training import train_fold_generator
 from lssl.evaluation.report import Table
 from lssl.models.cyclegan import CycleGANGenerator
 from lssl.models.export import TrainedGenerator
-from lssl.training.config import ConfigError, TrainConfig
+from lssl.training.config import TrainConfig
 from lssl.training.metrics import read_metrics
 
 #: What the paper's tables call the method of a preset.
@@ -35,14 +36,14 @@ def open_contenders(
     """The presets by name, each with those of the changes that it has.
 
     changes: as `TrainConfig.with_overrides` takes them. quick: changes that give way to these.
-    Raises ConfigError for an unknown or repeated name, and for a change that fits none of them.
+    Raises LsslError for an unknown or repeated name, and for a change that fits none of them.
     """
     if len(set(names)) < len(names):
-        raise ConfigError(f"a method is named twice: {', '.join(names)}")
+        raise LsslError(f"a method is named twice: {', '.join(names)}")
     presets = {name: TrainConfig.preset(name) for name in names}
     for change in changes:
         if not any(config.has(change) for config in presets.values()):
-            raise ConfigError(f"no setting '{change}' in {', '.join(names)}")
+            raise LsslError(f"no setting '{change}' in {', '.join(names)}")
     chosen = []
     for name, config in presets.items():
         own = {k: v for k, v in {**(quick or {}), **changes}.items() if config.has(k)}

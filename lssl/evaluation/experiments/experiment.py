@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from lssl.data import AttributeGroup, AttributeSchema, FaceFolder, FolderError, read_metadata
+from lssl.data import AttributeGroup, AttributeSchema, FaceFolder, read_metadata
 from lssl.data.fingerprint import file_fingerprint
 from lssl.data.folder import METADATA
+from lssl.errors import LsslError
 from lssl.evaluation.experiments.folds import Fold, check_faces, choose_folds, limit_subjects, rows_of
 from lssl.evaluation.experiments.state import ExperimentState
 from lssl.models.classifier_export import TrainedClassifier
@@ -103,14 +104,14 @@ def open_experiment(name: str, settings: Settings, out: Path, *, overwrite: bool
     """Reads and checks the data before any work, then opens (or begins) the state in `out`.
 
     further: settings of this experiment alone.
-    Raises FolderError, SchemaError or ConfigError for whatever is wrong.
+    Raises LsslError for whatever is wrong.
     """
     names = settings.training.data.attributes or None
     folder = read_metadata(settings.data, attributes=names)
     attribute = settings.attribute
     if not attribute:
         if not folder.attributes:
-            raise FolderError(f"{settings.data}/{METADATA} has no attribute column; name one with --attribute")
+            raise LsslError(f"{settings.data}/{METADATA} has no attribute column; name one with --attribute")
         attribute = folder.attributes[0]
     folds = [limit_subjects(f, settings.real_subjects) for f in choose_folds(folder, settings.folds, settings.seed)]
     group = check_faces(folder, attribute, folds)
@@ -145,12 +146,12 @@ def _trained_attributes(folder: FaceFolder, attribute: str) -> tuple[str, ...]:
 
 
 def check_unseen(part: TrainedGenerator | TrainedClassifier, folds: Sequence[Fold]) -> None:
-    """Raises FolderError where a given part was trained on somebody who is tested, as far as its `info` tells."""
+    """Raises LsslError where a given part was trained on somebody who is tested, as far as its `info` tells."""
     known = part.info.get("subjects")
     if known:
         seen = sorted(set(known) & {subject for fold in folds for subject in fold.test})
         if seen:
-            raise FolderError(
+            raise LsslError(
                 f"the {type(part).__name__} given was trained on {len(seen)} of the people who are tested here ('{seen[0]}', ...); "
                 "test it on the split test of its own training folder"
             )

@@ -41,7 +41,7 @@ def make_figure(
     """Draws out/figure.png: the given models' rows, then those of presets trained first on the training split.
 
     changes, quick: of the presets, see `open_contenders`. What was trained is kept in `out`, and read when repeated.
-    Raises FolderError, SchemaError, ConfigError or ExportError before work starts.
+    Raises LsslError before work starts.
     """
     given = {name: load_generator(path, settings.device) for name, path in models.items()}
     contenders = open_contenders(methods, settings, changes or {}, quick)

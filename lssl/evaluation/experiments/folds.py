@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from lssl.data import AttributeGroup, AttributeSchema, FaceFolder, FolderError
+from lssl.data import AttributeGroup, AttributeSchema, FaceFolder
 from lssl.data.folder import check_images
-from lssl.data.images import ImageError, read_image
+from lssl.data.images import read_image
+from lssl.errors import LsslError
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Fold:
     def __post_init__(self) -> None:
         both = sorted(set(self.train) & set(self.test))
         if both:
-            raise FolderError(f"fold {self.number}: subject '{both[0]}' is both trained on and tested")
+            raise LsslError(f"fold {self.number}: subject '{both[0]}' is both trained on and tested")
 
     def to_dict(self) -> dict[str, object]:
         return {"fold": self.number, "train": list(self.train), "test": list(self.test)}
@@ -30,11 +31,11 @@ class Fold:
 def subject_folds(subjects: Iterable[str], count: int, seed: int) -> list[Fold]:
     """`count` folds of equal size (but for one subject), each subject tested once; the same for the same seed.
 
-    Raises FolderError for fewer than two folds, or more folds than subjects.
+    Raises LsslError for fewer than two folds, or more folds than subjects.
     """
     names = sorted(set(subjects))
     if not 2 <= count <= len(names):
-        raise FolderError(f"{count} folds of {len(names)} subjects: give --folds from 2 to the number of subjects")
+        raise LsslError(f"{count} folds of {len(names)} subjects: give --folds from 2 to the number of subjects")
     order = sorted(names, key=lambda name: hashlib.sha256(f"folds:{seed}:{name}".encode()).digest())
     folds = []
     for number in range(count):
@@ -44,19 +45,19 @@ def subject_folds(subjects: Iterable[str], count: int, seed: int) -> list[Fold]:
 
 
 def given_split(folder: FaceFolder) -> Fold:
-    """The folder's own train and test subjects as the only fold. Raises FolderError where there is no such split."""
+    """The folder's own train and test subjects as the only fold. Raises LsslError where there is no such split."""
     parts = {
         name: sorted({folder.subjects[row] for row in folder.rows_where(split=name)}) for name in ("train", "test")
     }
     for name, subjects in parts.items():
         if not subjects:
-            raise FolderError(
+            raise LsslError(
                 f"{folder.root}/metadata.csv has no row with split '{name}'; prepare the folder again with "
                 "--test-fraction, or let the experiment make folds with --folds"
             )
     both = sorted(set(parts["train"]) & set(parts["test"]))
     if both:
-        raise FolderError(
+        raise LsslError(
             f"{folder.root}/metadata.csv: subject '{both[0]}' is in split train and in split test ({len(both)} such)"
         )
     return Fold(0, tuple(parts["train"]), tuple(parts["test"]))
@@ -85,15 +86,15 @@ def limit_subjects(fold: Fold, count: int) -> Fold:
 def check_faces(folder: FaceFolder, attribute: str, folds: list[Fold]) -> AttributeGroup:
     """Checks all that an experiment needs before it starts, every picture included, and returns the classes.
 
-    Raises FolderError or SchemaError: no such column, one class, no subjects, an unreadable picture, pictures of
+    Raises LsslError: no such column, one class, no subjects, an unreadable picture, pictures of
     several sizes, or a fold whose training part lacks a class.
     """
     table = f"{folder.root}/metadata.csv"
     if attribute not in folder.columns:
-        raise FolderError(f"{table} has no column '{attribute}'; it has: {', '.join(folder.columns) or 'none'}")
+        raise LsslError(f"{table} has no column '{attribute}'; it has: {', '.join(folder.columns) or 'none'}")
     nameless = [row for row, subject in enumerate(folder.subjects) if not subject]
     if nameless:
-        raise FolderError(
+        raise LsslError(
             f"{table}, line {nameless[0] + 2}: no subject ({len(nameless)} such rows); whom a picture shows must be known "
             "to test on unseen people: prepare the folder with --subject-pattern"
         )
@@ -103,7 +104,7 @@ def check_faces(folder: FaceFolder, attribute: str, folds: list[Fold]) -> Attrib
         found = {v for v, s in zip(folder.columns[attribute], folder.subjects, strict=True) if s in wanted}
         missing = [value for value in group.values if value not in found]
         if missing:
-            raise FolderError(
+            raise LsslError(
                 f"{folder.root}: of the {len(fold.train)} subjects trained on in fold {fold.number} none has "
                 f"{attribute} '{missing[0]}'; use fewer folds, another --seed or more subjects"
             )
@@ -113,7 +114,7 @@ def check_faces(folder: FaceFolder, attribute: str, folds: list[Fold]) -> Attrib
 
 
 def read_all(folder: FaceFolder) -> None:
-    """Decodes every picture once. Raises FolderError for the first that cannot be read."""
+    """Decodes every picture once. Raises LsslError for the first that cannot be read."""
 
     def read(row: int) -> None:
         read_image(folder.image_path(row))
@@ -122,5 +123,5 @@ def read_all(folder: FaceFolder) -> None:
         try:
             for _ in pool.map(read, range(len(folder))):
                 pass
-        except ImageError as error:
-            raise FolderError(f"{error}; prepare the folder again") from None
+        except LsslError as error:
+            raise LsslError(f"{error}; prepare the folder again") from None

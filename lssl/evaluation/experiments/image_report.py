@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lssl.data import FolderError
 from lssl.data.sheet import labelled_grid
+from lssl.errors import LsslError
 from lssl.evaluation.experiments.fold_training import train_fold_classifier
 from lssl.evaluation.measures.compare_images import Judges, diversity_table, pair_measures, set_distances
 from lssl.evaluation.measures.features import FeatureNetwork, classifier_network
@@ -38,10 +38,10 @@ def own_network(
 ) -> FeatureNetwork:
     """A small classifier of the real pictures' labels, trained now and kept in `out`: features where none are given.
 
-    Raises FolderError where the pictures have no labels to learn from.
+    Raises LsslError where the pictures have no labels to learn from.
     """
     if attribute is None:
-        raise FolderError(
+        raise LsslError(
             f"{real.folder.root} has no attribute to train a feature network on; give one with --network "
             "(Inception weights, or a classifier of `lssl train-classifier`)"
         )

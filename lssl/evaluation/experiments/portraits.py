@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lssl.data import FaceFolder, FolderError, detect
+from lssl.data import FaceFolder, detect
 from lssl.data.folder import METADATA
 from lssl.errors import LsslError
 from lssl.evaluation.measures.portraits import SIDE, FacePicture, common_scale, found_anew, resized
@@ -51,14 +51,14 @@ def prepare_portraits(
 ) -> JudgedPortraits:
     """Brings all to one size, that of the made pictures or SIDE if that is less, and finds their landmarks anew.
 
-    Raises FolderError where there is nothing to judge, or a made picture has another shape than its photograph.
+    Raises LsslError where there is nothing to judge, or a made picture has another shape than its photograph.
     """
     if not made:
-        raise FolderError("there is no made picture to judge")
+        raise LsslError("there is no made picture to judge")
     for picture, photograph in zip(made, before, strict=True):
         (height, width), (h, w) = picture.image.shape[:2], photograph.image.shape[:2]
         if abs(height * w - width * h) > max(height, width, h, w):
-            raise FolderError(
+            raise LsslError(
                 f"the picture made of '{picture.subject}' is {width}x{height}, its photograph {w}x{h}: they do not lie on "
                 "one another; give whole photographs (lssl synthesize --paste)"
             )
@@ -92,15 +92,15 @@ def gather_portraits(
 
     Args:
         folder: with landmarks; all its people, `tested` among them, give the real pictures.
-    Raises FolderError where the folder has no landmarks or no tested person, or does not fit the model.
+    Raises LsslError where the folder has no landmarks or no tested person, or does not fit the model.
     """
     if folder.landmarks is None:
-        raise FolderError(f"{folder.root} has no landmarks.npy, by which portraits are measured")
+        raise LsslError(f"{folder.root} has no landmarks.npy, by which portraits are measured")
     group = model.schema.group(attribute)
     plain = source_values(model.schema, ())[attribute]
     rows = _one_a_person(folder, attribute, plain, set(tested))
     if not rows:
-        raise FolderError(f"{folder.root}/{METADATA} has no face of anybody who is tested")
+        raise LsslError(f"{folder.root}/{METADATA} has no face of anybody who is tested")
     rng = np.random.default_rng(seed)
     rows = _at_most(rows, max(2, MOST_MADE // max(1, len(group.values) - 1)), rng)
     root = photographs_of(folder)
@@ -134,7 +134,7 @@ def _faces(folder: FaceFolder, model: TrainedGenerator, root: Path | None) -> li
         try:
             faces.append(read_photograph(root / name, model, values, largest_face=True))
         except LsslError as error:
-            raise FolderError(f"{error}; it was read when {folder.root} was prepared") from None
+            raise LsslError(f"{error}; it was read when {folder.root} was prepared") from None
     return faces
 
 

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lssl.data import AttributeGroup, FaceFolder, FaceFolderWriter, FolderError, read_metadata
+from lssl.data import AttributeGroup, FaceFolder, FaceFolderWriter, read_metadata
 from lssl.data.folder import check_images
 from lssl.data.images import read_image
+from lssl.errors import LsslError
 from lssl.evaluation.experiments.folds import Fold
 from lssl.evaluation.experiments.transfer import classify
 from lssl.evaluation.measures.metrics import confusion_matrix
-from lssl.inference.frontal_jobs import FrontalError, folder_jobs
+from lssl.inference.frontal_jobs import folder_jobs
 from lssl.inference.frontalize import Options, frontalize_all
 from lssl.inference.pose_normalization import normalize_faces
 from lssl.models.classifier_export import TrainedClassifier
@@ -68,10 +69,10 @@ class TurnedFaces:
 
 
 def frontal_yaw(folder: FaceFolder, column: str) -> dict[str, float]:
-    """The yaw values of a folder, as text and in degrees, by size. Raises FolderError without frontal and turned ones."""
+    """The yaw values of a folder, as text and in degrees, by size. Raises LsslError without frontal and turned ones."""
     where = f"{folder.root}/metadata.csv"
     if column not in folder.columns:
-        raise FolderError(
+        raise LsslError(
             f"{where} has no column '{column}' with the yaw in degrees; name it with --yaw-column. It has: "
             f"{', '.join(folder.columns) or 'none'}"
         )
@@ -81,21 +82,21 @@ def frontal_yaw(folder: FaceFolder, column: str) -> dict[str, float]:
             try:
                 yaws[text] = float(text)
             except ValueError:
-                raise FolderError(f"{where}, line {row + 2}: '{text}' in column '{column}' is no angle") from None
+                raise LsslError(f"{where}, line {row + 2}: '{text}' in column '{column}' is no angle") from None
     if 0 not in yaws.values():
-        raise FolderError(f"{where}: no face has {column} 0, and frontal faces are what the classifier learns from")
+        raise LsslError(f"{where}: no face has {column} 0, and frontal faces are what the classifier learns from")
     if len(set(yaws.values())) < 2:
-        raise FolderError(f"{where}: every face has {column} 0; turned faces are what is tested")
+        raise LsslError(f"{where}: every face has {column} 0; turned faces are what is tested")
     return dict(sorted(yaws.items(), key=lambda item: item[1]))
 
 
 def check_frontal_classes(folder: FaceFolder, group: AttributeGroup, frontal: Sequence[int], folds: list[Fold]) -> None:
-    """Raises FolderError where a fold's frontal training faces lack a class."""
+    """Raises LsslError where a fold's frontal training faces lack a class."""
     for fold in folds:
         people = set(fold.train)
         found = {folder.columns[group.name][row] for row in frontal if folder.subjects[row] in people}
         if missing := [value for value in group.values if value not in found]:
-            raise FolderError(
+            raise LsslError(
                 f"{folder.root}: no frontal face of the subjects trained on in fold {fold.number} has {group.name} "
                 f"'{missing[0]}'; use fewer folds or more subjects"
             )
@@ -115,7 +116,7 @@ def render_faces(
     """Draws every face of the folder from the front into the data set folder `out`; goes on where it was stopped.
 
     The true yaw is left out of its attributes: no trained part may know it. Faces whose fit is doubtful are drawn too.
-    Raises FolderError where the folder has no landmarks or no face could be drawn.
+    Raises LsslError where the folder has no landmarks or no face could be drawn.
     """
     from tqdm import tqdm
 
@@ -124,10 +125,7 @@ def render_faces(
         model=None if face_model is None else str(face_model), size=size, background=background, keep_doubtful=True
     )
     settings = {"command": "evaluate pose", "data": folder.root.name, **{k: str(v) for k, v in vars(options).items()}}
-    try:
-        jobs = folder_jobs(known)
-    except FrontalError as error:
-        raise FolderError(str(error)) from None
+    jobs = folder_jobs(known)
     writer = FaceFolderWriter(out, attributes=known.attributes, settings=settings)
     if writer.finished:
         return
@@ -143,20 +141,20 @@ def render_faces(
 def open_turned(folder: FaceFolder, column: str, simulated_root: Path) -> TurnedFaces:
     """The faces of `folder` with the simulated ones in `simulated_root`, matched by file name.
 
-    Raises FolderError where none match, the pictures' size differs, or the yaw column is of no use.
+    Raises LsslError where none match, the pictures' size differs, or the yaw column is of no use.
     """
     simulated = read_metadata(simulated_root)
     there = {Path(name).stem: row for row, name in enumerate(simulated.file_names)}
     place = [there.get(Path(name).stem) for name in folder.file_names]
     if all(row is None for row in place):
-        raise FolderError(
+        raise LsslError(
             f"{simulated_root} has no simulated face of {folder.root}; draw them with `lssl render-frontal`"
         )
     if not (simulated_root / "side").is_dir():
-        raise FolderError(f"{simulated_root} has no side/: it was not written by `lssl render-frontal`")
+        raise LsslError(f"{simulated_root} has no side/: it was not written by `lssl render-frontal`")
     sizes = check_images(folder), check_images(simulated)
     if sizes[0] != sizes[1]:
-        raise FolderError(
+        raise LsslError(
             f"{folder.root} has pictures of {sizes[0][1]} pixels, {simulated_root} of {sizes[1][1]}; draw them with "
             f"`lssl render-frontal --size {sizes[0][1]}`"
         )

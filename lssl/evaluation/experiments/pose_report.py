@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lssl.data import FaceFolder, FolderError, read_metadata
+from lssl.data import FaceFolder, read_metadata
 from lssl.data.fingerprint import file_fingerprint
 from lssl.data.folder import check_images
 from lssl.data.pairs import frontal_attributes
 from lssl.data.sheet import labelled_grid
+from lssl.errors import LsslError
 from lssl.evaluation.experiments.experiment import (
     Experiment,
     Settings,
@@ -42,7 +43,6 @@ from lssl.evaluation.report import Report
 from lssl.inference.pose_normalization import load_normalizer
 from lssl.models.classifier_export import TrainedClassifier
 from lssl.models.export import TrainedGenerator
-from lssl.training.config import ConfigError
 
 #: Normalizers that are trained anew on each fold's training subjects: their method, and their name in the table.
 TRAINED = {
@@ -76,13 +76,13 @@ def evaluate_pose(
         frontal_folder: what `lssl render-frontal` drew of the same faces; drawn first, into the state, if not given.
         background, face_model, workers: of the drawing.
 
-    Raises FolderError, SchemaError, ConfigError or ExportError before work starts.
+    Raises LsslError before work starts.
     """
     if settings.training.settings.pose.real_faces:
-        raise ConfigError("pose.real_faces may show people who are tested; leave it out of this experiment")
+        raise LsslError("pose.real_faces may show people who are tested; leave it out of this experiment")
     given = {path: load_normalizer(path, settings.device) for path in normalizers if path not in TRAINED}
     if given and settings.folds > 1:
-        raise FolderError(
+        raise LsslError(
             f"--normalizer {next(iter(given))} has seen people who are tested in one of {settings.folds} folds; use --folds 1"
         )
     yaws = frontal_yaw(read_metadata(settings.data), yaw_column)

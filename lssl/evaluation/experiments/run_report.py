@@ -32,7 +32,7 @@ def write_run_report(
         attribute: what to change; the model's first if empty.
         command: the command line that made the run.
 
-    Raises FolderError where the folder has no landmarks or no test people, or does not fit the model.
+    Raises LsslError where the folder has no landmarks or no test people, or does not fit the model.
     """
     attribute = attribute or model.schema.groups[0].name
     tested = sorted({subject for subject, split in zip(folder.subjects, folder.splits, strict=True) if split == "test"})

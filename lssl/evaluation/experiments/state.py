@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lssl.data import FolderError
 from lssl.data.writer import write_atomic
+from lssl.errors import LsslError
 
 _SETTINGS = "settings.json"
 _SECONDS = "seconds"
@@ -22,14 +22,14 @@ class ExperimentState:
         settings: whatever decides the results. A folder begun with other settings is refused.
         overwrite: forget what is there.
 
-    Raises FolderError naming the settings that differ.
+    Raises LsslError naming the settings that differ.
     """
 
     def __init__(self, folder: str | Path, settings: Mapping[str, Any], *, overwrite: bool = False) -> None:
         self.root = Path(folder) / "state"
         self.settings: dict[str, Any] = json.loads(json.dumps(dict(settings)))
         if self.root.parent.exists() and not self.root.parent.is_dir():
-            raise FolderError(f"{self.root.parent} is a file; give a folder")
+            raise LsslError(f"{self.root.parent} is a file; give a folder")
         if overwrite and self.root.is_dir():
             shutil.rmtree(self.root)
         path = self.root / _SETTINGS
@@ -42,7 +42,7 @@ class ExperimentState:
                 if begun.get(name) != self.settings.get(name)
             ]
             if changes:
-                raise FolderError(
+                raise LsslError(
                     f"{self.root.parent} holds an experiment with other settings ({'; '.join(changes)}); "
                     "repeat them, choose another --out, or say --overwrite"
                 )
@@ -83,5 +83,5 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise FolderError(f"{path}: not readable ({error}); delete it, or say --overwrite") from None
+        raise LsslError(f"{path}: not readable ({error}); delete it, or say --overwrite") from None
     return values

@@ -46,7 +46,7 @@ def transfer(
 ) -> Transferred:
     """Each face of `test` to each class of the attribute, its other attributes kept.
 
-    Raises FolderError or SchemaError where the folder does not fit the model.
+    Raises LsslError where the folder does not fit the model.
     """
     from tqdm import tqdm
 

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lssl.data import FolderError, detect
+from lssl.data import detect
 from lssl.data.fingerprint import file_fingerprint
+from lssl.errors import LsslError
 from lssl.evaluation.experiments.experiment import (
     Experiment,
     Settings,
@@ -43,13 +44,11 @@ def evaluate_transfer(
 
     model_path, judge_path: a trained generator and classifier; with one fold only, whose test subjects they must not
         have seen. Else both are trained on each fold's training faces.
-    Raises FolderError, SchemaError, ConfigError, ExportError or ClassifierError before work starts.
+    Raises LsslError before work starts.
     """
     for path, option in ((model_path, "--model"), (judge_path, "--classifier")):
         if path is not None and settings.folds > 1:
-            raise FolderError(
-                f"{option} has seen people who are tested in one of {settings.folds} folds; use --folds 1"
-            )
+            raise LsslError(f"{option} has seen people who are tested in one of {settings.folds} folds; use --folds 1")
     model = None if model_path is None else load_generator(model_path, settings.device)
     judge = None if judge_path is None else load_classifier(judge_path, settings.device)
     identities = detect.available()
@@ -109,11 +108,11 @@ def evaluate_transfer(
 
 
 def _check_given(part: TrainedGenerator | TrainedClassifier, path: Path | None, experiment: Experiment) -> None:
-    """Raises FolderError for other classes than the folder's, or where it has seen somebody who is tested."""
+    """Raises LsslError for other classes than the folder's, or where it has seen somebody who is tested."""
     check_unseen(part, experiment.folds)
     group = part.group if isinstance(part, TrainedClassifier) else part.schema.group(experiment.group.name)
     if group.values != experiment.group.values:
-        raise FolderError(
+        raise LsslError(
             f"{path} knows {', '.join(group.values)}, but {experiment.folder.root} has {experiment.group.name} "
             f"{', '.join(experiment.group.values)}"
         )

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lssl.data import FolderError, detect, to_float
+from lssl.data import detect, to_float
+from lssl.errors import LsslError
 from lssl.evaluation.measures import find_pair_measures
 from lssl.evaluation.measures.features import FeatureNetwork, extract_features
 from lssl.evaluation.measures.image_sets import ImageSet, PairImages
@@ -64,11 +65,11 @@ def set_distances(
 ) -> tuple[Table, NDArray[np.float32], NDArray[np.float32]]:
     """FID, KID, precision and recall of the fakes, beside those of one half of the real people against the other half.
 
-    Returns the table and the features (N, D) of both sets. Raises FolderError for sets under eight pictures.
+    Returns the table and the features (N, D) of both sets. Raises LsslError for sets under eight pictures.
     """
     for part in (real, fake):
         if len(part) < _FEWEST:
-            raise FolderError(f"{part.folder.root}: {len(part)} pictures; distances need at least {_FEWEST}")
+            raise LsslError(f"{part.folder.root}: {len(part)} pictures; distances need at least {_FEWEST}")
     real_features, fake_features = (
         extract_features(judges.network, part, cache, progress=f"features of {name}" if progress else "")
         for name, part in (("REAL", real), ("FAKE", fake))

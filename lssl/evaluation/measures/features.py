@@ -17,7 +17,7 @@ from lssl.data.writer import write_atomic
 from lssl.errors import LsslError
 from lssl.evaluation.measures.image_sets import ImageSet
 from lssl.models.classifier import build_classifier, load_pretrained
-from lssl.models.classifier_export import FILE_NAME, ClassifierError, TrainedClassifier, load_classifier
+from lssl.models.classifier_export import FILE_NAME, TrainedClassifier, load_classifier
 from lssl.models.pretrained.inception import load_inception
 from lssl.models.pretrained.weights import read_weights
 
@@ -49,7 +49,7 @@ def open_network(path: str | Path, device: torch.device | str = "cpu") -> Featur
     file = path / FILE_NAME if path.is_dir() else path
     try:
         return classifier_network(load_classifier(file, device), f"classifier {path}")
-    except ClassifierError:
+    except LsslError:
         if path.is_dir():
             raise
     weights = read_weights(file)

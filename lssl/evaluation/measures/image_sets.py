@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lssl.data.folder import METADATA, FaceFolder, FolderError, check_images, read_metadata
+from lssl.data.folder import METADATA, FaceFolder, check_images, read_metadata
 from lssl.data.images import read_image
 from lssl.data.landmarks import flip_landmarks
 from lssl.data.picture_files import find_pictures
+from lssl.errors import LsslError
 from lssl.evaluation.measures.metrics import different_pairs
 
 MADE_FROM, MIRRORED = "made_from", "mirrored"
@@ -87,33 +88,33 @@ class Pairs:
 def open_images(path: str | Path, split: str | None = None) -> ImageSet:
     """The pictures of a data set folder (or one split of it), or of a plain folder and the folders in it, by name.
 
-    Raises FolderError for no folder, under two pictures, an unreadable one or one of another size, and for a split of a
+    Raises LsslError for no folder, under two pictures, an unreadable one or one of another size, and for a split of a
     plain folder.
     """
     root = Path(path)
     if not root.is_dir():
-        raise FolderError(f"{root}: no such folder")
+        raise LsslError(f"{root}: no such folder")
     if (root / METADATA).is_file():
         folder = read_metadata(root)
         folder = folder if split is None else folder.split(split)
     elif split is not None:
-        raise FolderError(f"{root} has no {METADATA}, so no split '{split}'; leave the split out")
+        raise LsslError(f"{root} has no {METADATA}, so no split '{split}'; leave the split out")
     else:
         found = find_pictures(root)
         if found.refused:
-            raise FolderError(f"{found.refused[0][0]}: {found.refused[0][1]}")
+            raise LsslError(f"{found.refused[0][0]}: {found.refused[0][1]}")
         files = found.pictures
         names = [str(file.relative_to(root)) for file in files]
         folder = FaceFolder(root, names, [""] * len(names), ["train"] * len(names), {}, ())
     if len(folder) < 2:
-        raise FolderError(f"{root} has {len(folder)} pictures; at least two are needed")
+        raise LsslError(f"{root} has {len(folder)} pictures; at least two are needed")
     return ImageSet(folder, check_images(folder))
 
 
 def check_same_size(real: ImageSet, fake: ImageSet) -> None:
-    """Raises FolderError where the two sets' pictures differ in size."""
+    """Raises LsslError where the two sets' pictures differ in size."""
     if real.size != fake.size:
-        raise FolderError(
+        raise LsslError(
             f"{real.folder.root} has {real.size[1]}x{real.size[0]} pictures, {fake.folder.root} "
             f"{fake.size[1]}x{fake.size[0]}: make both of one size (`lssl prepare folder` with --size), for every "
             "measure depends on it"
@@ -204,13 +205,13 @@ def one_each(order: Iterable[int], keys: Sequence[Hashable], count: int) -> list
 def choose_attribute(real: ImageSet, fake: ImageSet, wanted: str | None) -> str | None:
     """The column that holds what was synthesized: the wanted one, else the first attribute that both sets have.
 
-    Raises FolderError where the wanted one is missing.
+    Raises LsslError where the wanted one is missing.
     """
     if wanted is not None:
         for part in (real, fake):
             if part.column(wanted) is None:
                 known = ", ".join(part.folder.columns) or "none"
-                raise FolderError(f"{part.folder.root} has no column '{wanted}'; it has: {known}")
+                raise LsslError(f"{part.folder.root} has no column '{wanted}'; it has: {known}")
         return wanted
     both = [name for name in fake.folder.attributes if name in real.folder.columns]
     return both[0] if both else None

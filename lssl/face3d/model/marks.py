@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lssl.data.tables import TableError, read_text
+from lssl.data.tables import read_text
 from lssl.errors import LsslError
 from lssl.face3d.model.topology import FaceTopology, Part, jaw_paths, mirror_by_position, vertex_parts_to_faces
 
@@ -25,7 +25,7 @@ def read_landmark_vertices(path: str | Path) -> Ints:
     path = Path(path)
     try:
         text = read_text(path)
-    except TableError as error:
+    except LsslError as error:
         raise LsslError(f"{error}; expected a text file of 68 vertex numbers") from None
     words = " ".join(line.split("#")[0] for line in text.splitlines()).replace(",", " ").replace(";", " ").split()
     try:
@@ -44,7 +44,7 @@ def read_parts(path: str | Path) -> NDArray[np.uint8]:
     path = Path(path)
     try:
         names = read_text(path).split()
-    except TableError as error:
+    except LsslError as error:
         raise LsslError(f"{error}; expected a part's name a line") from None
     known = {part.name.lower(): part.value for part in Part}
     for number, name in enumerate(names, start=1):

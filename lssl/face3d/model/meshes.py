@@ -16,10 +16,6 @@ SUFFIXES = (".obj", ".ply")
 _NOT_READ = (".stl", ".off", ".fbx", ".glb", ".gltf", ".dae", ".3ds", ".vtk", ".wrl", ".blend", ".abc", ".x3d")
 
 
-class MeshError(LsslError):
-    """A mesh file that cannot be used; the message names the file and the fix."""
-
-
 @dataclass(frozen=True)
 class Mesh:
     """vertices (V, 3) float64 in the file's order and unit; triangles (F, 3) int32; colours (V, 3) in [0, 1] or None."""
@@ -44,70 +40,70 @@ class Scans:
 def read_mesh(path: str | Path) -> Mesh:
     """An OBJ or PLY mesh; polygons become triangles. No vertex is merged, dropped or moved in the order.
 
-    Raises MeshError where the file is missing, is no mesh, is truncated, or has coordinates that are not finite.
+    Raises LsslError where the file is missing, is no mesh, is truncated, or has coordinates that are not finite.
     """
     path = Path(path)
     kind = path.suffix[1:].lower()
     if path.suffix.lower() not in SUFFIXES:
-        raise MeshError(f"{path}: expected {' or '.join(SUFFIXES)}")
+        raise LsslError(f"{path}: expected {' or '.join(SUFFIXES)}")
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise MeshError(f"{path}: {error.strerror or error}") from None
+        raise LsslError(f"{path}: {error.strerror or error}") from None
     try:
         vertices, faces, colours = read_obj(data) if kind == "obj" else read_ply(data)
     except (ObjError, PlyError) as error:
-        raise MeshError(f"{path}: not a readable {kind.upper()} mesh ({error}); export it again") from error
+        raise LsslError(f"{path}: not a readable {kind.upper()} mesh ({error}); export it again") from error
     if len(vertices) == 0 or len(faces) == 0:
-        raise MeshError(f"{path}: no vertices or no faces; the file is empty, truncated, or not a mesh")
+        raise LsslError(f"{path}: no vertices or no faces; the file is empty, truncated, or not a mesh")
     if not np.isfinite(vertices).all():
-        raise MeshError(f"{path}: has coordinates that are not finite; export it again")
+        raise LsslError(f"{path}: has coordinates that are not finite; export it again")
     if faces.max() >= len(vertices):
-        raise MeshError(f"{path}: a face names a vertex that is not there; the file is truncated, export it again")
+        raise LsslError(f"{path}: a face names a vertex that is not there; the file is truncated, export it again")
     return Mesh(vertices, faces.astype(np.int32), colours)
 
 
 def scan_paths(sources: Iterable[str | Path]) -> dict[tuple[str, str], Path]:
     """(identity, expression) -> file, from files and folders of `<identity>_<expression>.obj` or `.ply`.
 
-    Raises MeshError for another name, for one scan given twice, and where there is none.
+    Raises LsslError for another name, for one scan given twice, and where there is none.
     """
     files: list[Path] = []
     for source in map(Path, sources):
         if source.is_dir():
             if others := sorted(p.name for p in source.iterdir() if p.suffix.lower() in _NOT_READ):
-                raise MeshError(
+                raise LsslError(
                     f"{source / others[0]}: {Path(others[0]).suffix} is not read; export it as .obj or .ply"
                 )
             files += sorted(p for p in source.iterdir() if p.suffix.lower() in SUFFIXES)
         elif source.is_file():
             files.append(source)
         else:
-            raise MeshError(f"{source}: no such file or folder")
+            raise LsslError(f"{source}: no such file or folder")
     scans: dict[tuple[str, str], Path] = {}
     for path in files:
         identity, separator, expression = path.stem.rpartition("_")
         if not separator or not identity or not expression:
-            raise MeshError(f"{path}: expected <identity>_<expression>{path.suffix}, as in 001_happy{path.suffix}")
+            raise LsslError(f"{path}: expected <identity>_<expression>{path.suffix}, as in 001_happy{path.suffix}")
         key = (identity, expression.lower())
         if key in scans:
-            raise MeshError(f"{path}: {identity} {expression} is also in {scans[key]}; keep one")
+            raise LsslError(f"{path}: {identity} {expression} is also in {scans[key]}; keep one")
         scans[key] = path
     if not scans:
-        raise MeshError(f"{', '.join(map(str, sources))}: no <identity>_<expression>.obj or .ply")
+        raise LsslError(f"{', '.join(map(str, sources))}: no <identity>_<expression>.obj or .ply")
     return scans
 
 
 def read_scans(sources: Iterable[str | Path], progress: bool = False) -> Scans:
     """All scans of files and folders, checked to be in correspondence (same triangles in the same order).
 
-    Raises MeshError naming the file that differs.
+    Raises LsslError naming the file that differs.
     """
     paths = scan_paths(list(sources))
     identities = sorted({identity for identity, _ in paths})
     expressions = sorted({expression for _, expression in paths}, key=lambda name: (name != "neutral", name))
     if "neutral" not in expressions:
-        raise MeshError(f"no <identity>_neutral scan; the expressions found are {', '.join(expressions)}")
+        raise LsslError(f"no <identity>_neutral scan; the expressions found are {', '.join(expressions)}")
     first: Mesh | None = None
     first_path = Path()
     coloured: dict[int, list[NDArray[np.float64]]] = {}
@@ -119,12 +115,12 @@ def read_scans(sources: Iterable[str | Path], progress: bool = False) -> Scans:
             first, first_path = mesh, path
             vertices = np.zeros((*present.shape, len(mesh.vertices), 3), np.float32)
         if len(mesh.vertices) != len(first.vertices):
-            raise MeshError(
+            raise LsslError(
                 f"{path}: {len(mesh.vertices)} vertices, but {first_path} has {len(first.vertices)}; "
                 "scans must be registered to one template"
             )
         if not np.array_equal(mesh.faces, first.faces):
-            raise MeshError(f"{path}: other triangles than {first_path}; scans must be registered to one template")
+            raise LsslError(f"{path}: other triangles than {first_path}; scans must be registered to one template")
         i, e = identities.index(identity), expressions.index(expression)
         vertices[i, e], present[i, e] = mesh.vertices, True
         if mesh.colours is not None:

@@ -6,15 +6,8 @@ import torch
 from click.testing import CliRunner
 
 from lssl.cli.main import main
-from lssl.data import (
-    AttributeGroup,
-    AttributeSchema,
-    FaceFolderWriter,
-    FaceRow,
-    FolderError,
-    SchemaError,
-    read_metadata,
-)
+from lssl.data import AttributeGroup, AttributeSchema, FaceFolderWriter, FaceRow, read_metadata
+from lssl.errors import LsslError
 from lssl.evaluation.experiments.activation_report import show_activations
 from lssl.evaluation.experiments.activations import (
     REGIONS,
@@ -90,7 +83,7 @@ def test_layers_are_described_as_the_paper_builds_them():
     assert fifth.kind == "4x4 convolution, stride 2"
     assert encoder_layer(paper, 1).size == (128, 128)
     assert encoder_layer(paper, 6).receptive_field == fifth.receptive_field + 2 * 2 * 16
-    with pytest.raises(SchemaError, match="layers 1 to 11"):
+    with pytest.raises(LsslError, match="layers 1 to 11"):
         encoder_layer(paper, 12)
 
 
@@ -182,5 +175,5 @@ def test_command_and_its_errors(folder, model, tmp_path):
 
 def test_pictures_of_another_size_are_refused(folder, model):
     other = TrainedGenerator(model.network, SCHEMA, 64)
-    with pytest.raises(FolderError, match="prepare the folder with --size 64"):
+    with pytest.raises(LsslError, match="prepare the folder with --size 64"):
         open_faces(read_metadata(folder), other)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from lssl.data import FolderError
+from lssl.errors import LsslError
 from lssl.evaluation.experiments import augmentation
 from lssl.evaluation.experiments.ablation import FULL, VARIANTS, evaluate_ablation, variant_config
 from lssl.evaluation.experiments.augmentation import first_of_each_class, same_iterations
@@ -73,7 +73,7 @@ def test_a_killed_evaluation_ends_in_the_same_table(settings, tmp_path, monkeypa
         evaluate_augmentation(settings, tmp_path / "torn", "command", **options)
     again = evaluate_augmentation(settings, tmp_path / "torn", "command", **options)
     assert [table.rows for table in again.tables] == [table.rows for table in whole.tables]
-    with pytest.raises(FolderError, match=r"other settings \(counts"):
+    with pytest.raises(LsslError, match=r"other settings \(counts"):
         evaluate_augmentation(settings, tmp_path / "torn", "command", counts=[3], repeats=2)
 
 
@@ -96,5 +96,5 @@ def test_ablation_measures_every_variant_and_says_what_each_part_is_worth(settin
     assert [row[0] for row in report.tables[0].rows] == ["real faces alone", *variants]
     page = (tmp_path / "out" / "report.html").read_text()
     assert "against without parsing loss: transfer" in page
-    with pytest.raises(FolderError, match="no variant 'without nothing'"):
+    with pytest.raises(LsslError, match="no variant 'without nothing'"):
         evaluate_ablation(settings, tmp_path / "other", "command", variants=["without nothing"])

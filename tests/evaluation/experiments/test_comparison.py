@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from lssl.data import detect
+from lssl.errors import LsslError
 from lssl.evaluation.experiments import comparison, figure
 from lssl.evaluation.experiments.comparison import compare_augmentation, compare_transfer
 from lssl.evaluation.experiments.contenders import Contender, open_contenders
@@ -15,7 +16,7 @@ from lssl.evaluation.experiments.figure import make_figure
 from lssl.models.cyclegan import CycleGANGenerator
 from lssl.models.export import TrainedGenerator, save_generator
 from lssl.training.classifier_training import ClassifierConfig
-from lssl.training.config import ConfigError, TrainConfig
+from lssl.training.config import TrainConfig
 
 TINY = {
     "network.width": 4,
@@ -109,11 +110,11 @@ def test_methods_are_presets_with_what_fits_them(settings):
     assert [one.name for one in found] == ["stargan", "icgan"]
     assert found[0].config.settings.losses.penalty == 5
     assert all(one.config.schedule.ema == 0.5 and one.config.seed == 3 for one in found)
-    with pytest.raises(ConfigError, match=r"no setting 'losses.cycle' in stargan, icgan"):
+    with pytest.raises(LsslError, match=r"no setting 'losses.cycle' in stargan, icgan"):
         open_contenders(["stargan", "icgan"], settings, {"losses.cycle": 1})
-    with pytest.raises(ConfigError, match="preset is 'gan', expected one of"):
+    with pytest.raises(LsslError, match="preset is 'gan', expected one of"):
         open_contenders(["gan"], settings, {})
-    with pytest.raises(ConfigError, match="named twice"):
+    with pytest.raises(LsslError, match="named twice"):
         open_contenders(["stargan", "stargan"], settings, {})
 
 

@@ -5,7 +5,8 @@ import re
 import pytest
 from PIL import Image
 
-from lssl.data import FolderError, SchemaError, read_metadata
+from lssl.data import read_metadata
+from lssl.errors import LsslError
 from lssl.evaluation.experiments.folds import (
     check_faces,
     choose_folds,
@@ -29,7 +30,7 @@ def test_each_subject_is_tested_once_and_never_where_it_is_trained_on():
 
 
 def test_too_few_subjects_for_the_folds():
-    with pytest.raises(FolderError, match="5 folds of 3 subjects"):
+    with pytest.raises(LsslError, match="5 folds of 3 subjects"):
         subject_folds(["a", "b", "c"], 5, seed=0)
 
 
@@ -63,11 +64,11 @@ def edited(faces, tmp_path, edit):
 @pytest.mark.parametrize(
     ("edit", "error", "message"),
     [
-        (lambda text: text.replace(",test,", ",train,"), FolderError, "no row with split 'test'"),
-        (lambda text: text.replace("s07,test,sad", "s07,train,sad"), FolderError, "'s07' is in split train and in"),
-        (lambda text: re.sub(r",s\d\d,", ",,", text), FolderError, "no subject|in split train and in split test"),
-        (lambda text: text.replace(",happy", ",neutral").replace(",sad", ",neutral"), SchemaError, "one class only"),
-        (lambda text: re.sub(r"train,sad", "train,happy", text), FolderError, "trained on in fold 0 none has"),
+        (lambda text: text.replace(",test,", ",train,"), LsslError, "no row with split 'test'"),
+        (lambda text: text.replace("s07,test,sad", "s07,train,sad"), LsslError, "'s07' is in split train and in"),
+        (lambda text: re.sub(r",s\d\d,", ",,", text), LsslError, "no subject|in split train and in split test"),
+        (lambda text: text.replace(",happy", ",neutral").replace(",sad", ",neutral"), LsslError, "one class only"),
+        (lambda text: re.sub(r"train,sad", "train,happy", text), LsslError, "trained on in fold 0 none has"),
     ],
 )
 def test_what_is_wrong_is_named(faces, tmp_path, edit, error, message):
@@ -80,19 +81,19 @@ def test_what_is_wrong_is_named(faces, tmp_path, edit, error, message):
 def test_a_row_without_a_subject_is_named(faces, tmp_path):
     root = edited(faces, tmp_path, lambda text: text.replace("s00,train,happy", ",train,happy"))
     folder = read_metadata(root)
-    with pytest.raises(FolderError, match=r"metadata\.csv, line \d+: no subject \(1 such rows\)"):
+    with pytest.raises(LsslError, match=r"metadata\.csv, line \d+: no subject \(1 such rows\)"):
         check_faces(folder, "expression", subject_folds(folder.subjects, 2, 0))
 
 
 def test_a_missing_column_and_an_unreadable_picture_are_named(faces, tmp_path):
     root = edited(faces, tmp_path, lambda text: text)
     folder = read_metadata(root)
-    with pytest.raises(FolderError, match="no column 'age'; it has: expression"):
+    with pytest.raises(LsslError, match="no column 'age'; it has: expression"):
         check_faces(folder, "age", [given_split(folder)])
     whole = (root / "images" / "03_sad.png").read_bytes()
     (root / "images" / "03_sad.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(FolderError, match=r"03_sad\.png"):
+    with pytest.raises(LsslError, match=r"03_sad\.png"):
         check_faces(folder, "expression", [given_split(folder)])
     Image.new("RGB", (16, 32)).save(root / "images" / "03_sad.png")
-    with pytest.raises(FolderError, match=r"03_sad\.png is 16x32"):
+    with pytest.raises(LsslError, match=r"03_sad\.png is 16x32"):
         check_faces(folder, "expression", [given_split(folder)])

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lssl.data import FolderError, detect
+from lssl.data import detect
+from lssl.errors import LsslError
 from lssl.evaluation.experiments import ablation, augmentation, augmentation_report, transfer_report
 from lssl.evaluation.experiments.experiment import Experiment
 
@@ -110,5 +111,5 @@ def test_synthesized_faces_of_tested_people_are_refused(settings, tmp_path, spy,
         return synthesize(experiment, model, experiment.folder, per_class, out)
 
     monkeypatch.setattr(augmentation, "synthesize_training_faces", from_everybody)
-    with pytest.raises(FolderError, match="who is tested in fold 0"):
+    with pytest.raises(LsslError, match="who is tested in fold 0"):
         augmentation_report.evaluate_augmentation(settings, tmp_path / "out", "command", counts=[12])

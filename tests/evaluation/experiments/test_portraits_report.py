@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from lssl.data import FolderError, detect
+from lssl.data import detect
+from lssl.errors import LsslError
 from lssl.evaluation.experiments.portraits import gather_portraits, photographs_of, prepare_portraits
 from lssl.evaluation.experiments.portraits_report import measure_portraits, portrait_tables
 from lssl.evaluation.experiments.run_report import learnt_table, verdict, write_run_report
@@ -72,7 +73,7 @@ def test_a_picture_that_does_not_lie_on_its_photograph_is_refused(folder):
     points = np.zeros((68, 2), np.float32)
     made = FacePicture("p", "happy", np.zeros((64, 64, 3), np.uint8), points)
     before = FacePicture("p", "happy", np.zeros((64, 96, 3), np.uint8), points)
-    with pytest.raises(FolderError, match="64x64"):
+    with pytest.raises(LsslError, match="64x64"):
         prepare_portraits([made], [before], [before])
-    with pytest.raises(FolderError, match="no made picture"):
+    with pytest.raises(LsslError, match="no made picture"):
         prepare_portraits([], [], [before])

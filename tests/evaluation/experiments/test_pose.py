@@ -11,7 +11,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from lssl.cli.main import main
-from lssl.data import AttributeGroup, AttributeSchema, FaceFolderWriter, FaceRow, FolderError, read_metadata
+from lssl.data import AttributeGroup, AttributeSchema, FaceFolderWriter, FaceRow, read_metadata
+from lssl.errors import LsslError
 from lssl.evaluation.experiments import pose_report
 from lssl.evaluation.experiments.experiment import Settings
 from lssl.evaluation.experiments.folds import Fold
@@ -29,7 +30,7 @@ from lssl.evaluation.experiments.pose_report import evaluate_pose
 from lssl.models.classifier_export import TrainedClassifier
 from lssl.models.export import TrainedGenerator
 from lssl.training.classifier_training import ClassifierConfig
-from lssl.training.config import ConfigError, TrainConfig
+from lssl.training.config import TrainConfig
 
 SIZE, VALUES, YAWS = 32, ("neutral", "happy", "sad"), ("-45", "0", "45")
 BARS = (6, 14, 22)
@@ -146,14 +147,14 @@ def row(table, name):
 def test_yaws_are_read_by_size_and_bad_columns_are_named(data):
     folder = read_metadata(data)
     assert frontal_yaw(folder, "yaw") == {"-45": -45, "0": 0, "45": 45}
-    with pytest.raises(FolderError, match="name it with --yaw-column"):
+    with pytest.raises(LsslError, match="name it with --yaw-column"):
         frontal_yaw(folder, "angle")
     for values, message in (
         (["left"], "'left' in column 'yaw' is no angle"),
         (["45"], "no face has yaw 0"),
         (["0"], "turned"),
     ):
-        with pytest.raises(FolderError, match=message):
+        with pytest.raises(LsslError, match=message):
             frontal_yaw(replace(folder, columns={"yaw": values * len(folder)}), "yaw")
 
 
@@ -289,14 +290,14 @@ def test_faces_are_drawn_from_the_front_without_their_yaw(tmp_path):
 def test_what_cannot_be_is_refused_before_work(settings, frontal, tmp_path, data):
     leaky = replace(settings, training=settings.training.with_overrides({"pose.real_faces": str(data)}))
     leaky = replace(settings, training=settings.training.with_overrides({"pose.real_faces": str(data)}))
-    with pytest.raises(ConfigError, match=r"pose\.real_faces may show people who are tested"):
+    with pytest.raises(LsslError, match=r"pose\.real_faces may show people who are tested"):
         evaluate_pose(leaky, tmp_path / "out", "lssl", frontal_folder=frontal)
-    with pytest.raises(FolderError, match="name it with --yaw-column"):
+    with pytest.raises(LsslError, match="name it with --yaw-column"):
         evaluate_pose(settings, tmp_path / "out", "lssl", yaw_column="angle", frontal_folder=frontal)
     assert not (tmp_path / "out").exists()
     write_frontal(tmp_path / "few", subjects=1)
     (tmp_path / "few" / "side").rename(tmp_path / "few" / "aside")
-    with pytest.raises(FolderError, match="was not written by `lssl render-frontal`"):
+    with pytest.raises(LsslError, match="was not written by `lssl render-frontal`"):
         open_turned(read_metadata(data), "yaw", tmp_path / "few")
 
     result = CliRunner().invoke(

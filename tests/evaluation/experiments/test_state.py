@@ -2,7 +2,7 @@
 
 import pytest
 
-from lssl.data import FolderError
+from lssl.errors import LsslError
 from lssl.evaluation.experiments.state import ExperimentState
 
 
@@ -32,7 +32,7 @@ def test_an_interrupted_part_leaves_nothing(tmp_path):
 
 def test_other_settings_are_refused_and_overwrite_forgets(tmp_path):
     ExperimentState(tmp_path / "out", {"seed": 1, "folds": 5}).part("fold-00", dict)
-    with pytest.raises(FolderError, match=r"other settings \(seed: 1 then, 2 now\)"):
+    with pytest.raises(LsslError, match=r"other settings \(seed: 1 then, 2 now\)"):
         ExperimentState(tmp_path / "out", {"seed": 2, "folds": 5})
     assert not ExperimentState(tmp_path / "out", {"seed": 2, "folds": 5}, overwrite=True).done("fold-00")
 
@@ -40,7 +40,7 @@ def test_other_settings_are_refused_and_overwrite_forgets(tmp_path):
 def test_a_damaged_part_is_named(tmp_path):
     state = ExperimentState(tmp_path / "out", {})
     (state.root / "fold-00.json").write_text("{")
-    with pytest.raises(FolderError, match=r"fold-00\.json: not readable"):
+    with pytest.raises(LsslError, match=r"fold-00\.json: not readable"):
         state.part("fold-00", dict)
 
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lssl.data import FolderError, detect
+from lssl.data import detect
+from lssl.errors import LsslError
 from lssl.evaluation.experiments.experiment import accuracy, over_folds
 from lssl.evaluation.experiments.transfer import measure, measure_identity, own_middle, transfer, transfer_grid
 from lssl.evaluation.experiments.transfer_report import accuracy_table, evaluate_transfer, relative_table
@@ -150,13 +151,13 @@ def test_a_given_model_must_fit_and_must_not_have_seen_the_tested(settings, tmp_
 
     one = replace(settings, folds=1)
     good = saved("good.safetensors", ("neutral", "happy", "sad"), subjects=["s00", "s01"])
-    with pytest.raises(FolderError, match="--folds 1"):
+    with pytest.raises(LsslError, match="--folds 1"):
         evaluate_transfer(settings, tmp_path / "a", "", model_path=good)
     seen = saved("seen.safetensors", ("neutral", "happy", "sad"), subjects=["s00", "s07"])
-    with pytest.raises(FolderError, match="trained on 1 of the people who are tested here"):
+    with pytest.raises(LsslError, match="trained on 1 of the people who are tested here"):
         evaluate_transfer(one, tmp_path / "b", "", model_path=seen)
     other = saved("other.safetensors", ("happy", "sad"))
-    with pytest.raises(FolderError, match="knows happy, sad, but"):
+    with pytest.raises(LsslError, match="knows happy, sad, but"):
         evaluate_transfer(one, tmp_path / "c", "", model_path=other)
     judge.info["subjects"] = ["s00"]
     save_classifier(tmp_path / "judge.safetensors", judge)

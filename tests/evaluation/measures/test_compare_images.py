@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from lssl.data import AttributeGroup, FaceFolderWriter, FaceRow, FolderError
+from lssl.data import AttributeGroup, FaceFolderWriter, FaceRow
+from lssl.errors import LsslError
 from lssl.evaluation.experiments.image_report import compare_images, own_network
 from lssl.evaluation.measures.compare_images import (
     Judges,
@@ -210,7 +211,7 @@ def test_without_a_network_one_is_trained_on_the_real_labels_and_kept(real, tmp_
     network = own_network(images, "expression", tmp_path / "own", iterations=2)
     assert "trained on these real pictures" in network.name
     assert own_network(images, "expression", tmp_path / "own", iterations=2).weights == network.weights
-    with pytest.raises(FolderError, match="give one with --network"):
+    with pytest.raises(LsslError, match="give one with --network"):
         own_network(images, None, tmp_path / "none")
 
 
@@ -228,22 +229,22 @@ def test_plain_folders_do(tmp_path):
 
 
 def test_bad_folders_are_named(real, tmp_path):
-    with pytest.raises(FolderError, match="no such folder"):
+    with pytest.raises(LsslError, match="no such folder"):
         open_images(tmp_path / "nothing")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FolderError, match="0 pictures"):
+    with pytest.raises(LsslError, match="0 pictures"):
         open_images(tmp_path / "empty")
-    with pytest.raises(FolderError, match=r"no metadata\.csv, so no split"):
+    with pytest.raises(LsslError, match=r"no metadata\.csv, so no split"):
         open_images(tmp_path / "empty", "test")
     small = write(tmp_path / "small", [(f"x{n}", face(n, "sad")[:16, :16], f"p{n}", "sad", {}) for n in range(3)])
-    with pytest.raises(FolderError, match="make both of one size"):
+    with pytest.raises(LsslError, match="make both of one size"):
         check_same_size(open_images(real), open_images(small))
-    with pytest.raises(FolderError, match="3 pictures; distances need at least 8"):
+    with pytest.raises(LsslError, match="3 pictures; distances need at least 8"):
         set_distances(open_images(real), open_images(small), Judges(pixels_network()), None)
-    with pytest.raises(FolderError, match="has no column 'smile'"):
+    with pytest.raises(LsslError, match="has no column 'smile'"):
         choose_attribute(open_images(real), open_images(real), "smile")
     (small / "images" / "x0.png").write_bytes(b"none")
-    with pytest.raises(FolderError, match=r"x0\.png: not a readable picture"):
+    with pytest.raises(LsslError, match=r"x0\.png: not a readable picture"):
         open_images(small)
 
 

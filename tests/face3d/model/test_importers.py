@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from lssl.errors import LsslError
 from lssl.face3d import EXPRESSIONS, Camera, Part
 from lssl.face3d.embedded import load_embedded_model
-from lssl.face3d.model.importers import ImportFailed
 from lssl.face3d.model.importers.facescape import import_facescape
 from lssl.face3d.model.importers.facewarehouse import import_facewarehouse, read_shape_bs
 from lssl.face3d.model.importers.ict import import_ict
@@ -122,12 +122,12 @@ def test_ict_jaw_slides_over_the_cheek(ict):
 
 @needs_ict
 def test_a_damaged_ict_folder_is_named(ict_folder, tmp_path):
-    with pytest.raises(ImportFailed, match="no such file"):
+    with pytest.raises(LsslError, match="no such file"):
         import_ict(tmp_path / "nowhere")
-    with pytest.raises(ImportFailed, match=r"no generic_neutral_mesh\.obj"):
+    with pytest.raises(LsslError, match=r"no generic_neutral_mesh\.obj"):
         import_ict(tmp_path)
     (tmp_path / "generic_neutral_mesh.obj").write_bytes((ict_folder / "generic_neutral_mesh.obj").read_bytes())
-    with pytest.raises(ImportFailed, match="0 identity and 0 expression shapes"):
+    with pytest.raises(LsslError, match="0 identity and 0 expression shapes"):
         import_ict(tmp_path)
     for path in ict_folder.glob("*.obj"):
         if path.stem != "generic_neutral_mesh":
@@ -135,11 +135,11 @@ def test_a_damaged_ict_folder_is_named(ict_folder, tmp_path):
     (tmp_path / "identity002.obj").unlink()
     whole = (ict_folder / "identity002.obj").read_bytes()
     (tmp_path / "identity002.obj").write_bytes(whole[: len(whole) // 8])
-    with pytest.raises(ImportFailed, match=r"identity002\.obj: \d+ vertices, expected 26719"):
+    with pytest.raises(LsslError, match=r"identity002\.obj: \d+ vertices, expected 26719"):
         import_ict(tmp_path)
     packed = tmp_path / "half.tar.xz"
     packed.write_bytes(ICT.read_bytes()[:100_000])
-    with pytest.raises(ImportFailed, match="not a complete tar"):
+    with pytest.raises(LsslError, match="not a complete tar"):
         import_ict(packed)
 
 
@@ -158,28 +158,28 @@ def test_facewarehouse_comes_back_with_names_found_by_movement(embedded, tmp_pat
 
 
 def test_damaged_facewarehouse_files_are_named(embedded, tmp_path, scan_files):
-    with pytest.raises(ImportFailed, match="Tester_1"):
+    with pytest.raises(LsslError, match="Tester_1"):
         import_facewarehouse(tmp_path, None)
     marks = scan_files.write_facewarehouse(tmp_path, embedded, count=2)
-    with pytest.raises(ImportFailed, match="--landmarks"):
+    with pytest.raises(LsslError, match="--landmarks"):
         import_facewarehouse(tmp_path, None)
     path = tmp_path / "Tester_2" / "Blendshape" / "shape.bs"
     whole = path.read_bytes()
     path.write_bytes(whole[:-100])
-    with pytest.raises(ImportFailed, match=r"shape\.bs: \d+ bytes, but 4 shapes"):
+    with pytest.raises(LsslError, match=r"shape\.bs: \d+ bytes, but 4 shapes"):
         import_facewarehouse(tmp_path, marks)
     path.write_bytes(b"\x01\x00")
-    with pytest.raises(ImportFailed, match="too short"):
+    with pytest.raises(LsslError, match="too short"):
         read_shape_bs(path)
     path.write_bytes(b"\xff" * 64)
-    with pytest.raises(ImportFailed, match="not a FaceWarehouse"):
+    with pytest.raises(LsslError, match="not a FaceWarehouse"):
         read_shape_bs(path)
     path.write_bytes(whole)
     marks.write_text("1 2 three")
     with pytest.raises(ValueError, match=r"landmarks\.txt.*three"):
         import_facewarehouse(tmp_path, marks)
     marks.write_text(" ".join(["999999"] * 68))
-    with pytest.raises(ImportFailed, match="beyond"):
+    with pytest.raises(LsslError, match="beyond"):
         import_facewarehouse(tmp_path, marks)
 
 
@@ -210,29 +210,29 @@ def test_facescape_with_pickle_is_read_only_on_request(embedded, tmp_path, scan_
     scan_files.write_facescape(
         path, embedded, lm_list_v16=np.array(list(embedded.topology.landmarks + 10), dtype=object)
     )
-    with pytest.raises(ImportFailed, match="--allow-pickle"):
+    with pytest.raises(LsslError, match="--allow-pickle"):
         import_facescape(path)
     assert import_facescape(path, allow_pickle=True).num_expression == len(scan_files.NAMES)
 
 
 def test_damaged_facescape_files_are_named(embedded, tmp_path, scan_files):
     path = tmp_path / "facescape.npz"
-    with pytest.raises(ImportFailed, match="no such file"):
+    with pytest.raises(LsslError, match="no such file"):
         import_facescape(path)
     path.write_bytes(b"PK\x03\x04 not really")
-    with pytest.raises(ImportFailed, match=r"facescape\.npz"):
+    with pytest.raises(LsslError, match=r"facescape\.npz"):
         import_facescape(path)
     np.savez(path, shape_bm_core=np.zeros(3))
-    with pytest.raises(ImportFailed, match="no fv_indices_front"):
+    with pytest.raises(LsslError, match="no fv_indices_front"):
         import_facescape(path)
     scan_files.write_facescape(path, embedded, id_mean=np.zeros(3, np.float32))
-    with pytest.raises(ImportFailed, match="id_mean"):
+    with pytest.raises(LsslError, match="id_mean"):
         import_facescape(path)
     scan_files.write_facescape(path, embedded, lm_list_v16=np.arange(68))
-    with pytest.raises(ImportFailed, match="not on the front"):
+    with pytest.raises(LsslError, match="not on the front"):
         import_facescape(path)
     rng = np.random.default_rng(0)
     components = rng.normal(0, 50, (3 * (10 + embedded.topology.num_vertices), 4, 6)).astype(np.float32)
     scan_files.write_facescape(path, embedded, shape_bm_core=components)
-    with pytest.raises(ImportFailed, match="principal components"):
+    with pytest.raises(LsslError, match="principal components"):
         import_facescape(path)

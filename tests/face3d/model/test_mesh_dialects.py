@@ -5,7 +5,8 @@ import struct
 import numpy as np
 import pytest
 
-from lssl.face3d.model.meshes import MeshError, read_mesh, scan_paths
+from lssl.errors import LsslError
+from lssl.face3d.model.meshes import read_mesh, scan_paths
 
 CUBE = np.array([[x, y, z] for z in (0, 1) for x, y in ((0, 0), (1, 0), (1, 1), (0, 1))], float)
 QUADS = [[0, 3, 2, 1], [4, 5, 6, 7], [0, 1, 5, 4], [1, 2, 6, 5], [2, 3, 7, 6], [3, 0, 4, 7]]
@@ -91,7 +92,7 @@ def test_obj_colours_behind_the_vertices(tmp_path, scale, form) -> None:
 )
 def test_a_wrong_obj_is_refused_with_its_line(tmp_path, text, message) -> None:
     (tmp_path / "a.obj").write_text(text)
-    with pytest.raises(MeshError, match=rf"a\.obj.*{message}"):
+    with pytest.raises(LsslError, match=rf"a\.obj.*{message}"):
         read_mesh(tmp_path / "a.obj")
 
 
@@ -156,15 +157,15 @@ def test_a_truncated_or_wrong_ply_is_refused(tmp_path, form, polygons) -> None:
     for damage in (data[:-9], data[: len(data) // 3], data.replace(b"vertex 8", b"vertex 800000000000"),
                    data.replace(b"double x", b"quad x"), data.replace(b"vertex 8", b"vertex -8")):  # fmt: skip
         (tmp_path / "a.ply").write_bytes(damage)
-        with pytest.raises(MeshError, match=r"a\.ply: not a readable PLY"):
+        with pytest.raises(LsslError, match=r"a\.ply: not a readable PLY"):
             read_mesh(tmp_path / "a.ply")
     (tmp_path / "a.ply").write_bytes(ply(form, polygons=[[0, 1, 20]]))
-    with pytest.raises(MeshError, match="a vertex that is not there"):
+    with pytest.raises(LsslError, match="a vertex that is not there"):
         read_mesh(tmp_path / "a.ply")
 
 
 def test_other_meshes_in_a_folder_of_scans_do_not_vanish(tmp_path) -> None:
     (tmp_path / "a_neutral.obj").write_text(obj())
     (tmp_path / "a_happy.STL").write_text("solid")
-    with pytest.raises(MeshError, match=r"a_happy\.STL: \.STL is not read; export it as \.obj or \.ply"):
+    with pytest.raises(LsslError, match=r"a_happy\.STL: \.STL is not read; export it as \.obj or \.ply"):
         scan_paths([tmp_path])

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from lssl.face3d.model.meshes import MeshError, read_mesh, read_scans, scan_paths
+from lssl.errors import LsslError
+from lssl.face3d.model.meshes import read_mesh, read_scans, scan_paths
 
 RNG = np.random.default_rng(0)
 VERTICES = RNG.normal(size=(40, 3)).round(4)
@@ -51,7 +52,7 @@ def test_quads_become_triangles_of_the_same_vertices(tmp_path):
 )
 def test_damaged_meshes_are_named(tmp_path, name, content, message):
     (tmp_path / name).write_text(content)
-    with pytest.raises(MeshError, match=message):
+    with pytest.raises(LsslError, match=message):
         read_mesh(tmp_path / name)
 
 
@@ -61,9 +62,9 @@ def test_names_say_identity_and_expression(tmp_path, scan_files):
     scans = scan_paths([tmp_path])
     assert set(scans) == {("anna_b", "neutral"), ("anna_b", "happy"), ("ben", "neutral")}
     scan_files.write_obj(tmp_path / "nounderscore.obj", VERTICES, FACES)
-    with pytest.raises(MeshError, match="<identity>_<expression>"):
+    with pytest.raises(LsslError, match="<identity>_<expression>"):
         scan_paths([tmp_path])
-    with pytest.raises(MeshError, match="no such file"):
+    with pytest.raises(LsslError, match="no such file"):
         scan_paths([tmp_path / "nowhere"])
 
 
@@ -80,12 +81,12 @@ def test_scans_are_gathered_with_their_gaps(tmp_path, scan_files):
 def test_scans_of_two_templates_are_refused(tmp_path, scan_files):
     scan_files.write_obj(tmp_path / "a_neutral.obj", VERTICES, FACES)
     scan_files.write_obj(tmp_path / "b_neutral.obj", VERTICES, FACES[::-1])
-    with pytest.raises(MeshError, match=r"b_neutral\.obj: other triangles"):
+    with pytest.raises(LsslError, match=r"b_neutral\.obj: other triangles"):
         read_scans([tmp_path])
     scan_files.write_obj(tmp_path / "b_neutral.obj", np.concatenate([VERTICES, VERTICES]), FACES)
-    with pytest.raises(MeshError, match="80 vertices"):
+    with pytest.raises(LsslError, match="80 vertices"):
         read_scans([tmp_path])
     (tmp_path / "b_neutral.obj").unlink()
     (tmp_path / "a_neutral.obj").rename(tmp_path / "a_happy.obj")
-    with pytest.raises(MeshError, match="neutral"):
+    with pytest.raises(LsslError, match="neutral"):
         read_scans([tmp_path])

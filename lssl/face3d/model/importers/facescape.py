@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from lssl.errors import LsslError
 from lssl.face3d.model.bilinear import BilinearFaceModel
 from lssl.face3d.model.colours import part_colours
 from lssl.face3d.model.decomposition import CONSTANT_STD, leading_subspace
-from lssl.face3d.model.importers import ImportFailed
 from lssl.face3d.model.importers.naming import name_expressions
 from lssl.face3d.model.marks import head_pivot, scan_topology
 
@@ -31,7 +31,7 @@ def import_facescape(path: str | Path, *, allow_pickle: bool = False, progress: 
 
     allow_pickle: some of the file's arrays are Python objects, which only pickle reads, and pickle runs whatever code a
     file holds: allow it only for a file from FaceScape itself. Without it a file that needs it is refused.
-    Named expressions: lssl/face3d/model/importers/naming.py. Raises ImportFailed naming the file and the fix.
+    Named expressions: lssl/face3d/model/importers/naming.py. Raises LsslError naming the file and the fix.
     """
     path = Path(path)
     arrays = _read(path, allow_pickle)
@@ -88,20 +88,20 @@ def _read(path: Path, allow_pickle: bool) -> dict[str, Any]:
     try:
         with np.load(path, allow_pickle=allow_pickle) as archive:
             if missing := [name for name in _FIELDS if name not in archive.files]:
-                raise ImportFailed(
+                raise LsslError(
                     f"{path}: no {', '.join(missing)}; expected facescape_bm_v1.6_847_50_52_id_front.npz or its like"
                 )
             return {name: archive[name] for name in _FIELDS}
-    except ImportFailed:
+    except LsslError:
         raise
     except FileNotFoundError:
-        raise ImportFailed(f"{path}: no such file") from None
+        raise LsslError(f"{path}: no such file") from None
     except ValueError as error:
         if "allow_pickle" in str(error):
-            raise ImportFailed(refusal) from None
-        raise ImportFailed(f"{path}: not a readable .npz ({error}); download it again") from error
+            raise LsslError(refusal) from None
+        raise LsslError(f"{path}: not a readable .npz ({error}); download it again") from error
     except (BadZipFile, EOFError, OSError, AttributeError, TypeError, pickle.UnpicklingError) as error:
-        raise ImportFailed(f"{path}: not a readable .npz, or truncated ({error}); download it again") from error
+        raise LsslError(f"{path}: not a readable .npz, or truncated ({error}); download it again") from error
 
 
 def _check(
@@ -116,29 +116,29 @@ def _check(
         mean = np.asarray(arrays["id_mean"], np.float32).reshape(-1)
         variance = np.asarray(arrays["id_var"], np.float32).reshape(-1)
     except (TypeError, ValueError) as error:
-        raise ImportFailed(f"{path}: its arrays are not numbers ({error}); download it again") from error
+        raise LsslError(f"{path}: its arrays are not numbers ({error}); download it again") from error
     if core.ndim != 3 or core.shape[0] % 3:
-        raise ImportFailed(f"{path}: shape_bm_core is {core.shape}, expected (3 x vertices, expressions, identities)")
+        raise LsslError(f"{path}: shape_bm_core is {core.shape}, expected (3 x vertices, expressions, identities)")
     if len(mean) != core.shape[2] or len(variance) != core.shape[2] or len(landmarks) != 68:
-        raise ImportFailed(
+        raise LsslError(
             f"{path}: id_mean {mean.shape}, id_var {variance.shape}, lm_list_v16 {landmarks.shape} "
             f"do not fit shape_bm_core {core.shape} and 68 landmarks"
         )
     total = core.shape[0] // 3
     if front.min() < 0 or front.max() >= total or faces.ndim != 2 or faces.shape[1] not in (3, 4):
-        raise ImportFailed(f"{path}: v_indices_front or fv_indices_front do not fit {total} vertices")
+        raise LsslError(f"{path}: v_indices_front or fv_indices_front do not fit {total} vertices")
     faces = faces - 1  # counted from 1, as in an OBJ
     if faces.min() < 0 or faces.max() >= len(front):
-        raise ImportFailed(f"{path}: fv_indices_front names vertices beyond the {len(front)} of the front")
+        raise LsslError(f"{path}: fv_indices_front names vertices beyond the {len(front)} of the front")
     if faces.shape[1] == 4:
         faces = np.concatenate([faces[:, [0, 1, 2]], faces[:, [0, 2, 3]]])
     place = np.full(total, -1, np.int64)
     place[front] = np.arange(len(front))
     if (place[landmarks] < 0).any():
-        raise ImportFailed(f"{path}: a landmark is not on the front of the face")
+        raise LsslError(f"{path}: a landmark is not on the front of the face")
     core = core.reshape(total, 3, *core.shape[1:])[front].reshape(3 * len(front), *core.shape[1:]) * _MILLIMETRE
     if not np.isfinite(core).all():
-        raise ImportFailed(f"{path}: has coordinates that are not finite; download it again")
+        raise LsslError(f"{path}: has coordinates that are not finite; download it again")
     return core, faces.astype(np.int32), place[landmarks], mean, np.sqrt(variance.clip(min=1e-12))
 
 
@@ -147,7 +147,7 @@ def _check_expressions(path: Path, neutral: NDArray[np.floating], steps: NDArray
     size = float(np.linalg.norm(neutral - neutral.mean(0)))
     largest = float(np.linalg.norm(steps.reshape(len(steps), -1), axis=1).max())
     if largest > 0.5 * size:
-        raise ImportFailed(
+        raise LsslError(
             f"{path}: its expression weights are principal components, not expressions; "
             "take the file whose name ends in _id or _id_front"
         )

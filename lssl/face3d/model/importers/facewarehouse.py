@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from lssl.errors import LsslError
 from lssl.face3d.model.bilinear import BilinearFaceModel
 from lssl.face3d.model.colours import part_colours
 from lssl.face3d.model.decomposition import BuildReport, build_model
-from lssl.face3d.model.importers import ImportFailed
 from lssl.face3d.model.importers.naming import name_expressions
 from lssl.face3d.model.marks import head_pivot, read_landmark_vertices, scan_topology
-from lssl.face3d.model.meshes import MeshError, read_mesh
+from lssl.face3d.model.meshes import read_mesh
 
 EYE_DISTANCE = 8.9  # centimetres between outer eye corners; the files' unit is not stated
 _MOST = 10_000_000  # vertices times shapes: more is not a header
@@ -28,28 +28,26 @@ _MOST = 10_000_000  # vertices times shapes: more is not a header
 def read_shape_bs(path: str | Path) -> NDArray[np.float32]:
     """Shapes (S, V, 3) of a `shape.bs`, the neutral face first, in the file's unit.
 
-    Raises ImportFailed where the header makes no sense or the file is shorter or longer than it says.
+    Raises LsslError where the header makes no sense or the file is shorter or longer than it says.
     """
     path = Path(path)
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ImportFailed(f"{path}: {error.strerror or error}") from None
+        raise LsslError(f"{path}: {error.strerror or error}") from None
     if len(data) < 12:
-        raise ImportFailed(f"{path}: {len(data)} bytes, too short for a header; copy it again")
+        raise LsslError(f"{path}: {len(data)} bytes, too short for a header; copy it again")
     shapes, vertices, _ = np.frombuffer(data, "<i4", 3).tolist()
     if shapes < 2 or vertices < 68 or shapes * vertices > _MOST:
-        raise ImportFailed(
-            f"{path}: its header says {shapes} shapes of {vertices} vertices; not a FaceWarehouse shape.bs"
-        )
+        raise LsslError(f"{path}: its header says {shapes} shapes of {vertices} vertices; not a FaceWarehouse shape.bs")
     expected = 12 + 12 * shapes * vertices
     if len(data) != expected:
-        raise ImportFailed(
+        raise LsslError(
             f"{path}: {len(data)} bytes, but {shapes} shapes of {vertices} vertices take {expected}; copy it again"
         )
     values = np.frombuffer(data, "<f4", offset=12).reshape(shapes, vertices, 3)
     if not np.isfinite(values).all():
-        raise ImportFailed(f"{path}: has coordinates that are not finite; copy it again")
+        raise LsslError(f"{path}: has coordinates that are not finite; copy it again")
     return values
 
 
@@ -65,34 +63,34 @@ def import_facewarehouse(
 
     landmarks: text file of 68 vertex numbers (lssl/face3d/model/marks.py). Sizes are brought to centimetres by the distance
     between the outer eye corners. Named expressions: lssl/face3d/model/importers/naming.py.
-    Raises ImportFailed naming the file and the fix.
+    Raises LsslError naming the file and the fix.
     """
     path = Path(path)
     files = sorted(path.rglob("shape.bs"), key=_person) if path.is_dir() else []
     if not files:
-        raise ImportFailed(f"{path}: no Tester_*/Blendshape/shape.bs in it; give the folder that holds Tester_1 ...")
+        raise LsslError(f"{path}: no Tester_*/Blendshape/shape.bs in it; give the folder that holds Tester_1 ...")
     if landmarks is None:
-        raise ImportFailed(
+        raise LsslError(
             "FaceWarehouse's files name no landmarks: give --landmarks, a text file of 68 vertex numbers (iBUG order)"
         )
     marks = read_landmark_vertices(landmarks)
     meshes = sorted(path.rglob("pose_0.obj"), key=_person) or sorted(path.rglob("*.obj"), key=_person)
     if not meshes:
-        raise ImportFailed(f"{path}: no OBJ mesh, which holds the triangles; keep Tester_*/TrainingPose/pose_0.obj")
+        raise LsslError(f"{path}: no OBJ mesh, which holds the triangles; keep Tester_*/TrainingPose/pose_0.obj")
     try:
         faces = read_mesh(meshes[0]).faces
-    except MeshError as error:
-        raise ImportFailed(str(error)) from error
+    except LsslError as error:
+        raise LsslError(str(error)) from error
 
     first = read_shape_bs(files[0])
     scans = np.empty((len(files), *first.shape), np.float32)
     for number, file in enumerate(tqdm(files, desc="Reading shapes", disable=not progress)):
         shapes = read_shape_bs(file)
         if shapes.shape != first.shape:
-            raise ImportFailed(f"{file}: {shapes.shape[0]} shapes of {shapes.shape[1]} vertices, {files[0]} has others")
+            raise LsslError(f"{file}: {shapes.shape[0]} shapes of {shapes.shape[1]} vertices, {files[0]} has others")
         scans[number] = shapes
     if faces.max() >= scans.shape[2] or marks.max() >= scans.shape[2]:
-        raise ImportFailed(
+        raise LsslError(
             f"{meshes[0] if faces.max() >= scans.shape[2] else landmarks}: names vertices beyond the {scans.shape[2]} "
             f"of {files[0]}"
         )
@@ -114,7 +112,7 @@ def import_facewarehouse(
             progress=progress,
         )
     except ValueError as error:
-        raise ImportFailed(f"{path}: {error}") from error
+        raise LsslError(f"{path}: {error}") from error
     mean = scans[:, :, topology.landmarks].mean(0, dtype=np.float64)
     activations = name_expressions(mean[0], mean[1:])
     rows = torch.stack([model.expressions[name] for name in names])

@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from lssl.errors import LsslError
 from lssl.face3d.model.bilinear import EXPRESSIONS, BilinearFaceModel
 from lssl.face3d.model.colours import part_colours
 from lssl.face3d.model.decomposition import CONSTANT_STD
-from lssl.face3d.model.importers import ImportFailed
 from lssl.face3d.model.importers.ict_parts import JAW_TURNED, LANDMARKS, label_parts
 from lssl.face3d.model.marks import head_pivot, turned_jaw
 from lssl.face3d.model.topology import FaceTopology, jaw_paths, mirror_by_position, vertex_parts_to_faces
@@ -52,14 +52,14 @@ def import_ict(path: str | Path, progress: bool = False) -> BilinearFaceModel:
     """The bilinear model of an ICT-FaceKit folder (`FaceXModel`, or a folder that holds it) or of its .tar(.xz) file.
 
     Any number of identity and expression shapes; the eight named expressions need at least the brow, lid, jaw and
-    mouth-corner shapes. Raises ImportFailed naming the file and the fix.
+    mouth-corner shapes. Raises LsslError naming the file and the fix.
     """
     shapes = _Shapes(Path(path))
     vertices, polygons, materials = _read_generic(shapes)
     identities = shapes.names(lambda name: name.startswith("identity"))
     expressions = shapes.names(lambda name: not name.startswith(("identity", "generic")))
     if not identities or not expressions:
-        raise ImportFailed(
+        raise LsslError(
             f"{path}: {len(identities)} identity and {len(expressions)} expression shapes; expected identity000.obj ... "
             "and browDown_L.obj ... beside the generic mesh: unpack the whole model"
         )
@@ -120,13 +120,13 @@ class _Shapes:
                             assert file is not None
                             self._texts[PurePosixPath(member.name).name] = file.read()
             except (tarfile.TarError, lzma.LZMAError, EOFError, OSError) as error:
-                raise ImportFailed(
+                raise LsslError(
                     f"{path}: not a complete tar archive ({error}); download it again, or give the unpacked folder"
                 ) from error
         else:
-            raise ImportFailed(f"{path}: no such file or folder")
+            raise LsslError(f"{path}: no such file or folder")
         if _GENERIC not in self._texts and _GENERIC not in self._files:
-            raise ImportFailed(f"{path}: no {_GENERIC}; give the {_FOLDER} folder of ICT-FaceKit")
+            raise LsslError(f"{path}: no {_GENERIC}; give the {_FOLDER} folder of ICT-FaceKit")
 
     def names(self, wanted: "object") -> list[str]:
         assert callable(wanted)
@@ -142,15 +142,15 @@ class _Shapes:
 def _vertices(data: bytes, name: str) -> NDArray[np.float64]:
     lines = [line[2:] for line in data.split(b"\n") if line.startswith(b"v ")]
     if len(lines) != _VERTICES:
-        raise ImportFailed(
+        raise LsslError(
             f"{name}: {len(lines)} vertices, expected {_VERTICES}; the file is truncated or of another model"
         )
     try:
         vertices = np.array(b" ".join(lines).split(), np.float64).reshape(len(lines), 3)
     except ValueError as error:
-        raise ImportFailed(f"{name}: vertices are not three numbers each; the file is damaged") from error
+        raise LsslError(f"{name}: vertices are not three numbers each; the file is damaged") from error
     if not np.isfinite(vertices).all():
-        raise ImportFailed(f"{name}: has coordinates that are not finite; the file is damaged")
+        raise LsslError(f"{name}: has coordinates that are not finite; the file is damaged")
     return vertices
 
 
@@ -169,7 +169,7 @@ def _read_generic(shapes: _Shapes) -> tuple[NDArray[np.float64], NDArray[np.int3
                 materials.append(material)
     triangles = np.array(faces, np.int32)
     if len(triangles) < 40000 or triangles.min() < 0 or triangles.max() >= len(vertices):
-        raise ImportFailed(f"{name}: its faces are cut short or name vertices that are not there; download it again")
+        raise LsslError(f"{name}: its faces are cut short or name vertices that are not there; download it again")
     return vertices, triangles, np.array(materials)
 
 
@@ -186,7 +186,7 @@ def _compose(name: str, shapes: list[str], path: Path) -> NDArray[np.float64]:
         for side in found:
             weights[1 + shapes.index(side)] += amount
     if recipe and missing > 0.5 * sum(map(abs, recipe.values())):
-        raise ImportFailed(f"{path}: too few expression shapes to compose '{name}'; unpack the whole model")
+        raise LsslError(f"{path}: too few expression shapes to compose '{name}'; unpack the whole model")
     return weights
 
 
