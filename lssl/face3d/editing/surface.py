@@ -28,7 +28,7 @@ _RIDGE = 0.3  # of the correction: the larger, the more a landmark may miss its 
 class EditableFace:
     """The part of a face model that shows in a portrait and moves, V vertices.
 
-    model: the whole model. vertex (V,): numbers in the whole model. faces (F, 3) int32 and face_parts (F,) of the part
+    model: the whole model. basis (R, 3 V): its own, of the part alone. vertex (V,): numbers in the whole model. faces (F, 3) int32 and face_parts (F,) of the part
     alone. open (V, 3): a place a vertex, centimetres, in which the lips and the lids stand apart, so that what is told
     of one of them is not told of the other. hold (V,) in [0, 1]: how much of its movement a vertex makes.
     shaded (V,) in [0, 1]: how far a change of light is told of it; lids fold too finely for the mesh, lips are wet.
@@ -37,6 +37,7 @@ class EditableFace:
     """
 
     model: BilinearFaceModel
+    basis: Tensor
     vertex: Tensor
     faces: Tensor
     face_parts: NDArray[np.uint8]
@@ -52,7 +53,8 @@ class EditableFace:
 
     def vertices(self, identity: Tensor, expression: Tensor) -> Tensor:
         """(N, V, 3) centimetres, as `BilinearFaceModel.vertices`."""
-        return self.model.vertices(identity, expression, self.vertex)
+        coefficients = torch.einsum("rie,ni,ne->nr", self.model.core, identity, expression)
+        return (coefficients @ self.basis).unflatten(1, (-1, 3))
 
     def spread(self, at: Tensor, values: Tensor) -> Tensor:
         """(V, C) smooth values that are `values` (K, C) at the vertices `at` (K,) of the part, nearly.
@@ -106,6 +108,7 @@ def editable(model: BilinearFaceModel) -> EditableFace:
     eyes = mean[torch.from_numpy(topology.landmarks).long()]
     return EditableFace(
         model=model,
+        basis=model.basis[torch.from_numpy(vertex).long()].flatten(0, 1).T.contiguous(),
         vertex=torch.from_numpy(vertex).long(),
         faces=torch.from_numpy(faces),
         face_parts=topology.face_parts[kept],
