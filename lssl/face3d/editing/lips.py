@@ -14,7 +14,7 @@ from lssl.face3d.model.topology import Part
 # Lengths in distances between the eyes' centres.
 _SEARCH = 0.06  # for the line between closed lips, off the landmarks
 _INSET = 0.012  # lips begin so far from their line: beside it lies its shadow
-_OPEN_INSET = 0.03  # of parted lips: teeth are bright, and landmarks inexact
+_OPEN_INSET = 0.045  # of parted lips: teeth are bright, and landmarks inexact
 _CORNER, _OPEN_CORNER = 0.14, 0.09  # of the mouth's width, at either end
 _MOVED = 0.03
 _FOLD = 0.8  # of what is hidden of a lip: shown by the visible part, mirrored at the inset

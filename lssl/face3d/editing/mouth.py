@@ -34,29 +34,30 @@ _SHARP = 3  # samples a pixel
 def white_of_teeth(image: NDArray[np.uint8], landmarks: NDArray[np.floating], frame: MouthFrame) -> Array:
     """Linear colour (3,) of the teeth of a photograph (H, W, 3): what is bright between parted lips, or what teeth
     would have beside the skin of its cheeks."""
-    if not frame.closed and (shown := _shown_teeth(image, landmarks)) is not None:
+    skin = _median_skin(image, landmarks)
+    if not frame.closed and (shown := _shown_teeth(image, landmarks, float(skin @ _LUMA))) is not None:
         return shown
-    cheeks = []
-    for rows in _CHEEKS:
-        y, x = polygon(landmarks[rows, 1], landmarks[rows, 0], image.shape[:2])
-        cheeks.append(image[y, x])
-    pixels = np.concatenate(cheeks)
-    if len(pixels) == 0:
-        return (0.4 * _TEETH_COLOUR).astype(np.float32)
-    skin = np.median((pixels / 255.0) ** GAMMA, 0)
     bright = max(float(skin @ _LUMA), 1e-3)
     tint = (skin / bright / _SKIN_COLOUR) ** 0.15
     level = _TEETH[0] * bright ** _TEETH[1]
     return (min(level, 0.75) * _TEETH_COLOUR * tint).astype(np.float32)
 
 
-def _shown_teeth(image: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> Array | None:
+def _median_skin(image: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
+    cheeks = [image[polygon(landmarks[rows, 1], landmarks[rows, 0], image.shape[:2])] for rows in _CHEEKS]
+    pixels = np.concatenate(cheeks)
+    if len(pixels) == 0:
+        return 0.2 * _SKIN_COLOUR
+    return np.median((pixels / 255.0) ** GAMMA, 0)
+
+
+def _shown_teeth(image: NDArray[np.uint8], landmarks: NDArray[np.floating], skin: float) -> Array | None:
+    """Median linear colour of the teeth between the inner lips; None where nothing there is as pale and bright."""
     y, x = polygon(landmarks[60:68, 1], landmarks[60:68, 0], image.shape[:2])
     pixels = (image[y, x] / 255.0) ** GAMMA
     bright = pixels @ _LUMA
-    # Teeth have little colour; lips and tongue are red.
-    pale = pixels[:, 0] < 1.9 * pixels[:, 1] + 0.02
-    if pale.sum() < 20 or (level := float(np.percentile(bright[pale], 80))) < 0.05:
+    pale = pixels[:, 0] < 1.9 * pixels[:, 1] + 0.02  # lips and tongue are red
+    if pale.sum() < 20 or (level := float(np.percentile(bright[pale], 80))) < max(0.05, 1.1 * skin):
         return None
     return np.median(pixels[pale & (bright >= 0.8 * level)], 0).astype(np.float32)
 

@@ -14,7 +14,8 @@ from lssl.face3d.scene.camera import Camera
 
 DISTANCE = 150.0  # centimetres from camera to head; faces are photographed from 80 to 300
 _UPPER, _LOWER = (61, 62, 63), (67, 66, 65)
-CLOSED = 0.035  # of the eyes' distance: lips nearer than this touch, and landmarks are no more exact
+CLOSED = 0.035  # of the eyes' distance: an expression that parts the lips less keeps them closed
+_TOUCHING = 0.055  # lips whose landmarks are nearer touch: full lips are marked as far apart
 _LOWER_SHARE = 0.6  # of the way that lips move together, the lower lip's
 
 
@@ -43,7 +44,7 @@ class PlacedFace:
 
     @property
     def closed(self) -> bool:
-        return bool(self.gap.mean() < CLOSED * self.unit)
+        return bool(self.gap.mean() < _TOUCHING * self.unit)
 
     def vertices(self, expression: Tensor) -> Tensor:
         """(V, 3) centimetres, of expression weights (E,)."""

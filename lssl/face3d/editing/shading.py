@@ -10,7 +10,7 @@ from lssl.face3d.editing.movement import Movement
 _LIGHT = (0.0, 0.5, 0.87)  # from above the camera, as faces are lit: what little is known of a photograph's light
 _AMBIENT = 0.45
 _DIRECTED = 0.5  # of the change of direction: soft light and skin that scatters show half of it
-_FOLD = 1.8  # a centimetre of depth: folds let in less light
+_FOLD = 2.3  # a centimetre of depth: folds let in less light
 _FOLD_RANGE = (-0.03, 0.35)
 _GAIN = (0.6, 1.05)  # folds darken, nothing glows
 _SMOOTHINGS = 8  # of some 2.5 mm each: what is deeper than its surroundings at that scale is a fold

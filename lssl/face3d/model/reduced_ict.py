@@ -28,8 +28,9 @@ _SMILE = {
     57: (0.000, 0.063), 58: (-0.028, 0.062), 59: (-0.066, 0.016), 60: (-0.091, -0.073), 61: (-0.022, -0.059),
     62: (0.000, -0.055), 66: (0.000, 0.077), 67: (-0.026, 0.074),
 }  # fmt: skip
-# Four in ten people keep their lips nearly closed when they smile; this share of the open smile lies between.
-_AMOUNT = 0.85
+# Four in ten people keep their lips nearly closed when they smile: the lower lip goes down this share of the way.
+_LOWER_LIP = 0.8
+_LOWER = (57, 58, 66, 67)
 _RIDGE = 0.15
 _REACH = (1.0, 4.0)  # centimetres from the landmarks of lids and lips, over which the shape fades out
 _STD = 0.02  # of the added shape's weight: fits to landmarks leave it alone
@@ -54,7 +55,8 @@ def reduce_ict(model: BilinearFaceModel) -> BilinearFaceModel:
     for row, (x, y) in _SMILE.items():
         for k, sign in {row: 1, FLIP_68[row]: -1}.items():
             rows.append(k)
-            wanted.append((sign * x * unit * _AMOUNT, -y * unit * _AMOUNT))
+            share = _LOWER_LIP if row in _LOWER else 1.0
+            wanted.append((sign * x * unit, -y * share * unit))
     at = marks[rows]
     missing = torch.tensor(wanted) - (composed - neutral)[at, :2]
     shape = _spread(model, at, missing)

@@ -40,11 +40,11 @@ _COMPOSED: dict[str, dict[str, float]] = {
                   "mouthFrown": 0.35, "jawOpen": -0.03},
     "fearful": {"browInnerUp": 0.85, "browOuterUp": 0.35, "browDown": 0.15, "eyeWide": 0.8, "mouthStretch": 0.8,
                 "jawOpen": 0.2, "mouthFrown": 0.15},
-    "happy": {"mouthSmile": 0.68, "cheekSquint": 0.15, "eyeSquint": 0.15, "mouthUpperUp": 0.14, "jawOpen": 0.19,
+    "happy": {"mouthSmile": 0.75, "cheekSquint": 0.3, "eyeSquint": 0.17, "mouthUpperUp": 0.14, "jawOpen": 0.17,
               "noseSneer": -0.1},
     "sad": {"browInnerUp": 0.95, "browDown": 0.2, "mouthFrown": 0.95, "eyeSquint": 0.2, "eyeBlink": 0.13,
             "mouthPucker": 0.1, "mouthShrugLower": 0.4},
-    "surprised": {"browInnerUp": 0.8, "browOuterUp": 0.8, "eyeWide": 0.65, "jawOpen": 0.45, "mouthPucker": 0.1},
+    "surprised": {"browInnerUp": 0.7, "browOuterUp": 0.7, "eyeWide": 0.5, "jawOpen": 0.45, "mouthPucker": 0.1},
 }  # fmt: skip
 
 
