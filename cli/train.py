@@ -28,6 +28,7 @@ _SETTINGS = {
     "bf16": "speed.bf16",
     "channels_last": "speed.channels_last",
     "tf32": "speed.tf32",
+    "threads": "speed.threads",
     "checkpoint_every": "output.checkpoint_every",
     "sample_every": "output.sample_every",
     "log_every": "output.log_every",
@@ -89,7 +90,9 @@ _SETTINGS = {
     help="Any other setting, such as losses.identity=5; repeatable.",
 )
 @click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU where there is one]")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: PyTorch's]")
+@click.option(
+    "--threads", type=click.IntRange(1), help="Of the CPU.  [default: measured, and again where it slows down]"
+)
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def command(
     preset: str | None,
@@ -101,7 +104,6 @@ def command(
     assignments: tuple[str, ...],
     without: tuple[str, ...],
     device: str | None,
-    threads: int | None,
     quiet: bool,
     **flags: Any,
 ) -> None:
@@ -121,15 +123,11 @@ def command(
     lssl.load_generator).
     Ctrl-C saves and stops.
     """
-    import torch
-
     from lssl.methods.run import prepare_run
     from lssl.training.distributed import start_processes, stop_processes
     from lssl.training.memory import keep_freed_memory
 
     keep_freed_memory()
-    if threads:
-        torch.set_num_threads(threads)
     try:
         if resume and out is None:
             raise click.UsageError("--resume needs --out, the run folder to continue")

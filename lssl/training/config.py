@@ -68,6 +68,7 @@ class SpeedConfig:
     bf16: Switch = "off"  # bfloat16 autocast of generator and parser; "auto": where the chip has it
     channels_last: Switch = "auto"  # "auto": on a GPU
     tf32: bool = True  # a GPU's float32 products and convolutions with a mantissa of 10 bits
+    threads: int = 0  # of the CPU; 0: measured when a run begins and when it slows down
     # Deterministic algorithms on a GPU too, for bitwise resume there. PyTorch has none for the gradient of a picture that
     # is moved, so `standard` and `pose` repeat there but for rounding.
     deterministic: bool = False

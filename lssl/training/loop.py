@@ -24,6 +24,7 @@ from lssl.training.graphs import CudaBackend, Graphs, PlanBuffer, PlansAhead
 from lssl.training.losses import Terms
 from lssl.training.metrics import MetricsLog, draw_losses, read_metrics
 from lssl.training.schedule import average_weight, decayed, update_average
+from lssl.training.threads import ThreadChoice
 
 
 class Scalar:
@@ -142,7 +143,7 @@ class Loop:
         graphs: runs updates captured; by default on a GPU, as `speed.graph` says.
 
     `train()` runs to the end (True) or until SIGINT or SIGTERM, after which the state is saved (False). All chance
-    comes from (seed, step), so a resumed run repeats an uninterrupted one bit for bit on the CPU.
+    comes from (seed, step), so a resumed run repeats an uninterrupted one bit for bit on the CPU, with one number of threads.
     """
 
     def __init__(
@@ -177,6 +178,7 @@ class Loop:
         self.terms: dict[str, list[str]] = {}  # an update's name: those of its terms
         self.sums: dict[str, Tensor] = {}  # an update's name: sums of its terms since the last log line
         self.summed = 0
+        self.threads = ThreadChoice(lambda text: None, [torch.get_num_threads()])
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -190,6 +192,9 @@ class Loop:
         if self.processes.first:
             (self.folder / "config.toml").write_text(self.config.to_toml(), encoding="utf-8")
             log = MetricsLog(self.folder, self.iteration, self.config.schedule.iterations, quiet=self.quiet)
+        fixed = self.config.speed.threads or self.processes.world_size > 1 or self.processes.device.type != "cpu"
+        say = log.say if log is not None else lambda text: None
+        self.threads = ThreadChoice(say, [torch.get_num_threads()] if fixed else None)
         with stop_signals() as stop, self._stream():
             if self.iteration > 0 or self._warm_up(log, stop):
                 self._iterations(log, stop)
@@ -203,9 +208,12 @@ class Loop:
             self._sample()
         saved_at, logged_at = time.monotonic(), time.perf_counter()
         with self._plans() as plans:
+            self.threads.begin()
             while self.iteration < schedule.iterations:
                 rate = decayed(schedule, self.iteration)
+                began = time.perf_counter()
                 self.iterate(plans, rate)
+                self.threads.done(time.perf_counter() - began)
                 last = self.iteration == schedule.iterations
                 logs = self.iteration % output.log_every == 0 or last
                 if log is not None:
@@ -300,6 +308,8 @@ class Loop:
 
     def _forget(self, update: Update) -> None:
         """Puts an optimizer back to its first step, in place, as captured work knows its tensors."""
+        if update.networks not in self.optimizers:
+            return
         for state in self.optimizers[update.networks].state.values():
             for value in state.values():
                 if isinstance(value, Tensor):
@@ -330,8 +340,11 @@ class Loop:
                 if stage.anew:
                     self._forget(stage.update)
                 with nullcontext() if log is None else log.warm_up(stage.title, stage.count) as tick:
+                    self.threads.begin()
                     for k in range(stage.count):
+                        began = time.perf_counter()
                         self.step(stage.update, plans.next())
+                        self.threads.done(time.perf_counter() - began)
                         if tick is not None:
                             tick()
                         if self._agreed(bool(stop), k % self.config.output.log_every == 0):

@@ -62,6 +62,11 @@ class MetricsLog:
                 kind = {"d": "critic", "g": "generator"}.get(name.split("_")[0], "run")
                 self._board.add_scalar(f"{kind}/{name}", value, iteration)
 
+    def say(self, text: str) -> None:
+        """A line above the progress bar."""
+        if not self.bar.disable:
+            self.bar.write(text)
+
     @contextmanager
     def warm_up(self, what: str, count: int) -> Iterator[Callable[[], object]]:
         """A bar of its own for `count` updates before the first iteration; call what it gives after each. The time they

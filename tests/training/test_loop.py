@@ -60,7 +60,7 @@ def test_run_folder(config, tmp_path):
     assert trained.schema.names == ["neutral", "happy"]
     assert trained.info["subjects"] == [str(n) for n in range(8)]  # the last two of ten are the split test
     with Image.open(out / "samples" / "iteration_00000006.png") as grid:
-        assert grid.size == (3 * 128, 3 * 128 + 18)
+        assert grid.size == (3 * 128, 3 * 128 + 20)
 
 
 def test_stopped_and_resumed_is_bitwise_the_same(recipe, tmp_path):

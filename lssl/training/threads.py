@@ -1,0 +1,83 @@
+"""How many threads a training on the CPU takes: measured on its own work, when it begins and when it slows down.
+
+Two threads wait for one another at the end of every small parallel region. On a machine that does something else beside,
+that made an iteration fifteen times slower, where one thread would have lost a half.
+"""
+
+import statistics
+from collections import deque
+from collections.abc import Callable
+
+import torch
+
+_ROUNDS = 3  # measured with each number of threads; the fastest counts
+_SLOWER = 1.7  # than it was: measured again
+_WATCHED = 10  # pieces of work whose median says so
+_PATIENCE = 30  # pieces of work between two measurements, at least
+
+
+class ThreadChoice:
+    """Tries numbers of threads on successive pieces of work of one kind, and keeps the fastest.
+
+    Args:
+        say: called with a sentence on each choice.
+        threads: numbers to try; the current one, its half and 1 if not given. One number: nothing is measured.
+        use: sets the number.
+    """
+
+    def __init__(
+        self,
+        say: Callable[[str], object],
+        threads: list[int] | None = None,
+        use: Callable[[int], object] = torch.set_num_threads,
+    ) -> None:
+        most = torch.get_num_threads()
+        self.threads = sorted({1, max(1, most // 2), most}, reverse=True) if threads is None else threads
+        self._say, self._use = say, use
+        self.begin()
+
+    def begin(self) -> None:
+        """Other work comes now: what was measured says nothing of it."""
+        self._seconds: dict[int, list[float]] = {}
+        self._recent: deque[float] = deque(maxlen=_WATCHED)
+        self._skip = True  # the first piece allocates and chooses algorithms
+        self._since = 0
+        self.chosen: int | None = None
+        self._next()
+
+    def done(self, seconds: float) -> None:
+        """A piece of work took so long."""
+        if len(self.threads) < 2:
+            return
+        if self.chosen is not None:
+            self._watch(seconds)
+        elif self._skip:
+            self._skip = False
+        else:
+            self._seconds[self._trying].append(seconds)
+            self._next()
+
+    def _next(self) -> None:
+        """On to the next number to try, or to the choice."""
+        for threads in self.threads:
+            if len(self._seconds.setdefault(threads, [])) < _ROUNDS:
+                if len(self.threads) > 1:
+                    self._use(threads)
+                self._trying = threads
+                return
+        times = {threads: min(seconds) for threads, seconds in self._seconds.items()}
+        self.chosen = min(times, key=lambda threads: times[threads])
+        self._best = times[self.chosen]
+        self._use(self.chosen)
+        tried = ", ".join(f"{seconds:.3g} s with {threads}" for threads, seconds in sorted(times.items()))
+        self._say(f"Threads: {self.chosen} ({tried})")
+
+    def _watch(self, seconds: float) -> None:
+        self._recent.append(seconds)
+        self._since += 1
+        if self._since < _PATIENCE or len(self._recent) < _WATCHED:
+            return
+        if statistics.median(self._recent) > _SLOWER * self._best:
+            self._say(f"An update takes {statistics.median(self._recent):.3g} s now, not {self._best:.3g} s")
+            self.begin()
+            self._skip = False
