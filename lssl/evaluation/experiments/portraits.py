@@ -1,10 +1,11 @@
 """Made portraits and the real ones beside them, brought to one size: what the measures at full size look at."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lssl.data import FaceFolder, detect
 from lssl.data.folder import METADATA
@@ -21,6 +22,8 @@ from lssl.inference.synthesis import (
 )
 from lssl.models.export import TrainedGenerator
 
+#: What `lssl generate-faces` writes as the source of its folders, whose landmarks are projected vertices.
+GENERATED = "generate-faces"
 MOST_MADE, MOST_REAL = 240, 600  # pictures; a picture of SIDE pixels takes 0.8 MB
 _BATCH = 8
 
@@ -32,7 +35,10 @@ class JudgedPortraits:
     made: labelled with the class asked for. before: the photographs that they were made from, one each.
     real: photographs of all people and classes. written: of each picture of `real`, what the writing and reading of the
         made pictures makes of it.
+    own: for each made picture, the same person's real picture of the class asked for, in the same light and pose; or None.
     anew: whether the landmarks were found in the pictures themselves; else the made ones have their photographs'.
+    geometry: by (person, class asked for), the true landmarks (68, 2) of the face before, and of the same person's face in
+        that class; of generated faces, whose vertices are known. Empty for photographs.
     """
 
     made: list[FacePicture]
@@ -40,7 +46,9 @@ class JudgedPortraits:
     real: list[FacePicture]
     written: list[FacePicture]
     scale: float
+    own: list[FacePicture | None]
     anew: bool
+    geometry: dict[tuple[str, str], tuple[NDArray[np.float32], NDArray[np.float32]]] = field(default_factory=dict)
 
 
 def prepare_portraits(
@@ -71,7 +79,9 @@ def prepare_portraits(
 
     photographs = ready(real)
     copies = photographs if written is None else ready(written)
-    return JudgedPortraits(ready(made), ready(before), photographs, copies, common_scale(photographs), anew)
+    by_class = {(picture.subject, picture.label): picture for picture in reversed(photographs)}
+    own = [by_class.get((picture.subject, picture.label)) for picture in made]
+    return JudgedPortraits(ready(made), ready(before), photographs, copies, common_scale(photographs), own, anew)
 
 
 def photographs_of(folder: FaceFolder) -> Path | None:
@@ -122,7 +132,34 @@ def gather_portraits(
     written = [
         _picture(folder.subjects[r], labels[r], f, _placed(f, f.image)) for r, f in zip(kept, real_faces, strict=True)
     ]
-    return prepare_portraits(made, before, real, written)
+    judged = prepare_portraits(made, before, real, written)
+    like = _alike(folder, attribute, rows)
+    places = {row: place for place, row in enumerate(kept)}
+    others = [like.get((picture.subject, picture.label)) for picture in made]
+    judged.own = [None if pair is None or pair[1] not in places else judged.real[places[pair[1]]] for pair in others]
+    if folder.info.get("settings", {}).get("source") == GENERATED:
+        points = folder.landmarks
+        judged.geometry = {key: (points[row], points[other]) for key, (row, other) in like.items()}
+    return judged
+
+
+def _alike(folder: FaceFolder, attribute: str, rows: Sequence[int]) -> dict[tuple[str, str], tuple[int, int]]:
+    """By (person, class): each of `rows`, and the row of the same person in that class, all other attributes equal."""
+    names = [name for name in folder.attributes if name != attribute]
+
+    def rest(row: int) -> tuple[str, ...]:
+        return (folder.subjects[row], *(folder.columns[name][row] for name in names))
+
+    first: dict[tuple[tuple[str, ...], str], int] = {}
+    for row in range(len(folder)):
+        first.setdefault((rest(row), folder.columns[attribute][row]), row)
+    values = set(folder.columns[attribute])
+    return {
+        (folder.subjects[row], value): (row, first[rest(row), value])
+        for row in rows
+        for value in values
+        if (rest(row), value) in first
+    }
 
 
 def _faces(folder: FaceFolder, model: TrainedGenerator, root: Path | None) -> list[InputFace]:

@@ -19,7 +19,7 @@ from lssl.evaluation.experiments.portraits import JudgedPortraits
 from lssl.evaluation.measures.contact_sheet import contact_sheet
 from lssl.evaluation.measures.judges import judge_expressions
 from lssl.evaluation.measures.metrics import identity_distance
-from lssl.evaluation.measures.movement import movements
+from lssl.evaluation.measures.movement import face_shape, movements
 from lssl.evaluation.measures.portraits import MOUTH, REGIONS, SIDE, FacePicture, region_crops
 from lssl.evaluation.measures.sharpness import change_off_face, sharpness_ratio
 from lssl.evaluation.measures.two_sample import halves_control, two_sample_test
@@ -99,15 +99,25 @@ def _two_sample(judged: JudgedPortraits, label: str, seed: int) -> list[dict[str
 
 def _movement(judged: JudgedPortraits, label: str) -> list[dict[str, Any]]:
     chosen = [k for k, p in enumerate(judged.made) if p.label == label]
-    own = {p.subject: p.landmarks for p in judged.real if p.label == label}
-    if not own:
+    others = [p.landmarks for p in judged.real if p.label == label]
+    if not others:
         return []
     nothing = np.full((68, 2), np.nan, np.float32)
     before, made = (np.stack([side[k].landmarks for k in chosen]) for side in (judged.before, judged.made))
-    real = np.stack([own.get(judged.made[k].subject, nothing) for k in chosen])
+    real = np.stack([nothing if (own := judged.own[k]) is None else own.landmarks for k in chosen])
+    pairs = [judged.geometry[key] for k in chosen if (key := (judged.made[k].subject, label)) in judged.geometry]
+    vertices = np.median([face_shape(after) - face_shape(start) for start, after in pairs], 0) if pairs else None
     return [
-        {"label": label, "part": m.part, "made": m.made, "real": m.real, "ratio": _number(m.ratio), "people": m.people}
-        for m in movements(before, made, real, np.stack(list(own.values())))
+        {
+            "label": label,
+            "part": m.part,
+            "made": m.made,
+            "real": m.real,
+            "ratio": _number(m.ratio),
+            "people": m.people,
+            "vertices": None if vertices is None else float(vertices[k]),
+        }
+        for k, m in enumerate(movements(before, made, real, np.stack(others)))
     ]
 
 
@@ -119,15 +129,15 @@ def _kept(judged: JudgedPortraits) -> dict[str, float | None]:
     }
     if not judged.anew:
         return figures
-    real = {(p.subject, p.label): p for p in judged.real}
-    pairs = [pairs[k * len(pairs) // min(_IDENTITIES, len(pairs))] for k in range(min(_IDENTITIES, len(pairs)))]
-    start = _embeddings([before for _, before in pairs])
-    own = [real.get((made.subject, made.label)) for made, _ in pairs]
-    known = [k for k, picture in enumerate(own) if picture is not None]
-    figures["identity"] = float(np.median(identity_distance(_embeddings([made for made, _ in pairs]), start)))
-    if known:
-        distances = identity_distance(_embeddings([p for p in own if p is not None]), start[known])
-        figures["identity_real"] = float(np.median(distances))
+    count = min(_IDENTITIES, len(pairs))
+    chosen = [k * len(pairs) // count for k in range(count)]
+    start = _embeddings([judged.before[k] for k in chosen])
+    figures["identity"] = float(np.median(identity_distance(_embeddings([judged.made[k] for k in chosen]), start)))
+    own = {place: picture for place, k in enumerate(chosen) if (picture := judged.own[k]) is not None}
+    if own:
+        figures["identity_real"] = float(
+            np.median(identity_distance(_embeddings(list(own.values())), start[list(own)]))
+        )
     return figures
 
 
@@ -170,9 +180,12 @@ def _two_sample_table(results: Sequence[dict[str, Any]]) -> Table:
 
 def _movement_table(results: Sequence[dict[str, Any]]) -> Table:
     rows: list[list[Any]] = []
+    known = any(entry["vertices"] is not None for result in results for entry in result["movement"])
+    columns = ["moved", "made", "real", *(["vertices"] if known else []), "ratio", "people"]
     for entries in _together(results, "movement", ("label", "part")):
-        values = [_mean(entries, name) for name in ("made", "real", "ratio")]
-        rows.append([f"{entries[0]['label']}: {entries[0]['part']}", *values, sum(e["people"] for e in entries)])
+        values = [_mean(entries, name) for name in ("made", "real", "vertices")[: len(columns) - 3]]
+        name = f"{entries[0]['label']}: {entries[0]['part']}"
+        rows.append([name, *values, _mean(entries, "ratio"), sum(e["people"] for e in entries)])
     note = (
         "Medians over people, in distances between the eyes, by landmarks found anew in every picture. Ratio: median of a "
         "person's made over the same person's real movement, of those who move the part by 0.02 or more (where nobody has a "
@@ -183,7 +196,11 @@ def _movement_table(results: Sequence[dict[str, Any]]) -> Table:
             "Not measured: without dlib (pip install 'lssl[landmarks]') a made picture has its photograph's landmarks. "
             + note
         )
-    return Table("Movement", ["moved", "made", "real", "ratio", "people"], rows, note)
+    if known:
+        note += (
+            " Vertices: the real movement by the generated faces' own geometry, which shows how far the landmarks err."
+        )
+    return Table("Movement", columns, rows, note)
 
 
 def _judges_table(results: Sequence[dict[str, Any]]) -> Table:
@@ -233,10 +250,9 @@ def portrait_sheet(judged: JudgedPortraits, label: str, *, most: int = SHOWN, cl
     """
     chosen = [k for k, p in enumerate(judged.made) if p.label == label]
     chosen = [chosen[k * len(chosen) // min(most, len(chosen))] for k in range(min(most, len(chosen)))]
-    real = {p.subject: p for p in judged.real if p.label == label}
     rows: list[list[NDArray[np.uint8] | None]] = []
     for k in chosen:
-        row = [judged.before[k], judged.made[k], real.get(judged.made[k].subject)]
+        row = [judged.before[k], judged.made[k], judged.own[k]]
         if close:
             rows.append([None if p is None else region_crops([p], MOUTH, judged.scale)[0] for p in row])
         else:

@@ -1,6 +1,7 @@
 """Portraits judged from a folder to the page: a painter that knows the answer, a copier that changes nothing."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -77,3 +78,17 @@ def test_a_picture_that_does_not_lie_on_its_photograph_is_refused(folder):
         prepare_portraits([made], [before], [before])
     with pytest.raises(LsslError, match="no made picture"):
         prepare_portraits([], [], [before])
+
+
+def test_of_generated_faces_the_vertices_own_movement_is_shown(folder, painter):
+    generated = replace(folder, info={"settings": {"source": "generate-faces"}})
+    judged = gather_portraits(painter, generated, "expression", unseen(folder))
+    assert len(judged.geometry) >= len(judged.made)
+    for made, own in zip(judged.made, judged.own, strict=True):
+        assert own is not None
+        assert (own.subject, own.label) == (made.subject, made.label)
+    table = next(t for t in portrait_tables([measure_portraits(judged)]) if t.title == "Movement")
+    assert table.header == ["moved", "made", "real", "vertices", "ratio", "people"]
+    # Without dlib the real pictures' landmarks are the geometry itself.
+    for row in table.rows:
+        assert row[2] == pytest.approx(row[3], abs=1e-5)
