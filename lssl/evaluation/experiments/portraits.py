@@ -135,8 +135,9 @@ def gather_portraits(
     judged = prepare_portraits(made, before, real, written)
     like = _alike(folder, attribute, rows)
     places = {row: place for place, row in enumerate(kept)}
-    others = [like.get((picture.subject, picture.label)) for picture in made]
-    judged.own = [None if pair is None or pair[1] not in places else judged.real[places[pair[1]]] for pair in others]
+    for k, picture in enumerate(made):
+        pair = like.get((picture.subject, picture.label))
+        judged.own[k] = None if pair is None or pair[1] not in places else judged.real[places[pair[1]]]
     if folder.info.get("settings", {}).get("source") == GENERATED:
         points = folder.landmarks
         judged.geometry = {key: (points[row], points[other]) for key, (row, other) in like.items()}
