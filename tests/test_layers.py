@@ -151,3 +151,39 @@ def test_the_guard_sees(name, source, expected) -> None:
 
 def test_the_guard_sees_a_cycle() -> None:
     assert cycles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
+
+
+def names_of(path: Path) -> set[str]:
+    """What a module defines or imports outside its functions and classes."""
+    found: set[str] = set()
+    waiting: list[ast.AST] = list(ast.parse(path.read_text()).body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+            continue
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        waiting += ast.iter_child_nodes(node)
+    return found
+
+
+def test_every_imported_name_is_there() -> None:
+    """Also of imports inside functions, which fail only when they are called."""
+    defined = {name: names_of(path) for name, path in MODULES.items()}
+    files = [
+        path for folder in ("lssl", "cli", "tests", "benchmarks", "examples") for path in (ROOT / folder).rglob("*.py")
+    ]
+    missing = []
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ImportFrom) or node.level or not f"{node.module}.".startswith("lssl."):
+                continue
+            module = str(node.module).removeprefix("lssl").lstrip(".")
+            for alias in node.names:
+                inside = f"{module}.{alias.name}".lstrip(".")
+                if module not in MODULES or (inside not in MODULES and alias.name not in defined[module]):
+                    missing.append(f"{path.relative_to(ROOT)}: from {node.module} import {alias.name}")
+    assert missing == []
