@@ -141,7 +141,7 @@ if native_available():
             return below_autograd(_operator, *inputs)
 
         @staticmethod
-        def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
             return _interpolate_backward(ctx, grad)
 
     torch.library.register_autograd("lssl::interpolate", _interpolate_backward, setup_context=_interpolate_setup)

@@ -177,7 +177,7 @@ if native_available():
             return output
 
         @staticmethod
-        def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
             return _backward(ctx, grad)
 
     torch.library.register_autograd("lssl::landmark_heatmap", _backward, setup_context=_setup)
