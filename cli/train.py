@@ -123,7 +123,9 @@ def command(
     lssl.load_generator).
     Ctrl-C saves and stops.
     """
+    from lssl.data.lock import unlock_folder
     from lssl.methods.run import prepare_run
+    from lssl.training.checkpoint import checkpoints
     from lssl.training.distributed import start_processes, stop_processes
     from lssl.training.memory import keep_freed_memory
 
@@ -131,10 +133,11 @@ def command(
     try:
         if resume and out is None:
             raise click.UsageError("--resume needs --out, the run folder to continue")
-        if config_file is None and resume and out is not None:
-            config_file = str(out / "config.toml")
+        if resume and out is not None and not checkpoints(out / "checkpoints"):
+            raise LsslError(f"{out} has no checkpoint to resume from; repeat the command without --resume")
         preset = preset or method or ("standard" if flags["data"] else "quick")
-        config = _config(preset, method, config_file).with_overrides(_overrides(flags, without, assignments))
+        run = out / "config.toml" if resume and out is not None and config_file is None else None
+        config = _config(preset, method, config_file, run).with_overrides(_overrides(flags, without, assignments))
         name = Path(config.data.folder).name if config.data.folder else "faces"
         out = out or Path("runs") / f"{name}-{preset}"
         processes = start_processes(device)
@@ -144,6 +147,8 @@ def command(
         finished = loop.train()
     finally:
         stop_processes()
+        if out is not None:
+            unlock_folder(out)
     if not processes.first:
         return
     if finished:
@@ -154,13 +159,17 @@ def command(
         click.echo(f"Stopped at iteration {loop.iteration}, saved; go on with: lssl train --out {out} --resume")
 
 
-def _config(preset: str, method: str | None, config_file: str | None) -> "TrainConfig":
-    """The settings of a file, or of a preset; raises LsslError where they are another method's than was asked for."""
+def _config(preset: str, method: str | None, config_file: str | None, run: Path | None) -> "TrainConfig":
+    """The settings of a run to continue, of a file, or of a preset; raises LsslError where they are another method's
+    than was asked for."""
     from lssl.training.config import TrainConfig
 
-    config = TrainConfig.preset(preset) if config_file is None else TrainConfig.load(config_file)
+    if run is not None:
+        config = TrainConfig.load_run(run)
+    else:
+        config = TrainConfig.preset(preset) if config_file is None else TrainConfig.load(config_file)
     if method is not None and config.method != method:
-        raise LsslError(f"{config_file or f'preset {preset}'} is for the method {config.method}, not {method}")
+        raise LsslError(f"{run or config_file or f'preset {preset}'} is for the method {config.method}, not {method}")
     return config
 
 

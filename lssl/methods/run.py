@@ -4,6 +4,7 @@ from pathlib import Path
 
 from lssl.data import FaceDataset, read_metadata
 from lssl.data.folder import FaceFolder
+from lssl.data.lock import lock_folder
 from lssl.data.schema import AttributeSchema
 from lssl.errors import LsslError
 from lssl.models.parser import FaceParser
@@ -35,6 +36,8 @@ def prepare_run(
         raise LsslError(f"batch size {config.schedule.batch_size} does not divide by {processes.world_size} processes")
     if checkpoints(out / "checkpoints") and not resume:
         raise LsslError(f"{out} holds a run already; continue it with --resume, or choose another --out")
+    if resume and not checkpoints(out / "checkpoints"):
+        raise LsslError(f"{out / 'checkpoints'}: no checkpoint to resume from; repeat without --resume")
     say = processes.first and not quiet
     if not config.data.folder:
         if method.needs_data:
@@ -50,6 +53,10 @@ def prepare_run(
     if say:
         print(f"{folder.root}: {train_set.placement}; {len(test_set)} unseen faces for the samples", flush=True)
         print(f"Attributes: {', '.join(schema.names)}", flush=True)
+    if processes.first:
+        out.mkdir(parents=True, exist_ok=True)
+        if not lock_folder(out):
+            raise LsslError(f"{out}: another run is training in it; wait for it, or choose another --out")
     parser = None
     if method.needs_parser(config.settings):
         parser = _parser(config, out, parser_path, processes, quiet)

@@ -6,7 +6,6 @@ that whatever happens the newest file under its final name is whole.
 
 import contextlib
 import os
-import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,8 @@ def save_checkpoint(folder: Path, iteration: int, state: dict[str, Any], keep: i
             temporary.unlink(missing_ok=True)
         last = latest_checkpoint(folder)
         kept = f"the last good checkpoint is {last}" if last else "there is no earlier checkpoint"
-        raise LsslError(f"{path}: cannot write the checkpoint ({error}); {kept}. Free space, then --resume") from error
+        then = "--resume" if last else "repeat the command (there is nothing to --resume yet)"
+        raise LsslError(f"{path}: cannot write the checkpoint ({error}); {kept}. Free space, then {then}") from error
     for old in checkpoints(folder)[:-keep]:
         old.unlink(missing_ok=True)
     return path
@@ -53,12 +53,30 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         state = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise LsslError(f"{path}: no such checkpoint") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+    except Exception as error:  # a damaged file makes PyTorch's reader raise almost anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise LsslError(f"{path}: not a readable checkpoint ({reason})") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise LsslError(f"{path}: not a checkpoint of this version of lssl")
     return state
+
+
+def load_newest(
+    folder: Path, device: torch.device | str = "cpu"
+) -> tuple[Path, dict[str, Any], list[tuple[Path, LsslError]]]:
+    """The newest checkpoint of a folder that can be read, its state, and the newer ones that cannot, each with why.
+
+    Raises LsslError where there is none.
+    """
+    torn: list[tuple[Path, LsslError]] = []
+    for path in reversed(checkpoints(folder)):
+        try:
+            return path, load_checkpoint(path, device), torn
+        except LsslError as error:
+            torn.append((path, error))
+    if torn:
+        raise LsslError(f"{torn[0][1]}, nor is any before it; begin again in another --out")
+    raise LsslError(f"{folder}: no checkpoint to resume from; repeat the command without --resume")
 
 
 def checkpoints(folder: Path) -> list[Path]:

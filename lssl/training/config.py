@@ -119,13 +119,22 @@ class TrainConfig:
     @classmethod
     def load(cls, path: str | Path) -> "TrainConfig":
         """Reads a TOML file, such as a run folder's config.toml. Raises LsslError naming the file."""
-        try:
-            with Path(path).open("rb") as file:
-                return cls.from_dict(_extended(tomllib.load(file)), str(path))
-        except OSError as error:
-            raise LsslError(f"{path}: {error.strerror}") from None
-        except tomllib.TOMLDecodeError as error:
-            raise LsslError(f"{path}: not TOML ({error})") from None
+        return cls.from_dict(_extended(_read_toml(path)), str(path))
+
+    @classmethod
+    def load_run(cls, path: str | Path) -> "TrainConfig":
+        """Reads a run folder's config.toml, which has all settings; one that lacks any was cut off, and would go on as
+        another run. Raises LsslError naming what is missing."""
+        values = _read_toml(path)
+        config = cls.from_dict(values, str(path))
+        lacking = [name for name in config.to_dict() if name not in values]
+        if lacking or not config.data.folder:
+            what = f"it has no {', '.join(lacking)}" if lacking else "it names no data.folder"
+            raise LsslError(
+                f"{path} is not the whole file that a run writes: {what}; put its settings back (--config FILE gives others), "
+                "or begin again in another --out"
+            )
+        return config
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], source: str = "settings") -> "TrainConfig":
@@ -223,6 +232,19 @@ def _read_preset(name: str) -> dict[str, Any]:
     if name not in presets():
         raise LsslError(f"preset is '{name}', expected one of: {', '.join(presets())}")
     return _extended(tomllib.loads((files("lssl") / "presets" / f"{name}.toml").read_text("utf-8")))
+
+
+def _read_toml(path: str | Path) -> dict[str, Any]:
+    try:
+        with Path(path).open("rb") as file:
+            values = tomllib.load(file)
+    except OSError as error:
+        raise LsslError(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise LsslError(f"{path}: not TOML ({error})") from None
+    if not values:
+        raise LsslError(f"{path} has no settings in it; give a run's config.toml, or name a --preset")
+    return values
 
 
 def _extended(values: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import copy
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -14,9 +15,16 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from lssl.data.writer import write_atomic
 from lssl.errors import LsslError
 from lssl.models.export import TrainedGenerator, save_generator
-from lssl.training.checkpoint import latest_checkpoint, load_checkpoint, load_weights, save_checkpoint
+from lssl.training.checkpoint import (
+    latest_checkpoint,
+    load_checkpoint,
+    load_newest,
+    load_weights,
+    save_checkpoint,
+)
 from lssl.training.config import TrainConfig
 from lssl.training.distributed import Processes
 from lssl.training.faces import Plan
@@ -25,6 +33,8 @@ from lssl.training.losses import Terms
 from lssl.training.metrics import MetricsLog, draw_losses, read_metrics
 from lssl.training.schedule import average_weight, decayed, update_average
 from lssl.training.threads import ThreadChoice
+
+_STATE = {"method", "facts", "networks", "averages", "optimizers", "memory", "sums", "summed", "iteration"}
 
 
 class Scalar:
@@ -190,7 +200,7 @@ class Loop:
         self.folder.mkdir(parents=True, exist_ok=True)
         log = None
         if self.processes.first:
-            (self.folder / "config.toml").write_text(self.config.to_toml(), encoding="utf-8")
+            write_atomic(self.folder / "config.toml", self.config.to_toml().encode(), sync=False)
             log = MetricsLog(self.folder, self.iteration, self.config.schedule.iterations, quiet=self.quiet)
         fixed = self.config.speed.threads or self.processes.world_size > 1 or self.processes.device.type != "cpu"
         say = log.say if log is not None else lambda text: None
@@ -206,6 +216,8 @@ class Loop:
         schedule, output = self.config.schedule, self.config.output
         if self.iteration == 0:
             self._sample()
+        elif self.iteration >= schedule.iterations:  # killed between the last checkpoint and what it delivers
+            self.save()
         saved_at, logged_at = time.monotonic(), time.perf_counter()
         with self._plans() as plans:
             self.threads.begin()
@@ -353,11 +365,22 @@ class Loop:
         return True
 
     def resume(self, path: Path | None = None) -> Path:
-        """Continues from a checkpoint, the run folder's newest if not given. Raises LsslError."""
-        path = path or latest_checkpoint(self.folder / "checkpoints")
+        """Continues from a checkpoint, the run folder's newest that can be read if not given. Raises LsslError.
+
+        One that cannot be read is named and set aside under another name, so that the run's next one takes its place.
+        """
+        folder = self.folder / "checkpoints"
+        torn: list[tuple[Path, LsslError]] = []
         if path is None:
-            raise LsslError(f"{self.folder / 'checkpoints'}: no checkpoint to resume from")
-        state = load_checkpoint(path, self.processes.device)
+            path, state, torn = load_newest(folder, self.processes.device)
+        else:
+            state = load_checkpoint(path, self.processes.device)
+        if lacking := _STATE - state.keys():
+            raise LsslError(f"{path}: not a whole checkpoint: it has no {', '.join(sorted(lacking))}")
+        self.processes.wait()
+        for other, error in torn if self.processes.first else ():
+            print(f"{error}; going on from {path.name}", file=sys.stderr, flush=True)
+            other.rename(other.with_suffix(".torn"))
         if state["method"] != self.config.method:
             raise LsslError(f"{path} is a checkpoint of the method {state['method']}, not {self.config.method}")
         for name, now in self._facts().items():

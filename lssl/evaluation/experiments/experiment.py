@@ -82,11 +82,11 @@ class Experiment:
     def describe(self) -> str:
         """One sentence on data and folds for the report."""
         people = len(set(self.folder.subjects))
-        parts = (
-            f"{len(self.folds)} folds by subject"
-            if len(self.folds) > 1
-            else f"{len(self.folds[0].train)} people trained on, {len(self.folds[0].test)} others tested"
-        )
+        trained, tested = len(self.folds[0].train), len(self.folds[0].test)
+        if len(self.folds) > 1:
+            parts = f"{len(self.folds)} folds by subject"
+        else:
+            parts = f"{trained} people trained on, {tested} others tested" if trained else f"{tested} people tested"
         few = f", {self.settings.real_subjects} people of each training part" if self.settings.real_subjects else ""
         return (
             f"{len(self.folder)} faces of {people} people, {self.group.name}: {', '.join(self.group.values)}; "
@@ -100,23 +100,33 @@ def generator_budget(settings: Settings) -> str:
     return f"{schedule.iterations} iterations of {schedule.batch_size} faces"
 
 
-def open_experiment(name: str, settings: Settings, out: Path, *, overwrite: bool = False, **further: Any) -> Experiment:
+def open_experiment(
+    name: str,
+    settings: Settings,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    trained: tuple[AttributeGroup, AttributeSchema] | None = None,
+    **further: Any,
+) -> Experiment:
     """Reads and checks the data before any work, then opens (or begins) the state in `out`.
 
+    trained: the classes and attributes of what was trained before; then nothing is, and faces to test are enough.
     further: settings of this experiment alone.
     Raises LsslError for whatever is wrong.
     """
     names = settings.training.data.attributes or None
     folder = read_metadata(settings.data, attributes=names)
-    attribute = settings.attribute
+    attribute = settings.attribute or ("" if trained is None else trained[0].name)
     if not attribute:
         if not folder.attributes:
             raise LsslError(f"{settings.data}/{METADATA} has no attribute column; name one with --attribute")
         attribute = folder.attributes[0]
-    folds = [limit_subjects(f, settings.real_subjects) for f in choose_folds(folder, settings.folds, settings.seed)]
-    group = check_faces(folder, attribute, folds)
+    chosen = choose_folds(folder, settings.folds, settings.seed, trains=trained is None)
+    folds = [limit_subjects(f, settings.real_subjects) for f in chosen]
+    group = check_faces(folder, attribute, folds, None if trained is None else trained[0])
     folder = replace(folder, attributes=_trained_attributes(folder, attribute))
-    schema = folder.schema()
+    schema = folder.schema() if trained is None else trained[1]
     state = ExperimentState(
         out,
         {

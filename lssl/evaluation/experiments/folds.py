@@ -44,13 +44,16 @@ def subject_folds(subjects: Iterable[str], count: int, seed: int) -> list[Fold]:
     return folds
 
 
-def given_split(folder: FaceFolder) -> Fold:
-    """The folder's own train and test subjects as the only fold. Raises LsslError where there is no such split."""
+def given_split(folder: FaceFolder, *, trains: bool = True) -> Fold:
+    """The folder's own train and test subjects as the only fold. Raises LsslError where there is no such split.
+
+    trains: whether anything is trained; if not, faces to test are enough.
+    """
     parts = {
         name: sorted({folder.subjects[row] for row in folder.rows_where(split=name)}) for name in ("train", "test")
     }
     for name, subjects in parts.items():
-        if not subjects:
+        if not subjects and (trains or name == "test"):
             raise LsslError(
                 f"{folder.root}/metadata.csv has no row with split '{name}'; prepare the folder again with "
                 "--test-fraction, or let the experiment make folds with --folds"
@@ -63,9 +66,9 @@ def given_split(folder: FaceFolder) -> Fold:
     return Fold(0, tuple(parts["train"]), tuple(parts["test"]))
 
 
-def choose_folds(folder: FaceFolder, count: int, seed: int) -> list[Fold]:
+def choose_folds(folder: FaceFolder, count: int, seed: int, *, trains: bool = True) -> list[Fold]:
     """`count` folds; 1 means the folder's own split."""
-    return [given_split(folder)] if count == 1 else subject_folds(folder.subjects, count, seed)
+    return [given_split(folder, trains=trains)] if count == 1 else subject_folds(folder.subjects, count, seed)
 
 
 def rows_of(folder: FaceFolder, subjects: Iterable[str], split: str = "train") -> FaceFolder:
@@ -83,8 +86,12 @@ def limit_subjects(fold: Fold, count: int) -> Fold:
     return Fold(fold.number, tuple(sorted(order[:count])), fold.test)
 
 
-def check_faces(folder: FaceFolder, attribute: str, folds: list[Fold]) -> AttributeGroup:
+def check_faces(
+    folder: FaceFolder, attribute: str, folds: list[Fold], known: AttributeGroup | None = None
+) -> AttributeGroup:
     """Checks all that an experiment needs before it starts, every picture included, and returns the classes.
+
+    known: the classes of what is trained already, of which the faces may have some alone.
 
     Raises LsslError: no such column, one class, no subjects, an unreadable picture, pictures of
     several sizes, or a fold whose training part lacks a class.
@@ -98,8 +105,13 @@ def check_faces(folder: FaceFolder, attribute: str, folds: list[Fold]) -> Attrib
             f"{table}, line {nameless[0] + 2}: no subject ({len(nameless)} such rows); whom a picture shows must be known "
             "to test on unseen people: prepare the folder with --subject-pattern"
         )
-    group = AttributeSchema.from_columns({attribute: folder.columns[attribute]}).groups[0]
-    for fold in folds:
+    if known is None:
+        group = AttributeSchema.from_columns({attribute: folder.columns[attribute]}).groups[0]
+    else:
+        group = known
+        for value in sorted(set(folder.columns[attribute])):
+            group.index(value)
+    for fold in folds if known is None else ():
         wanted = set(fold.train)
         found = {v for v, s in zip(folder.columns[attribute], folder.subjects, strict=True) if s in wanted}
         missing = [value for value in group.values if value not in found]

@@ -43,7 +43,8 @@ def evaluate_transfer(
     """Runs (or goes on with) the experiment and writes report.html, results.json and results.csv to `out`.
 
     model_path, judge_path: a trained generator and classifier; with one fold only, whose test subjects they must not
-        have seen. Else both are trained on each fold's training faces.
+        have seen. Where both are given nothing is trained, and a folder of test faces is enough. Else the missing ones
+        are trained on each fold's training faces.
     Raises LsslError before work starts.
     """
     for path, option in ((model_path, "--model"), (judge_path, "--classifier")):
@@ -52,11 +53,13 @@ def evaluate_transfer(
     model = None if model_path is None else load_generator(model_path, settings.device)
     judge = None if judge_path is None else load_classifier(judge_path, settings.device)
     identities = detect.available()
+    trained = None if model is None or judge is None else (judge.group, model.schema)
     experiment = open_experiment(
         "transfer",
         settings,
         out,
         overwrite=overwrite,
+        trained=trained,
         model=None if model_path is None else _content(model_path, "generator.safetensors"),
         judge=None if judge_path is None else _content(judge_path, "classifier.safetensors"),
         identities=identities,

@@ -99,9 +99,7 @@ class _TextReader:
         columns: Columns = {p.name: [] for p in element.properties}
         for _ in range(element.count):
             for p in element.properties:
-                count = int(self._take(1)[0]) if p.count_kind else 1
-                if count < 0:
-                    raise PlyError("a list of negative length")
+                count = _length(self._take(1)[0]) if p.count_kind else 1
                 values = self._take(count)
                 columns[p.name].append(values if p.count_kind else values[0])
         return columns
@@ -131,9 +129,7 @@ class _BinaryReader:
         columns: Columns = {p.name: [] for p in element.properties}
         for _ in range(element.count):
             for p in element.properties:
-                count = int(self._take(p.count_kind, 1)[0]) if p.count_kind else 1
-                if count < 0:
-                    raise PlyError("a list of negative length")
+                count = _length(self._take(p.count_kind, 1)[0]) if p.count_kind else 1
                 values = self._take(p.kind, count)
                 columns[p.name].append(values if p.count_kind else values[0])
         return columns
@@ -161,7 +157,7 @@ class _BinaryReader:
         start, lengths = self.place, {}
         try:
             for p in element.properties:
-                count = int(self._take(p.count_kind, 1)[0]) if p.count_kind else 1
+                count = _length(self._take(p.count_kind, 1)[0]) if p.count_kind else 1
                 if p.count_kind:
                     lengths[p.name] = count
                 self._take(p.kind, count)
@@ -178,6 +174,12 @@ class _BinaryReader:
         values = np.frombuffer(self.body, self.order + kind, count, self.place)
         self.place += size * count
         return values
+
+
+def _length(value: Any) -> int:
+    if not 0 <= value < 2**31 or value != int(value):
+        raise PlyError(f"a list of length {value}")
+    return int(value)
 
 
 def _fans(lists: Any) -> NDArray[np.int64]:
@@ -215,7 +217,8 @@ def _strips(table: Columns) -> NDArray[np.int64]:
 
 def _whole(corners: NDArray[Any]) -> NDArray[np.int64]:
     numbers = np.asarray(corners)
-    whole = numbers.astype(np.int64)
+    with np.errstate(invalid="ignore"):
+        whole = numbers.astype(np.int64)
     if (whole != numbers).any() or (whole < 0).any():
         raise PlyError("a face names a vertex that is no whole number from 0")
     return whole

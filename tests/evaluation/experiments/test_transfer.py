@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from lssl.data import detect
+from lssl.data import detect, read_metadata
 from lssl.errors import LsslError
 from lssl.evaluation.experiments.experiment import accuracy, over_folds
 from lssl.evaluation.experiments.transfer import measure, measure_identity, own_middle, transfer, transfer_grid
@@ -166,3 +168,36 @@ def test_a_given_model_must_fit_and_must_not_have_seen_the_tested(settings, tmp_
     )
     assert report.tables[0].title == "Two-sample test"
     assert next(t for t in report.tables if t.title == "Recognised by a classifier of real faces").rows[0][2] == 100
+
+
+@pytest.mark.parametrize("values", [("neutral", "happy", "sad"), ("neutral",)])
+def test_with_both_given_test_faces_alone_are_enough(settings, tmp_path, judge, no_dlib, values):
+    from lssl.data import AttributeGroup, AttributeSchema, FaceFolderWriter, FaceRow
+    from lssl.models import Generator
+    from lssl.models.export import TrainedGenerator
+
+    source = read_metadata(settings.data)
+    rows = [row for row in source.rows_where(split="test") if source.columns["expression"][row] in values]
+    writer = FaceFolderWriter(tmp_path / "tested", attributes=["expression"], settings={})
+    for row in rows:
+        image = np.asarray(Image.open(source.image_path(row)).convert("RGB"))
+        labels = {"expression": source.columns["expression"][row]}
+        writer.add(FaceRow(Path(source.file_names[row]).stem, image, source.subjects[row], "test", labels))
+    writer.finish()
+    schema = AttributeSchema((AttributeGroup("expression", ("neutral", "happy", "sad")),))
+    network = Generator(3, side_channels=0, width=4, num_downsamplings=2, residual_blocks=1)
+    save_generator(tmp_path / "model.safetensors", TrainedGenerator(network, schema, 32, info={"subjects": ["other"]}))
+    judge.info["subjects"] = ["other"]
+    save_classifier(tmp_path / "judge.safetensors", judge)
+    alone = replace(settings, data=tmp_path / "tested", folds=1)
+    report = evaluate_transfer(
+        alone,
+        tmp_path / "out",
+        "",
+        model_path=tmp_path / "model.safetensors",
+        judge_path=tmp_path / "judge.safetensors",
+    )
+    recognised = next(t for t in report.tables if t.title == "Recognised by a classifier of real faces")
+    assert recognised.rows[0][1] == len(rows)
+    with pytest.raises(LsslError, match="no row with split 'train'"):
+        evaluate_transfer(alone, tmp_path / "trains", "", judge_path=tmp_path / "judge.safetensors")

@@ -1,0 +1,77 @@
+"""The campaign's short form: seconds of what `python -m tests.campaign.fuzz` and `.kill` do for hours."""
+
+import random
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from lssl.cli.main import main
+from tests.campaign.fuzz import try_inputs
+from tests.campaign.kill import ENVIRONMENT, Task, differences, killed_and_repeated, undisturbed
+
+
+def test_damaged_files_are_read_or_refused(tmp_path) -> None:
+    counts, findings = try_inputs(tmp_path, range(120), seed=7)
+    assert findings == []
+    assert counts["read"] + counts["refused"] == 120
+
+
+def test_a_killed_command_ends_as_an_undisturbed_one(tmp_path) -> None:
+    options = ("--subjects", "6", "--expressions", "neutral,happy,sad", "--size", "32", "--quiet")
+    task = Task("generate-faces", ("generate-faces", "{out}", *options))
+    seconds = undisturbed(task, tmp_path / "whole")
+    killed_and_repeated(task, tmp_path / "killed", seconds, random.Random(0), kills=2)
+    assert differences(tmp_path / "whole", tmp_path / "killed") == []
+
+
+def test_a_folder_that_another_process_writes_to_is_refused(tmp_path) -> None:
+    (tmp_path / "faces").mkdir()
+    hold = "import sys, time; from pathlib import Path; from lssl.data.lock import lock_folder; "
+    hold += "lock_folder(Path(sys.argv[1]), '.lock-0000'); print('held', flush=True); time.sleep(60)"
+    other = subprocess.Popen(
+        [sys.executable, "-c", hold, str(tmp_path / "faces")], stdout=subprocess.PIPE, env=ENVIRONMENT
+    )
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        arguments = ["generate-faces", str(tmp_path / "faces"), "--subjects", "2", "--size", "32", "--quiet"]
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 1
+        assert "faces: another run is writing to it; wait for it, or choose another folder" in result.output
+    finally:
+        other.kill()
+        other.wait()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full to write to")
+def test_a_full_disk_at_a_picture_is_one_sentence(tmp_path) -> None:
+    result = CliRunner().invoke(main, ["face-model", "show", "embedded", "-o", str(tmp_path / "no" / "sheet.png")])
+    assert result.exit_code == 1
+    assert "the folder" in result.output
+    (tmp_path / "sheet.png").symlink_to("/dev/full")
+    result = CliRunner().invoke(
+        main, ["face-model", "show", "embedded", "-o", str(tmp_path / "sheet.png"), "--size", "32"]
+    )
+    assert (result.exit_code, "Traceback" in result.output) in ((1, False), (0, False))
+
+
+def test_a_large_picture_stays_below_two_gigabytes(tmp_path) -> None:
+    Image.fromarray(np.zeros((6000, 6000, 3), np.uint8)).save(tmp_path / "a.jpg")
+    code = (
+        "import resource, sys; from lssl.data.images import read_image; read_image(sys.argv[1]);"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a.jpg")],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        check=True,
+    )
+    assert int(done.stdout) * (1024 if resource.RLIMIT_AS else 1) < 1.2 * 2**30
