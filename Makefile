@@ -4,7 +4,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 SOURCES := setup.py pyproject.toml constraints.txt $(shell find csrc -type f)
 
-.PHONY: install test lint format benchmark cuda-compile gpu-check train clean
+.PHONY: install test lint format benchmark cuda-compile cuda-on-host gpu-check train clean
 
 install: $(STAMP)
 
@@ -37,6 +37,9 @@ benchmark: install
 
 cuda-compile:
 	bash csrc/support/compile_cuda.sh
+
+cuda-on-host:
+	PYTHON=$${PYTHON:-$(BIN)/python} bash csrc/support/on_host/check.sh
 
 gpu-check:
 	bash benchmarks/gpu_check.sh

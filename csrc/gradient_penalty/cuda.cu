@@ -79,7 +79,7 @@ __global__ void __launch_bounds__(kThreads)
 template <typename T, bool kVectors>
 __global__ void __launch_bounds__(kThreads) square_sums(const T* gradient, Span span, double* sums) {
   using A = Accumulator<T>;
-  __shared__ double scratch[32][1];
+  LSSL_SHARED(scratch, double[32][1]);
   int64_t sample, begin, end;
   span.locate(sample, begin, end);
   A part[kUnroll] = {};
@@ -123,7 +123,7 @@ template <typename T, bool kVectors>
 __global__ void __launch_bounds__(kThreads) cotangent(const T* gradient, const double* sums, Span sum_span, Span span,
                                                       int64_t batch, double target, T* penalty, T* output) {
   using A = Accumulator<T>;
-  __shared__ double scratch[32][1];
+  LSSL_SHARED(scratch, double[32][1]);
   int64_t sample, begin, end;
   span.locate(sample, begin, end);
   const double norm = norm_of(sums + sample * sum_span.blocks, sum_span.blocks);

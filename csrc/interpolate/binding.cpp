@@ -20,11 +20,7 @@ struct Inputs {
 
   Inputs(const char* name, const Tensor& triangle_in, const Tensor& faces_in, const Tensor& image,
          const char* image_name, int64_t vertices, int64_t channels)
-      : op(name),
-        place(image),
-        triangle(packed(triangle_in)),
-        faces(packed(faces_in)),
-        type(image.scalar_type()) {
+      : op(name), place(image), triangle(packed(triangle_in)), faces(packed(faces_in)), type(image.scalar_type()) {
     check_device(op, "triangle", triangle, image);
     check_device(op, "faces", faces, image);
     STD_TORCH_CHECK(triangle.dim() == 3 && triangle.scalar_type() == ScalarType::Int, op,

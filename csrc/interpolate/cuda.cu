@@ -34,8 +34,8 @@ struct Corners {
 template <typename T>
 __global__ void __launch_bounds__(kThreads) forward(const Interpolation call, const T* barycentric, const T* attributes,
                                                     T* output, int64_t blocks, Divisor channels) {
-  __shared__ int32_t vertex[kThreads][3];
-  __shared__ T weight[kThreads][3];
+  LSSL_SHARED(vertex, int32_t[kThreads][3]);
+  LSSL_SHARED(weight, T[kThreads][3]);
   const int thread = static_cast<int>(threadIdx.x);
   const int64_t n = blockIdx.x / blocks, first = blockIdx.x % blocks * kThreads;
   const int count = static_cast<int>(min(call.pixels - first, static_cast<int64_t>(kThreads)));

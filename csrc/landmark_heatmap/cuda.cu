@@ -80,7 +80,8 @@ struct Grid {
 
 template <typename T, typename O>
 __global__ void __launch_bounds__(kThreads) planes(const Heatmap<T> call, const Grid grid, bool whole, O* output) {
-  __shared__ T gx[kColumns], gy[kPlaneRows];
+  LSSL_SHARED(gx, T[kColumns]);
+  LSSL_SHARED(gy, T[kPlaneRows]);
   const int64_t map = grid.map(), left = grid.left(), top = grid.top(kPlaneRows);
   const int thread = static_cast<int>(threadIdx.x);
   if (thread < kColumns + kPlaneRows) {
@@ -120,7 +121,8 @@ __device__ __forceinline__ void take(T& best, int32_t& owner, T v, int32_t landm
 
 template <typename T, typename O, Reduction R>
 __global__ void __launch_bounds__(kThreads) reduced(const Heatmap<T> call, const Grid grid, bool whole, O* output) {
-  __shared__ T gx[kLandmarks][kColumns], gy[kLandmarks][kReducedRows];
+  LSSL_SHARED(gx, T[kLandmarks][kColumns]);
+  LSSL_SHARED(gy, T[kLandmarks][kReducedRows]);
   const int64_t n = grid.map(), left = grid.left(), top = grid.top(kReducedRows);
   const int thread = static_cast<int>(threadIdx.x), x = thread % 32 * 4, y = thread / 32;
   T best[4] = {};
@@ -167,7 +169,7 @@ __global__ void __launch_bounds__(kThreads) reduced(const Heatmap<T> call, const
 template <typename T>
 __global__ void __launch_bounds__(kThreads) backward(const Heatmap<T> call, const T* grad, bool shared,
                                                      const int32_t* owners, T* grad_landmarks, T* grad_sigmas) {
-  __shared__ T scratch[32][3];
+  LSSL_SHARED(scratch, T[32][3]);
   const int64_t i = blockIdx.x, n = i / call.landmarks;
   const int32_t landmark = static_cast<int32_t>(i % call.landmarks);
   const Peak<T> peak(call, i);

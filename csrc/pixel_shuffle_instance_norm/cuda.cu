@@ -42,7 +42,8 @@ __device__ __forceinline__ void locate(const Call<T>& call, int64_t n, int64_t c
 template <typename T>
 __global__ void __launch_bounds__(kThreads) forward(const Call<T> call) {
   using A = Accumulator<T>;
-  __shared__ A sums[32][1], square_sums[32][2];
+  LSSL_SHARED(sums, A[32][1]);
+  LSSL_SHARED(square_sums, A[32][2]);
   const int64_t n = blockIdx.x / call.channels, c = blockIdx.x % call.channels;
   const uint32_t values = static_cast<uint32_t>(call.height * call.factor.value) * call.row.value;
   int64_t in, out;
@@ -78,7 +79,7 @@ __global__ void __launch_bounds__(kThreads) forward(const Call<T> call) {
 template <typename T>
 __global__ void __launch_bounds__(kThreads) backward(const Call<T> call) {
   using A = Accumulator<T>;
-  __shared__ A scratch[32][2];
+  LSSL_SHARED(scratch, A[32][2]);
   const int64_t n = blockIdx.x / call.channels, c = blockIdx.x % call.channels;
   const uint32_t values = static_cast<uint32_t>(call.height * call.factor.value) * call.row.value;
   const A mean = call.mean[blockIdx.x], rstd = call.rstd[blockIdx.x];

@@ -184,8 +184,8 @@ template <typename T, int R, Pass P>
 __global__ void __launch_bounds__(kThreads, P == Pass::kFused ? kFusedBlocks : 1) forward(const Slabs<T> s) {
   using A = Accumulator<T>;
   constexpr int V = kValues<T>, C = kChannels<T, R>, G = C < kGroup ? C : kGroup;
-  extern __shared__ Vector x_store[];  // of a pixel each; as many a thread as its chunk needs (run)
-  __shared__ Exchange<T, R> exchange;
+  LSSL_DYNAMIC_SHARED(x_store, Vector);  // of a pixel each; as many a thread as its chunk needs (run)
+  LSSL_SHARED(exchange, Exchange<T, R>);
   const Place<T, R> place(s);
   const int tile = place.rows * kVectors;
   const int64_t first_channel = static_cast<int64_t>(place.slab * s.lanes) * C;
@@ -305,8 +305,8 @@ template <typename T, int R, Pass P>
 __global__ void __launch_bounds__(kThreads, 1) backward(const Slabs<T> s) {
   using A = Accumulator<T>;
   constexpr int V = kValues<T>, C = kChannels<T, R>, G = C < kGroup ? C : kGroup;
-  extern __shared__ Vector x_store[];  // of a pixel each; as many a thread as its chunk needs (run)
-  __shared__ Exchange<T, R> exchange;
+  LSSL_DYNAMIC_SHARED(x_store, Vector);  // of a pixel each; as many a thread as its chunk needs (run)
+  LSSL_SHARED(exchange, Exchange<T, R>);
   const Place<T, R> place(s);
   const int tile = place.rows * kVectors;
   const int64_t first_channel = static_cast<int64_t>(place.slab * s.lanes) * C;
@@ -426,8 +426,9 @@ Shape shape_of(Dtype dtype, const ShuffleNorm& call) {
   const int64_t values = dtype == Dtype::kFloat32 ? 4 : 8;
   const int64_t vectors = call.channels * call.factor * call.factor / values, pixels = call.height * call.width;
   const int max_cluster = device_attribute(cudaDevAttrComputeCapabilityMajor) >= 9 ? kMaxCluster : 1;
-  // Two blocks a multiprocessor are wanted; fewer pixels a block than one each thread gain nothing.
-  const int64_t wanted = 2 * int64_t{device_attribute(cudaDevAttrMultiProcessorCount)};
+  // As many blocks as run at once, two a multiprocessor, and no second wave of them; fewer pixels a block than one each
+  // thread gain nothing.
+  const int64_t at_once_on_device = 2 * int64_t{device_attribute(cudaDevAttrMultiProcessorCount)};
   int widest = 0;
   for (int lanes = kMaxLanes; lanes >= (call.factor == 2 ? 4 : 1); lanes /= 2) {
     if (vectors % lanes != 0) continue;
@@ -436,7 +437,7 @@ Shape shape_of(Dtype dtype, const ShuffleNorm& call) {
     int64_t chunks = 1;
     while (chunks * at_once * kVectors < pixels) chunks *= 2;
     if (chunks > max_cluster) continue;
-    while (2 * chunks <= max_cluster && call.batch * (vectors / lanes) * chunks < wanted &&
+    while (2 * chunks <= max_cluster && call.batch * (vectors / lanes) * 2 * chunks <= at_once_on_device &&
            2 * chunks * at_once <= pixels) {
       chunks *= 2;
     }

@@ -75,7 +75,8 @@ template <typename T, int R, Pass P>
 __global__ void __launch_bounds__(kThreads, P == Pass::kFused ? kFusedBlocks : 1) forward(const Planes<T> p) {
   using A = Accumulator<T>;
   constexpr int V = kValues<T>, kUnits = kVectors / R;
-  __shared__ A sums[32][1], square_sums[32][2];
+  LSSL_SHARED(sums, A[32][1]);
+  LSSL_SHARED(square_sums, A[32][2]);
   const int plane = static_cast<int>(blockIdx.x) / p.chunks, chunk = static_cast<int>(blockIdx.x) % p.chunks;
   const int begin = chunk * p.chunk_units, end = begin + chunk_size(p, chunk);
   const Vector* in = p.input + static_cast<int64_t>(plane) * p.units * R;
@@ -183,8 +184,8 @@ template <typename T, int R, Pass P>
 __global__ void __launch_bounds__(kThreads, P == Pass::kFused ? kFusedBlocks : 1) backward(const Planes<T> p) {
   using A = Accumulator<T>;
   constexpr int V = kValues<T>, kUnits = kVectors / R;
-  extern __shared__ Vector x_store[];  // kVectors a thread
-  __shared__ A scratch[32][2];
+  LSSL_DYNAMIC_SHARED(x_store, Vector);  // kVectors a thread
+  LSSL_SHARED(scratch, A[32][2]);
   const int plane = static_cast<int>(blockIdx.x) / p.chunks, chunk = static_cast<int>(blockIdx.x) % p.chunks;
   const int begin = chunk * p.chunk_units, end = begin + chunk_size(p, chunk);
   const int64_t offset = static_cast<int64_t>(plane) * p.units * R;

@@ -68,9 +68,9 @@ template <typename T>
 __global__ void __launch_bounds__(kThreads)
     draw(const T* vertices, const int32_t* faces, const Box* boxes, int vertex_count, int face_count, int width,
          int height, int tiles_x, int tiles, int32_t* ids, T* barycentric, T* depth) {
-  __shared__ int32_t hits[kHits];
-  __shared__ int32_t warp_hits[kThreads / 32];
-  __shared__ Face<T> tile_faces[kThreads];
+  LSSL_SHARED(hits, int32_t[kHits]);
+  LSSL_SHARED(warp_hits, int32_t[kThreads / 32]);
+  LSSL_SHARED(tile_faces, Face<T>[kThreads]);
   const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32;
   const int64_t n = blockIdx.x / tiles;
   const int tile = static_cast<int>(blockIdx.x % tiles);

@@ -34,6 +34,9 @@ inline constexpr bool kWithCuda = false;
 // Where a call runs: on the CPU, or on a CUDA device, which is current for the lifetime of this, in PyTorch's stream.
 class Place {
  public:
+#if defined(LSSL_ON_HOST)  // the CUDA kernels, compiled for the CPU (make cuda-on-host)
+  explicit Place(const Tensor&) : is_cuda_(true) {}
+#else
   explicit Place(const Tensor& tensor) : is_cuda_(kWithCuda && tensor.is_cuda()) {
 #if defined(LSSL_WITH_CUDA)
     if (!is_cuda_) return;
@@ -44,6 +47,7 @@ class Place {
     stream_ = static_cast<cuda::Stream>(stream);
 #endif
   }
+#endif
   bool is_cuda() const { return is_cuda_; }
   cuda::Stream stream() const { return stream_; }
 

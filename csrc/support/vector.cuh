@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <type_traits>
 
 #include "kernels.h"
 
@@ -27,6 +28,18 @@ constexpr unsigned kWarp = 0xffffffffu;
   } while (false)
 #else
 #define LSSL_ASSERT(...) static_cast<void>(0)
+#endif
+
+// A block's shared memory. LSSL_ON_HOST: make cuda-on-host (support/on_host/).
+#if defined(LSSL_ON_HOST)
+#define LSSL_SHARED(name, ...)              \
+  static const char name##_key = 0;         \
+  std::type_identity_t<__VA_ARGS__>& name = \
+      *static_cast<std::type_identity_t<__VA_ARGS__>*>(on_host::shared(&name##_key, sizeof(__VA_ARGS__)))
+#define LSSL_DYNAMIC_SHARED(name, type) type* const name = static_cast<type*>(on_host::dynamic_shared())
+#else
+#define LSSL_SHARED(name, ...) __shared__ std::type_identity_t<__VA_ARGS__> name
+#define LSSL_DYNAMIC_SHARED(name, type) extern __shared__ type name[]
 #endif
 
 __device__ __forceinline__ bool within(int64_t index, int64_t size) { return index >= 0 && index < size; }
@@ -207,31 +220,49 @@ __device__ __forceinline__ void block_sum(A (&v)[N], A (*scratch)[N]) {
 // The blocks of a cluster (sm_90 and later) read one another's shared memory between a cluster_sync() and a
 // cluster_arrive(); none may end before cluster_wait(). A block launched alone is a cluster of one.
 __device__ __forceinline__ void cluster_sync() {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+#if defined(LSSL_ON_HOST)
+  on_host::cluster_arrive();
+  on_host::cluster_wait();
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   cooperative_groups::this_cluster().sync();
 #else
   __syncthreads();
 #endif
 }
 __device__ __forceinline__ void cluster_arrive() {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+#if defined(LSSL_ON_HOST)
+  on_host::cluster_arrive();
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   cooperative_groups::this_cluster().barrier_arrive();
 #endif
 }
 __device__ __forceinline__ void cluster_wait() {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+#if defined(LSSL_ON_HOST)
+  on_host::cluster_wait();
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   cooperative_groups::this_cluster().barrier_wait();
 #endif
 }
 template <typename A>
 __device__ __forceinline__ const A* cluster_peer(const A* shared, int rank) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+#if defined(LSSL_ON_HOST)
+  return static_cast<const A*>(on_host::peer(shared, rank));
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   return cooperative_groups::this_cluster().map_shared_rank(shared, rank);
 #else
   return shared;
 #endif
 }
 
+#if defined(LSSL_ON_HOST)
+template <typename... Parameters, typename... Arguments>
+const char* launch(void (*kernel)(Parameters...), int64_t blocks, int threads, int64_t shared_bytes, int cluster,
+                   Stream, Arguments... arguments) {
+  if (blocks == 0) return nullptr;
+  on_host::run(blocks, threads, shared_bytes, cluster, [&] { kernel(static_cast<Parameters>(arguments)...); });
+  return nullptr;
+}
+#else
 // Launches and returns null, or CUDA's words for what went wrong.
 template <typename... Parameters, typename... Arguments>
 const char* launch(void (*kernel)(Parameters...), int64_t blocks, int threads, int64_t shared_bytes, int cluster,
@@ -259,6 +290,8 @@ const char* launch(void (*kernel)(Parameters...), int64_t blocks, int threads, i
   cudaGetLastError();  // clear it: the caller reports it
   return cudaGetErrorString(error);
 }
+
+#endif
 
 inline int device_attribute(cudaDeviceAttr attribute) {
   int device = 0, value = 0;

@@ -25,7 +25,8 @@ def _load() -> tuple[dict[str, Any], str | None]:
         if note.exists():
             return {}, f"its build failed: {note.read_text().strip()}"
         return {}, f"lssl._C cannot be imported ({error})"
-    libraries = sorted(folder.glob("_ops*.so"))
+    other = os.environ.get("LSSL_LIBRARY")  # another build of the operators, such as that of make cuda-on-host
+    libraries = [Path(other)] if other else sorted(folder.glob("_ops*.so"))
     if not libraries:
         return {}, f"no _ops*.so in {folder}"
     try:
