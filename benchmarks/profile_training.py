@@ -69,6 +69,7 @@ def main() -> None:
         ["--size", "64", "--batch-size", "2", "--width", "8"] if small else ["--size", "128", "--batch-size", "8"]
     )
     first, last, end = (1, 2, 3) if small else (40, 60, 100)
+    without = ["--without", "parsing"] if options.preset == "paper" else []
     found: dict[str, Any] = {}
     find_cli()
     from lssl.cli.main import main as lssl
@@ -82,7 +83,7 @@ def main() -> None:
         watcher.start()
         sys.argv = ["lssl", "train", "--preset", options.preset, "--device", options.device, "--out", str(run)]
         sys.argv += ["--iterations", str(end), "--log-every", "1", "--subjects", "8", *settings]
-        sys.argv += ["--no-parsing", "--sample-every", "100000", "--checkpoint-every", "100000", "--quiet"]
+        sys.argv += [*without, "--sample-every", "100000", "--checkpoint-every", "100000", "--quiet"]
         try:
             lssl()
         except SystemExit as ended:
