@@ -16,6 +16,7 @@ from lssl.errors import LsslError
 from lssl.models.classifier import build_classifier, load_pretrained
 from lssl.models.classifier_export import TrainedClassifier
 from lssl.training.augmentation import draw_moves, light_images, move_images
+from lssl.training.supervised import fit
 
 #: Attributes that a mirror image changes: such a classifier learns from unmirrored faces.
 SIDED = ("yaw", "pose", "gaze", "camera")
@@ -123,8 +124,6 @@ def train_classifier(
     The same seed gives the same weights (bit for bit on the CPU), and the caller's random state stays as it was.
     Raises LsslError for a class without a face, ValueError for weights that do not fit.
     """
-    from tqdm import trange
-
     begun = time.monotonic()
     group = faces.schema.groups[0]
     count = len(faces) + (len(synthetic) if synthetic is not None else 0)
@@ -141,37 +140,27 @@ def train_classifier(
             network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.99)
         )
         batches = _Batches(faces, synthetic, config)
-        log: list[tuple[int, float]] = []
-        total, since, done, interrupted = torch.zeros((), device=device), 0, 0, False
-        with trange(config.iterations, desc="classifier", unit="it", disable=not progress, leave=False) as bar:
-            try:
-                for iteration in bar:
-                    for settings in optimizer.param_groups:
-                        settings["lr"] = config.learning_rate * _schedule(iteration, config.iterations)
-                    images, labels = batches.draw()
-                    images = images.contiguous(memory_format=torch.channels_last)
-                    loss = F.cross_entropy(network(images), labels, label_smoothing=_SMOOTHING)
-                    optimizer.zero_grad(set_to_none=True)
-                    loss.backward()
-                    optimizer.step()
-                    total, since, done = total + loss.detach(), since + 1, iteration + 1
-                    if done % 20 == 0 or done == config.iterations:
-                        value = float(total) / since
-                        if not math.isfinite(value):
-                            raise LsslError(
-                                f"the classifier's loss is {value} at iteration {done}; lower the learning rate"
-                            )
-                        log.append((done, round(value, 5)))
-                        bar.set_postfix(loss=f"{value:.3f}", refresh=False)
-                        total, since = torch.zeros((), device=device), 0
-                        if on_log is not None:
-                            on_log(*log[-1])
-            except KeyboardInterrupt:
-                interrupted = True
+
+        def loss_of_a_batch() -> Tensor:
+            images, labels = batches.draw()
+            images = images.contiguous(memory_format=torch.channels_last)
+            return F.cross_entropy(network(images), labels, label_smoothing=_SMOOTHING)
+
+        fitted = fit(
+            "classifier",
+            optimizer,
+            loss_of_a_batch,
+            iterations=config.iterations,
+            learning_rate=config.learning_rate,
+            warm_up=_WARM_UP,
+            log_every=20,
+            progress=progress,
+            on_log=on_log,
+        )
     network = network.to(memory_format=torch.contiguous_format)
     trained = TrainedClassifier(network, group, config.architecture, faces.size[0])
     trained.requires_grad_(False).eval()
-    return ClassifierResult(trained, done, interrupted, log, time.monotonic() - begun)
+    return ClassifierResult(trained, fitted.iterations, fitted.interrupted, fitted.log, time.monotonic() - begun)
 
 
 @torch.inference_mode()
@@ -236,8 +225,3 @@ def _check(faces: FaceDataset, synthetic: FaceDataset | None) -> None:
             f"{synthetic.folder.root} ({', '.join(synthetic.schema.groups[0].values)}; {synthetic.size}) and "
             f"{faces.folder.root} ({', '.join(group.values)}; {faces.size}) differ in classes or size"
         )
-
-
-def _schedule(iteration: int, total: int) -> float:
-    warm = min(1.0, (iteration + 1) / max(1, min(_WARM_UP, total // 10)))
-    return warm * 0.5 * (1 + math.cos(math.pi * iteration / total))

@@ -22,6 +22,7 @@ from lssl.models.parser import PARSER_CLASSES, FaceParser
 from lssl.models.parser_export import FILE_NAME, save_parser
 from lssl.models.parser_export import load_parser as _load_parser
 from lssl.training.parser_data import ParserFaces, augment, open_parser_faces
+from lssl.training.supervised import fit
 
 PARTS = PARSER_CLASSES[1:]
 #: The colours of Fig. 4's last column: background, skin, lips, eyes.
@@ -48,7 +49,7 @@ class ParserResult:
     iou: dict[str, float]
     iterations: int
     interrupted: bool
-    log: list[dict[str, float]]
+    log: list[tuple[int, float]]
 
 
 def train_parser(
@@ -57,14 +58,12 @@ def train_parser(
     *,
     device: torch.device | str = "cpu",
     progress: bool = False,
-    on_log: Callable[[dict[str, float]], None] | None = None,
+    on_log: Callable[[int, float], None] | None = None,
 ) -> ParserResult:
     """Trains a parser. Ctrl-C (KeyboardInterrupt) stops it early; what it has learnt is returned.
 
     Leaves the caller's random state as it was: the same seed gives the same parser wherever it is called.
     """
-    from tqdm import trange
-
     config = config or ParserConfig()
     device = torch.device(device)
     generator = torch.Generator().manual_seed(config.seed)
@@ -76,34 +75,28 @@ def train_parser(
     weights = _class_weights(labels[faces.train.to(device)])
     optimizer = torch.optim.Adam(parser.parameters(), lr=config.learning_rate)
     batch_size = min(config.batch_size, len(faces.train))
-    log: list[dict[str, float]] = []
-    done, interrupted = 0, False
-    with trange(config.iterations, desc="face parser", unit="it", disable=not progress) as bar:
-        try:
-            for iteration in bar:
-                for group in optimizer.param_groups:
-                    group["lr"] = config.learning_rate * _schedule(iteration, config.iterations)
-                pick = torch.randint(len(faces.train), (batch_size,), generator=generator)
-                rows = faces.train[pick].to(device)
-                x, target = augment(images[rows], labels[rows], generator)
-                loss = F.cross_entropy(parser(x.contiguous(memory_format=torch.channels_last)), target, weights)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                done = iteration + 1
-                if done % config.log_every == 0 or done == config.iterations:
-                    value = float(loss.detach())
-                    if not math.isfinite(value):
-                        raise LsslError(f"the parser's loss is {value} at iteration {done}; lower the learning rate")
-                    log.append({"iteration": done, "loss": round(value, 5)})
-                    bar.set_postfix(loss=f"{value:.3f}", refresh=False)
-                    if on_log is not None:
-                        on_log(log[-1])
-        except KeyboardInterrupt:
-            interrupted = True
+
+    def loss_of_a_batch() -> Tensor:
+        pick = torch.randint(len(faces.train), (batch_size,), generator=generator)
+        rows = faces.train[pick].to(device)
+        x, target = augment(images[rows], labels[rows], generator)
+        return F.cross_entropy(parser(x.contiguous(memory_format=torch.channels_last)), target, weights)
+
+    fitted = fit(
+        "face parser",
+        optimizer,
+        loss_of_a_batch,
+        iterations=config.iterations,
+        learning_rate=config.learning_rate,
+        warm_up=50,
+        log_every=config.log_every,
+        progress=progress,
+        on_log=on_log,
+    )
     parser = parser.to(memory_format=torch.contiguous_format)
     parser.requires_grad_(False).eval()
-    return ParserResult(parser, parser_iou(parser, faces, faces.test), done, interrupted, log)
+    iou = parser_iou(parser, faces, faces.test)
+    return ParserResult(parser, iou, fitted.iterations, fitted.interrupted, fitted.log)
 
 
 @torch.no_grad()
@@ -155,7 +148,7 @@ def write_parser_run(out: Path, faces: ParserFaces, config: ParserConfig, result
     chosen = faces.test[torch.linspace(0, len(faces.test) - 1, min(6, len(faces.test))).round().long()]
     parser_maps(result.parser, faces.images[chosen], faces.labels[chosen]).save(out / "maps.png")
     write_atomic(out / "report.json", (json.dumps(report, indent=2) + "\n").encode())
-    lines = "".join(json.dumps(entry) + "\n" for entry in result.log)
+    lines = "".join(json.dumps({"iteration": done, "loss": loss}) + "\n" for done, loss in result.log)
     write_atomic(out / "metrics.jsonl", lines.encode())
 
 
@@ -215,11 +208,6 @@ def _levels(size: tuple[int, int]) -> int:
         if all(side % 2**levels == 0 for side in size):
             return levels
     raise LsslError(f"pictures of {size[1]}x{size[0]} pixels: the face parser needs sides that divide by 4")
-
-
-def _schedule(iteration: int, total: int) -> float:
-    warm = min(1.0, (iteration + 1) / max(1, min(50, total // 10)))
-    return warm * 0.5 * (1 + math.cos(math.pi * iteration / total))
 
 
 def _class_weights(labels: Tensor) -> Tensor:

@@ -188,7 +188,7 @@ def test_the_way_that_training_takes(folder, tmp_path) -> None:
 
 
 def test_an_interruption_keeps_what_was_learnt(folder, tmp_path) -> None:
-    def stop(entry):
+    def stop(iteration, loss):
         raise KeyboardInterrupt
 
     faces = open_parser_faces(folder)
