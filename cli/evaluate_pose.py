@@ -17,7 +17,7 @@ from .evaluate_options import command_line, experiment_options, make_settings, p
     default=("lssl",),
     show_default=True,
     help="What makes simulated faces realistic: lssl, simgan or cyclegan, trained on each fold's training subjects; a trained "
-    "generator of lssl train --method pose (with --folds 1); or none. Repeatable.",
+    "generator of `lssl train --method pose` (with --folds 1); or none. Repeatable.",
 )
 @click.option("--yaw-column", default="yaw", show_default=True, help="Column with the yaw in degrees.")
 @click.option(

@@ -57,7 +57,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Turn faces to the front and make them realistic with the generator MODEL, a run of
-    `lssl train --task pose-normalization` or its generator.safetensors.
+    `lssl train --preset pose` or its generator.safetensors.
 
     \b
     lssl normalize-pose runs/frontal-pose photo.jpg -o normalized/

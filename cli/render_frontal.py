@@ -89,8 +89,8 @@ def command(
     lssl render-frontal photo.jpg --expression neutral --remove-light -o frontal/
     lssl render-frontal prepared-folder/ -o frontal/       every face of a data set folder
 
-    OUT becomes a data set folder (images/ frontal, side/ the photograph cropped) that `lssl train --task
-    pose-normalization` takes, with comparisons/ (photograph beside result), fits.csv (pose in degrees, error in eye
+    OUT becomes a data set folder (images/ frontal, side/ the photograph cropped) that `lssl train
+    --preset pose` takes, with comparisons/ (photograph beside result), fits.csv (pose in degrees, error in eye
     distances, doubts), fits/ (weights of the 3D face), and meshes/ and turntables/ where asked for. A data set folder
     keeps its attributes; with --views-of-one-subject the faces of a subject that differ in yaw alone are views.
 

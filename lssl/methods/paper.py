@@ -1,6 +1,6 @@
 """The paper's method (section 3.1): a generator and a critic, eq. 1 to 7 in order, and nothing else.
 
-Who wants another loss copies this file, and `presets/paper.toml` beside it. What goes beyond the paper is in
+To try another loss, copy this file and `presets/paper.toml` (docs/extending.md). What goes beyond the paper is in
 `standard.py`.
 """
 

@@ -109,7 +109,7 @@ def attribute_softmax(logits: Tensor, y: Tensor, schema: AttributeSchema) -> Ten
 
 
 def softmax_at_chance(y: Tensor, schema: AttributeSchema) -> float:
-    """`attribute_softmax` of one who knows of faces with attributes y (N, A) only how often each value occurs."""
+    """What `attribute_softmax` is for a guess that knows only how often each value occurs among y (N, A)."""
     share = y.double().mean(0)
     of_values = -torch.xlogy(share, share)
     of_both = of_values - torch.xlogy(1 - share, 1 - share)

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import inspect
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -104,3 +105,28 @@ def test_every_field_of_the_options_is_read(options) -> None:
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
                 read.add(node.attr)
     assert {field.name for field in dataclasses.fields(options)} - read == set()
+
+
+def mentions() -> list[tuple[str, str, str]]:
+    """(place, command, option) of every `lssl COMMAND ... --option` on a line of the documents, the help and the messages."""
+    found = []
+    files = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.py")]
+    files += [path for folder in ("lssl", "cli", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    words = sorted(commands(), key=len, reverse=True)
+    for path in files:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            for said in re.findall(r"\blssl ([a-z][^`#|]*)", line):
+                for command in words:
+                    if f"{said} ".startswith(f"{command} "):
+                        for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", said):
+                            found.append((path.relative_to(ROOT).as_posix(), command, option))
+                        break
+    return found
+
+
+def test_every_option_that_is_spoken_of_exists() -> None:
+    known = {words: {name for option in command.params for name in (*option.opts, *option.secondary_opts)} | {"--help"}
+             for words, command in commands().items()}  # fmt: skip
+    found = mentions()
+    assert len(found) > 50
+    assert [mention for mention in found if mention[2] not in known[mention[1]]] == []
