@@ -135,8 +135,8 @@ def gather_portraits(
     judged = prepare_portraits(made, before, real, written)
     like = _alike(folder, attribute, rows)
     places = {row: place for place, row in enumerate(kept)}
-    for k, picture in enumerate(made):
-        pair = like.get((picture.subject, picture.label))
+    for k, shown in enumerate(made):
+        pair = like.get((shown.subject, shown.label))
         judged.own[k] = None if pair is None or pair[1] not in places else judged.real[places[pair[1]]]
     if folder.info.get("settings", {}).get("source") == GENERATED:
         points = folder.landmarks
