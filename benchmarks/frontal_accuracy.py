@@ -1,9 +1,9 @@
 """How exact `lssl render-frontal` is, on generated people whose frontal face is known.
 
     python benchmarks/frontal_accuracy.py --out accuracy/                     the embedded model
-    python benchmarks/frontal_accuracy.py --model ict.npz --out accuracy/     and ICT-FaceKit, right and wrong model
+    python benchmarks/frontal_accuracy.py --model ict --out accuracy/         and ICT-FaceKit, right and wrong model
 
-ict.npz: `lssl face-model import ict FaceXModel/ -o ict.npz`. Each person is drawn from the model's prior, with one of
+ict: what comes with the package of it; the whole one: `lssl face-model import ict FaceXModel/ -o ict.npz`. Each person is drawn from the model's prior, with one of
 its expressions, and photographed at each yaw under a light that stays where it is, from nearer than the command takes
 cameras to be; landmarks are the true ones with noise. The frontal rendering of the fit is compared with the true
 frontal picture over the true face (skin, brows, eyes, lips and what the open mouth shows, forehead included; no hair,
@@ -29,6 +29,7 @@ from tqdm import tqdm
 
 from lssl.evaluation.report import Report, Table, console_table
 from lssl.face3d import BilinearFaceModel, fit_landmarks, render_frontal
+from lssl.face3d.builtin import load_face_model
 from lssl.face3d.embedded import load_embedded_model
 from lssl.face3d.scene.framing import portrait_camera
 from lssl.face3d.scene.lighting import Lighting
@@ -155,7 +156,7 @@ def not_better_together(case: str, singles: dict[float, list[Comparison]], pair:
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--model", type=click.Path(exists=True, path_type=Path), help="ICT-FaceKit's, imported.")
+@click.option("--model", help="Another model's people too: ict, or a file of ICT-FaceKit's, imported.")
 @click.option("--subjects", type=click.IntRange(0), default=40, help="People a case; 0: no such table.")
 @click.option("--wearers", type=click.IntRange(0), default=8, help="People a style of hair; 0: no such tables.")
 @click.option("--yaw", "yaws", default=",".join(f"{yaw:g}" for yaw in YAWS), help="Degrees.")
@@ -167,7 +168,7 @@ def not_better_together(case: str, singles: dict[float, list[Comparison]], pair:
 @click.option("--seed", default=0)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 def main(
-    model: Path | None,
+    model: str | None,
     subjects: int,
     wearers: int,
     yaws: str,
@@ -184,7 +185,7 @@ def main(
     embedded = load_embedded_model()
     cases = [("embedded", embedded, embedded)]
     if model is not None:
-        ict = BilinearFaceModel.load(model)
+        ict = load_face_model(model)
         cases += [("ICT", ict, ict), ("ICT people, embedded model", ict, embedded)]
     report = Report("Accuracy of frontal rendering", " ".join(["python", *sys.argv]), seed)
     rows, missed, pages, tables = [], [], [], []

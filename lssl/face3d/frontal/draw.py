@@ -106,7 +106,7 @@ def draw_face(
     if background == "plain":
         alpha, behind = covered, torch.full_like(face, _PLAIN)
     else:
-        behind, hair = surroundings(painter, mesh, fine, face)
+        behind, hair = surroundings(painter, mesh, fine, len(face))
         alpha = _share_of_face(painter, target) * (1 - hair)
         if background == "blur":
             behind = blurred(behind, _OUT_OF_FOCUS * len(face))

@@ -31,16 +31,16 @@ _MIDLINE = [8, 27, 28, 29, 30, 33, 51, 57]  # landmarks
 Places = NDArray[np.float64]  # (side, side, 2): where a pixel looks up the photograph
 
 
-def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, painted: Tensor) -> tuple[Tensor, Tensor]:
+def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, side: int) -> tuple[Tensor, Tensor]:
     """The first photograph as seen round the drawn face, (side, side, 3) in [0, 1] (after Zhu et al. 2015, section 3.3),
     and how surely it shows hair over the face, (side, side) in [0, 1].
 
-    mesh (V, 3) and camera: as drawn; painted (side, side, 3): the drawn face's colours. A pixel of the drawn head looks
-    up the photograph where that point of the head is, or where its mirror image is if a turn hides it; behind the head,
-    what was beside the photograph's head stands beside the drawn one. Nothing is drawn that the photograph has not:
-    where it shows neither a point nor its mirror image, it goes on from the nearest that it shows.
+    mesh (V, 3) and camera: as drawn, `side` pixels wide. A pixel of the drawn head looks up the photograph where that
+    point of the head is, or where its mirror image is if a turn hides it; behind the head, what was beside the
+    photograph's head stands beside the drawn one. Nothing is drawn that the photograph has not: where it shows neither a
+    point nor its mirror image, it goes on from the nearest that it shows.
     """
-    fit, first, side = painter.fit, painter.first, len(painted)
+    fit, first = painter.fit, painter.first
     drawn = camera.project(mesh)
     marks = drawn[0, fit.indices[first], :2].double().numpy()
     matrix, shift = _similarity(marks, fit.landmarks[first].double().numpy())
