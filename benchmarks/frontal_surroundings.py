@@ -21,7 +21,7 @@ from lssl.face3d.scene.backgrounds import background
 from lssl.face3d.scene.framing import portrait_camera
 from lssl.face3d.scene.hair import Wig, hair_colour
 from lssl.face3d.scene.lighting import Lighting, light_colour
-from lssl.face3d.scene.render import render
+from lssl.face3d.scene.render import GAMMA, render
 from lssl.face3d.sheet import Tile, to_uint8
 from lssl.ops import rasterize
 
@@ -30,6 +30,7 @@ POSES = ((0.0, 0.0), (15.0, 0.0), (-30.0, 0.0), (45.0, 0.0), (0.0, -15.0), (0.0,
 LIGHTS = ("normal", "warm", "cold", "dim", "filter")
 TURN = 25.0  # degrees of yaw under the lights
 _FILTER = (1.2, 0.75, 0.25)  # of the channels, encoded: a lamp with hardly any blue
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # of linear red, green and blue
 _EYES = 3  # the parser's class
 _SPOT = 0.02  # of the picture's side round an eye
 
@@ -81,7 +82,8 @@ class Wearer:
 
 @dataclass
 class Tally:
-    """Figures of the wearers of one row of a table; shares in [0, 1], chroma in CIELAB."""
+    """Figures of the wearers of one row of a table; shares in [0, 1], errors of chroma in CIELAB at equal
+    luminance."""
 
     hair: list[float] = field(default_factory=list)
     bald: list[float] = field(default_factory=list)
@@ -94,8 +96,17 @@ class Tally:
         self.bald.append(float(like_skin[true.hair].mean()))
         if true.hidden_eyes.sum() > 5:
             self.eyes.append(float(like_hair[true.hidden_eyes].mean()))
-        difference = rgb2lab(drawn)[..., 1:] - rgb2lab(true.image)[..., 1:]
+        difference = (rgb2lab(_as_bright(drawn, true.image)) - rgb2lab(true.image))[..., 1:]
         self.chroma.append(float(np.hypot(difference[..., 0], difference[..., 1])[true.head & ~true.hair].mean()))
+
+
+def _as_bright(picture: Picture, other: Picture) -> NDArray[np.float64]:
+    """A picture (H, W, 3), 0 to 1, with each pixel as bright as the other picture's: what differs then is colour."""
+    linear, wanted = (image.astype(np.float64).clip(1) / 255 for image in (picture, other))
+    linear, wanted = linear**GAMMA, wanted**GAMMA
+    share = (wanted @ _LUMINANCE) / (linear @ _LUMINANCE)
+    brightened: NDArray[np.float64] = (linear * share[..., None]).clip(0, 1) ** (1 / GAMMA)
+    return brightened
 
 
 def _likeness(drawn: Picture, true: Shot) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
