@@ -22,11 +22,17 @@ from .evaluate_options import (
     type=click.Path(path_type=Path),
     help="Trained classifier (lssl train-classifier).  [default: train one]",
 )
+@click.option(
+    "--portraits/--no-portraits",
+    default=None,
+    help="With --method: also the two-sample test, which takes longest.  [default: yes; with --quick: no]",
+)
 @method_options
 @experiment_options("standard", "quick", "paper")
 def command(
     model: Path | None,
     classifier: Path | None,
+    portraits: bool | None,
     methods: tuple[str, ...],
     seeds: int | None,
     out: Path | None,
@@ -60,13 +66,11 @@ def command(
         if model or classifier:
             raise click.UsageError("--method trains all that it compares; --model and --classifier are for one")
         settings, contenders, times = make_contenders(methods, seeds, {**options, "default_folds": 1})
-        quick = options["quick"]
-        print_report(
-            compare_transfer(
-                settings, contenders, out, command_line(), seeds=times, portraits=not quick, overwrite=overwrite
-            ),
-            out,
+        look = not options["quick"] if portraits is None else portraits
+        report = compare_transfer(
+            settings, contenders, out, command_line(), seeds=times, portraits=look, overwrite=overwrite
         )
+        print_report(report, out)
         return
     settings = make_settings(default_folds=1, **options)
     report = evaluate_transfer(

@@ -38,7 +38,8 @@ _SETTINGS = {
 @click.command()
 @click.option("--data", type=click.Path(), help="Data set folder (lssl prepare).  [default: generated faces]")
 @click.option(
-    "--preset", help="quick, standard, paper, pose, simgan ...  [default: quick without --data, else standard]"
+    "--preset",
+    help="quick, standard, paper, pose, simgan, stargan, cyclegan, icgan (or stargan-small ...) ...  [default: quick without --data, else standard]",
 )
 @click.option("--method", help="The preset of that name: a method is chosen by its preset or by --config.")
 @click.option(
