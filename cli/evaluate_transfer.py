@@ -49,6 +49,10 @@ def command(
     lssl evaluate transfer --data london/ --method standard --method stargan-small --method cyclegan-small --folds 4
     lssl evaluate transfer --data rafd/ --folds 10 --method paper --method stargan --method cyclegan --method icgan
 
+    The report begins with what a smudge does not pass, on the photographs that the crops came from where they are there:
+    can a fresh classifier tell made from real pictures (0.5: it cannot), how far mouth, brows and eyes move beside
+    reality, judges of several sizes, and sheets to look at.
+
     Each unseen test face is changed to every class; the table says how many are recognised as their target, beside
     how many real test faces are recognised; a second table does so beside the same person's real photographs, for
     expressions that single pictures hardly show. And what stays: the person (dlib's embedding), and the picture where

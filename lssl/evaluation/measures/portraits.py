@@ -53,7 +53,9 @@ class Region:
 MOUTH = Region("mouth", 1.25, 0.8333, 1.06)
 EYES = Region("eyes", 1.875, 0.8333, -0.1)
 FACE = Region("whole face", 3.3333, 3.3333, 0.55, detail=0.5)
-REGIONS = (MOUTH, EYES, FACE)
+# 24x16 pixels: what is told apart here is amiss at a glance, not in the grain.
+COARSE_MOUTH = Region("mouth, coarse", MOUTH.width, MOUTH.height, MOUTH.below, detail=0.25)
+REGIONS = (MOUTH, COARSE_MOUTH, EYES, FACE)
 
 
 def eye_distance(landmarks: NDArray[np.float32]) -> float:
