@@ -25,6 +25,7 @@ _STEEPEST = 1.8  # the fade is at least so many times as long as the movement at
 _CELL = 1 / 24  # the fade is reckoned on a grid of this pitch
 _EDGE = 0.02  # of the face, softened
 _MARGIN = 0.15
+_RIM, _SOFT_RIM = 0.97, 0.05  # where the face is held less than this, its flow is smooth over that length
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Drawn:
 
     triangle (1, h, w) int32, barycentric (1, h, w, 3): of `EditableFace.faces`. source (h, w, 2): the photograph's
     place of what each sample shows, where `skin`. skin, mouth, eyes (h, w) bool: what the sample shows.
-    lower (h, w): 1 on the lower lip's side of the face.
+    lower (h, w): 1 on the lower lip's side of the face. hold (h, w): as `EditableFace.hold`.
     """
 
     window: Window
@@ -77,6 +78,7 @@ class Drawn:
     part: NDArray[np.int16]
     source: Array
     lower: NDArray[np.bool_]
+    hold: Array
     skin: NDArray[np.bool_]
     mouth: NDArray[np.bool_]
     eyes: NDArray[np.bool_]
@@ -102,7 +104,7 @@ def draw(movement: Movement, window: Window) -> Drawn:
     face = movement.placed.face
     height, width = window.shape
     triangle, barycentric, _ = rasterize(window.samples(movement.after)[None], face.faces, height, width)
-    values = torch.cat([movement.before[:, :2], face.lower.float()[:, None]], 1)
+    values = torch.cat([movement.before[:, :2], face.lower.float()[:, None], face.hold[:, None]], 1)
     seen = interpolate(triangle, barycentric, face.faces, values[None])[0].numpy()
     part = np.append(face.face_parts.astype(np.int16), -1)[triangle[0].numpy()]
     mouth, eyes = np.isin(part, MOUTH_PARTS), np.isin(part, EYE_PARTS)
@@ -113,6 +115,7 @@ def draw(movement: Movement, window: Window) -> Drawn:
         part=part,
         source=seen[..., :2],
         lower=seen[..., 2] > 0.5,
+        hold=seen[..., 3],
         skin=(part >= 0) & ~mouth & ~eyes,
         mouth=mouth,
         eyes=eyes,
@@ -133,8 +136,16 @@ def spread_flow(drawn: Drawn, unit: float) -> tuple[Array, Array]:
     share = smooth_step((soft - 0.5) * 2.2)
     weight = (share * drawn.skin)[..., None]
     flow = own * weight + around * (1 - weight)
+    # The cheek slides over ear and neck behind it; a fit is not exact enough to cut along that edge.
+    rim = ndimage.gaussian_filter((solid & (drawn.hold < _RIM)).astype(np.float32), _SOFT_RIM * samples)
+    if rim.max() > 0.01:
+        flow += smooth_step(3 * rim)[..., None] * (_blurred(flow, _SOFT_RIM * samples) - flow)
     flow[drawn.eyes] = 0
     return flow.astype(np.float32), share
+
+
+def _blurred(flow: Array, sigma: float) -> Array:
+    return np.stack([ndimage.gaussian_filter(flow[..., k], sigma) for k in range(2)], -1)
 
 
 def _around(own: Array, known: NDArray[np.bool_], cell: int, unit: float, samples: float) -> Array:
