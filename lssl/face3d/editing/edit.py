@@ -22,9 +22,8 @@ _COARSE = 90.0  # samples between the eyes at which the skin's movement is recko
 _STILL = 1e-3  # pixels
 # Light that reaches a fold has been scattered by skin: red is lost least.
 _SKIN_SHADE = np.array([0.75, 1.05, 1.1], np.float32)
-_SAMPLES = 3  # a pixel along each axis, where the flow has edges
+_SAMPLES = ((100.0, 3), (160.0, 2))  # a pixel along each axis where the flow has edges, up to so many between the eyes
 _UNEVEN = 0.35  # pixels by which the samples of a pixel without an edge may differ
-_FINE_ENOUGH = 200.0  # pixels between the eyes from which an edge need not be smoothed
 
 
 @dataclass(frozen=True)
@@ -91,17 +90,18 @@ def _detail(
     image = photograph.image
     layers = _layers(photograph, movement, patch, gain)
     colours, touched = _colours(image, layers), _touched(patch, layers)
-    if movement.placed.unit < _FINE_ENOUGH:
-        fine = Window(patch.left, patch.top, patch.width, patch.height, _SAMPLES)
+    n = next((n for limit, n in _SAMPLES if movement.placed.unit < limit), 1)
+    if n > 1:
+        fine = Window(patch.left, patch.top, patch.width, patch.height, n)
         samples = _layers(photograph, movement, fine, gain)
         h, w = patch.shape
-        offsets = (samples.source - fine.places()).reshape(h, _SAMPLES, w, _SAMPLES, 2)
+        offsets = (samples.source - fine.places()).reshape(h, n, w, n, 2)
         uneven = np.ptp(offsets, axis=(1, 3)).max(-1)
-        share = samples.share.reshape(h, _SAMPLES, w, _SAMPLES)
+        share = samples.share.reshape(h, n, w, n)
         edge = (uneven > _UNEVEN) | (np.ptp(share, axis=(1, 3)) > 0.02) | ((layers.share > 0) & (layers.share < 1))
-        mean = _colours(image, samples).reshape(h, _SAMPLES, w, _SAMPLES, 3).mean((1, 3))
+        mean = _colours(image, samples).reshape(h, n, w, n, 3).mean((1, 3))
         colours = np.where(edge[..., None], mean, colours)
-        touched |= edge & (_touched(fine, samples).reshape(h, _SAMPLES, w, _SAMPLES).any((1, 3)))
+        touched |= edge & (_touched(fine, samples).reshape(h, n, w, n).any((1, 3)))
     return colours, touched
 
 

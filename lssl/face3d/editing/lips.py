@@ -16,6 +16,8 @@ _SEARCH = 0.06  # for the line between closed lips, off the landmarks
 _INSET = 0.012  # lips begin so far from their line: beside it lies its shadow
 _OPEN_INSET = 0.045  # of parted lips: teeth are bright, and landmarks inexact
 _CORNER, _OPEN_CORNER = 0.14, 0.09  # of the mouth's width, at either end
+_END = 0.05  # of the mouth's width, over which that begins
+_SOFT = 0.015
 _MOVED = 0.03
 _FOLD = 0.8  # of what is hidden of a lip: shown by the visible part, mirrored at the inset
 
@@ -129,10 +131,14 @@ def keep_to_own_lip(drawn: Drawn, source: Array, frame: MouthFrame, unit: float)
     if not lips.any():
         return source
     rows, columns = (slice(k.min(), k.max() + 1) for k in np.nonzero(lips))
+    skin = drawn.skin[rows, columns]
+    samples = unit * drawn.window.shape[1] / drawn.window.width
+    # The mesh ends its lips in a jagged line.
+    soft = smooth_step(2.5 * ndimage.gaussian_filter(lips[rows, columns].astype(np.float32), _SOFT * samples) - 0.75)
     piece, lower = source[rows, columns], drawn.lower[rows, columns]
     along, across = frame.to_frame(piece)
     upper_line, lower_line = frame.lines(along)
-    inside = lips[rows, columns] & (along > frame.ends[0]) & (along < frame.ends[1])
+    inside = skin & (along > frame.ends[0]) & (along < frame.ends[1])
 
     def beyond(inset: float) -> NDArray[np.floating]:
         """How far each source lies on the wrong side of its lip's line, down positive."""
@@ -145,7 +151,9 @@ def keep_to_own_lip(drawn: Drawn, source: Array, frame: MouthFrame, unit: float)
     inward = np.minimum(along - frame.ends[0], frame.ends[1] - along)
     middle = smooth_step(inward / ((_CORNER if frame.closed else _OPEN_CORNER) * length))
     inset = (_INSET if frame.closed else _OPEN_INSET) * unit
-    shift = -(1 + _FOLD) * beyond(inset) * middle - beyond(0.0) * (1 - middle)
+    end = smooth_step(inward / (_END * length))
+    shift = -(1 + _FOLD) * beyond(inset) * middle - beyond(0.0) * (1 - middle) * end
+    shift *= soft
     moved = np.abs(piece - drawn.window.places()[rows, columns])[lips[rows, columns]].max()
     shift *= min(1.0, float(moved) / (_MOVED * unit))  # lips that hardly move hide and show nothing
     result = source.copy()

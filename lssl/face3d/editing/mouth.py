@@ -28,7 +28,7 @@ _GUM = 0.08  # distances between the eyes' centres over the upper teeth
 _DEPTH = 1.9  # centimetres behind the front teeth where it has become dark
 _LIGHT = np.array([0.0, 0.3, 0.954])
 _EXPOSED = 1.3  # teeth are seen at an angle and through the lips' shadow; their brightest part has the colour above
-_SHARP = 3  # samples a pixel
+_SHARP = 200.0  # samples between the eyes, where a sample of the window is not as fine: up to three a sample
 
 
 def white_of_teeth(image: NDArray[np.uint8], landmarks: NDArray[np.floating], frame: MouthFrame) -> Array:
@@ -77,11 +77,12 @@ def mouth_inside(
     inside = drawn.mouth[rows, columns]
     pixels = window.shape[1] / window.width
     unit = movement.placed.unit * pixels  # samples
-    piece = Window(columns.start, rows.start, inside.shape[1], inside.shape[0], _SHARP)
+    sharp = max(1, min(3, round(_SHARP / max(unit, 1.0))))
+    piece = Window(columns.start, rows.start, inside.shape[1], inside.shape[0], sharp)
     shade = _radiance(movement, window, piece, white)
-    shade *= _shadow_of_lips(inside, unit)[..., None]
-    shade = np.stack([ndimage.gaussian_filter(shade[..., k], 0.005 * unit * _SHARP + 0.3) for k in range(3)], -1)
-    shade = shade.reshape(inside.shape[0], _SHARP, inside.shape[1], _SHARP, 3).mean((1, 3))
+    shade *= _shadow_of_lips(inside, unit, sharp)[..., None]
+    shade = np.stack([ndimage.gaussian_filter(shade[..., k], 0.005 * unit * sharp + 0.3) for k in range(3)], -1)
+    shade = shade.reshape(inside.shape[0], sharp, inside.shape[1], sharp, 3).mean((1, 3))
     painted = 255 * shade.clip(0, 1) ** (1 / GAMMA)
     source = window.places()[rows, columns]  # upper teeth do not move with the face
     own = opening_share(frame, source, movement.placed.unit)[..., None]
@@ -97,7 +98,8 @@ def _opening(movement: Movement, window: Window, piece: Window) -> Array:
     face = movement.placed.face
     triangle, _, _ = rasterize(piece.samples(window.samples(movement.after))[None], face.faces, *piece.shape)
     part = np.append(face.face_parts.astype(np.int16), -1)[triangle[0].numpy()]
-    fine = np.isin(part, MOUTH_PARTS).reshape(piece.height, _SHARP, piece.width, _SHARP)
+    sharp = int(piece.scale)
+    fine = np.isin(part, MOUTH_PARTS).reshape(piece.height, sharp, piece.width, sharp)
     return fine.mean((1, 3)).astype(np.float32)
 
 
@@ -117,7 +119,7 @@ def _radiance(movement: Movement, window: Window, piece: Window, white: Array) -
     far = np.clip(seen[..., 3] - front, 0, None)
     dark = np.exp(-((far / _DEPTH) ** 1.5))
     facing = np.clip(seen[..., :3] @ _LIGHT, 0, 1)
-    gum = _gum_line(seen[..., 5] > 0.5, _GUM * movement.placed.unit * window.shape[1] / window.width * _SHARP)
+    gum = _gum_line(seen[..., 5] > 0.5, _GUM * movement.placed.unit * window.shape[1] / window.width * piece.scale)
     dark, facing = np.where(gum, 1, dark), np.where(gum, 0.8, facing)
     hit |= gum
     albedo = _GUMS + (1 - _GUMS) * seen[..., 4:5]
@@ -137,10 +139,10 @@ def _gum_line(teeth: NDArray[np.bool_], height: float) -> NDArray[np.bool_]:
     return gum
 
 
-def _shadow_of_lips(inside: NDArray[np.bool_], unit: float) -> Array:
+def _shadow_of_lips(inside: NDArray[np.bool_], unit: float, sharp: int) -> Array:
     """What light the lips leave, in fine samples: less near them, least under the upper one."""
-    fine = np.kron(inside, np.ones((_SHARP, _SHARP), bool)).astype(np.float32)
-    near = ndimage.gaussian_filter(fine, 0.02 * unit * _SHARP)
-    above = ndimage.gaussian_filter(fine, 0.035 * unit * _SHARP)
-    above = ndimage.shift(above, (0.025 * unit * _SHARP, 0), order=1)
+    fine = np.kron(inside, np.ones((sharp, sharp), bool)).astype(np.float32)
+    near = ndimage.gaussian_filter(fine, 0.02 * unit * sharp)
+    above = ndimage.gaussian_filter(fine, 0.035 * unit * sharp)
+    above = ndimage.shift(above, (0.025 * unit * sharp, 0), order=1)
     return 0.25 + 0.75 * smooth_step((np.minimum(near, above) - 0.22) / 0.5)
