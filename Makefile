@@ -4,7 +4,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 SOURCES := setup.py pyproject.toml constraints.txt $(shell find csrc -type f)
 
-.PHONY: install test lint format benchmark cuda-compile cuda-on-host gpu-check train clean
+.PHONY: install test test-bounds lint format benchmark cuda-compile cuda-on-host gpu-check train clean
 
 install: $(STAMP)
 
@@ -20,6 +20,17 @@ $(STAMP): $(SOURCES) | $(BIN)/python
 
 test: install
 	$(BIN)/python -m pytest
+
+# The tests with the lowest versions that pyproject.toml allows and with the newest, each in an environment of its own.
+test-bounds:
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/pip install --quiet -c constraints-lowest.txt torch numpy ninja pybind11 'setuptools>=77' wheel
+	.venv-lowest/bin/pip install --quiet -c constraints-lowest.txt --no-build-isolation '.[test,landmarks]'
+	.venv-lowest/bin/python -m pytest
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/pip install --quiet torch numpy ninja pybind11 setuptools wheel
+	.venv-newest/bin/pip install --quiet --upgrade --no-build-isolation '.[test,landmarks]'
+	.venv-newest/bin/python -m pytest
 
 lint: install
 	$(BIN)/ruff check .

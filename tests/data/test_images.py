@@ -3,7 +3,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps, TiffImagePlugin
+from PIL import Image, ImageOps
 
 from lssl.data.images import read_image, read_picture
 from lssl.errors import LsslError
@@ -74,10 +74,10 @@ def test_an_animation_is_refused_and_one_frame_is_read(tmp_path, name) -> None:
 
 
 def test_a_tiff_with_a_preview_page_is_one_picture(tmp_path) -> None:
-    small = Image.new("RGB", (20, 20), "red")
-    small.encoderinfo = {"tiffinfo": TiffImagePlugin.ImageFileDirectory_v2()}
-    small.encoderinfo["tiffinfo"][254] = 1
-    Image.fromarray(colours()).save(tmp_path / "a.tif", save_all=True, append_images=[small])
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(tmp_path / "a.tif", colours(), photometric="rgb")
+    small = np.full((20, 20, 3), 9, np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", small, photometric="rgb", append=True, subfiletype=1)
     assert np.array_equal(read_image(tmp_path / "a.tif"), colours())
 
 
