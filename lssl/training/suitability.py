@@ -19,9 +19,9 @@ def why_not_trainable(
     if all(len(values) < 2 for values in attributes):
         reasons.append("no attribute has two values, so there is nothing to change")
     network = config.to_dict()["network"]
-    # A method without depths of its own has those that follow from the size (lssl/models/moving.py).
+    # A method without depths of its own has those that follow from the size, and takes sides that divide by 16.
     depths = [network[name] for name in ("num_downsamplings", "critic_layers") if name in network]
-    factor = 2 ** max(depths, default=max(2, (size // 32).bit_length() - 1))
+    factor = 2 ** max(depths, default=4)
     if size % factor:
         reasons.append(f"pictures of {size} pixels, which do not divide by {factor}")
     return reasons

@@ -11,8 +11,8 @@ from lssl.cli.main import main
 from lssl.data import FaceFolderWriter, FaceRow, detect
 
 TINY = [
-    *("--set", "network.width=4", "--set", "network.residual_blocks=1", "--set", "network.critic_width=4"),
-    *("--set", "network.critic_layers=3", "--set", "schedule.iterations=1", "--set", "warm_up.updates=0"),
+    *("--set", "network.width=4", "--set", "network.movement_width=4", "--set", "network.critic_width=4"),
+    *("--set", "schedule.iterations=1", "--set", "warm_up.updates=0"),
     *("--set", "schedule.batch_size=4", "--classifier-iterations", "3", "--quiet"),
 ]
 
