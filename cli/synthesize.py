@@ -32,7 +32,11 @@ GRID_ROWS = 8
 )
 @click.option("--out", "-o", type=click.Path(path_type=Path), default="synthesized", show_default=True)
 @click.option("--source", multiple=True, help="What the photographs show.  [default: neutral, normal light, yaw 0]")
-@click.option("--paste", is_flag=True, help="Also write the whole photograph with the new face in it.")
+@click.option(
+    "--paste",
+    is_flag=True,
+    help="Also write the whole photograph with the new face in it (a generator that moves faces writes that alone).",
+)
 @photograph_options
 @click.option("--split", type=click.Choice(["train", "test", "all"]), default="all", show_default=True,
               help="Rows of a prepared folder.")  # fmt: skip
@@ -58,10 +62,12 @@ def command(
     as_json: bool,
 ) -> None:
     """Change the attributes of faces with the generator MODEL: generator.safetensors, a run folder, or the built-in
-    "3d", which moves the photograph's own pixels by a fitted 3D face model (expressions; nothing is trained).
+    "3d", which moves the photograph's own pixels by a fitted 3D face model (expressions; nothing is trained), or "london",
+    which learnt smiles from photographs (neutral, happy).
 
     \b
     lssl synthesize 3d photo.jpg --to happy -o out                 the whole photograph at its own size
+    lssl synthesize london photo.jpg --to happy -o out             the same by a trained generator
     lssl synthesize runs/london photo.jpg --to happy -o out        find, align, translate
     lssl synthesize runs/london photo.jpg --to happy --paste       and back into the photograph
     lssl synthesize runs/faces *.jpg --all                         every expression, in one grid
@@ -186,7 +192,8 @@ def _write(
     from tqdm import tqdm
 
     from lssl.data.writer import write_image
-    from lssl.inference.synthesis import paste_back, translate_all
+    from lssl.inference.full_size import moves, whole_photograph
+    from lssl.inference.synthesis import translate_all
 
     names = _names(faces, wanted)
     written = []
@@ -196,11 +203,12 @@ def _write(
         chosen = [faces[k] for k in page]
         results = translate_all(model, chosen, wanted)
         for k, face, pictures in zip(page, chosen, results, strict=True):
-            for name, picture in zip(names[k], pictures, strict=True):
-                write_image(out / f"{name}.png", picture)
+            for name, target, picture in zip(names[k], wanted, pictures, strict=True):
+                whole = moves(model) and face.photograph is not None
+                write_image(out / f"{name}.png", whole_photograph(model, face, target, picture) if whole else picture)
                 written.append(out / f"{name}.png")
-                if paste and face.photograph is not None:
-                    write_image(out / f"{name}_photo.png", paste_back(face, picture))
+                if paste and face.photograph is not None and not whole:
+                    write_image(out / f"{name}_photo.png", whole_photograph(model, face, target, picture))
         columns = [[face.image for face in chosen], *map(list, zip(*results, strict=True))]
         _write_grid(out, number, columns, wanted)
     return written

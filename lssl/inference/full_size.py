@@ -11,13 +11,41 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from lssl.data import to_float
 from lssl.data.align import Similarity
-from lssl.models.moving import Edit
+from lssl.inference.synthesis import InputFace, Target, face_feather, paste_back, target_vector
+from lssl.models.export import TrainedGenerator
+from lssl.models.moving import Edit, MovingGenerator
 
 _LARGEST_GAP = 1 / 512  # below it, the mask counts as nothing: the photograph's pixels are left untouched
 # Pixels: a shift below the first is left out, beyond the second it is whole. What nobody sees move would only be blurred.
 _STILL, _MOVED = 0.3, 1.2
 _UNPAINTED = 0.06  # opacity below which the photograph is left as it is
+
+
+def moves(model: TrainedGenerator) -> bool:
+    """Whether a generator says movement, tone and paint apart."""
+    return isinstance(model.network, MovingGenerator)
+
+
+@torch.inference_mode()
+def whole_photograph(
+    model: TrainedGenerator, face: InputFace, target: Target, translated: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """The photograph (H, W, 3) that a face was read from, with the face changed to a target.
+
+    A moving generator's edit is done to the photograph's own pixels; of another's, `translated` (S, S, 3) is pasted back.
+    """
+    if face.photograph is None or face.similarity is None or face.landmarks is None:
+        raise ValueError(f"{face.name} was not read from a photograph")
+    if not moves(model):
+        return paste_back(face, translated)
+    device = next(model.parameters()).device
+    image = to_float(torch.from_numpy(face.image).permute(2, 0, 1)[None].to(device))
+    side = model.side_image(torch.from_numpy(face.landmarks)[None].to(device))
+    y = target_vector(model.schema, face.source, target)[None].to(device)
+    edit, _, _ = model.network.edit(image, side, y)
+    return edit_photograph(face.photograph, face.similarity, edit, face_feather(face.landmarks, face.image.shape[0]))
 
 
 def edit_photograph(
@@ -52,12 +80,27 @@ def edit_photograph(
     moved = _look_up(photograph, (pixels + shift).astype(np.float32), low, high)
     moved = moved * np.exp(seen(edit.tone, "bicubic") * inside)
     opacity = np.clip((seen(edit.opacity, "bicubic") - _UNPAINTED) / (1 - _UNPAINTED), 0, 1) * inside
-    paint = (np.clip(seen(edit.paint, "bicubic"), -1, 1) + 1) * 127.5
+    paint = _natural((np.clip(seen(edit.paint, "bicubic"), -1, 1) + 1) * 127.5, moved, inside)
     result = photograph.copy()
     window = result[low[1] : high[1], low[0] : high[0]]
     edited = np.clip(np.rint(moved + opacity * (paint - moved)), 0, 255).astype(np.uint8)
     window[:] = np.where(inside > 0, edited, window)
     return result
+
+
+def _natural(
+    paint: NDArray[np.float32], face: NDArray[np.float32], inside: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """The paint without hues that no face has: skin, lips and teeth reflect red at least as well as green and blue.
+
+    So it is held where the face's own light is not greener or bluer than that.
+    """
+    mean = (face * inside).sum((0, 1)) / max(float(inside.sum()), 1.0)
+    held = paint.copy()
+    for channel in (1, 2):
+        if mean[channel] <= mean[0]:
+            held[..., channel] = np.minimum(paint[..., channel], paint[..., 0])
+    return held
 
 
 def _window(

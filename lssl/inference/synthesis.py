@@ -222,7 +222,7 @@ def paste_back(face: InputFace, translated: NDArray[np.uint8]) -> NDArray[np.uin
     before, after = face.image.astype(np.float32), translated.astype(np.float32)
     change = np.abs(after - before).max(2)
     replaced = _blur(np.clip((change - 18) / 40, 0, 1), size / 48)
-    alpha = _face_feather(face.landmarks, size)
+    alpha = face_feather(face.landmarks, size)
     corners = np.array([[-0.5, -0.5], [size - 0.5, -0.5], [-0.5, size - 0.5], [size - 0.5, size - 0.5]])
     inverse = face.similarity.inverse()
     inside = corners @ inverse.matrix.T + inverse.offset
@@ -244,7 +244,7 @@ def paste_back(face: InputFace, translated: NDArray[np.uint8]) -> NDArray[np.uin
     return result
 
 
-def _face_feather(landmarks: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+def face_feather(landmarks: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     """1 on the face and a little around it, falling softly to 0 before the crop's border."""
     mask = landmark_mask(landmarks, (size, size)) > 0
     grown = _blur(mask.astype(np.float32), size / 20)

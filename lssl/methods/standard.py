@@ -71,12 +71,12 @@ class LossSettings:
 
     penalty: float = 1.0  # R1 of each critic's mean score
     parts: float = 1.0  # adversarial term of mouth and eyes
-    classification: float = 0.2  # of the generator
+    classification: float = 0.5  # of the generator
     critic_classification: float = 1.0
     bidirectional: float = 2.0
-    movement: float = 120.0
+    movement: float = 30.0
     roughness: float = 10.0
-    paired: float = 2.0  # likeness to the subject's own picture of the attributes asked for, where there is one
+    paired: float = 5.0  # likeness to the subject's own picture of the attributes asked for, where there is one
     paint: float = 0.05  # opacity of the paint
     own: float = 10.0  # |x' - x| where a face is asked for what it has
 

@@ -27,6 +27,15 @@ KINDS: dict[str, Callable[..., nn.Module]] = {
 }
 
 
+#: Generators that come with the package, each with a model card beside it.
+WEIGHTS = Path(__file__).parents[1] / "weights"
+
+
+def built_in_generators() -> list[str]:
+    """Names that stand wherever a generator's file or run folder does."""
+    return sorted(file.stem for file in WEIGHTS.glob("*.safetensors"))
+
+
 class TrainedGenerator(nn.Module):
     """A generator that knows its attributes and its input: what `lssl.load_generator` returns.
 
@@ -98,10 +107,13 @@ def save_generator(path: str | Path, trained: TrainedGenerator) -> None:
 
 
 def load_generator(path: str | Path, device: torch.device | str = "cpu") -> TrainedGenerator:
-    """Reads `generator.safetensors` (or the run folder that holds it); ready to translate, gradients off.
+    """Reads `generator.safetensors` (or the run folder that holds it, or a built-in one by its name); ready to translate,
+    gradients off.
 
     No code of the file is run. Raises FileNotFoundError, or LsslError for a file that is no exported generator.
     """
+    if str(path) in built_in_generators() and not Path(path).exists():
+        path = WEIGHTS / f"{path}.safetensors"
     path, weights, about = FILE.read(path, device)
     try:
         schema = AttributeSchema.from_dict(about["schema"])

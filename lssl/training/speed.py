@@ -26,8 +26,7 @@ def apply_speed(config: TrainConfig, device: torch.device) -> None:
     """Tells PyTorch how this process computes: on a GPU TF32 or not, and the fastest convolutions."""
     if config.speed.threads:
         torch.set_num_threads(config.speed.threads)
-    if config.speed.deterministic:
-        torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.use_deterministic_algorithms(config.speed.deterministic, warn_only=True)
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = config.speed.tf32
         torch.backends.cudnn.allow_tf32 = config.speed.tf32

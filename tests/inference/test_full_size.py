@@ -63,6 +63,17 @@ def test_flow_moves_the_photographs_own_pixels(photograph, similarity):
         assert np.abs(made[70:80, 70:80, channel] - expected).max() < 3
 
 
+def test_paint_is_no_greener_than_faces_are(photograph, similarity):
+    skin = np.stack([photograph[..., 0], photograph[..., 0] // 2, photograph[..., 0] // 3], -1)
+    green = edit(opacity=1.0)
+    green.paint[:, 0], green.paint[:, 1], green.paint[:, 2] = -0.5, 0.8, -0.9
+    everywhere = np.ones((SIZE, SIZE), np.float32)
+    made = edit_photograph(skin, similarity, green, everywhere)[60:90, 60:90].astype(int)
+    assert (made[..., 1] <= made[..., 0] + 1).all()
+    in_green_light = edit_photograph(skin[..., [1, 0, 2]], similarity, green, everywhere)[60:90, 60:90].astype(int)
+    assert (in_green_light[..., 1] > in_green_light[..., 0] + 50).all()
+
+
 def test_tone_and_paint(photograph, similarity):
     everywhere = np.ones((SIZE, SIZE), np.float32)
     darker = edit_photograph(photograph, similarity, edit(tone=-0.5), everywhere)[60:90, 60:90]

@@ -11,6 +11,7 @@ from lssl.data import FaceFolder, detect
 from lssl.data.folder import METADATA
 from lssl.errors import LsslError
 from lssl.evaluation.measures.portraits import SIDE, FacePicture, common_scale, found_anew, resized
+from lssl.inference.full_size import moves, whole_photograph
 from lssl.inference.synthesis import (
     InputFace,
     Target,
@@ -122,16 +123,21 @@ def gather_portraits(
         for start in range(0, len(others), _BATCH):
             asked = others[start : start + _BATCH]
             targets = [Target({attribute: value}, 1.0, value) for value in asked]
-            for value, picture in zip(asked, translate_batch(model, [face] * len(asked), targets), strict=True):
-                made.append(_picture(folder.subjects[row], value, face, _placed(face, picture)))
+            pictures = translate_batch(model, [face] * len(asked), targets)
+            for value, target, crop in zip(asked, targets, pictures, strict=True):
+                whole = crop if face.photograph is None else whole_photograph(model, face, target, crop)
+                made.append(_picture(folder.subjects[row], value, face, whole))
                 before.append(_picture(folder.subjects[row], value, face, _whole(face)))
     kept = _at_most(list(range(len(folder))), MOST_REAL, rng)
     real_faces = _faces(folder.select(kept), model, root)
     labels = folder.columns[attribute]
     real = [_picture(folder.subjects[r], labels[r], f, _whole(f)) for r, f in zip(kept, real_faces, strict=True)]
-    written = [
-        _picture(folder.subjects[r], labels[r], f, _placed(f, f.image)) for r, f in zip(kept, real_faces, strict=True)
-    ]
+    written = real
+    if not moves(model):  # what a moving generator leaves alone are the photograph's own pixels
+        written = [
+            _picture(folder.subjects[r], labels[r], f, _placed(f, f.image))
+            for r, f in zip(kept, real_faces, strict=True)
+        ]
     judged = prepare_portraits(made, before, real, written)
     like = _alike(folder, attribute, rows)
     places = {row: place for place, row in enumerate(kept)}

@@ -1,0 +1,34 @@
+"""Generators that come with the package."""
+
+import numpy as np
+import pytest
+import torch
+
+import lssl
+from lssl.models.export import WEIGHTS, built_in_generators
+
+
+@pytest.mark.parametrize("name", built_in_generators())
+def test_each_loads_by_its_name_is_small_and_has_a_card(name):
+    assert (WEIGHTS / f"{name}.safetensors").stat().st_size < 16 * 2**20
+    card = (WEIGHTS / f"{name}.md").read_text(encoding="utf-8")
+    for said in ("licence", "made by", "What it cannot", "Intended use"):
+        assert said in card
+    model = lssl.load_generator(name)
+    size = model.image_size
+    image = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (1, 3, size, size)).astype(np.float32))
+    y = torch.eye(model.schema.dimension)[:1]
+    made = model.translate(image, torch.rand(1, 68, 2) * size, y)
+    assert made.shape == image.shape
+    assert made.isfinite().all()
+
+
+def test_london_is_there_and_knows_smiles():
+    assert lssl.load_generator("london").schema.groups[0].values == ("neutral", "happy")
+
+
+def test_a_file_of_the_same_name_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "london").mkdir()
+    with pytest.raises(FileNotFoundError, match="london"):
+        lssl.load_generator("london")
