@@ -124,7 +124,9 @@ def main() -> None:
     setup(
         packages=[*packages, "lssl.cli"],
         package_dir={"lssl.cli": "cli"},
-        package_data={"lssl": ["presets/*.toml", "weights/*.safetensors", "weights/*.md", "face3d/model/data/*", "py.typed"]},
+        package_data={
+            "lssl": ["presets/*.toml", "weights/*.safetensors", "weights/*.md", "face3d/model/data/*", "py.typed"]
+        },
         ext_modules=extensions,
         cmdclass=commands,
     )

@@ -88,9 +88,7 @@ def edit_photograph(
     return result
 
 
-def _natural(
-    paint: NDArray[np.float32], face: NDArray[np.float32], inside: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def _natural(paint: NDArray[np.float32], face: NDArray[np.float32], inside: NDArray[np.float32]) -> NDArray[np.float32]:
     """The paint without hues that no face has: skin, lips and teeth reflect red at least as well as green and blue.
 
     So it is held where the face's own light is not greener or bluer than that.
