@@ -464,7 +464,14 @@ class Loop:
             draw_losses(read_metrics(self.folder / "metrics.jsonl"), self.folder / "losses.png")
         except OSError as error:
             good = latest_checkpoint(self.folder / "checkpoints")
-            raise LsslError(f"{folder}: cannot write ({error}); the last good checkpoint is {good}") from error
+            raise LsslError(f"{folder}: cannot write ({error}); {_advice(good)}") from error
+
+
+def _advice(good: Path | None) -> str:
+    """How to go on once there is room to write."""
+    if good is None:
+        return "there is no checkpoint yet. Free space, then repeat the command"
+    return f"the last good checkpoint is {good}. Free space, then --resume"
 
 
 @contextmanager
