@@ -92,7 +92,7 @@ def test_shared_options_of_experiments_are_settings(words) -> None:
 def test_every_option_of_train_stands_for_a_setting() -> None:
     command = commands()["train"]
     named = set(inspect.signature(inspect.unwrap(command.callback)).parameters)
-    known = set(train._SETTINGS) | set(train._ABLATIONS)
+    known = set(train._SETTINGS)
     assert {option.name for option in command.params} - named <= known
 
 
