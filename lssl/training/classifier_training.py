@@ -15,6 +15,7 @@ from lssl.data.prepare import split_subjects
 from lssl.errors import LsslError
 from lssl.models.classifier import build_classifier, load_pretrained
 from lssl.models.classifier_export import TrainedClassifier
+from lssl.training import seeds
 from lssl.training.augmentation import draw_moves, light_images, move_images
 from lssl.training.supervised import fit
 
@@ -184,7 +185,7 @@ class _Batches:
 
     def __init__(self, faces: FaceDataset, synthetic: FaceDataset | None, config: ClassifierConfig) -> None:
         self.config = config
-        self.generator = torch.Generator().manual_seed(config.seed * 2 + 1)
+        self.generator = seeds.generator(config.seed, 0, "classifier")
         made = round(config.batch_size * config.synthetic_share) if synthetic is not None else 0
         self.sources = [(faces, config.batch_size - made)]
         if synthetic is not None:

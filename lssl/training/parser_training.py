@@ -21,6 +21,7 @@ from lssl.errors import LsslError
 from lssl.models.parser import PARSER_CLASSES, FaceParser
 from lssl.models.parser_export import FILE_NAME, save_parser
 from lssl.models.parser_export import load_parser as _load_parser
+from lssl.training import seeds
 from lssl.training.parser_data import ParserFaces, augment, open_parser_faces
 from lssl.training.supervised import fit
 
@@ -66,9 +67,8 @@ def train_parser(
     """
     config = config or ParserConfig()
     device = torch.device(device)
-    generator = torch.Generator().manual_seed(config.seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+    generator = seeds.generator(config.seed, 0, "parser")
+    with seeds.initial_weights(config.seed):
         parser = FaceParser(config.width, num_levels=_levels(faces.size))
     parser = parser.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     images, labels = faces.images.to(device), faces.labels.to(device)
