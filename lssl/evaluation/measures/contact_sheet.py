@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
-_GAP, _BAR = 6, 28
+from lssl.data.sheet import draw_sheet
+
+_GAP = 6
 
 
 def contact_sheet(
@@ -18,24 +20,13 @@ def contact_sheet(
 ) -> NDArray[np.uint8]:
     """One picture, uint8 (H, W, 3): a row a person, a column a title.
 
-    rows: uint8 pictures of any size, shown with their longer side at `side` pixels; None leaves a place empty. names: written at the left of each row's first picture.
+    rows: uint8 pictures of any size, shown with their longer side at `side` pixels; None leaves a place empty.
+    names: written above each row.
     """
     fitted = [[None if picture is None else _fitted(picture, side) for picture in row] for row in rows]
-    heights = [max((picture.height for picture in row if picture), default=0) + _GAP for row in fitted]
-    sheet = Image.new("RGB", (len(titles) * (side + _GAP) - _GAP, _BAR + sum(heights)), "white")
-    draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(18)
-    for column, title in enumerate(titles):
-        draw.text((column * (side + _GAP) + 4, 4), title, fill="black", font=font)
-    top = _BAR
-    for row, pictures in enumerate(fitted):
-        for column, picture in enumerate(pictures):
-            if picture is not None:
-                sheet.paste(picture, (column * (side + _GAP), top))
-        if row < len(names):
-            draw.text((6, top + 4), names[row], fill="white", stroke_width=2, stroke_fill="black", font=font)
-        top += heights[row]
-    return np.asarray(sheet)
+    height = max((picture.height for row in fitted for picture in row if picture), default=side)
+    placed = [[_on_paper(picture, side, height) for picture in row] for row in fitted]
+    return np.asarray(draw_sheet(placed, columns=titles, titles=names, tile=side, gap=_GAP))
 
 
 def _fitted(picture: NDArray[np.uint8], side: int) -> Image.Image:
@@ -44,3 +35,10 @@ def _fitted(picture: NDArray[np.uint8], side: int) -> Image.Image:
     scale = side / max(shown.size)
     size = (max(1, round(shown.width * scale)), max(1, round(shown.height * scale)))
     return shown if size == shown.size else shown.resize(size, Image.Resampling.LANCZOS)
+
+
+def _on_paper(picture: Image.Image | None, side: int, height: int) -> NDArray[np.uint8]:
+    paper = Image.new("RGB", (side, height), "white")
+    if picture is not None:
+        paper.paste(picture, (0, 0))
+    return np.asarray(paper)

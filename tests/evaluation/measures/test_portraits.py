@@ -94,9 +94,9 @@ def test_a_contact_sheet_shows_every_picture_at_its_place(drawn):
     red, blue = np.zeros((64, 64, 3), np.uint8), np.zeros((128, 128, 3), np.uint8)
     red[..., 0], blue[..., 2] = 255, 255
     sheet = contact_sheet([[red, blue], [None, red]], ["a", "b"], ["one", "two"], side=128)
-    assert sheet.shape[1] == 2 * 128 + 6
-    height = (sheet.shape[0] - 28) // 2
-    assert tuple(sheet[28 + 100, 100]) == (255, 0, 0)
-    assert tuple(sheet[28 + 100, 234]) == (0, 0, 255)
-    assert tuple(sheet[28 + height + 100, 100]) == (255, 255, 255)
-    assert tuple(sheet[28 + height + 100, 234]) == (255, 0, 0)
+    assert sheet.shape[1] == 2 * 128 + 3 * 6
+    below = sheet.shape[0] - 6 - 64, sheet.shape[0] // 2 - 32  # within the second row, and the first
+    assert tuple(sheet[below[1], 70]) == (255, 0, 0)
+    assert tuple(sheet[below[1], 204]) == (0, 0, 255)
+    assert tuple(sheet[below[0], 70]) == (255, 255, 255)
+    assert tuple(sheet[below[0], 204]) == (255, 0, 0)
