@@ -22,8 +22,9 @@ def write(faces, root, names, moods=("happy", "neutral"), shades=None):
             centre = (250 + 7 * (number % 3), 240 - 5 * (number % 4))
             faces.write_photograph(path, centre=centre, shade=shade)
             image = np.array(Image.open(path))
-            image[:60] = np.random.default_rng(number).integers(0, 255, (60, 512, 3))  # no two people alike
-            Image.fromarray(image).save(path)
+            spots = np.random.default_rng(number).integers(0, 160, (8, 8, 3)).astype(np.uint8)  # no two people alike
+            spots = np.asarray(Image.fromarray(spots).resize(image.shape[1::-1], Image.Resampling.BILINEAR))
+            Image.fromarray((image // 2 + spots // 2).astype(np.uint8)).save(path)
     return root
 
 
