@@ -150,6 +150,9 @@ class Method:
         device = processes.device
         self.faces = open_stream(config, train_set, processes, moved=False)
         self.targets = targets_of(train_set, mirrored=self.faces.flip, pairs=bool(self.weights.paired))
+        # Shares of a batch that are expected to be asked for what they have, and to have the subject's own picture of that.
+        self.own_share = 1 / len(self.targets.y)
+        self.known_share = max(self.own_share, float((self.targets.partner >= 0).float().mean()))
         self.crops = PartCrops(self.size).to(device)
         self.critic_side = min(self.size, _CRITIC_SIDE)
         with seeds.initial_weights(config.seed):
@@ -315,7 +318,7 @@ class Method:
         """Stronger moves while real training faces are told too surely, weaker ones while they are not."""
         if not self.config.data.jitter:
             return
-        self.memory["certainty"].lerp_(real_score.sign().mean(), 0.02)
+        self.memory["certainty"].lerp_(self.processes.mean(real_score.sign().mean()), 0.02)
         self.memory["moves"].add_(0.0005 * (self.memory["certainty"] - _SURE).sign()).clamp_(0.25, 1.0)
 
     def generator_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
@@ -346,7 +349,7 @@ class Method:
         if weights.paired:
             terms["g_pair"] = self._likeness(batch, fake, mouth, eyes)
             loss = loss + weights.paired * terms["g_pair"]
-        terms["g_own"] = mean_where(batch.own, (fake - batch.image).abs())
+        terms["g_own"] = mean_where(batch.own, (fake - batch.image).abs(), self.own_share)
         loss = loss + weights.own * terms["g_own"] + weights.paint * edit.opacity.mean()
         if weights.bidirectional:
             with autocast(self.config, device):
@@ -361,8 +364,10 @@ class Method:
         coarse = self.critic_side // 4
         small, theirs = (F.adaptive_avg_pool2d(one, coarse) for one in (fake, batch.target))
         known = batch.known
-        likeness = mean_where(known, (mouth - their_mouth).abs()) + mean_where(known, (small - theirs).abs())
-        return likeness + 0.5 * mean_where(known.repeat(2), (eyes - their_eyes).abs())
+        share = self.known_share
+        likeness = mean_where(known, (mouth - their_mouth).abs(), share)
+        likeness = likeness + mean_where(known, (small - theirs).abs(), share)
+        return likeness + 0.5 * mean_where(known.repeat(2), (eyes - their_eyes).abs(), share)
 
     def seen(self, image: Tensor) -> Tensor:
         """What the critic of the whole face sees."""
@@ -397,6 +402,7 @@ class Method:
         return False
 
 
-def mean_where(chosen: Tensor, values: Tensor) -> Tensor:
-    """The mean of values (N, ...) over the samples where chosen (N,) is 1; 0 where it is nowhere."""
-    return (values.flatten(1).mean(1) * chosen).sum() / chosen.sum().clamp(min=1)
+def mean_where(chosen: Tensor, values: Tensor, share: float) -> Tensor:
+    """The mean of values (N, ...) over the samples where chosen (N,) is 1, by the `share` of such samples that is expected:
+    so several processes, each with a part of the batch, have the same loss as one."""
+    return (values.flatten(1).mean(1) * chosen).mean() / share
