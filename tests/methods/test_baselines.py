@@ -47,7 +47,9 @@ def small(preset: str, tiny: Callable[..., TrainConfig], faces: Path) -> TrainCo
         for name in shape.get(section, ())
         if name not in ("output", "critic_init", "jitter", "ema", "critic_learning_rate")
     }
-    return TrainConfig.from_dict(tree).with_overrides({**sizes, "speed.bf16": "off", "output.sample_every": 6})
+    return TrainConfig.from_dict(tree).with_overrides(
+        {**sizes, "speed.bf16": "off", "speed.threads": 1, "output.sample_every": 6}
+    )
 
 
 def run(config: TrainConfig, out: Path, **options: bool) -> bool:

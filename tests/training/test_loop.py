@@ -223,7 +223,7 @@ def test_two_processes_have_the_losses_of_one(recipe, tmp_path):
     assert process.returncode == 0, output
     for a, b in zip(losses_of(one), losses_of(two), strict=True):
         for name in a:
-            assert b[name] == pytest.approx(a[name], rel=2e-3, abs=2e-5), name
+            assert b[name] == pytest.approx(a[name], rel=2e-3, abs=2e-4), name
 
 
 def test_full_disk_is_one_clear_error_and_keeps_the_last_checkpoint(config, tmp_path, monkeypatch):
