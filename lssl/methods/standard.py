@@ -152,7 +152,7 @@ class Method:
         self.targets = targets_of(train_set, mirrored=self.faces.flip, pairs=bool(self.weights.paired))
         # Shares of a batch that are expected to be asked for what they have, and to have the subject's own picture of that.
         self.own_share = 1 / len(self.targets.y)
-        self.known_share = max(self.own_share, float((self.targets.partner >= 0).float().mean()))
+        self.known_share = self.targets.known_share
         self.crops = PartCrops(self.size).to(device)
         self.critic_side = min(self.size, _CRITIC_SIDE)
         with seeds.initial_weights(config.seed):

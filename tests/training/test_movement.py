@@ -20,14 +20,14 @@ def test_targets_know_each_subjects_other_picture(faces):
     data = FaceDataset(faces, split="train")
     targets = targets_of(data, mirrored=False)
     assert targets.y.tolist() == [[0.0, 1.0], [1.0, 0.0]]
-    assert targets.paired == 1.0
+    assert targets.known_share == 1.0
     for row in range(len(data)):
         other = 1 - int(targets.of_row[row])
         partner = int(targets.partner[row, other])
         assert data.subject_index[partner] == data.subject_index[row]
         assert int(targets.of_row[partner]) == other
     alone = targets_of(data, mirrored=False, pairs=False)
-    assert alone.paired == 0.0
+    assert alone.known_share == 0.5  # its own
     assert (alone.partner >= 0).sum() == len(data)  # its own
 
 
