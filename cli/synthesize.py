@@ -192,7 +192,7 @@ def _write(
     from tqdm import tqdm
 
     from lssl.data.writer import write_image
-    from lssl.inference.full_size import moves, whole_photograph
+    from lssl.inference.full_size import says_movement, whole_photograph
     from lssl.inference.synthesis import translate_all
 
     names = _names(faces, wanted)
@@ -204,7 +204,7 @@ def _write(
         results = translate_all(model, chosen, wanted)
         for k, face, pictures in zip(page, chosen, results, strict=True):
             for name, target, picture in zip(names[k], wanted, pictures, strict=True):
-                whole = moves(model) and face.photograph is not None
+                whole = says_movement(model) and face.photograph is not None
                 write_image(out / f"{name}.png", whole_photograph(model, face, target, picture) if whole else picture)
                 written.append(out / f"{name}.png")
                 if paste and face.photograph is not None and not whole:

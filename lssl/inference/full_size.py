@@ -23,7 +23,7 @@ _STILL, _MOVED = 0.3, 1.2
 _UNPAINTED = 0.06  # opacity below which the photograph is left as it is
 
 
-def moves(model: TrainedGenerator) -> bool:
+def says_movement(model: TrainedGenerator) -> bool:
     """Whether a generator says movement, tone and paint apart."""
     return isinstance(model.network, MovingGenerator)
 
@@ -38,17 +38,17 @@ def whole_photograph(
     """
     if face.photograph is None or face.similarity is None or face.landmarks is None:
         raise ValueError(f"{face.name} was not read from a photograph")
-    if not moves(model):
+    if not says_movement(model):
         return paste_back(face, translated)
     device = next(model.parameters()).device
     image = to_float(torch.from_numpy(face.image).permute(2, 0, 1)[None].to(device))
     side = model.side_image(torch.from_numpy(face.landmarks)[None].to(device))
     y = target_vector(model.schema, face.source, target)[None].to(device)
     edit, _, _ = model.network.edit(image, side, y)
-    return edit_photograph(face.photograph, face.similarity, edit, face_feather(face.landmarks, face.image.shape[0]))
+    return apply_edit(face.photograph, face.similarity, edit, face_feather(face.landmarks, face.image.shape[0]))
 
 
-def edit_photograph(
+def apply_edit(
     photograph: NDArray[np.uint8], similarity: Similarity, edit: Edit, mask: NDArray[np.float32]
 ) -> NDArray[np.uint8]:
     """The photograph (H, W, 3) with one face of it edited.

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lssl.data.align import Similarity
-from lssl.inference.full_size import edit_photograph
+from lssl.inference.full_size import apply_edit
 from lssl.models.moving import Edit
 
 SIZE, PHOTO = 32, (150, 170)
@@ -40,11 +40,11 @@ def disc():
 
 
 def test_nothing_asked_for_changes_nothing(photograph, similarity):
-    assert np.array_equal(edit_photograph(photograph, similarity, edit(), disc()), photograph)
+    assert np.array_equal(apply_edit(photograph, similarity, edit(), disc()), photograph)
 
 
 def test_outside_the_face_the_photograph_is_left_bit_for_bit(photograph, similarity):
-    made = edit_photograph(photograph, similarity, edit((0.2, 0.1), 0.3, 0.5, 1.0), disc())
+    made = apply_edit(photograph, similarity, edit((0.2, 0.1), 0.3, 0.5, 1.0), disc())
     y, x = np.mgrid[: PHOTO[0], : PHOTO[1]]
     at = np.stack([x, y], -1) @ similarity.matrix.T + similarity.offset
     outside = np.hypot(*np.moveaxis((at + 0.5) / SIZE * 2 - 1, -1, 0)) > 0.85
@@ -53,7 +53,7 @@ def test_outside_the_face_the_photograph_is_left_bit_for_bit(photograph, similar
 
 
 def test_flow_moves_the_photographs_own_pixels(photograph, similarity):
-    made = edit_photograph(photograph, similarity, edit((0.1, 0.0)), np.ones((SIZE, SIZE), np.float32))
+    made = apply_edit(photograph, similarity, edit((0.1, 0.0)), np.ones((SIZE, SIZE), np.float32))
     shift = np.array([0.1 * SIZE / 2, 0.0]) @ similarity.inverse().matrix.T  # photograph pixels
     y, x = np.mgrid[70:80, 70:80]
     from scipy.ndimage import map_coordinates
@@ -68,15 +68,15 @@ def test_paint_is_no_greener_than_faces_are(photograph, similarity):
     green = edit(opacity=1.0)
     green.paint[:, 0], green.paint[:, 1], green.paint[:, 2] = -0.5, 0.8, -0.9
     everywhere = np.ones((SIZE, SIZE), np.float32)
-    made = edit_photograph(skin, similarity, green, everywhere)[60:90, 60:90].astype(int)
+    made = apply_edit(skin, similarity, green, everywhere)[60:90, 60:90].astype(int)
     assert (made[..., 1] <= made[..., 0] + 1).all()
-    in_green_light = edit_photograph(skin[..., [1, 0, 2]], similarity, green, everywhere)[60:90, 60:90].astype(int)
+    in_green_light = apply_edit(skin[..., [1, 0, 2]], similarity, green, everywhere)[60:90, 60:90].astype(int)
     assert (in_green_light[..., 1] > in_green_light[..., 0] + 50).all()
 
 
 def test_tone_and_paint(photograph, similarity):
     everywhere = np.ones((SIZE, SIZE), np.float32)
-    darker = edit_photograph(photograph, similarity, edit(tone=-0.5), everywhere)[60:90, 60:90]
+    darker = apply_edit(photograph, similarity, edit(tone=-0.5), everywhere)[60:90, 60:90]
     assert np.abs(darker - photograph[60:90, 60:90] * np.exp(-0.5)).max() < 1.5
-    painted = edit_photograph(photograph, similarity, edit(opacity=1.0, paint=0.5), everywhere)[60:90, 60:90]
+    painted = apply_edit(photograph, similarity, edit(opacity=1.0, paint=0.5), everywhere)[60:90, 60:90]
     assert np.abs(painted - 1.5 * 127.5).max() <= 1

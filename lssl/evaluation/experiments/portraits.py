@@ -11,7 +11,7 @@ from lssl.data import FaceFolder, detect
 from lssl.data.folder import METADATA
 from lssl.errors import LsslError
 from lssl.evaluation.measures.portraits import SIDE, FacePicture, common_scale, found_anew, resized
-from lssl.inference.full_size import moves, whole_photograph
+from lssl.inference.full_size import says_movement, whole_photograph
 from lssl.inference.synthesis import (
     InputFace,
     Target,
@@ -133,7 +133,7 @@ def gather_portraits(
     labels = folder.columns[attribute]
     real = [_picture(folder.subjects[r], labels[r], f, _whole(f)) for r, f in zip(kept, real_faces, strict=True)]
     written = real
-    if not moves(model):  # what a moving generator leaves alone are the photograph's own pixels
+    if not says_movement(model):  # what a moving generator leaves alone are the photograph's own pixels
         written = [
             _picture(folder.subjects[r], labels[r], f, _placed(f, f.image))
             for r, f in zip(kept, real_faces, strict=True)
