@@ -1,7 +1,10 @@
 """Builds the native operators (csrc/) through torch.utils.cpp_extension.
 
-LSSL_CUDA=1 forces the CUDA kernels, LSSL_CUDA=0 leaves them out; unset, they are built when nvcc and a CUDA
-build of PyTorch are both there. LSSL_CUDA_DEBUG=1 builds kernels that assert every index. LSSL_NATIVE=0 installs without any native code (the references run instead).
+The operators are a plain shared library, lssl/_ops.so: no Python symbol, and of PyTorch the stable ABI alone, so one
+build serves every Python and every torch from 2.10 on. LSSL_CUDA=1 forces the CUDA kernels, LSSL_CUDA=0 leaves them
+out; unset, they are built when nvcc and a CUDA build of PyTorch are both there. LSSL_CUDA_DEBUG=1 builds kernels that
+assert every index. LSSL_NATIVE=0 installs without any native code (the references run instead). LSSL_WHEEL=1 builds
+what a release is made of: stripped, without lssl._C, as a wheel for every Python (`make wheel`).
 """
 
 import os
@@ -14,6 +17,8 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 # Every torch from 2.10 on loads a library built for this target (LibTorch's stable ABI).
 STABLE_TARGET = "0x020a000000000000"
+OPS = "lssl._ops"
+RELEASE = os.environ.get("LSSL_WHEEL") == "1"
 
 
 def sources(suffix: str) -> list[str]:
@@ -34,9 +39,11 @@ def native_extensions() -> tuple[list, dict]:
         )
 
     defines = [("TORCH_TARGET_VERSION", STABLE_TARGET)]
-    cxx_flags = ["-O3", "-std=c++20", "-fvisibility=hidden", "-fno-math-errno", "-ffp-contract=fast"]
+    # -g0: the flags that Python was built with bring -g, which makes the library six times as large.
+    cxx_flags = ["-O3", "-g0", "-std=c++20", "-fvisibility=hidden", "-fno-math-errno", "-ffp-contract=fast"]
     compile_args = {"cxx": cxx_flags}
-    files = ["csrc/registration.cpp", *sources(".cpp")]
+    link_args = ["-Wl,--as-needed", *(["-Wl,--strip-all"] if RELEASE else [])] if sys.platform == "linux" else []
+    files = ["csrc/registration.cpp", "csrc/build_info.cpp", *sources(".cpp")]
     extension = cpp_extension.CppExtension
     if use_cuda:
         extension = cpp_extension.CUDAExtension
@@ -52,22 +59,24 @@ def native_extensions() -> tuple[list, dict]:
                 major, minor = torch.cuda.get_device_capability()
                 os.environ["TORCH_CUDA_ARCH_LIST"] = f"{major}.{minor}"
 
+        defines.append(("LSSL_CUDA_ARCHS", f'"{os.environ["TORCH_CUDA_ARCH_LIST"]}"'))
+
     ops = extension(
-        "lssl._ops",
+        OPS,
         sources=files,
         include_dirs=[str(ROOT / "csrc")],
         define_macros=defines,
         extra_compile_args=compile_args,
+        extra_link_args=link_args,
     )
-    module_defines = []
-    if use_cuda:
-        module_defines = [("LSSL_WITH_CUDA", "1"), ("LSSL_CUDA_ARCHS", f'"{os.environ["TORCH_CUDA_ARCH_LIST"]}"')]
-    module = Pybind11Extension(
-        "lssl._C", ["csrc/module.cpp"], cxx_std=17, define_macros=module_defines, libraries=["dl"]
-    )
+    ops.libraries = [name for name in ops.libraries if name != "torch_python"]
+    commands = {"build_ext": optional_build(cpp_extension.BuildExtension)}
+    if RELEASE:
+        return [ops], commands
+    module = Pybind11Extension("lssl._C", ["csrc/module.cpp"], cxx_std=17, libraries=["dl"])
     # One build_ext serves both: BuildExtension passes plain extensions through.
     module.extra_compile_args = {"cxx": [*module.extra_compile_args]}
-    return [ops, module], {"build_ext": optional_build(cpp_extension.BuildExtension)}
+    return [ops, module], commands
 
 
 def tell(sentence: str) -> None:
@@ -84,6 +93,12 @@ def optional_build(base: type) -> type:
     """A build_ext whose failure leaves a package that runs on the references, and says so in one sentence."""
 
     class OptionalBuild(base):  # type: ignore[misc, valid-type]
+        def get_ext_filename(self, ext_name: str) -> str:
+            """lssl/_ops.so without a tag of this Python: it is no module of Python."""
+            if ext_name.rpartition(".")[2] == OPS.rpartition(".")[2]:
+                return os.path.join(*ext_name.split(".")) + ".so"
+            return super().get_ext_filename(ext_name)
+
         def run(self) -> None:
             try:
                 compiler = os.environ.get("CXX", "c++").split()[0]

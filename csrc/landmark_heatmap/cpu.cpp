@@ -12,6 +12,11 @@
 #include <xmmintrin.h>
 #endif
 
+#if defined(__x86_64__) && defined(__GLIBC__)
+// The exp of every glibc, not of 2.29 and later: the same values, and the library loads on older systems.
+__asm__(".symver exp, exp@GLIBC_2.2.5");
+#endif
+
 #define LSSL_INLINE inline __attribute__((always_inline))
 
 namespace lssl::cpu {

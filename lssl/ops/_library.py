@@ -1,6 +1,8 @@
 """Loads the native operator library once, and says why where it cannot."""
 
+import ctypes
 import importlib
+import json
 import os
 import warnings
 from collections.abc import Callable
@@ -18,22 +20,30 @@ def _load() -> tuple[dict[str, Any], str | None]:
     if os.environ.get("LSSL_NATIVE") == "0":
         return {}, "LSSL_NATIVE=0 turns it off"
     folder = Path(__file__).parent.parent
-    try:
-        module = importlib.import_module("lssl._C")
-    except ImportError as error:
+    # LSSL_LIBRARY: another build of the operators, such as that of make cuda-on-host.
+    library = Path(os.environ.get("LSSL_LIBRARY") or folder / "_ops.so").absolute()
+    if not library.exists():
         note = folder / "_build_failure.txt"
         if note.exists():
             return {}, f"its build failed: {note.read_text().strip()}"
-        return {}, f"lssl._C cannot be imported ({error})"
-    other = os.environ.get("LSSL_LIBRARY")  # another build of the operators, such as that of make cuda-on-host
-    libraries = [Path(other)] if other else sorted(folder.glob("_ops*.so"))
-    if not libraries:
-        return {}, f"no _ops*.so in {folder}"
+        return {}, f"there is no {library}"
     try:
-        module.load(str(libraries[0]))
-    except RuntimeError as error:
-        return {}, str(error)
-    return dict(module.build_info()), None
+        _loader()(str(library))
+        tell = ctypes.CDLL(str(library)).lssl_build_info
+    except (OSError, RuntimeError) as error:
+        return {}, str(error.__cause__ or error)
+    except AttributeError:
+        return {}, f"{library} is from another version of lssl"
+    tell.restype = ctypes.c_char_p
+    return json.loads(tell()), None
+
+
+def _loader() -> Callable[[str], None]:
+    """What loads a library of operators: a source build's _C, or, in a wheel for every Python, torch itself."""
+    try:
+        return importlib.import_module("lssl._C").load
+    except ImportError:
+        return torch.ops.load_library
 
 
 _info, _missing = _load()

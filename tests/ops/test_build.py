@@ -1,5 +1,7 @@
 """The native library is there, says how it was built, keeps to the stable ABI, and its sources ship."""
 
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -21,16 +23,65 @@ def test_native_library_is_loaded():
     assert info["simd"]
 
 
-def test_the_library_needs_only_the_stable_abi():
-    """No symbol of c10:: or at::, so that one build loads in every torch from 2.10 on."""
+def undefined_symbols() -> list[str]:
     nm = shutil.which("nm")
     if nm is None:
         pytest.skip("nm (binutils) is not installed")
-    (library,) = Path(lssl.__file__).parent.glob("_ops*.so")
+    library = Path(lssl.__file__).parent / "_ops.so"
     listing = subprocess.run([nm, "-DC", "--undefined-only", str(library)], capture_output=True, text=True, check=True)
     symbols = [line.split(maxsplit=1)[1] for line in listing.stdout.splitlines() if line.strip()]
     assert any("torch_library_" in symbol for symbol in symbols), "nm does not see the library's registration"
-    assert [symbol for symbol in symbols if re.search(r"\b(c10|at)::", symbol)] == []
+    return symbols
+
+
+def test_the_library_needs_only_the_stable_abi():
+    """No symbol of c10:: or at::, so that one build loads in every torch from 2.10 on."""
+    assert [symbol for symbol in undefined_symbols() if re.search(r"\b(c10|at)::", symbol)] == []
+
+
+def test_the_library_knows_nothing_of_python():
+    """No symbol of Python's, so that one build loads in every Python."""
+    assert [symbol for symbol in undefined_symbols() if re.match(r"_?Py[A-Z_]", symbol)] == []
+
+
+RUN = """
+import json, sys
+if sys.argv[1] == "without":
+    sys.modules["lssl._C"] = None  # an import of it fails, as where a wheel has none
+import torch
+from lssl.ops import build_info, pixel_shuffle_instance_norm
+output = pixel_shuffle_instance_norm(torch.arange(32.0).reshape(1, 8, 2, 2))
+print(json.dumps([build_info(), output.flatten().tolist()]))
+"""
+
+
+def run(loader: str, **environment: str) -> list:
+    return json.loads(
+        subprocess.run(
+            [sys.executable, "-c", RUN, loader],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    )
+
+
+def test_all_is_the_same_without_the_module_that_a_source_build_adds():
+    info, output = run("without")
+    assert info == build_info()
+    assert run("with") == [info, output]
+
+
+@pytest.mark.parametrize("loader", ["with", "without"])
+def test_a_library_that_does_not_load_says_why(tmp_path, loader):
+    broken = tmp_path / "broken.so"
+    broken.write_bytes(b"no library")
+    info, output = run(loader, LSSL_LIBRARY=str(broken))
+    assert not info["native"]
+    assert "broken.so" in info["reason"]
+    assert info["reason"] != f"Could not load this library: {broken}"  # the linker's words, not the wrapper's
+    assert len(output) == 32
 
 
 @pytest.mark.slow

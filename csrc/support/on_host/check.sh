@@ -23,7 +23,7 @@ compile() {
   [[ $2 -nt $1 && $2 -nt $newest ]] || "$CXX" "${flags[@]}" -x c++ -c "$1" -o "$2"
 }
 running=()
-for source in */*.cu */binding.cpp registration.cpp support/on_host/on_host.cpp; do
+for source in */*.cu */binding.cpp registration.cpp build_info.cpp support/on_host/on_host.cpp; do
   compile "$source" "$objects/${source//\//_}.o" &
   running+=($!)
   while (($(jobs -rp | wc -l) >= ${JOBS:-2})); do sleep 0.2; done
