@@ -3,16 +3,25 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lssl.inference.editor import FaceEditor as FaceEditor
     from lssl.models.export import load_generator as load_generator
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load_generator"]
+#: Public names and the modules they come from, on first use: `import lssl` and `lssl --help` do not wait for PyTorch.
+_PUBLIC = {
+    "FaceEditor": "lssl.inference.editor",
+    "load_generator": "lssl.models.export",
+}
+__all__ = ["FaceEditor", "__version__", "load_generator"]
 
 
 def __getattr__(name: str) -> Any:
-    """`lssl.load_generator` on first use, so that `import lssl` and `lssl --help` do not wait for PyTorch."""
-    if name == "load_generator":
-        from lssl.models.export import load_generator
+    if name in _PUBLIC:
+        from importlib import import_module
 
-        return load_generator
+        return getattr(import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module 'lssl' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})

@@ -106,9 +106,9 @@ def _decode(path: Path) -> Picture:
             wide = wide_colour(path, image)
             if wide is None:
                 image.load()
-            orientation = _orientation(image)  # after the pixels, behind which a PNG may say it
+            orientation = exif_orientation(image)  # after the pixels, behind which a PNG may say it
             pixels, note = _to_rgb(image) if wide is None else wide
-    return Picture(_upright(pixels, orientation), orientation, note)
+    return Picture(upright(pixels, orientation), orientation, note)
 
 
 def _frames(image: Image.Image) -> int:
@@ -126,7 +126,8 @@ def _frames(image: Image.Image) -> int:
     return own
 
 
-def _orientation(image: Image.Image) -> int:
+def exif_orientation(image: Image.Image) -> int:
+    """What EXIF says of the stored pixels, 1 (as they are) to 8."""
     try:
         value = int(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # damaged metadata of a whole picture
@@ -134,7 +135,7 @@ def _orientation(image: Image.Image) -> int:
     return value if 1 <= value <= 8 else 1
 
 
-def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     """The pixels as EXIF's orientation wants them seen."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)

@@ -5,6 +5,8 @@ lit, and hair, skin and stubble stay as sharp as they were. Only the paint (teet
 network's own resolution. What lies outside the face is the photograph's, bit for bit.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,7 +15,15 @@ from torch.nn import functional as F
 
 from lssl.data import to_float
 from lssl.data.align import Similarity
-from lssl.inference.synthesis import InputFace, Target, face_feather, paste_back, target_vector
+from lssl.inference.synthesis import (
+    Blend,
+    InputFace,
+    Target,
+    face_feather,
+    paste_back,
+    target_vector,
+    translate_batch,
+)
 from lssl.models.export import TrainedGenerator
 from lssl.models.moving import Edit, MovingGenerator
 
@@ -28,9 +38,8 @@ def says_movement(model: TrainedGenerator) -> bool:
     return isinstance(model.network, MovingGenerator)
 
 
-@torch.inference_mode()
 def whole_photograph(
-    model: TrainedGenerator, face: InputFace, target: Target, translated: NDArray[np.uint8]
+    model: TrainedGenerator, face: InputFace, target: Target | Blend, translated: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
     """The photograph (H, W, 3) that a face was read from, with the face changed to a target.
 
@@ -40,12 +49,32 @@ def whole_photograph(
         raise ValueError(f"{face.name} was not read from a photograph")
     if not says_movement(model):
         return paste_back(face, translated)
-    device = next(model.parameters()).device
-    image = to_float(torch.from_numpy(face.image).permute(2, 0, 1)[None].to(device))
-    side = model.side_image(torch.from_numpy(face.landmarks)[None].to(device))
-    y = target_vector(model.schema, face.source, target)[None].to(device)
-    edit, _, _ = model.network.edit(image, side, y)
-    return apply_edit(face.photograph, face.similarity, edit, face_feather(face.landmarks, face.image.shape[0]))
+    return NetworkEdit(model, face).change(face.photograph, target)
+
+
+class NetworkEdit:
+    """A face of a photograph, made ready once for a trained generator, for any number of edits."""
+
+    def __init__(self, model: TrainedGenerator, face: InputFace) -> None:
+        if face.similarity is None or face.landmarks is None:
+            raise ValueError(f"{face.name} was not read from a photograph")
+        self._model, self._face, self._similarity = model, face, face.similarity
+        device = next(model.parameters()).device
+        self._image = to_float(torch.from_numpy(face.image).permute(2, 0, 1)[None].to(device))
+        self._side = model.side_image(torch.from_numpy(face.landmarks)[None].to(device))
+        self._mask = face_feather(face.landmarks, face.image.shape[0])
+
+    @torch.inference_mode()
+    def change(self, photograph: NDArray[np.uint8], target: Target | Blend) -> NDArray[np.uint8]:
+        """A copy of the photograph (H, W, 3), or of what other edits made of it, with this face changed."""
+        if not says_movement(self._model):
+            (made,) = translate_batch(self._model, [self._face], [target])
+            return paste_back(replace(self._face, photograph=photograph), made)
+        device = next(self._model.parameters()).device
+        y = target_vector(self._model.schema, self._face.source, target)[None].to(device)
+        side = None if self._side is None else self._side.to(device)
+        edit, _, _ = self._model.network.edit(self._image.to(device), side, y)
+        return apply_edit(photograph, self._similarity, edit, self._mask)
 
 
 def apply_edit(

@@ -5,7 +5,7 @@ the photograph's own pixels (lssl/face3d/editing).
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,11 +19,11 @@ from lssl.data.images import read_image
 from lssl.data.schema import AttributeGroup, AttributeSchema
 from lssl.errors import LsslError
 from lssl.face3d.builtin import load_face_model
-from lssl.face3d.editing.edit import edit_photograph
-from lssl.face3d.editing.field import named_movement
-from lssl.face3d.editing.movement import Movement, place_face
+from lssl.face3d.editing.edit import edit_face, edit_photograph, see_face
+from lssl.face3d.editing.field import blended_movement, named_movement
+from lssl.face3d.editing.movement import Movement, PlacedFace, place_face
 from lssl.face3d.model.bilinear import BilinearFaceModel
-from lssl.inference.synthesis import InputFace, Target
+from lssl.inference.synthesis import Blend, InputFace, Target, leaving
 
 NAME = "3d"
 GROUP = "expression"
@@ -64,11 +64,15 @@ class ModelEditor:
         source: the expression that it shows; without it, a smile or an open mouth is read from the landmarks.
         Raises LsslError where the model does not fit the landmarks.
         """
-        points = torch.as_tensor(landmarks, dtype=torch.float32)
-        placed = place_face(self.model, points)
+        placed = self.place(landmarks)
+        return [named_movement(placed, name, intensity, source) for name, intensity in targets]
+
+    def place(self, landmarks: NDArray[np.floating] | Tensor) -> PlacedFace:
+        """The model, fitted to landmarks (68, 2), pixels. Raises LsslError where it does not fit."""
+        placed = place_face(self.model, torch.as_tensor(landmarks, dtype=torch.float32))
         if placed.doubt:
             raise LsslError(f"the 3D face does not fit: {placed.doubt}")
-        return [named_movement(placed, name, intensity, source) for name, intensity in targets]
+        return placed
 
     def edit(
         self,
@@ -103,11 +107,11 @@ class ModelEditor:
         """
         if face.landmarks is None:
             raise ValueError(f"{face.name}: the 3D edit needs landmarks")
-        asked = [(target.values[GROUP], target.intensity) for target in targets]
-        source = face.source.get(GROUP)
-        if face.photograph is None or face.similarity is None:
-            return self.edit(face.image, face.landmarks, asked, source)
-        return self.edit(face.photograph, face.similarity.inverse().apply(face.landmarks), asked, source)
+        photograph, marks = face.photograph, face.places
+        if photograph is None or marks is None:
+            photograph, marks = face.image, face.landmarks
+        edit = PlacedEdit(self, photograph, marks, face.source.get(GROUP))
+        return [edit.change(photograph, target) for target in targets]
 
     def crops(self, face: InputFace, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
         """The input face's crop, then those of its edited pictures, (image_size, image_size, 3) each."""
@@ -118,3 +122,24 @@ class ModelEditor:
             np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.LANCZOS))
             for picture in (face.image, *pictures)
         ]
+
+
+class PlacedEdit:
+    """A face of a photograph, fitted once, for any number of edits.
+
+    photograph uint8 (H, W, 3), landmarks (68, 2) in its pixels; source: the expression that it shows, None to read it from
+    the face. Raises LsslError where the model does not fit.
+    """
+
+    def __init__(
+        self, editor: ModelEditor, photograph: NDArray[np.uint8], landmarks: NDArray[np.float32], source: str | None
+    ) -> None:
+        self._placed = editor.place(landmarks)
+        self._seen = see_face(photograph, self._placed)
+        self._source = source
+
+    def change(self, photograph: NDArray[np.uint8], target: Target | Blend) -> NDArray[np.uint8]:
+        """A copy of the photograph, or of what other edits made of it, with this face changed."""
+        shares = {value: share for (_, value), share in target.shares.items()}
+        movement = blended_movement(self._placed, shares, leaving(list(shares.values())), self._source)
+        return edit_face(replace(self._seen, image=photograph), movement)

@@ -36,10 +36,24 @@ class Target:
     def file_name(self) -> str:
         return safe_name(self.name)
 
+    @property
+    def shares(self) -> dict[tuple[str, str], float]:
+        """How far to go to each (group, value)."""
+        return dict.fromkeys(self.values.items(), self.intensity)
+
+
+@dataclass(frozen=True)
+class Blend:
+    """A picture that is asked for by how far to go to each of several (group, value), such as a row of sliders says."""
+
+    shares: Mapping[tuple[str, str], float]
+    name: str
+
 
 @dataclass
 class InputFace:
-    """A face as the generator takes it. `photograph` and `similarity` are there for raw photographs only."""
+    """A face as the generator takes it. The photograph, the similarity from it, and the landmarks in it are there for raw
+    photographs only."""
 
     name: str
     image: NDArray[np.uint8]  # (S, S, 3)
@@ -47,6 +61,7 @@ class InputFace:
     source: dict[str, str]  # a value a group
     photograph: NDArray[np.uint8] | None = None
     similarity: Similarity | None = None
+    places: NDArray[np.float32] | None = None  # the landmarks in the photograph
 
 
 def parse_targets(schema: AttributeSchema, texts: Sequence[str], intensities: Sequence[float]) -> list[Target]:
@@ -97,11 +112,27 @@ def source_values(schema: AttributeSchema, given: Sequence[str]) -> dict[str, st
     return values
 
 
-def target_vector(schema: AttributeSchema, source: Mapping[str, str], target: Target) -> Tensor:
-    """y (A,) = y_source + intensity (y_target - y_source): 0 gives the source's, 1 the target's attributes."""
-    start = schema.encode(source)
-    goal = schema.encode({**source, **target.values})
-    return start + target.intensity * (goal - start)
+def target_vector(schema: AttributeSchema, source: Mapping[str, str], target: Target | Blend) -> Tensor:
+    """y (A,) = y_source + intensity (y_target - y_source): 0 gives the source's, 1 the target's attributes.
+
+    Of several values of one group, each is added by its share; of what the source shows `leaving` is taken away.
+    """
+    y = start = schema.encode(source)
+    for group in schema.groups:
+        shares = {value: share for (name, value), share in target.shares.items() if name == group.name}
+        for value, share in shares.items():
+            y = y + share * (schema.encode({**source, group.name: value}) - start)
+        excess = sum(shares.values()) - leaving(list(shares.values()))
+        if excess > 0 and not group.binary:
+            part = schema.slices[group.name]
+            y[part] += excess * start[part]
+    return y
+
+
+def leaving(shares: Sequence[float]) -> float:
+    """How much of what a face shows is given up for several shares: all that they ask for, but no more than the whole,
+    or than one of them asks for alone (which may go beyond)."""
+    return min(sum(shares), max(1.0, *shares)) if shares else 0.0
 
 
 class Framed(Protocol):
@@ -140,7 +171,7 @@ def read_photograph(
         crop, points, similarity = portrait.crop(model.image_size, frame.crop_scale, frame.eye_line)
     except LsslError as error:
         raise LsslError(f"{path}: {error}") from None
-    return InputFace(path.stem, crop, points, source, portrait.image, similarity)
+    return InputFace(path.stem, crop, points, source, portrait.image, similarity, portrait.landmarks)
 
 
 def prepared_faces(folder: FaceFolder, model: TrainedGenerator) -> Iterator[InputFace]:
@@ -177,7 +208,7 @@ def check_folder(folder: FaceFolder, model: TrainedGenerator) -> None:
 
 @torch.inference_mode()
 def translate_batch(
-    model: TrainedGenerator, faces: Sequence[InputFace], targets: Sequence[Target]
+    model: TrainedGenerator, faces: Sequence[InputFace], targets: Sequence[Target | Blend]
 ) -> list[NDArray[np.uint8]]:
     """Each face to its own target, in one batch: uint8 pictures (S, S, 3)."""
     device = next(model.parameters()).device

@@ -14,7 +14,7 @@ from lssl.face3d.editing.eyes import Iris, find_irises, uncovered_eyes
 from lssl.face3d.editing.flow import Array, Window, draw, face_window, smooth_step, spread_flow
 from lssl.face3d.editing.lips import MouthFrame, keep_to_own_lip, mouth_frame
 from lssl.face3d.editing.mouth import mouth_inside, white_of_teeth
-from lssl.face3d.editing.movement import Movement
+from lssl.face3d.editing.movement import Movement, PlacedFace
 from lssl.face3d.editing.shading import shading_gain
 from lssl.ops import interpolate
 
@@ -27,8 +27,8 @@ _UNEVEN = 0.35  # pixels by which the samples of a pixel without an edge may dif
 
 
 @dataclass(frozen=True)
-class _Photograph:
-    """What is found once a photograph, whatever is made of it."""
+class SeenFace:
+    """What is found once a face of a photograph, whatever is made of it. image (H, W, 3) uint8."""
 
     image: NDArray[np.uint8]
     mouth: MouthFrame
@@ -53,14 +53,19 @@ def edit_photograph(image: NDArray[np.uint8], movements: Sequence[Movement]) -> 
     """
     if not movements:
         return []
-    placed = movements[0].placed
+    seen = see_face(image, movements[0].placed)
+    return [edit_face(seen, movement) for movement in movements]
+
+
+def see_face(image: NDArray[np.uint8], placed: PlacedFace) -> SeenFace:
+    """Looks for mouth, irises and the white of the teeth of a face placed in a photograph (H, W, 3) uint8."""
     marks = placed.landmarks.numpy()
     frame = mouth_frame(placed, image)
-    photograph = _Photograph(image, frame, find_irises(image, marks, placed.unit), white_of_teeth(image, marks, frame))
-    return [_edit(photograph, movement) for movement in movements]
+    return SeenFace(image, frame, find_irises(image, marks, placed.unit), white_of_teeth(image, marks, frame))
 
 
-def _edit(photograph: _Photograph, movement: Movement) -> NDArray[np.uint8]:
+def edit_face(photograph: SeenFace, movement: Movement) -> NDArray[np.uint8]:
+    """The photograph (H, W, 3) after a movement of the face; pixels that nothing touches are its own, bit for bit."""
     image, unit = photograph.image, movement.placed.unit
     if torch.equal(movement.before, movement.after):
         return image.copy()
@@ -84,7 +89,7 @@ def _edit(photograph: _Photograph, movement: Movement) -> NDArray[np.uint8]:
 
 
 def _detail(
-    photograph: _Photograph, movement: Movement, patch: Window, gain: torch.Tensor
+    photograph: SeenFace, movement: Movement, patch: Window, gain: torch.Tensor
 ) -> tuple[Array, NDArray[np.bool_]]:
     """Colours (h, w, 3) of a patch, and which of them are not the photograph's; edges are averaged over samples."""
     image = photograph.image
@@ -106,7 +111,7 @@ def _detail(
 
 
 def _layers(
-    photograph: _Photograph, movement: Movement, window: Window, gain: torch.Tensor, *, painted: bool = True
+    photograph: SeenFace, movement: Movement, window: Window, gain: torch.Tensor, *, painted: bool = True
 ) -> _Layers:
     unit = movement.placed.unit
     drawn = draw(movement, window)

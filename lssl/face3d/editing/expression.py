@@ -1,5 +1,6 @@
 """Which step of the expression weights makes a photograph's face show an expression."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -31,6 +32,26 @@ def expression_step(placed: PlacedFace, name: str, intensity: float, source: str
     if name != "neutral" and along > 1:  # shown more than fully: asking for it takes nothing away
         shown = shown / along
     return intensity * (model.expression(name) - neutral - shown)
+
+
+def blended_step(placed: PlacedFace, shares: Mapping[str, float], leaving: float, source: str | None = None) -> Tensor:
+    """(E,) to add to the fitted weights, towards several named expressions at once, by each one's share.
+
+    leaving: how much of what the face shows is given up; the sum of the shares where each is asked for alone. Raises
+    KeyError naming the model's expressions.
+    """
+    model = placed.face.model
+    neutral = model.expressions["neutral"]
+    steps = {name: expression_step(placed, name, 1.0, source) for name in shares}
+    total = sum(shares.values())
+    step = torch.zeros_like(neutral)
+    for name, share in shares.items():
+        step = step + share * steps[name]
+    if total > leaving:  # what is shown was taken away by each of them
+        for name, share in shares.items():
+            shown = model.expression(name) - neutral - steps[name]
+            step = step + (total - leaving) * share / total * shown
+    return step
 
 
 def own_expression(placed: PlacedFace) -> Tensor:

@@ -1,11 +1,12 @@
 """Flows of whole pictures: what a generator that moves pixels can be taught by, of any size and any number."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lssl.face3d.editing.expression import expression_step, named_opening
+from lssl.face3d.editing.expression import blended_step, expression_step, named_opening
 from lssl.face3d.editing.flow import draw, face_window, spread_flow
 from lssl.face3d.editing.lips import keep_to_own_lip, mouth_frame
 from lssl.face3d.editing.movement import CLOSED, Movement, PlacedFace, move, place_faces
@@ -27,6 +28,17 @@ def named_movement(placed: PlacedFace, name: str, intensity: float = 1.0, source
     step = expression_step(placed, name, intensity, source)
     closed = named_opening(placed.face.model, name) < CLOSED
     return move(placed, step, closing=min(intensity, 1.0) if closed else 0.0)
+
+
+def blended_movement(
+    placed: PlacedFace, shares: Mapping[str, float], leaving: float, source: str | None = None
+) -> Movement:
+    """The movement to several named expressions at once, see `blended_step`. Lips meet as far as those ask for it that keep
+    them closed, and no other parts them."""
+    closed = {name for name in shares if named_opening(placed.face.model, name) < CLOSED}
+    closing = min(sum(share for name, share in shares.items() if name in closed), 1.0)
+    parting = min(sum(share for name, share in shares.items() if name not in closed), 1.0)
+    return move(placed, blended_step(placed, shares, leaving, source), closing=closing * (1 - parting))
 
 
 def flow_field(movement: Movement, height: int, width: int) -> FlowField:
