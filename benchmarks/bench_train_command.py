@@ -17,7 +17,7 @@ SETTINGS = {
     "cuda": "--size 128 --batch-size 8 --iterations 300 --subjects 24 --log-every 20",
     "cpu": "--size 64 --batch-size 2 --iterations 2 --subjects 8 --log-every 1 --width 8",
 }
-QUIET = ("--sample-every", "100000", "--checkpoint-every", "100000", "--quiet", "--seed", "0")
+QUIET = ("--no-report", "--sample-every", "100000", "--checkpoint-every", "100000", "--quiet", "--seed", "0")
 
 
 @pytest.mark.parametrize("preset", ["paper", "standard"])

@@ -81,7 +81,17 @@ def main() -> None:
             target=record, args=(run / "metrics.jsonl", activity, first, last, found), daemon=True
         )
         watcher.start()
-        sys.argv = ["lssl", "train", "--preset", options.preset, "--device", options.device, "--out", str(run)]
+        sys.argv = [
+            "lssl",
+            "train",
+            "--no-report",
+            "--preset",
+            options.preset,
+            "--device",
+            options.device,
+            "--out",
+            str(run),
+        ]
         sys.argv += ["--iterations", str(end), "--log-every", "1", "--subjects", "8", *settings]
         sys.argv += [*without, "--sample-every", "100000", "--checkpoint-every", "100000", "--quiet"]
         try:

@@ -94,6 +94,9 @@ _SETTINGS = {
 @click.option(
     "--threads", type=click.IntRange(1), help="Of the CPU.  [default: measured, and again where it slows down]"
 )
+@click.option(
+    "--report/--no-report", default=True, help="At the end: judge what was learnt on unseen people.  [default: report]"
+)
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def command(
     preset: str | None,
@@ -105,6 +108,7 @@ def command(
     assignments: tuple[str, ...],
     without: tuple[str, ...],
     device: str | None,
+    report: bool,
     quiet: bool,
     **flags: Any,
 ) -> None:
@@ -121,7 +125,8 @@ def command(
 
     The run folder gets config.toml (all settings), metrics.jsonl, losses.png, samples/ (unseen subjects: the input,
     then each target), checkpoints/ and generator.safetensors (for `lssl synthesize`, `lssl normalize-pose` and
-    lssl.load_generator).
+    lssl.load_generator). In the end what was learnt is judged on the people of the split test, class by class: a few lines,
+    and report.html with the figures and contact sheets.
     Ctrl-C saves and stops.
     """
     from lssl.data.lock import unlock_folder
@@ -154,10 +159,27 @@ def command(
         return
     if finished:
         click.echo(f"Done: {out}/generator.safetensors; see {out}/samples and {out}/losses.png")
+        if report and loop.config.data.folder:
+            _judge(out, loop.config, quiet)
     elif loop.iteration == 0:
         click.echo("Stopped while warming up; nothing to save yet: repeat the command to begin again")
     else:
         click.echo(f"Stopped at iteration {loop.iteration}, saved; go on with: lssl train --out {out} --resume")
+
+
+def _judge(out: Path, config: "TrainConfig", quiet: bool) -> None:
+    """The run's last page, which may be stopped without a loss."""
+    from lssl.evaluation.experiments.run_report import judge_run
+
+    if not quiet:
+        click.echo("Judging it on people who were not trained on, a minute or two; Ctrl-C leaves that out")
+    try:
+        lines = judge_run(
+            out, config.data.folder, command=f"lssl train --config {out / 'config.toml'}", seed=config.seed
+        )
+    except KeyboardInterrupt:
+        lines = [f"Not judged; later: lssl evaluate transfer --data {config.data.folder} --model {out}"]
+    click.echo("\n".join(lines))
 
 
 def _config(preset: str, method: str | None, config_file: str | None, run: Path | None) -> "TrainConfig":

@@ -29,20 +29,25 @@ from lssl.models.export import TrainedGenerator
 from lssl.models.moving import MovingGenerator
 from lssl.ops import r1_penalty
 from lssl.training import losses, seeds
-from lssl.training.augmentation import MOVES, light_images, move_images, move_points, moves_of
+from lssl.training.augmentation import MOVES, composed, light_images, move_images, move_points, moves_of
 from lssl.training.config import TrainConfig
 from lssl.training.distributed import Processes
 from lssl.training.faces import Plan, about, check_square, open_stream, with_varying_attributes
 from lssl.training.loop import Stage, Update
 from lssl.training.losses import Terms
 from lssl.training.movement import (
+    LANDMARK_DEPTH,
     LANDMARK_WEIGHTS,
     PartCrops,
     balanced_rows,
     half_sides,
+    mirrored_pose,
     movement_error,
+    pose_affine,
     roughness,
     targets_of,
+    way_gone,
+    with_pose,
 )
 from lssl.training.samples import sample_grid, sample_rows
 from lssl.training.speed import autocast
@@ -100,8 +105,8 @@ class Batch:
     """N moved faces and what is asked for; landmarks are (N, 68, 2) in half-sides of the picture.
 
     image, side: x and s in [-1, 1], s None without side images. y_source: the attributes of x; y: those asked for.
-    before, after: the landmarks of x, and where they should go. target: the subject's own picture with attributes y, where
-    `known` (N,) is 1. own (N,): 1 where y is what x has. shift (N, 3, 2): random moves of the crops of mouth and eyes.
+    before, after: the landmarks of x, and where they should go. target, theirs: the subject's own picture with attributes y
+    and its landmarks, the head held as in x, where `known` (N,) is 1. own (N,): 1 where y is what x has. shift (N, 3, 2): random moves of the crops of mouth and eyes.
     """
 
     image: Tensor
@@ -111,6 +116,7 @@ class Batch:
     before: Tensor
     after: Tensor
     target: Tensor
+    theirs: Tensor
     known: Tensor
     own: Tensor
     shift: Tensor
@@ -173,6 +179,7 @@ class Method:
         self.shown = test_set.batch(sample_rows(test_set, config.output.sample_faces))
         self.at_chance = losses.softmax_at_chance(train_set.y, self.schema)
         self.landmark_weights = LANDMARK_WEIGHTS.to(device)
+        self.landmark_depth = LANDMARK_DEPTH.to(device)
         self.shapes = None if self.targets.shapes is None else self.targets.shapes.to(device)
         self.memory = {
             "warm_up_loss": torch.tensor(self.at_chance, device=device),  # a running mean of D_cls's loss
@@ -190,10 +197,13 @@ class Method:
             "asked": asked,
             "has": targets.of_row[rows],
             "known": (partner >= 0).float(),
+            "pose": targets.pose[rows, asked],
             "moves": torch.rand(count, MOVES, generator=chance) * 2 - 1,
             "shift": (torch.rand(count, 3, 2, generator=chance) * 2 - 1) * 0.05,
             "y": targets.y[asked],
         }
+        mirrored = self.faces.rows(step, warm_up=warm_up)[1]
+        drawn["pose"] = torch.where(mirrored[:, None], mirrored_pose(drawn["pose"]), drawn["pose"])
         drawn = {name: self.processes.share(values) for name, values in drawn.items()}
         faces = self.faces.draw(step, warm_up=warm_up, rows=rows)
         partners = self.faces.draw(step, warm_up=warm_up, rows=partner.clamp(min=0), name="partner")
@@ -206,18 +216,24 @@ class Method:
         )
         affine, light = moves_of(plan["moves"], self.memory["moves"])
         image = light_images(move_images(faces.image, affine), light)
-        target = light_images(move_images(partners.image, affine), light)
-        known, side = plan["known"], None
-        before = after = torch.zeros(len(image), 68, 2, device=image.device)
+        known, side, pose = plan["known"], None, plan["pose"]
+        onto = composed(pose_affine(pose), affine)
+        target = light_images(move_images(partners.image, onto), light)
+        before = after = theirs = torch.zeros(len(image), 68, 2, device=image.device)
         if faces.landmarks is not None and partners.landmarks is not None and self.shapes is not None:
             before = half_sides(faces.landmarks, self.train_set.size)
             mean = before + self.shapes[plan["asked"]] - self.shapes[plan["has"]]
-            after = torch.where(known[:, None, None] > 0, half_sides(partners.landmarks, self.train_set.size), mean)
-            before, after = move_points(before, affine), move_points(after, affine)
+            theirs = half_sides(partners.landmarks, self.train_set.size)
+            after = torch.where(known[:, None, None] > 0, with_pose(theirs, pose, self.landmark_depth), mean)
+            before, after, theirs = (
+                move_points(before, affine),
+                move_points(after, affine),
+                move_points(theirs, onto),
+            )
             if self.train_set.side == "heatmap":
                 side = self.train_set.heatmap((before + 1) / 2 * self.size - 0.5)
         own = (plan["asked"] == plan["has"]).float()
-        return Batch(image, side, faces.y, plan["y"], before, after, target, known, own, plan["shift"])
+        return Batch(image, side, faces.y, plan["y"], before, after, target, theirs, known, own, plan["shift"])
 
     def updates(self) -> Sequence[Update]:
         schedule = self.config.schedule
@@ -360,7 +376,7 @@ class Method:
 
     def _likeness(self, batch: Batch, fake: Tensor, mouth: Tensor, eyes: Tensor) -> Tensor:
         """To the subject's own picture: mouth and eyes in detail, the face only coarsely, so that hair may differ."""
-        their_mouth, their_eyes = self.crops(batch.target, batch.after, batch.shift)
+        their_mouth, their_eyes = self.crops(batch.target, batch.theirs, batch.shift)
         coarse = self.critic_side // 4
         small, theirs = (F.adaptive_avg_pool2d(one, coarse) for one in (fake, batch.target))
         known = batch.known
@@ -384,6 +400,36 @@ class Method:
 
     def exported(self, networks: Mapping[str, nn.Module], iteration: int) -> TrainedGenerator:
         return TrainedGenerator(networks["generator"], self.schema, self.size, info=about(self.train_set, iteration))
+
+    def word(self, values: Mapping[str, float]) -> str:
+        """Whether it learns: what D_cls knows, how far unseen faces go, how strong the moves have become."""
+        names = ", ".join(group.name for group in self.schema.groups)
+        known = values["d_cls"] / self.at_chance
+        told = f"D_cls tells {names} (its loss is {known:.0%} of chance's)"
+        if known > _LEARNT:
+            told = (
+                f"D_cls hardly tells {names} (its loss is {known:.0%} of chance's): look whether the labels are right"
+            )
+        if (gone := self.way_gone()) is not None:
+            told += f"; unseen faces go {gone:.0%} of the way that they are asked to go"
+        return f"{told}; random moves of strength {self.memory['moves'].item():.2f}"
+
+    @torch.no_grad()
+    def way_gone(self) -> float | None:
+        """`movement.way_gone` of the faces that samples show, each asked for all there is; None without landmarks."""
+        shown, shapes = self.shown, self.shapes
+        if shown.landmarks is None or shapes is None:
+            return None
+        y = self.targets.y.to(shown.y.device)
+        has = (shown.y[:, None] - y).abs().sum(2).argmin(1)
+        before = half_sides(shown.landmarks, self.train_set.size)
+        flows, starts, ways = [], [], []
+        for asked in range(len(y)):
+            flow = self.generator.move(shown.image, shown.side, y[asked].expand(len(has), -1))[0]
+            flows.append(flow)
+            starts.append(before)
+            ways.append(shapes[asked] - shapes[has])
+        return way_gone(torch.cat(flows), torch.cat(starts), torch.cat(ways), self.landmark_weights)
 
     def facts(self) -> dict[str, Any]:
         return {"faces": len(self.train_set), "attributes": self.schema.to_dict()}

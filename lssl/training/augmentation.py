@@ -54,6 +54,11 @@ def move_points(points: Tensor, affine: Tensor) -> Tensor:
     return torch.einsum("nij,nkj->nki", back, points - affine[:, None, :, 2])
 
 
+def composed(first: Tensor, then: Tensor) -> Tensor:
+    """The map (N, 2, 3) for `move_images` that does what `first` and `then`, in this order, would do with two samplings."""
+    return torch.cat([first[..., :2] @ then[..., :2], first[..., :2] @ then[..., 2:] + first[..., 2:]], 2)
+
+
 def light_images(images: Tensor, light: Tensor) -> Tensor:
     """Scales brightness and tints (N, 3, H, W) in [-1, 1]."""
     return ((images + 1) * light[:, :1, None, None] - 1 + light[:, 1:, None, None]).clamp(-1, 1)

@@ -97,6 +97,10 @@ class Update:
         return start + (1 - start) * min(1.0, iteration / length) if length else 1.0
 
 
+#: The iteration by which a run says in words whether it learns.
+WORD_AT = 100
+
+
 @dataclass(frozen=True)
 class Stage:
     """`count` times one update before the first iteration; `title` is its progress bar's.
@@ -140,6 +144,9 @@ class Method(Protocol):
 
     def facts(self) -> dict[str, Any]:
         """What a checkpoint must agree with, such as the number of faces."""
+
+    # def word(self, values: Mapping[str, float]) -> str: optional; what the run has learnt by its `WORD_AT`th iteration, in a
+    # line, from the mean of each term since the last log line.
 
 
 class Loop:
@@ -219,6 +226,7 @@ class Loop:
         elif self.iteration >= schedule.iterations:  # killed between the last checkpoint and what it delivers
             self.save()
         saved_at, logged_at = time.monotonic(), time.perf_counter()
+        silent = self.iteration < WORD_AT
         with self._plans() as plans:
             self.threads.begin()
             while self.iteration < schedule.iterations:
@@ -236,6 +244,9 @@ class Loop:
                         now, steps = time.perf_counter(), min(output.log_every, self.iteration)
                         log.write(self.iteration, {**values, "seconds": (now - logged_at) / steps})
                         logged_at = now
+                        if silent and self.iteration >= WORD_AT and (word := getattr(self.method, "word", None)):
+                            log.say(f"Iteration {self.iteration}: {word(values)}")
+                            silent = False
                 if self.iteration % output.sample_every == 0 or last:
                     self._sample()
                     logged_at = time.perf_counter()

@@ -16,6 +16,20 @@ from lssl.data.landmarks import flip_landmarks
 
 #: (68,) Mouth and eyes tell expressions; the contour and the nose are found less exactly, and move with the head.
 LANDMARK_WEIGHTS = torch.tensor([0.5] * 17 + [1.0] * 10 + [0.5] * 9 + [1.5] * 12 + [2.0] * 20)
+#: (68,) How far each landmark lies before the eyes, in distances between them; of the mean of the built-in model `ict`.
+_HALF_CONTOUR, _HALF_BROW, _EYE = [0.0, 0.3, 0.9, 1.5, 2.5, 3.7, 5.1, 6.6], [4.3, 5.3, 6.2, 6.8, 7.1], [4.9, 5.7, 5.9]
+_LIPS = [6.5, 7.6, 8.1, 8.2, 8.1, 7.6, 6.5, 7.2, 7.7, 7.9, 7.7, 7.2, 6.5, 7.4, 7.6, 7.4, 6.5, 7.4, 7.6, 7.4]
+LANDMARK_DEPTH = (
+    torch.tensor(
+        [*_HALF_CONTOUR, 6.8, *_HALF_CONTOUR[::-1], *_HALF_BROW, *_HALF_BROW[::-1]]
+        + [7.1, 7.9, 8.6, 9.4, 7.2, 7.8, 7.9, 7.8, 7.2]
+        + [*_EYE, 5.5, 5.8, 5.6, 5.5, 5.9, 5.7, 4.9, 5.6, 5.8]
+        + _LIPS
+    )
+    - 5.6
+) / 6.6
+# The head's pose is read off what expressions hardly move: contour beside the ears, nose, corners of the eyes.
+_STABLE = [0, 1, 2, 14, 15, 16, *range(27, 36), 36, 39, 42, 45]
 _LEFT_EYE, _RIGHT_EYE, _MOUTH = slice(36, 42), slice(42, 48), slice(48, 68)
 #: Half height and half width of the crops, in half-sides of the picture.
 MOUTH_CROP = (0.25, 0.375)
@@ -34,12 +48,14 @@ class Targets:
     y: (C, A), the sets of attributes that its faces have. of_row: (N,), which of them each face has.
     shapes: (C, 68, 2), their mean landmarks in half-sides, symmetric where faces are mirrored; None without landmarks.
     partner: (N, C), a row of the same subject with those attributes; -1: there is none.
+    pose: (N, C, 6), what puts the partner's head as it should be held, see `with_pose`; 0 without a partner or landmarks.
     """
 
     y: Tensor
     of_row: Tensor
     shapes: Tensor | None
     partner: Tensor
+    pose: Tensor
 
     @property
     def known_share(self) -> float:
@@ -65,7 +81,56 @@ def targets_of(dataset: FaceDataset, *, mirrored: bool, pairs: bool = True) -> T
         if mirrored:
             points = (points + half_sides(flip_landmarks(dataset.landmarks, dataset.size[1]), dataset.size)) / 2
         shapes = torch.stack([points[of_row == c].mean(0) for c in range(len(y))])
-    return Targets(y, of_row, shapes, partner)
+    pose = torch.zeros(len(of_row), len(y), POSE)
+    if shapes is not None and dataset.landmarks is not None:
+        points = half_sides(dataset.landmarks, dataset.size).cpu()
+        for c in range(len(y)):
+            known = partner[:, c] >= 0
+            pose[known, c] = pose_between(
+                points[partner[known, c]], points[known] + (shapes[c] - shapes[of_row[known]]).cpu()
+            )
+    return Targets(y, of_row, shapes, partner, pose)
+
+
+POSE = 6  #: numbers that say how a head is held otherwise: turn and scale (2), shift (2), yaw and pitch
+
+
+def pose_between(points: Tensor, wanted: Tensor) -> Tensor:
+    """(M, POSE): how a head with landmarks points (M, 68, 2) must be held to have `wanted`, as far as what expressions
+    hardly move tells: least squares. Nobody holds their head alike in two photographs, and no generator can know how."""
+    columns = _pose_columns(points, LANDMARK_DEPTH)[:, _STABLE].flatten(1, 2)
+    missed = (wanted - points)[:, _STABLE].flatten(1)
+    square = columns.transpose(1, 2) @ columns + 1e-6 * torch.eye(POSE)
+    return torch.linalg.solve(square, (columns.transpose(1, 2) @ missed[..., None]))[..., 0]
+
+
+def with_pose(points: Tensor, pose: Tensor, depth: Tensor) -> Tensor:
+    """Landmarks (N, 68, 2) of heads held otherwise by pose (N, POSE); depth (68,) on their device, see LANDMARK_DEPTH."""
+    return points + (_pose_columns(points, depth) @ pose[:, None, :, None])[..., 0]
+
+
+def mirrored_pose(pose: Tensor) -> Tensor:
+    """The pose (N, POSE) of mirrored faces."""
+    return pose * pose.new_tensor([1, -1, -1, 1, -1, 1])
+
+
+def pose_affine(pose: Tensor) -> Tensor:
+    """Affine maps (N, 2, 3) for `move_images` that hold heads otherwise by pose (N, POSE), as far as a plane goes: at the
+    depth of mouth and brows."""
+    a, b = 1 + pose[:, 0], pose[:, 1]
+    plane = float(LANDMARK_DEPTH[48:].mean()) / 2
+    shift = pose[:, 2:4] + plane * pose[:, 4:]
+    inverse = torch.stack([a, b, -b, a], 1).reshape(-1, 2, 2) / (a * a + b * b)[:, None, None]
+    return torch.cat([inverse, -inverse @ shift[..., None]], 2)
+
+
+def _pose_columns(points: Tensor, depth: Tensor) -> Tensor:
+    """(N, 68, 2, POSE): what each number of a pose does to each landmark's x and y."""
+    x, y = points.unbind(-1)
+    one, none, depth = torch.ones_like(x), torch.zeros_like(x), depth.expand_as(x)
+    across = torch.stack([x, -y, one, none, depth, none], -1)
+    down = torch.stack([y, x, none, one, none, depth], -1)
+    return torch.stack([across, down], -2)
 
 
 def balanced_rows(of_row: Tensor, count: int, step: int, generator: torch.Generator) -> Tensor:
@@ -91,6 +156,16 @@ def movement_error(flow: Tensor, before: Tensor, after: Tensor, weights: Tensor)
     there = F.grid_sample(flow, after[:, :, None].float(), padding_mode="border", align_corners=False)[..., 0]
     missed = (there.transpose(1, 2) - (before - after)).abs().sum(2)
     return (missed * weights).mean()
+
+
+def way_gone(flow: Tensor, before: Tensor, asked: Tensor, weights: Tensor) -> float:
+    """Share of the way that landmarks before (N, 68, 2), in half-sides, are asked to go, by asked (N, 68, 2), and do by a
+    flow (N, 2, g, g): 0 where it moves nothing, 1 where it moves as far as that, in that direction."""
+    there = F.grid_sample(flow, (before + asked)[:, :, None].float(), padding_mode="border", align_corners=False)[
+        ..., 0
+    ]
+    done = (-there.transpose(1, 2) * asked * weights[:, None]).sum()
+    return float(done / (asked.square() * weights[:, None]).sum().clamp(min=1e-9))
 
 
 def roughness(flow: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ def make_inputs(work: Path) -> dict[str, Path]:
     small = ["--subjects", "10", "--expressions", "neutral,happy", "--size", "32", "--quiet"]
     _done(lssl("generate-faces", str(faces), *small))
     _write_photographs(faces, photographs)
-    _done(lssl("train", "--data", str(faces), "--out", str(model), *_training(6), "--quiet"))
+    _done(lssl("train", "--data", str(faces), "--out", str(model), *_training(6), "--no-report", "--quiet"))
     _done(lssl("train-classifier", "--data", str(faces), "--out", str(judge), "--iterations", "4", "--quiet"))
     return {"photographs": photographs, "faces": faces, "model": model, "judge": judge}
 
@@ -79,7 +79,7 @@ def tasks(inputs: dict[str, Path]) -> list[Task]:
     return [
         Task("prepare", ("prepare", "folder", str(inputs["photographs"]), "{out}", "--size", "64", "--workers", "2", "--quiet")),
         Task("generate-faces", ("generate-faces", "{out}", *generate)),
-        Task("train", ("train", "--data", faces, "--out", "{out}", *_training(10), "--quiet"), ("--resume",)),
+        Task("train", ("train", "--data", faces, "--out", "{out}", *_training(10), "--no-report", "--quiet"), ("--resume",)),
         Task("augment", ("augment", model, faces, "{out}", "--per-class", "200", "--quiet")),
         Task("evaluate", ("evaluate", "transfer", "--data", faces, "--model", model, "--classifier", judge, "-o", "{out}", "--quiet")),
     ]  # fmt: skip

@@ -99,7 +99,7 @@ def test_learns(config, tmp_path):
     assert values[-1] < 0.8 * values[0]
 
 
-COMMAND = [sys.executable, "-m", "lssl", "train", "--quiet", "--threads", "1"]
+COMMAND = [sys.executable, "-m", "lssl", "train", "--quiet", "--threads", "1", "--no-report"]
 
 
 def start(config: TrainConfig, out: Path, *more: str, prefix: list[str] | None = None) -> subprocess.Popen:
@@ -218,7 +218,9 @@ def test_two_processes_have_the_losses_of_one(recipe, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     assert run(config, one)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "lssl"]
-    process = start(config, two, "--device", "cpu", prefix=[*launcher, "train", "--quiet", "--threads", "1"])
+    process = start(
+        config, two, "--device", "cpu", prefix=[*launcher, "train", "--quiet", "--threads", "1", "--no-report"]
+    )
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output
     for a, b in zip(losses_of(one), losses_of(two), strict=True):

@@ -4,15 +4,21 @@ import pytest
 import torch
 
 from lssl.data import FaceDataset
-from lssl.training.augmentation import move_images, move_points, moves_of
+from lssl.training.augmentation import composed, move_images, move_points, moves_of
 from lssl.training.movement import (
+    LANDMARK_DEPTH,
     LANDMARK_WEIGHTS,
     PartCrops,
     balanced_rows,
     half_sides,
+    mirrored_pose,
     movement_error,
+    pose_affine,
+    pose_between,
     roughness,
     targets_of,
+    way_gone,
+    with_pose,
 )
 
 
@@ -103,3 +109,70 @@ def test_points_move_with_their_pictures():
 def test_half_sides_are_pixel_centres():
     corners = half_sides(torch.tensor([[-0.5, -0.5], [31.5, 15.5]]), (16, 32))
     torch.testing.assert_close(corners, torch.tensor([[-1.0, -1.0], [1.0, 1.0]]))
+
+
+def heads(count):
+    """Landmarks (count, 68, 2) of the embedded model's frontal proportions, roughly: where they lie hardly matters."""
+    return (torch.rand(count, 68, 2, generator=torch.Generator().manual_seed(1)) - 0.5) * 1.2
+
+
+def test_a_head_held_otherwise_is_put_right_and_its_expression_stays():
+    wanted = heads(3)
+    pose = torch.tensor([[0.05, -0.03, 0.02, 0.01, 0.06, -0.04]]).expand(3, -1)
+    smile = torch.zeros(68, 2)
+    smile[48:] = torch.tensor([0.05, -0.02])
+    held = wanted.clone()
+    for _ in range(60):  # the inverse of with_pose
+        held = wanted - (with_pose(held, pose, LANDMARK_DEPTH) - held)
+    found = pose_between(held + smile, wanted)
+    torch.testing.assert_close(found, pose, atol=1e-4, rtol=1e-3)
+    after = with_pose(held + smile, found, LANDMARK_DEPTH)
+    torch.testing.assert_close((after - wanted)[:, :48], torch.zeros(3, 48, 2), atol=1e-4, rtol=0)
+    assert (after - wanted)[:, 48:, 0].min() > 0.045
+
+
+def test_a_mirrored_face_has_the_mirrored_pose():
+    from lssl.data.landmarks import flip_landmarks
+
+    def mirror(points):
+        return half_sides(flip_landmarks((points + 1) * 50 - 0.5, 100), (100, 100))
+
+    points, pose = heads(2), torch.tensor([[0.05, -0.03, 0.02, 0.01, 0.06, -0.04]]).expand(2, -1)
+    torch.testing.assert_close(
+        with_pose(mirror(points), mirrored_pose(pose), LANDMARK_DEPTH),
+        mirror(with_pose(points, pose, LANDMARK_DEPTH)),
+        atol=1e-5,
+        rtol=0,
+    )
+
+
+def test_a_picture_follows_the_pose_in_a_plane():
+    pose = torch.tensor([[0.1, -0.05, 0.03, 0.02, 0.0, 0.0]])
+    points = heads(1)
+    torch.testing.assert_close(
+        move_points(points, pose_affine(pose)), with_pose(points, pose, LANDMARK_DEPTH), atol=1e-5, rtol=0
+    )
+    affine, _ = moves_of(torch.rand(1, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1, 1.0)
+    both = composed(pose_affine(pose), affine)
+    torch.testing.assert_close(
+        move_points(points, both), move_points(move_points(points, pose_affine(pose)), affine), atol=1e-5, rtol=0
+    )
+
+
+def test_a_pose_that_was_asked_for_is_not_forgiven(faces):
+    """The partner is put as the mean face of the class asked for is held: what a class has in common stays."""
+    targets = targets_of(FaceDataset(faces, split="train"), mirrored=False)
+    points = half_sides(FaceDataset(faces, split="train").landmarks, (16, 16))
+    for row, other in ((0, 1 - int(targets.of_row[0])),):
+        partner = points[targets.partner[row, other]][None]
+        put = with_pose(partner, targets.pose[row, other][None], LANDMARK_DEPTH)
+        wanted = points[row] + targets.shapes[other] - targets.shapes[targets.of_row[row]]
+        assert (put[0] - wanted)[27:36].abs().mean() <= (partner[0] - wanted)[27:36].abs().mean() + 1e-6
+
+
+def test_the_way_gone_is_one_where_the_flow_goes_it():
+    before, asked = torch.rand(2, 68, 2) - 0.5, torch.tensor([0.1, -0.05]).expand(2, 68, 2)
+    flow = -asked[:, 0, :, None, None].expand(2, 2, 32, 32)
+    assert way_gone(flow, before, asked, LANDMARK_WEIGHTS) == pytest.approx(1, abs=1e-4)
+    assert way_gone(0.5 * flow, before, asked, LANDMARK_WEIGHTS) == pytest.approx(0.5, abs=1e-4)
+    assert way_gone(0 * flow, before, asked, LANDMARK_WEIGHTS) == 0

@@ -22,7 +22,7 @@ def run(config, out, **options) -> bool:
 
 
 def train(*arguments):
-    return CliRunner().invoke(main, ["train", *map(str, arguments)])
+    return CliRunner().invoke(main, ["train", "--no-report", *map(str, arguments)])
 
 
 def weights(out) -> dict[str, bytes]:

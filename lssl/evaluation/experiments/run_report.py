@@ -3,16 +3,41 @@
 from pathlib import Path
 from typing import Any
 
-from lssl.data import FaceFolder
+from lssl.data import FaceFolder, read_metadata
+from lssl.errors import LsslError
 from lssl.evaluation.experiments.portraits import gather_portraits, photographs_of
 from lssl.evaluation.experiments.portraits_report import add_sheets, measure_portraits, portrait_tables, save_sheets
 from lssl.evaluation.report import Report, Table
-from lssl.models.export import TrainedGenerator
+from lssl.models.export import TrainedGenerator, load_generator
 
+LEARNT = "What was learnt"  #: title of the table that says it
 # The bars of the two-sample test and of the judges: between what a photograph passes and what a smudge does.
 TOLD_APART, ALIKE = 0.9, 0.75
 RECOGNISED = 70.0
 MOVES = (0.7, 1.4)
+
+
+def judge_run(run: Path, folder: str | Path, *, command: str = "", seed: int = 0) -> list[str]:
+    """Writes the last page of a run that has ended, and says in lines what was learnt, class by class.
+
+    run: a run folder with its generator.safetensors. folder: the data set that it was trained on.
+    Nothing that stands in the way of judging is an error: the run is done. It is said instead.
+    """
+    try:
+        model = load_generator(run)
+        if model.task != "attribute-synthesis":
+            return []
+        data = read_metadata(folder, attributes=tuple(group.name for group in model.schema.groups))
+        report = write_run_report(run, model, data, command=command, seed=seed)
+    except (LsslError, ValueError, OSError) as error:
+        return [f"Not judged: {error}"]
+    rows = next(table for table in report.tables if table.title == LEARNT).rows
+    width = max(len(str(row[0])) for row in rows)
+    people = report.results["portraits"]["people"]
+    return [
+        f"On {people} people who were not trained on (more in {run / 'report.html'}):",
+        *(f"  {row[0]:<{width}}  {row[1]}" for row in rows),
+    ]
 
 
 def write_run_report(
@@ -74,7 +99,7 @@ def learnt_table(figures: dict[str, Any]) -> Table:
         f"Learnt: recognised by every judge (by {RECOGNISED:g}% or more), and mouths that a fresh classifier hardly tells from "
         f"real ones (area of {ALIKE} or less). Painted: judges of small pictures see it, those of large ones do not."
     )
-    return Table("What was learnt", ["class", "verdict", "two-sample, mouth", "worst judge", "best judge"], rows, note)
+    return Table(LEARNT, ["class", "verdict", "two-sample, mouth", "worst judge", "best judge"], rows, note)
 
 
 def verdict(area: float | None, worst: float, best: float, ratios: dict[str, float | None]) -> str:

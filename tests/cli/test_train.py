@@ -1,0 +1,56 @@
+"""`lssl train` from its command line to its last page."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from lssl.cli.main import main
+
+TINY = [
+    "network.width=4",
+    "network.movement_width=4",
+    "network.critic_width=4",
+    "warm_up.updates=3",
+    "schedule.batch_size=4",
+    "output.sample_faces=2",
+    "output.log_every=1",
+    "faces.size=32",
+    "faces.subjects=8",
+    "faces.expressions=neutral,happy",
+    "speed.threads=1",
+]
+
+
+def train(out, *more):
+    settings = [argument for one in TINY for argument in ("--set", one)]
+    result = CliRunner().invoke(main, ["train", "--out", str(out), *settings, *more], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    out = tmp_path_factory.mktemp("train") / "run"
+    return out, train(out, "--iterations", "101")
+
+
+def test_a_run_says_by_its_hundredth_iteration_whether_it_learns(judged):
+    _, said = judged
+    assert said.count("Iteration 100: D_cls ") == 1
+    assert "of the way that they are asked to go; random moves of strength" in said
+
+
+def test_a_run_ends_with_what_it_learnt_class_by_class(judged):
+    out, said = judged
+    assert f"On 2 people who were not trained on (more in {out}/report.html):" in said
+    assert "\n  happy  " in said
+    assert json.loads((out / "results.json").read_text())["portraits"]["people"] == 2
+    assert (out / "report.html").is_file()
+
+
+def test_the_last_page_can_be_left_out(tmp_path):
+    said = train(tmp_path / "run", "--iterations", "2", "--no-report")
+    assert "Done:" in said
+    assert "people who were not" not in said.split("Done:")[1]
+    assert not (tmp_path / "run" / "report.html").exists()
