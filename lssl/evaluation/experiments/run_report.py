@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from lssl.data import FaceFolder, read_metadata
 from lssl.errors import LsslError
 from lssl.evaluation.experiments.portraits import gather_portraits, photographs_of
@@ -60,18 +63,18 @@ def write_run_report(
     Raises LsslError where the folder has no landmarks or no test people, or does not fit the model.
     """
     attribute = attribute or model.schema.groups[0].name
+    report = Report(f"What {run.name} learnt", command or f"lssl train --out {run}", seed)
     tested = sorted({subject for subject, split in zip(folder.subjects, folder.splits, strict=True) if split == "test"})
     judged = gather_portraits(model, folder, attribute, tested, seed=seed)
     figures = measure_portraits(judged, seed=seed)
     sheets = run / "judged"
     sheets.mkdir(parents=True, exist_ok=True)
     save_sheets(judged, sheets)
-    report = Report(f"What {run.name} learnt", command or f"lssl train --out {run}", seed)
-    where = (
-        f"pasted back into their photographs of {figures['size']} pixels"
-        if photographs_of(folder)
-        else f"crops of {figures['size']} pixels (their photographs are not where {folder.root}/dataset.json says)"
-    )
+    where = f"pictures of {figures['size']} pixels"
+    if photographs_of(folder):
+        where = f"in their whole photographs, {figures['size']} pixels"
+    elif "source_file" in folder.columns:
+        where += f" (their photographs are not where {folder.root}/dataset.json says)"
     report.paragraph(
         f"{figures['people']} people who were not trained on, one picture each, to every other {attribute}; {where}."
     )
@@ -79,9 +82,23 @@ def write_run_report(
     for table in portrait_tables([figures]):
         report.table(table)
     add_sheets(report, sheets)
+    _add_training(report, run)
     report.results["portraits"] = figures
     report.write(run)
     return report
+
+
+def _add_training(report: Report, run: Path) -> None:
+    """The run's curves and its last samples, where they are."""
+    report.heading("How it was trained")
+    samples = sorted((run / "samples").glob("iteration_*.png"))
+    for path, caption in (
+        (run / "losses.png", "The losses over the iterations."),
+        *((path, "The last samples: unseen people, and what is made of them.") for path in samples[-1:]),
+    ):
+        if path.is_file():
+            with Image.open(path) as picture:
+                report.image(np.asarray(picture.convert("RGB")), caption)
 
 
 def learnt_table(figures: dict[str, Any]) -> Table:
