@@ -63,7 +63,7 @@ def build(
     """
     from lssl.face3d.model.colours import part_colours
     from lssl.face3d.model.decomposition import build_model
-    from lssl.face3d.model.marks import read_landmark_vertices, read_parts, scan_topology
+    from lssl.face3d.model.marks import read_landmark_vertices, read_parts, scan_topology, size_doubt
     from lssl.face3d.model.meshes import read_scans
 
     scale = {"cm": 1.0, "mm": 0.1, "m": 100.0}.get(unit)
@@ -80,6 +80,8 @@ def build(
     )
     neutral = scans.vertices[:, 0][scans.present[:, 0]].mean(0) * scale
     topology = scan_topology(neutral, scans.faces, marks, labels)
+    if doubt := size_doubt(neutral, marks, unit):
+        click.secho(f"! {doubt}", fg="yellow", err=True)
     model, report = build_model(
         scans.vertices * scale,
         scans.expressions,

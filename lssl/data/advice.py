@@ -1,6 +1,7 @@
 """What a prepared folder cannot be used for, and what looks wrong in it, in sentences for the user."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +31,14 @@ def advice(folder: FaceFolder, listing: Listing, *, asked_for_a_test: bool = Tru
     """Sentences about a folder that `prepare` wrote from a listing: what it lacks for training and evaluation, whether
     persons were told apart, whether one picture stands in both splits, what was done to the pictures' values."""
     lines = [*_missing(folder, asked_for_a_test), *_subjects(listing)]
-    if pairs := same_pictures(folder):
+    both = sorted({folder.subjects[row] for row in folder.rows_where(split="train")}
+                  & {folder.subjects[row] for row in folder.rows_where(split="test")})  # fmt: skip
+    if both:
+        lines.append(
+            f"{len(both)} persons ({', '.join(both[:3])}{' ...' if both[3:] else ''}) have pictures in both splits: the "
+            "same person is trained on and tested; change the splits of the source"
+        )
+    elif pairs := same_pictures(folder):
         first, second = pairs[0]
         lines.append(
             f"{len(pairs)} pictures stand in both splits, perhaps mirrored ({folder.file_names[first]} and "
@@ -48,6 +56,8 @@ def _missing(folder: FaceFolder, asked_for_a_test: bool) -> list[str]:
         single = [f"{name} is '{values[0]}'" for name, values in folder.columns.items() if _is_class(name, values)]
         what = f"all faces are of one class ({', '.join(single)})" if single else "no column tells classes apart"
         lines.append(f"{what}, so there is nothing to change: {cannot}; `render-frontal` can")
+    for name in folder.attributes:
+        lines += _alike(name, set(folder.columns[name]))
     subjects = set(folder.subjects)
     empty = [split for split in SPLITS if split not in folder.splits]
     if empty == ["test"] and not asked_for_a_test:
@@ -65,6 +75,18 @@ def _missing(folder: FaceFolder, asked_for_a_test: bool) -> list[str]:
             if lacking := sorted(set(folder.columns[name]) - there):
                 lines.append(f"split {split} has no face of {name} {', '.join(lacking)}; try another --seed")
     return lines
+
+
+def _alike(name: str, values: set[str]) -> list[str]:
+    """Values that are one to a person and two to a program: Happy and happy."""
+    groups: dict[str, list[str]] = {}
+    for value in sorted(values):
+        groups.setdefault(unicodedata.normalize("NFKC", " ".join(value.split())).casefold(), []).append(value)
+    return [
+        f"{name} {' and '.join(map(repr, alike))} count as different; give them one spelling if they are one class"
+        for alike in groups.values()
+        if len(alike) > 1
+    ]
 
 
 def _is_class(name: str, values: Sequence[str]) -> bool:

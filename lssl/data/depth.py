@@ -30,7 +30,7 @@ def eight_bits(values: NDArray[Any], image: Image.Image | None = None) -> tuple[
         note = f"values of up to {top:g} stretched to 8 bits" if top > 255 else ""
     else:
         bits = _bits_used(image, top)
-        whole = 2.0**bits - 1
+        whole = 2.0**bits - 1 if bits <= 16 or bits == 32 else top  # between those no camera's scale is known
         note = "" if bits in (8, 16) else f"{bits} bits a value stretched to 8"
     if low < 0:
         data, whole, note = data - low, top - low, f"values of {low:g} to {top:g} stretched to 8 bits"

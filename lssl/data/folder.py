@@ -28,6 +28,11 @@ LANDMARKS = "landmarks.npy"
 DESCRIPTION = "dataset.json"
 REQUIRED_COLUMNS = ("file_name", "subject", "split")
 SPLITS = ("train", "test")
+#: What people call them. Where both stand, those of validation are tested on: nothing is chosen by them here.
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("test", "testing", "tst", "val", "valid", "validation", "dev", "eval", "evaluation"), "test"),
+}
 MASK_LABELS = ("background", "skin", "lips", "eyes")
 _MOST_VALUES = 64
 
@@ -163,6 +168,11 @@ def check_images(folder: FaceFolder) -> tuple[int, int]:
     return size
 
 
+def as_split(text: str) -> str:
+    """`train` or `test` for what a user calls a split ("Training", "val"); the text itself where it is neither."""
+    return SPLIT_NAMES.get(text.strip().lower(), text)
+
+
 def read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """The columns of a metadata.csv and its rows, each with its line in the file.
 
@@ -252,6 +262,7 @@ def _read_columns(root: Path) -> dict[str, list[str]]:
     columns = {name: [row[name] for _, row in rows] for name in header}
     find = FileNames(root)
     columns["file_name"] = [find.on_disk(name) for name in columns["file_name"]]
+    columns["split"] = [as_split(name) for name in columns["split"]]
     return columns
 
 

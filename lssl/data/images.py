@@ -59,8 +59,8 @@ def read_picture(path: str | Path) -> Picture:
         ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         picture = _decode(path)
-    except LsslError:
-        raise
+    except LsslError as error:
+        raise unusable(path, str(error).removeprefix(f"{path}: ")) from None
     except Image.UnidentifiedImageError:
         raise unusable(path, why_not_read(kind_of(path)) or "not a picture in a format that can be read") from None
     except Image.DecompressionBombError:
@@ -159,6 +159,8 @@ def _to_rgb(image: Image.Image) -> tuple[NDArray[np.uint8], str]:
         return np.array(ImageCms.profileToProfile(image, *profiles, outputMode="RGB")), ""
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
         image = image.convert("RGBA")
+        if image.getchannel("A").getextrema()[1] == 0:
+            raise LsslError("every pixel is transparent: save it without transparency")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, image)
     return np.array(image if image.mode == "RGB" else image.convert("RGB")), ""

@@ -5,6 +5,7 @@ project does. In a table the header's names say which columns are x and y.
 """
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from lssl.data.tables import read_rows, read_text, same_name
 from lssl.errors import LsslError
 
 SUFFIXES = (".pts", ".csv")
+_OTHER_COUNTS = {5: "as MTCNN's", 98: "as WFLW's", 106: "as JD's", 468: "as MediaPipe's", 478: "as MediaPipe's"}
 _INDEX_NAMES = {"", "#", "i", "n", "id", "idx", "index", "no", "nr", "number", "point", "landmark", "unnamed"}
 
 
@@ -37,9 +39,13 @@ def read_landmarks(path: str | Path) -> NDArray[np.float32]:
     except LsslError as error:
         raise LsslError(str(error)) from None
     if points.shape != (COUNT, 2):
-        raise LsslError(f"{path}: has {len(points)} landmarks, expected {COUNT} (iBUG 68-point order)")
+        known = f", {_OTHER_COUNTS[len(points)]}" if len(points) in _OTHER_COUNTS else ""
+        fix = "; take the file away, and dlib finds the 68" if known else ""
+        raise LsslError(f"{path}: has {len(points)} landmarks{known}, expected {COUNT} (iBUG 68-point order){fix}")
     if not np.isfinite(points).all() or np.abs(points).max() > 1e7:
         raise LsslError(f"{path}: has landmarks that are not finite")
+    if np.ptp(points, axis=0).max() == 0:
+        raise LsslError(f"{path}: all landmarks lie at one point: no face was found when they were made")
     if np.ptp(points, axis=0).max() <= 1.5 and np.abs(points).max() <= 2:
         raise LsslError(f"{path}: the landmarks are shares of the picture's size; multiply them by its pixels")
     return points.astype(np.float32)
@@ -69,6 +75,19 @@ def find_landmark_file(photograph: Path, landmarks: Path | None = None, below: P
         if found := _beside(folder, photograph):
             return found
     return None
+
+
+def check_used(landmarks: Path | None, files: Iterable[Path | None]) -> None:
+    """Raises LsslError where a folder of landmark files was given and none of the files found lies in it."""
+    if landmarks is None or not landmarks.is_dir():
+        return
+    files = list(files)
+    if files and not any(file is not None and file.is_relative_to(landmarks) for file in files):
+        there = sorted(path.name for path in landmarks.iterdir() if not path.name.startswith("."))[:3]
+        raise LsslError(
+            f"{landmarks}: no landmark file of any of the {len(files)} pictures (a.pts or a.csv for a.jpg); it holds "
+            f"{', '.join(there) or 'nothing'}"
+        )
 
 
 def _beside(folder: Path, photograph: Path) -> Path | None:

@@ -50,6 +50,9 @@ _FIXES = {
     "JPEG XL": "JPEG XL is not read: save it as JPEG or PNG",
     "other": "this picture format is not read: save it as JPEG or PNG",
     "archive": "an archive is not read: unpack it",
+    "cloud": "is not on this disk: let iCloud download it first",
+    "pointer": "a Git LFS pointer, not the picture: git lfs pull",
+    "page": "a web page, not a picture: download the picture again",
 }
 _BY_SUFFIX = {
     "HEIC": _HEIC,
@@ -134,6 +137,11 @@ _OTHER_MARKS = {
     b"\xff\x0a": "JPEG XL",
     b"\0\0\0\x0cJXL ": "JPEG XL",
     b"\0\0\x01\xba": "video",
+    b"version https://git-lfs": "pointer",
+    b"<html": "page",
+    b"<!DOCTYPE": "page",
+    b"<!doctype": "page",
+    b"PK\3\4": "archive",
 }
 
 
@@ -171,6 +179,8 @@ def find_pictures(root: Path, *, nested: bool = True) -> PictureFiles:
         for name in sorted(files):
             if not name.startswith("."):
                 _sort_in(Path(folder) / name, found)
+            elif name.endswith(".icloud"):  # what stands for a file that is in the cloud alone
+                found.refused.append((Path(folder) / name[1 : -len(".icloud")], _FIXES["cloud"]))
     found.pictures.sort()
     found.refused.sort()
     return found
@@ -185,7 +195,7 @@ def _sort_in(path: Path, found: PictureFiles) -> None:
             found.refused.append((path, "a link to nothing" if path.is_symlink() else "is no ordinary file"))
         return
     reason = next((_FIXES[kind] for kind, suffixes in _BY_SUFFIX.items() if suffix in suffixes), "")
-    if not reason and path.is_file() and (kind := kind_of(path)):
+    if not reason and path.is_file() and (kind := kind_of(path)) and kind not in ("page", "archive"):
         wrong_name = f"is {_article(kind)} picture by its content: give its name the suffix .{kind.lower()}"
         reason = why_not_read(kind) or wrong_name
     if reason:

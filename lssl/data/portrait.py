@@ -23,6 +23,7 @@ from lssl.errors import LsslError
 #: A second face this large, in the largest one's area, makes it unclear who is meant; smaller ones are passers-by.
 SECOND_FACE = 0.25
 _LARGEST_ROLL = 60.0  # degrees; heads tilt by 45 at most, and what lies further was turned by a camera or a program
+_LEAST_CONTRAST = 4  # of 255; a face in near darkness has more
 _LONGEST_NAME = 120  # bytes: what is written adds to it, and file systems hold 255
 
 
@@ -42,7 +43,9 @@ class Portrait:
         Raises LsslError for a face that is tiny or degenerate.
         """
         similarity = face_similarity(face_anchors(self.landmarks), size, crop_scale, eye_line)
-        return warp(self.image, similarity, size), similarity.apply(self.landmarks), similarity
+        crop = warp(self.image, similarity, size)
+        check_not_blank(crop)
+        return crop, similarity.apply(self.landmarks), similarity
 
 
 @dataclass
@@ -140,6 +143,13 @@ def check_face(points: NDArray[np.float32], picture: Picture) -> None:
     """Raises LsslError where landmarks (68, 2) do not lie in the picture, upright and the right way round."""
     check_upright(points, picture.orientation)
     check_inside(points, *picture.pixels.shape[:2])
+
+
+def check_not_blank(crop: NDArray[np.uint8]) -> None:
+    """Raises LsslError for a crop (H, W, 3) in which nothing is to be seen: one colour where a face should be."""
+    middle = crop[crop.shape[0] // 4 : -crop.shape[0] // 4 or None, crop.shape[1] // 4 : -crop.shape[1] // 4 or None]
+    if int(np.ptp(middle, axis=(0, 1)).max()) < _LEAST_CONTRAST:
+        raise LsslError("nothing but one colour where the face should be: a blank picture, or landmarks of another one")
 
 
 def check_upright(points: NDArray[np.float32], orientation: int = 1) -> None:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from lssl.data import detect
 from lssl.data.align import CROP_SCALE, check_inside, face_anchors, face_similarity, warp, warp_labels
-from lssl.data.landmark_files import find_landmark_file
-from lssl.data.portrait import check_upright, only_face
+from lssl.data.landmark_files import check_used, find_landmark_file
+from lssl.data.portrait import check_not_blank, check_upright, only_face
 from lssl.data.readers import READERS, Listing, SourceRecord
 from lssl.data.readers.source import with_unique_keys
 from lssl.data.workers import map_in_processes
@@ -83,6 +83,7 @@ def list_source(source: str, path: Path, options: PrepareOptions) -> Listing:
     if not listing.records:
         raise LsslError(f"{path}: nothing is left of {sum(listing.left_out.values())} pictures by --only")
     records = [_with_landmarks(record, path, options.landmarks_dir) for record in listing.records]
+    check_used(options.landmarks_dir, (record.landmarks for record in records))
     if options.redetect:
         records = [record.without_landmarks() for record in records]
     listing.records = sorted(with_unique_keys(records), key=lambda record: record.key)
@@ -107,7 +108,7 @@ def choose_attributes(listing: Listing, source: str, options: PrepareOptions) ->
         return options.attributes
     preferred = READERS[source].attributes or tuple(values)
     most = max(2, len(listing.records) // 2)
-    return tuple(name for name in preferred if name in values and 2 <= len(values[name]) <= most)
+    return tuple(name for name in preferred if name in values and 2 <= len(values[name] - {""}) <= most)
 
 
 def split_subjects(subjects: Iterable[str], test_fraction: float, seed: int) -> dict[str, str]:
@@ -234,6 +235,8 @@ def _prepare_one(task: _Task) -> dict[str, Any]:
 
 def _crop(task: _Task) -> FaceRow:
     record = task.record
+    if lacking := [name for name in task.attributes if not record.columns.get(name)]:
+        raise LsslError(f"no value in column '{lacking[0]}'")
     loaded = record.load()
     points = None if task.redetect else loaded.landmarks
     if points is None and loaded.anchors is None:
@@ -243,9 +246,11 @@ def _crop(task: _Task) -> FaceRow:
         check_inside(points, *loaded.image.shape[:2])
     anchors = loaded.anchors if loaded.anchors is not None else face_anchors(_required(points))
     similarity = face_similarity(anchors, task.size, task.crop_scale)
+    crop = warp(loaded.image, similarity, task.size)
+    check_not_blank(crop)
     return FaceRow(
         record.key,
-        warp(loaded.image, similarity, task.size),
+        crop,
         record.subject,
         record.split or "",
         {name: record.columns[name] for name in task.attributes if name in record.columns},

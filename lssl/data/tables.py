@@ -31,6 +31,8 @@ def read_text(path: str | Path) -> str:
         data = path.read_bytes()
     except OSError as error:
         raise LsslError(f"{path}: {error.strerror or error}") from None
+    if data.startswith((b"PK\3\4", b"\xd0\xcf\x11\xe0")):
+        raise LsslError(f"{path} is a spreadsheet or an archive, no text: save the table as CSV UTF-8")
     marked = any(data.startswith(mark) for mark, _ in _MARKS)
     if b"\0" in data and not marked:
         what = " (UTF-16 without its byte order mark?)" if data.count(0) > len(data) / 4 else ""

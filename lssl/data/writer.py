@@ -124,7 +124,9 @@ class FaceFolderWriter:
         rows = self.rows
         self._write_rejected()
         if not rows:
-            raise LsslError(f"{self.root}: nothing could be used; {self.root / REJECTED} says why")
+            what, why = self.rejected[0] if self.rejected else ("nothing", "was given")
+            listed = f"; all are listed in {self.root / REJECTED}" if self.rejected else ""
+            raise LsslError(f"{self.root}: nothing could be used ({what}: {why}){listed}")
         extra = list(dict.fromkeys(name for row in rows for name in row["extra"]))
         header = [*REQUIRED_COLUMNS, *self.attributes, *extra]
         text = io.StringIO()

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lssl.data import detect
 from lssl.data.folder import FaceFolder
-from lssl.data.landmark_files import find_landmark_file
+from lssl.data.landmark_files import check_used, find_landmark_file
 from lssl.data.portrait import safe_name, unique_names
 from lssl.errors import LsslError
 
@@ -46,6 +46,7 @@ def photograph_jobs(
             f"{landmarks} is one file, but there are {len(photographs)} photographs; give a folder of files"
         )
     found = [find_landmark_file(path, landmarks) for path in photographs]
+    check_used(landmarks, found)
     files = [None if file is None else str(file) for file in found]
     if one_subject:
         name = safe_name(photographs[0].stem)

@@ -4,9 +4,13 @@
 
 Commands: prepare, generate-faces, train (with --resume where it has a checkpoint), augment, evaluate. Equal means: the
 same files with the same bytes, but for times, the order of safetensors' descriptions and the checkpoints' wrapping.
+The undisturbed runs are processes of their own; the killed ones are forked from one that has imported everything, so
+that the moments lie in the work and not in Python's start.
 """
 
 import argparse
+import contextlib
+import itertools
 import json
 import os
 import random
@@ -16,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,12 +47,15 @@ def lssl(*arguments: str) -> list[str]:
 def make_inputs(work: Path) -> dict[str, Path]:
     """Photographs with landmarks, a small data set, a trained model and a judge."""
     photographs, faces, model, judge = (work / name for name in ("photographs", "faces", "model", "judge"))
+    made = {"photographs": photographs, "faces": faces, "model": model, "judge": judge}
+    if all(path.is_dir() for path in made.values()):
+        return made
     small = ["--subjects", "10", "--expressions", "neutral,happy", "--size", "32", "--quiet"]
     _done(lssl("generate-faces", str(faces), *small))
     _write_photographs(faces, photographs)
     _done(lssl("train", "--data", str(faces), "--out", str(model), *_training(6), "--no-report", "--quiet"))
     _done(lssl("train-classifier", "--data", str(faces), "--out", str(judge), "--iterations", "4", "--quiet"))
-    return {"photographs": photographs, "faces": faces, "model": model, "judge": judge}
+    return made
 
 
 def _write_photographs(faces: Path, out: Path) -> None:
@@ -77,7 +85,8 @@ def tasks(inputs: dict[str, Path]) -> list[Task]:
     faces, model, judge = (str(inputs[name]) for name in ("faces", "model", "judge"))
     generate = ("--subjects", "24", "--expressions", "neutral,happy,sad", "--size", "48", "--quiet")
     return [
-        Task("prepare", ("prepare", "folder", str(inputs["photographs"]), "{out}", "--size", "64", "--workers", "2", "--quiet")),
+        Task("prepare", ("prepare", "folder", str(inputs["photographs"]), "{out}", "--size", "64", "--workers", "1", "--quiet")),
+        Task("prepare-2", ("prepare", "folder", str(inputs["photographs"]), "{out}", "--size", "64", "--workers", "2", "--quiet")),
         Task("generate-faces", ("generate-faces", "{out}", *generate)),
         Task("train", ("train", "--data", faces, "--out", "{out}", *_training(10), "--no-report", "--quiet"), ("--resume",)),
         Task("augment", ("augment", model, faces, "{out}", "--per-class", "200", "--quiet")),
@@ -88,7 +97,7 @@ def tasks(inputs: dict[str, Path]) -> list[Task]:
 def undisturbed(task: Task, out: Path) -> float:
     """Runs a task to its end; the seconds it took."""
     begun = time.monotonic()
-    _done(_command(task, out))
+    _done(lssl(*_words(task, out)))
     return time.monotonic() - begun
 
 
@@ -96,24 +105,77 @@ def killed_and_repeated(task: Task, out: Path, seconds: float, chance: random.Ra
     """Kills the task `kills` times at random moments of its `seconds`, repeating it, then lets it end; the kills that
     met a living process."""
     met = 0
-    for _ in range(kills):
-        process = subprocess.Popen(
-            _command(task, out),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=ENVIRONMENT,
-            start_new_session=True,
-        )
-        try:
-            output, _ = process.communicate(timeout=chance.uniform(0, seconds))
-            if process.returncode not in (0, 1):
-                raise RuntimeError(f"{task.name} ended with {process.returncode}: {output.decode()[-2000:]}")
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+    while True:
+        moment = chance.uniform(0, 0.6 * seconds) if met < kills else None  # so that most meet an unfinished run
+        code, said = forked(_words(task, out), moment)
+        if code is None:
             met += 1
-    _done(_command(task, out))
-    return met
+        elif code == 0:
+            return met
+        else:
+            raise RuntimeError(f"{task.name} ended with {code}: {said[-3000:]}")
+
+
+def forked(words: list[str], kill_after: float | None = None) -> tuple[int | None, str]:
+    """Runs a command in a forked process; its exit code and what it said, or None where it was killed (with all
+    processes that it had started) after so many seconds."""
+    from lssl.cli.main import main as program
+
+    with tempfile.TemporaryFile() as said:
+        child = os.fork()
+        if child == 0:
+            code = 99
+            try:
+                os.setsid()
+                os.dup2(said.fileno(), 1)
+                os.dup2(said.fileno(), 2)
+                sys.argv = ["lssl", *words]
+                program(words, standalone_mode=True)
+            except SystemExit as stop:
+                code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+            except BaseException:
+                traceback.print_exc()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        begun, code = time.monotonic(), None
+        while code is None:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                code = os.waitstatus_to_exitcode(status)
+            elif kill_after is not None and time.monotonic() - begun > kill_after:
+                _kill_all(child)
+                return None, ""
+            else:
+                time.sleep(0.002)
+        said.seek(0)
+        return code, said.read().decode(errors="replace")
+
+
+def _kill_all(child: int) -> None:
+    try:
+        os.killpg(child, signal.SIGKILL)
+    except ProcessLookupError:  # before its setsid
+        os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def import_everything() -> None:
+    """What the commands import when they run, before anything is forked; starts no threads."""
+    import pkgutil
+    from importlib import import_module
+
+    import torch
+
+    import lssl
+    import lssl.cli
+
+    torch.set_num_threads(1)
+    for package in (lssl, lssl.cli):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not module.name.endswith("__main__") and "._C" not in module.name and "._ops" not in module.name:
+                with contextlib.suppress(ImportError):
+                    import_module(module.name)
 
 
 def differences(first: Path, second: Path) -> list[str]:
@@ -166,11 +228,11 @@ def _plain(value: object) -> object:
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def _command(task: Task, out: Path) -> list[str]:
+def _words(task: Task, out: Path) -> list[str]:
     words = [word.replace("{out}", str(out)) for word in task.arguments]
     if task.resume and list((out / "checkpoints").glob("iteration_*.pt")):
         words += task.resume
-    return lssl(*words)
+    return words
 
 
 def _done(command: list[str]) -> None:
@@ -185,32 +247,51 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200, help="Of all commands together.")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", help="One command.")
+    parser.add_argument("--only", nargs="*", default=[], help="Commands, of the names that it prints.")
+    parser.add_argument("--again", action="store_true", help="Begin with what an earlier campaign left in --work.")
     parser.add_argument("--minutes", type=float, default=1e9, help="Begin nothing after so long.")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "lssl-kills")
     arguments = parser.parse_args()
-    shutil.rmtree(arguments.work, ignore_errors=True)
-    arguments.work.mkdir(parents=True)
+    if not arguments.again:
+        shutil.rmtree(arguments.work, ignore_errors=True)
+    arguments.work.mkdir(parents=True, exist_ok=True)
     begun, chance = time.monotonic(), random.Random(arguments.seed)
-    chosen = [task for task in tasks(make_inputs(arguments.work)) if arguments.only in (None, task.name)]
-    wholes = {task.name: undisturbed(task, arguments.work / f"{task.name}-whole") for task in chosen}
-    print({name: f"{seconds:.0f} s undisturbed" for name, seconds in wholes.items()}, flush=True)
+    chosen = [task for task in tasks(make_inputs(arguments.work)) if not arguments.only or task.name in arguments.only]
+    wholes = {}
+    for task in chosen:
+        whole = arguments.work / f"{task.name}-whole"
+        wholes[task.name] = 0.0 if whole.is_dir() else undisturbed(task, whole)
+    import_everything()
     met, bad = 0, 0
+    for task in chosen:  # and once in a forked process: how long that takes, and that it gives the same
+        out = arguments.work / f"{task.name}-forked"
+        shutil.rmtree(out, ignore_errors=True)
+        start = time.monotonic()
+        code, said = forked(_words(task, out))
+        wholes[task.name] = time.monotonic() - start
+        found = differences(arguments.work / f"{task.name}-whole", out) if code == 0 else [f"ended with {code}: {said}"]
+        bad += len(found)
+        print(f"{task.name}: {wholes[task.name]:.1f} s undisturbed", *found, flush=True)
     counts = dict.fromkeys(wholes, 0)
-    while met < arguments.kills and time.monotonic() - begun < 60 * arguments.minutes:
-        for task in chosen:
-            out = arguments.work / f"{task.name}-killed"
-            shutil.rmtree(out, ignore_errors=True)
-            try:
-                kills = killed_and_repeated(task, out, wholes[task.name], chance, kills=4)
-                found = differences(arguments.work / f"{task.name}-whole", out)
-            except RuntimeError as error:
-                kills, found = 0, [str(error)]
-            met += kills
-            counts[task.name] += kills
-            for line in found:
-                bad += 1
-                print(f"{task.name}: {line}", flush=True)
+    for number in itertools.count():
+        if met >= arguments.kills or time.monotonic() - begun > 60 * arguments.minutes:
+            break
+        task = chosen[number % len(chosen)]
+        out = arguments.work / f"{task.name}-killed"
+        shutil.rmtree(out, ignore_errors=True)
+        kills, found = 0, []
+        try:
+            kills = killed_and_repeated(task, out, wholes[task.name], chance, kills=5)
+            found = differences(arguments.work / f"{task.name}-whole", out)
+        except RuntimeError as error:
+            found = [str(error)]
+        met += kills
+        counts[task.name] += kills
+        bad += len(found)
+        for line in found:
+            print(f"{task.name}: {line}", flush=True)
+        if found:
+            shutil.copytree(out, arguments.work / f"finding-{number}")
         print(f"{met} kills {counts}, {bad} findings, {time.monotonic() - begun:.0f} s", flush=True)
     return 1 if bad else 0
 

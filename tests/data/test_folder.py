@@ -74,7 +74,10 @@ def drop_column(rows, name):
         (lambda f: edit_table(f, lambda r: drop_column(r, "subject")), "has no column 'subject'; it has: file_name"),
         (lambda f: edit_table(f, lambda r: drop_column(r, "expression")), "no attribute column 'expression'"),
         (lambda f: edit_table(f, lambda r: r[2].pop()), "line 3: 3 values, but the header has 4"),
-        (lambda f: edit_table(f, lambda r: r[4].__setitem__(2, "val")), "line 5: split is 'val', expected train"),
+        (
+            lambda f: edit_table(f, lambda r: r[4].__setitem__(2, "holdout")),
+            "line 5: split is 'holdout', expected train",
+        ),
         (lambda f: edit_table(f, lambda r: r[4].__setitem__(3, "")), "line 5: no value in column 'expression'"),
         (lambda f: edit_table(f, lambda r: r.__setitem__(2, r[1])), "line 3: .* stands in line 2 already"),
         (lambda f: edit_table(f, lambda r: r.pop()), "landmarks.npy has 10 rows but metadata.csv has 9"),
@@ -187,7 +190,9 @@ def test_bad_rows_are_refused(tmp_path, bad, message) -> None:
 def test_nothing_usable_is_an_error_that_points_to_the_reasons(tmp_path) -> None:
     writer = FaceFolderWriter(tmp_path / "a", attributes=["e"], settings={})
     writer.reject("x.jpg", "no face found")
-    with pytest.raises(LsslError, match=r"rejected.csv says why"):
+    with pytest.raises(
+        LsslError, match=r"nothing could be used \(x\.jpg: no face found\); all are listed in .*rejected\.csv"
+    ):
         writer.finish()
     assert "x.jpg,no face found" in (tmp_path / "a" / "rejected.csv").read_text()
 

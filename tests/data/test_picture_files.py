@@ -79,3 +79,11 @@ def test_links_are_followed_once_and_dead_ones_listed(tmp_path) -> None:
     found = find_pictures(root)
     assert found.pictures == [root / "happy" / "a.png"]
     assert found.refused == [(root / "dead.jpg", "a link to nothing")]
+
+
+def test_files_that_stand_for_pictures_elsewhere_are_named(tmp_path) -> None:
+    (tmp_path / ".a.heic.icloud").write_bytes(b"bplist")
+    (tmp_path / "page").write_bytes(b"<!DOCTYPE html>")
+    found = find_pictures(tmp_path)
+    assert found.refused[0] == (tmp_path / "a.heic", "is not on this disk: let iCloud download it first")
+    assert found.pictures == []

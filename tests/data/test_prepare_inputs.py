@@ -198,3 +198,101 @@ def test_a_small_a_dark_and_a_tight_face_are_found() -> None:
         assert len(found) == 1
         assert np.linalg.norm(found[0].landmarks - expected, axis=1).mean() < 0.08 * unit
     assert detect.find_faces(np.random.default_rng(0).integers(0, 255, (400, 400, 3), dtype=np.uint8)) == []
+
+
+def test_folders_of_splits_are_splits_and_not_classes(faces, tmp_path) -> None:
+    write(faces, tmp_path / "in" / "Training", ["p1", "p2"])
+    write(faces, tmp_path / "in" / "val", ["q1"])
+    report = prepare("folder", tmp_path / "in", tmp_path / "out", OPTIONS)
+    assert report.attributes == {"class": ["neutral", "happy"]}
+    assert report.splits == {"train": 4, "test": 2}
+    assert set(read_metadata(tmp_path / "out").split("test").subjects) == {"q1"}
+
+
+def test_a_person_whom_the_source_puts_into_both_splits_is_named(faces, tmp_path) -> None:
+    write(faces, tmp_path / "in" / "train", ["p1", "p2"])
+    write(faces, tmp_path / "in" / "test", ["p2", "p3"])
+    report = prepare("folder", tmp_path / "in", tmp_path / "out", OPTIONS)
+    assert "1 persons (p2) have pictures in both splits" in said(report)
+
+
+def test_classes_that_differ_in_capitals_alone_are_doubted(faces, tmp_path) -> None:
+    root = write(faces, tmp_path / "in", ["p1", "p2", "p3"], moods=("Happy", "happy", "happy "))
+    report = prepare("folder", root, tmp_path / "out", OPTIONS)
+    assert report.attributes == {"class": ["Happy", "happy"]}
+    assert report.rows == 9
+    assert "class 'Happy' and 'happy' count as different" in said(report)
+
+
+def table(faces, root, text, count=4):
+    write(faces, root / "x", [f"p{k}" for k in range(count)], moods=("m",))
+    for path in sorted((root / "x" / "m").iterdir()):
+        path.rename(root / path.name)
+    (root / "metadata.csv").write_text(text)
+    return root
+
+
+def test_a_table_with_gaps_and_repetitions_gives_what_it_can(faces, tmp_path) -> None:
+    rows = [
+        "p0.png,a,happy,Train",
+        "p1.png,b,sad,TEST",
+        "p2.png,c,,training",
+        "p3.png,d,sad,valid",
+        "p0.png,a,happy,train",
+    ]
+    root = table(faces, tmp_path / "in", "\n".join(["file_name,subject,mood,split", *rows, ""]))
+    report = prepare("folder", root, tmp_path / "out", OPTIONS)
+    assert report.attributes == {"mood": ["happy", "sad"]}
+    assert report.splits == {"train": 1, "test": 2}
+    assert sorted(report.rejected) == [
+        ("p0.png (line 6)", "stands in line 2 already"),
+        ("p2.png", "no value in column 'mood'"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("metadata.xlsx", b"PK\3\4", "a table in this format is not read; save it as metadata.csv"),
+        ("metadata.csv", b"PK\3\4\0\0\0", "is a spreadsheet or an archive, no text: save the table as CSV UTF-8"),
+        ("metadata.csv", b"image,id\na.png,1\n", "has no column 'file_name'; it has: image, id; rename 'image' so"),
+        ("Metadata.CSV", b"image,id\na.png,1\n", "has no column 'file_name'"),
+    ],
+)
+def test_other_tables_are_named_and_not_passed_over(faces, tmp_path, name, content, message) -> None:
+    root = write(faces, tmp_path / "in", ["p1"])
+    (root / name).write_bytes(content)
+    with pytest.raises(LsslError, match=message):
+        prepare("folder", root, tmp_path / "out", OPTIONS)
+
+
+def test_a_folder_of_landmarks_that_fits_no_picture_is_refused(faces, tmp_path) -> None:
+    root = write(faces, tmp_path / "in", ["p1"])
+    (tmp_path / "points").mkdir()
+    (tmp_path / "points" / "p1.json").write_text("[]")
+    options = PrepareOptions(size=32, landmarks_dir=tmp_path / "points")
+    with pytest.raises(LsslError, match=r"points: no landmark file of any of the 2 pictures.* it holds p1\.json"):
+        prepare("folder", root, tmp_path / "out", options)
+
+
+def test_a_blank_picture_gives_no_face(faces, tmp_path) -> None:
+    root = write(faces, tmp_path / "in", ["p1", "p2", "p3"])
+    Image.new("RGB", Image.open(root / "happy" / "p1.png").size, (9, 9, 9)).save(root / "happy" / "p1.png")
+    clear = Image.open(root / "neutral" / "p2.png").convert("RGBA")
+    clear.putalpha(0)
+    clear.save(root / "neutral" / "p2.png")
+    report = prepare("folder", root, tmp_path / "out", OPTIONS)
+    reasons = dict(report.rejected)
+    assert reasons["happy/p1.png"].startswith("nothing but one colour where the face should be")
+    assert reasons["neutral/p2.png"] == "every pixel is transparent: save it without transparency"
+    assert report.rows == 4
+
+
+def test_where_nothing_can_be_used_the_first_reason_is_said(faces, tmp_path) -> None:
+    root = write(faces, tmp_path / "in", ["p1"], moods=("happy",))
+    (root / "happy" / "p1.png").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    message = (
+        r"nothing could be used \(happy/p1\.png: a Git LFS pointer, not the picture: git lfs pull\); all are listed"
+    )
+    with pytest.raises(LsslError, match=message):
+        prepare("folder", root, tmp_path / "out", OPTIONS)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lssl.data.folder import METADATA, SPLITS, FileNames, load_array, read_table
+from lssl.data.folder import METADATA, SPLITS, FileNames, as_split, load_array, read_table
 from lssl.data.images import read_picture
 from lssl.data.landmarks import COUNT
 from lssl.data.picture_files import find_pictures
@@ -17,6 +17,7 @@ from lssl.data.readers.source import Listing, Loaded, Reader, SourceRecord, desc
 from lssl.data.tables import same_name
 from lssl.errors import LsslError
 
+_OTHER_TABLES = {".xlsx", ".xls", ".ods", ".tsv", ".txt", ".json", ".jsonl", ".parquet", ".numbers"}
 EXPECTED = "<class>/*.png (a class a folder), or metadata.csv with a file_name column"
 
 
@@ -47,14 +48,15 @@ def scan(root: Path, *, attribute: str = "class", subject_pattern: str | None = 
         match) names the person. Without it each file name is a person, the same in every class.
     """
     regex = _compile(subject_pattern)
-    if (root / METADATA).is_file():
-        return _scan_table(root, regex)
+    if (table := _table(root)) is not None:
+        return _scan_table(root, table, regex)
     listing = Listing()
     files = picture_files(root)
     refuse_unreadable(listing, root, files)
+    split_first = _split_first([path.relative_to(root).parts for path in files.pictures])
     for path in files.pictures:
         name = path.relative_to(root)
-        if len(name.parts) < 2:
+        if len(name.parts) < 2 + split_first:
             reason = f"lies in no class folder; expected {EXPECTED}"
             listing.rejected.append((name.as_posix(), reason))
             continue
@@ -63,29 +65,55 @@ def scan(root: Path, *, attribute: str = "class", subject_pattern: str | None = 
             reason = f"the subject pattern '{subject_pattern}' is not found in the name"
             listing.rejected.append((name.as_posix(), reason))
             continue
-        label = name.parts[0]
+        label = name.parts[split_first]
         key = safe_name("_".join([*name.parts[:-1], name.stem]))
-        listing.records.append(SourceRecord(key, path, subject, {attribute: same_name(label)}))
+        split = as_split(name.parts[0]) if split_first else None
+        listing.records.append(SourceRecord(key, path, subject, {attribute: same_name(label).strip()}, split=split))
     if not listing.records:
         why = f" ({listing.rejected[0][0]}: {listing.rejected[0][1]})" if listing.rejected else ""
         raise LsslError(f"{root}: expected {EXPECTED}; {describe(root, files)}{why}")
     return listing
 
 
-def _scan_table(root: Path, regex: re.Pattern[str] | None) -> Listing:
-    path = root / METADATA
+def _split_first(names: list[tuple[str, ...]]) -> bool:
+    """Whether the folders at the top are train/ and test/ (or val/ ...), and the classes those below them."""
+    tops = {parts[0] for parts in names if len(parts) > 1}
+    nested = [parts for parts in names if len(parts) > 1]
+    return len(tops) > 1 and all(as_split(top) in SPLITS for top in tops) and all(len(parts) > 2 for parts in nested)
+
+
+def _table(root: Path) -> Path | None:
+    """The folder's metadata.csv, perhaps in capitals. Raises LsslError for one in another format."""
+    names = sorted(path.name for path in root.iterdir() if path.is_file()) if root.is_dir() else []
+    tables = [name for name in names if name.lower() == METADATA]
+    if tables:
+        return root / (METADATA if METADATA in tables else tables[0])
+    for name in names:
+        if Path(name).stem.lower() == "metadata" and Path(name).suffix.lower() in _OTHER_TABLES:
+            raise LsslError(f"{root / name}: a table in this format is not read; save it as {METADATA} (CSV UTF-8)")
+    return None
+
+
+def _scan_table(root: Path, path: Path, regex: re.Pattern[str] | None) -> Listing:
     header, rows = read_table(path)
     if "file_name" not in header:
-        raise LsslError(f"{path} has no column 'file_name'; it has: {', '.join(header) or 'nothing'}")
+        likely = [name for name in header if re.search(r"(?i)file|image|img|path|photo|picture", name)]
+        fix = f"; rename '{likely[0]}' so" if likely else ""
+        raise LsslError(f"{path} has no column 'file_name'; it has: {', '.join(header) or 'nothing'}{fix}")
     find = FileNames(root)
+    seen: dict[str, int] = {}
     points = _landmarks(root, len(rows))
     listing = Listing()
     for number, (line, row) in enumerate(rows):
         name = row.pop("file_name")
         subject = row.pop("subject", "") or _subject(name, regex) or ""
-        split = row.pop("split", "") or None
+        split = as_split(row.pop("split", "")) or None
         if split is not None and split not in SPLITS:
             raise LsslError(f"{path}, line {line}: split is '{split}', expected train or test")
+        if name in seen:
+            listing.rejected.append((f"{name} (line {line})", f"stands in line {seen[name]} already"))
+            continue
+        seen[name] = line
         if not name or not subject:
             listing.rejected.append((name or f"{METADATA}, line {line}", "no file name or no subject"))
             continue

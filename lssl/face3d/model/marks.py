@@ -39,6 +39,18 @@ def read_landmark_vertices(path: str | Path) -> Ints:
     return numbers
 
 
+def size_doubt(neutral: NDArray[np.floating], landmarks: Ints, unit: str) -> str:
+    """What is odd about the size of a mean neutral face (V, 3), taken for centimetres when scaled from `unit`; empty
+    where the outer corners of the eyes are 5 to 15 cm apart (9 in people), or the landmarks are no face's."""
+    apart = float(np.linalg.norm(neutral[landmarks[45]] - neutral[landmarks[36]]))
+    if 5 <= apart <= 15:
+        return ""
+    scales = {"cm": 1.0, "mm": 0.1, "m": 100.0}
+    fits = [name for name, scale in scales.items() if 5 <= apart / scales[unit] * scale <= 15]
+    fix = f"; --unit {fits[0]} would fit" if fits else ""
+    return f"the eyes' outer corners are {apart:.3g} cm apart, in people 9{fix}"
+
+
 def read_parts(path: str | Path) -> NDArray[np.uint8]:
     """(V,) part labels from a text file with a part's name a line. Raises ValueError naming the file and the line."""
     path = Path(path)

@@ -126,7 +126,20 @@ def read_scans(sources: Iterable[str | Path], progress: bool = False) -> Scans:
         if mesh.colours is not None:
             coloured.setdefault(i, []).append(mesh.colours)
     assert first is not None
+    _check_sizes(vertices, [(path, identities.index(i), expressions.index(e)) for (i, e), path in paths.items()])
     colours = None
     if len(coloured) == len(identities):
         colours = np.stack([np.mean(coloured[i], axis=0) for i in range(len(identities))])
     return Scans(vertices, present, identities, expressions, first.faces, colours)
+
+
+def _check_sizes(vertices: NDArray[np.float32], places: list[tuple[Path, int, int]]) -> None:
+    """Raises LsslError naming a scan of (path, identity, expression) that is far larger or smaller than the others:
+    heads differ by a fifth, and units by ten."""
+    sizes = [float(np.ptp(vertices[i, e], axis=0).max()) for _, i, e in places]
+    usual = float(np.median(sizes))
+    for (path, _, _), size in zip(places, sizes, strict=True):
+        if size > 2 * usual or 2 * size < usual:
+            raise LsslError(
+                f"{path}: {size:.4g} units from end to end, where scans have {usual:.4g}; give all in one unit"
+            )

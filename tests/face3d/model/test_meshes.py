@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lssl.errors import LsslError
+from lssl.face3d.model.marks import size_doubt
 from lssl.face3d.model.meshes import read_mesh, read_scans, scan_paths
 
 RNG = np.random.default_rng(0)
@@ -90,3 +91,17 @@ def test_scans_of_two_templates_are_refused(tmp_path, scan_files):
     (tmp_path / "a_neutral.obj").rename(tmp_path / "a_happy.obj")
     with pytest.raises(LsslError, match="neutral"):
         read_scans([tmp_path])
+
+
+def test_a_scan_in_another_unit_is_named(tmp_path, scan_files):
+    for name, scale in (("a_neutral", 1), ("b_neutral", 1.1), ("b_happy", 10), ("c_neutral", 0.9)):
+        scan_files.write_obj(tmp_path / f"{name}.obj", VERTICES * scale, FACES)
+    with pytest.raises(LsslError, match=r"b_happy\.obj: .* units from end to end, where scans have .* in one unit"):
+        read_scans([tmp_path])
+
+
+def test_a_face_of_no_human_size_is_doubted():
+    neutral = np.zeros((68, 3))
+    neutral[45, 0] = 90
+    assert size_doubt(neutral, np.arange(68), "cm").endswith("in people 9; --unit mm would fit")
+    assert not size_doubt(neutral / 10, np.arange(68), "mm")
