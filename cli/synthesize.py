@@ -75,7 +75,8 @@ def command(
     lssl synthesize runs/london data/london --to happy --split test    a prepared folder
     lssl synthesize runs/london portraits/ --to happy                  a plain folder of photographs
 
-    Writes <name>_<target>.png a face and target (of 3d: the whole photograph), and grids/grid_01.png, grid_02.png ...:
+    Writes <name>_<target>.png a face and target (of 3d and london: the whole photograph, upright, with its EXIF and colour
+    profile), and grids/grid_01.png, grid_02.png ...:
     a row a face, the input first. A value with a comma in it stands in quotes: --to '"a,b",happy'. A photograph in
     which there is no face, or more than one large one, is named, the others go on, and the exit code is 1.
     """
@@ -177,7 +178,7 @@ def _write_edits(
             failed.append((face.name, str(error)))
             continue
         for name, picture in zip(own, pictures, strict=True):
-            write_image(out / f"{name}.png", picture)
+            write_image(out / f"{name}.png", picture, face.metadata)
             written.append(out / f"{name}.png")
         rows.append(model.crops(face, pictures))
     for page, start in enumerate(range(0, len(rows), GRID_ROWS), start=1):
@@ -191,11 +192,12 @@ def _write(
     """The pictures of all faces and targets, and grids of them; returns the pictures' files."""
     from tqdm import tqdm
 
+    from lssl.data.images import colour_profile
     from lssl.data.writer import write_image
     from lssl.inference.full_size import says_movement, whole_photograph
     from lssl.inference.synthesis import translate_all
 
-    names = _names(faces, wanted)
+    names, moves = _names(faces, wanted), says_movement(model)
     written = []
     pages = [range(len(faces))[start : start + GRID_ROWS] for start in range(0, len(faces), GRID_ROWS)]
     bar = tqdm(pages, desc="translating", unit="page", disable=quiet or len(pages) < 2)
@@ -204,11 +206,12 @@ def _write(
         results = translate_all(model, chosen, wanted)
         for k, face, pictures in zip(page, chosen, results, strict=True):
             for name, target, picture in zip(names[k], wanted, pictures, strict=True):
-                whole = says_movement(model) and face.photograph is not None
-                write_image(out / f"{name}.png", whole_photograph(model, face, target, picture) if whole else picture)
+                if face.photograph is not None and (moves or paste):
+                    photograph = whole_photograph(model, face, target, picture)
+                    write_image(out / (f"{name}.png" if moves else f"{name}_photo.png"), photograph, face.metadata)
+                if face.photograph is None or not moves:
+                    write_image(out / f"{name}.png", picture, colour_profile(face.metadata))
                 written.append(out / f"{name}.png")
-                if paste and face.photograph is not None and not whole:
-                    write_image(out / f"{name}_photo.png", whole_photograph(model, face, target, picture))
         columns = [[face.image for face in chosen], *map(list, zip(*results, strict=True))]
         _write_grid(out, number, columns, wanted)
     return written

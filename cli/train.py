@@ -10,30 +10,6 @@ from lssl.errors import LsslError
 if TYPE_CHECKING:
     from lssl.training.config import TrainConfig
 
-# flag: the setting it stands for
-_SETTINGS = {
-    "seed": "seed",
-    "data": "data.folder",
-    "attributes": "data.attributes",
-    "real_faces": "pose.real_faces",
-    "iterations": "schedule.iterations",
-    "batch_size": "schedule.batch_size",
-    "critic_updates": "schedule.critic_updates",
-    "learning_rate": "schedule.learning_rate",
-    "ema": "schedule.ema",
-    "width": "network.width",
-    "downsamplings": "network.num_downsamplings",
-    "size": "faces.size",
-    "subjects": "faces.subjects",
-    "bf16": "speed.bf16",
-    "channels_last": "speed.channels_last",
-    "tf32": "speed.tf32",
-    "threads": "speed.threads",
-    "checkpoint_every": "output.checkpoint_every",
-    "sample_every": "output.sample_every",
-    "log_every": "output.log_every",
-}
-
 
 @click.command()
 @click.option("--data", type=click.Path(), help="Data set folder (lssl prepare).  [default: generated faces]")
@@ -129,33 +105,27 @@ def command(
     and report.html with the figures and contact sheets.
     Ctrl-C saves and stops.
     """
-    from lssl.data.lock import unlock_folder
-    from lssl.methods.run import prepare_run
+    from lssl.methods.run import default_folder, run_training
     from lssl.training.checkpoint import checkpoints
-    from lssl.training.distributed import start_processes, stop_processes
-    from lssl.training.memory import keep_freed_memory
+    from lssl.training.distributed import Processes
 
-    keep_freed_memory()
-    try:
-        if resume and out is None:
-            raise click.UsageError("--resume needs --out, the run folder to continue")
-        if resume and out is not None and not checkpoints(out / "checkpoints"):
-            raise LsslError(f"{out} has no checkpoint to resume from; repeat the command without --resume")
-        preset = preset or method or ("standard" if flags["data"] else "quick")
-        run = out / "config.toml" if resume and out is not None and config_file is None else None
-        config = _config(preset, method, config_file, run).with_overrides(_overrides(flags, without, assignments))
-        name = Path(config.data.folder).name if config.data.folder else "faces"
-        out = out or Path("runs") / f"{name}-{preset}"
-        processes = start_processes(device)
+    if resume and out is None:
+        raise click.UsageError("--resume needs --out, the run folder to continue")
+    if resume and out is not None and not checkpoints(out / "checkpoints"):
+        raise LsslError(f"{out} has no checkpoint to resume from; repeat the command without --resume")
+    preset = preset or method or ("standard" if flags["data"] else "quick")
+    run = out / "config.toml" if resume and out is not None and config_file is None else None
+    config = _config(preset, method, config_file, run).with_overrides(_overrides(flags, without, assignments))
+    out = out or default_folder(config, preset)
+
+    def begin(processes: Processes) -> None:
         if processes.first and not quiet:
             click.echo(config.to_toml())
-        loop = prepare_run(config, out, resume=resume, parser_path=parser, processes=processes, quiet=quiet)
-        finished = loop.train()
-    finally:
-        stop_processes()
-        if out is not None:
-            unlock_folder(out)
-    if not processes.first:
+
+    loop, finished = run_training(
+        config, out, resume=resume, parser_path=parser, device=device, quiet=quiet, begin=begin
+    )
+    if not loop.processes.first:
         return
     if finished:
         click.echo(f"Done: {out}/generator.safetensors; see {out}/samples and {out}/losses.png")
@@ -197,7 +167,9 @@ def _config(preset: str, method: str | None, config_file: str | None, run: Path 
 
 
 def _overrides(flags: dict[str, Any], without: tuple[str, ...], assignments: tuple[str, ...]) -> dict[str, Any]:
-    overrides = {_SETTINGS[flag]: value for flag, value in flags.items() if flag in _SETTINGS and value is not None}
+    from lssl.methods.run import SHORT_NAMES
+
+    overrides = {SHORT_NAMES[flag]: value for flag, value in flags.items() if flag in SHORT_NAMES and value is not None}
     for part in without:
         overrides["network.side_channels" if part == "side-image" else f"losses.{part}"] = 0
     for assignment in assignments:

@@ -2,7 +2,8 @@
 
 import os
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +26,12 @@ _ONE_PICTURE = ("MPO", "PSD", "ICO")  # what else these hold are a stereo or gai
 @dataclass(frozen=True)
 class Picture:
     """pixels: uint8 RGB (H, W, 3), upright. orientation: what EXIF said of the stored ones, 1 to 8 (1: as they are).
-    note: what was done to its values that a user should know of, or an empty text."""
+    note: what was done to its values that a user should know of, or an empty text. metadata: see `upright_metadata`."""
 
     pixels: NDArray[np.uint8]
     orientation: int = 1
     note: str = ""
+    metadata: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
@@ -108,7 +110,8 @@ def _decode(path: Path) -> Picture:
                 image.load()
             orientation = exif_orientation(image)  # after the pixels, behind which a PNG may say it
             pixels, note = _to_rgb(image) if wide is None else wide
-    return Picture(upright(pixels, orientation), orientation, note)
+            metadata = upright_metadata(image)
+    return Picture(upright(pixels, orientation), orientation, note, metadata)
 
 
 def _frames(image: Image.Image) -> int:
@@ -133,6 +136,29 @@ def exif_orientation(image: Image.Image) -> int:
     except Exception:  # damaged metadata of a whole picture
         return 1
     return value if 1 <= value <= 8 else 1
+
+
+def upright_metadata(image: Image.Image) -> dict[str, bytes]:
+    """EXIF and colour profile of a picture, as Pillow names them when it saves (`exif`, `icc_profile`), for its pixels made
+    upright RGB: without the orientation, the preview (which shows the picture as it was), and a profile of other channels.
+    """
+    kept = {}
+    profile = image.info.get("icc_profile")
+    if isinstance(profile, bytes) and profile[16:20] == b"RGB ":
+        kept["icc_profile"] = profile
+    try:
+        exif = image.getexif()
+        exif.pop(_ORIENTATION, None)
+        if len(exif):
+            kept["exif"] = exif.tobytes()
+    except Exception:  # damaged metadata of a whole picture
+        return kept
+    return kept
+
+
+def colour_profile(metadata: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Of a picture's metadata what belongs to its colours, for other pictures made of them."""
+    return {name: value for name, value in metadata.items() if name == "icc_profile"}
 
 
 def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

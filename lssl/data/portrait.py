@@ -4,7 +4,7 @@ Which pictures are meant, where their landmarks are, which of several faces is m
 results are named. `prepare`, `synthesize`, `render-frontal` and `normalize-pose` all come here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,11 +29,13 @@ _LONGEST_NAME = 120  # bytes: what is written adds to it, and file systems hold 
 
 @dataclass(frozen=True)
 class Portrait:
-    """One face of a photograph: image uint8 (H, W, 3), upright; landmarks (68, 2) in its pixels; note, see Picture."""
+    """One face of a photograph: image uint8 (H, W, 3), upright; landmarks (68, 2) in its pixels; note and metadata, see
+    Picture."""
 
     image: NDArray[np.uint8]
     landmarks: NDArray[np.float32]
     note: str = ""
+    metadata: Mapping[str, bytes] = field(default_factory=dict)
 
     def crop(
         self, size: int, crop_scale: float = CROP_SCALE, eye_line: float = EYE_LINE
@@ -121,7 +123,7 @@ def read_portrait(
         raise  # of no photograph in particular
     except LsslError as error:
         raise LsslError(f"{path}: {error}") from None
-    return Portrait(picture.pixels, points, picture.note)
+    return Portrait(picture.pixels, points, picture.note, picture.metadata)
 
 
 def only_face(image: NDArray[np.uint8], *, largest_face: bool = False) -> NDArray[np.float32]:

@@ -1,32 +1,27 @@
 """`lssl.FaceEditor`: faces changed in a program's own pictures, as `lssl synthesize` changes them in files."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lssl.data import detect
-from lssl.data.images import Picture
-from lssl.data.landmarks import COUNT
-from lssl.data.portrait import Portrait, check_face, only_face
+from lssl.data.portrait import Portrait
 from lssl.data.schema import AttributeSchema
 from lssl.device import choose_device
 from lssl.errors import LsslError
 from lssl.inference.full_size import NetworkEdit
 from lssl.inference.model_edit import GROUP, ModelEditor, PlacedEdit
 from lssl.inference.model_edit import NAME as EDIT_3D
-from lssl.inference.pictures import GivenPicture, given_picture, given_pictures
+from lssl.inference.pictures import Detector, Faces, GivenPicture, find_portraits, given_picture, given_pictures
+from lssl.inference.sharing import find_folder, model_card, push_folder, save_folder
 from lssl.inference.synthesis import Blend, InputFace, Target, framing, parse_targets, source_values
 from lssl.models.export import TrainedGenerator, load_generator
 
 #: What to change to: "happy", "expression=happy", "happy+dark", or how far to go to each: {"happy": 0.5, "sad": 0.2}.
 Wanted = str | Mapping[str, float]
-#: Finds faces: a picture, uint8 RGB (H, W, 3), to the 68 landmarks (K, 68, 2) of its faces, pixels, largest first.
-Detector = Callable[[NDArray[np.uint8]], Any]
-Faces = Literal["largest", "all"]
 LARGEST_INTENSITY = 1.5
 
 
@@ -67,6 +62,38 @@ class FaceEditor:
             is_3d = str(model) == EDIT_3D and not Path(model).exists()
             self.model = ModelEditor.load() if is_3d else load_generator(model, chosen)
         self.detector = landmarks
+        self.card = None if isinstance(model, TrainedGenerator | ModelEditor) else model_card(model)
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path, device: str | torch.device | None = "cpu", landmarks: Detector | None = None
+    ) -> "FaceEditor":
+        """The editor of a folder that `save_pretrained` wrote, a built-in name, or `owner/name` on the Hugging Face hub.
+
+        Raises FileNotFoundError or LsslError for what is no generator, and where huggingface_hub would be needed.
+        """
+        return cls(find_folder(name), device, landmarks)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Writes generator.safetensors, config.json and README.md, the model card, into a folder, made where missing.
+
+        Raises LsslError for "3d", which has no weights.
+        """
+        save_folder(Path(folder), self._network(), self.card)
+
+    def push_to_hub(
+        self, repository: str, *, private: bool = False, token: str | None = None, message: str = "Upload by lssl"
+    ) -> str:
+        """Uploads what `save_pretrained` writes to `owner/name` of the Hugging Face hub; returns its address.
+
+        token: of the hub, where one is not stored by `hf auth login`. Raises LsslError without huggingface_hub.
+        """
+        return push_folder(repository, self._network(), self.card, private=private, token=token, message=message)
+
+    def _network(self) -> TrainedGenerator:
+        if isinstance(self.model, ModelEditor):
+            raise LsslError(f'"{EDIT_3D}" has no weights to save: it is there wherever lssl is')
+        return self.model
 
     @property
     def schema(self) -> AttributeSchema:
@@ -121,21 +148,11 @@ class FaceEditor:
         Raises LsslError where no face is found, the face is cut off, too small or on its side, for an unknown value, and for a picture
         of another shape or range; of several pictures it names which.
         """
-        given = given_pictures(image)
-        count = len(given.pictures)
-        marks = [landmarks] if not given.several else [None] * count if landmarks is None else list(landmarks)
-        if len(marks) != count:
-            raise LsslError(f"landmarks of {len(marks)} pictures, but there are {count} pictures")
-        results = []
-        for number, (picture, points) in enumerate(zip(given.pictures, marks, strict=True)):
-            try:
-                opened = self._open(picture, source=source, on=on, faces=faces, landmarks=points)
-                results.append(opened.edit(to, intensity))
-            except LsslError as error:
-                if count == 1 or isinstance(error, detect.DetectionError):
-                    raise
-                raise LsslError(f"picture {number}: {error}") from None
-        return given.join(results)
+
+        def changed(picture: GivenPicture, marks: Any) -> Any:
+            return self._open(picture, source=source, on=on, faces=faces, landmarks=marks).edit(to, intensity)
+
+        return given_pictures(image).each(changed, landmarks)
 
     def open(
         self,
@@ -158,42 +175,14 @@ class FaceEditor:
         faces: Faces,
         landmarks: Any,
     ) -> "OpenPhotograph":
-        if faces not in ("largest", "all"):
-            raise LsslError(f"faces={faces!r}: expected 'largest' or 'all'")
         if on is not None:
             self.to(on)
         words = [source] if isinstance(source, str) else list(source or ())
         shown = source_values(self.schema, words)
         if isinstance(self.model, ModelEditor) and not words:
             shown = {}  # read from each face
-        found = self._faces(picture, faces, landmarks)
+        found = find_portraits(picture, faces, landmarks, self.detector)
         return OpenPhotograph(self, picture, found, shown)
-
-    def _faces(self, picture: GivenPicture, faces: Faces, landmarks: Any) -> list[Portrait]:
-        """The faces to edit, largest first; of all that are found, those that can be."""
-        pixels = picture.pixels
-        if landmarks is not None:
-            found = _landmark_sets(landmarks)
-        elif self.detector is not None:
-            found = _landmark_sets(self.detector(pixels))
-        elif faces == "largest":
-            found = [only_face(pixels, largest_face=True)]
-        else:
-            found = [face.landmarks for face in detect.find_faces(pixels)]
-        if not found:
-            raise LsslError("no face found")
-        if faces == "largest":
-            found = [max(found, key=_extent)]
-        usable, reasons = [], []
-        for points in found:
-            try:
-                check_face(points, Picture(pixels, picture.orientation))
-                usable.append(Portrait(pixels, points))
-            except LsslError as error:
-                reasons.append(error)
-        if not usable:
-            raise reasons[0]
-        return usable
 
     def _ready(self, portrait: Portrait, shown: dict[str, str]) -> _Edit:
         if isinstance(self.model, ModelEditor):
@@ -259,20 +248,3 @@ class OpenPhotograph:
         for edit in self._edits:
             pixels = edit.change(pixels, target)
         return pixels
-
-
-def _landmark_sets(given: Any) -> list[NDArray[np.float32]]:
-    """(68, 2) or (K, 68, 2), of any numbers, as K arrays. Raises LsslError for another shape."""
-    points = np.asarray(given.detach().cpu() if isinstance(given, torch.Tensor) else given, dtype=np.float32)
-    if points.size == 0:
-        return []
-    if points.ndim == 2:
-        points = points[None]
-    if points.ndim != 3 or points.shape[1:] != (COUNT, 2):
-        raise LsslError(f"landmarks are ({COUNT}, 2) or (faces, {COUNT}, 2), x and y in pixels; got {points.shape}")
-    return list(points)
-
-
-def _extent(points: NDArray[np.float32]) -> float:
-    width, height = np.ptp(points, axis=0)
-    return float(width * height)

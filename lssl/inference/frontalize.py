@@ -13,18 +13,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lssl.data import detect
-from lssl.data.images import read_picture
+from lssl.data.images import colour_profile, read_picture
 from lssl.data.portrait import Portrait, check_face, read_portrait
 from lssl.data.workers import map_in_processes
 from lssl.data.writer import FaceRow, write_atomic, write_pictures
 from lssl.errors import LsslError
 from lssl.face3d.builtin import load_face_model
 from lssl.face3d.fitting.fit import FaceFit, fit_landmarks
-from lssl.face3d.frontal.draw import draw_face
+from lssl.face3d.frontal.draw import BACKGROUNDS, FrontalFace, draw_face
 from lssl.face3d.frontal.paint import FacePainter
 from lssl.face3d.frontal.textured_mesh import textured_mesh, write_mesh
 from lssl.face3d.model.bilinear import BilinearFaceModel
 from lssl.inference.frontal_jobs import Job
+from lssl.inference.pictures import Detector, GivenPicture, find_portraits, given_pictures
 
 _TURNTABLE = (*range(-40, 41, 5), *range(35, -40, -5))  # degrees of yaw
 DISTANCE = 150.0  # centimetres; faces are photographed from 80 to 300
@@ -61,17 +62,9 @@ def frontalize(job: Job, options: Options, out: Path) -> dict[str, Any]:
 
     Raises LsslError saying what is wrong.
     """
-    model = load_model(options.model)
     portraits = [_portrait(job, index, options) for index in range(len(job.photographs))]
-    images, points = [p.image for p in portraits], [p.landmarks for p in portraits]
-    fit = fit_landmarks(model, torch.from_numpy(np.stack(points))[None], distance=options.distance)
-    for path, reason in zip(job.photographs, fit.reasons, strict=True):
-        if reason and not options.keep_doubtful:
-            raise LsslError(_named(job, path, f"the fit is not to be trusted: {reason}"))
-    expression = None if options.expression is None else model.expression(options.expression)
-    painter = FacePainter(model, fit, images, size=options.size, remove_light=options.remove_light)
-    drawn = partial(draw_face, painter, options.size, expression=expression)
-    face = drawn(yaw=options.yaw, pitch=options.pitch, background=options.background)
+    fit, painter, face = draw_frontal(portraits, options, [Path(path).name for path in job.photographs])
+    drawn = partial(draw_face, painter, options.size, expression=_expression(options))
     weights = f"fits/{job.key}.npz"
     crops = [portrait.crop(options.size)[0] for portrait in portraits]
     row = FaceRow(
@@ -83,16 +76,98 @@ def frontalize(job: Job, options: Options, out: Path) -> dict[str, Any]:
         landmarks=face.landmarks,
         side=crops[0],
         extra={**job.notes, **_fit_columns(fit, face.doubts, weights, job.photographs)},
+        metadata=colour_profile(portraits[0].metadata),
     )
     _write_weights(out / weights, fit)
     _write_png(out / "comparisons" / f"{job.key}.png", np.concatenate([*crops, face.image], axis=1))
     if options.mesh:
         width = int(np.clip(8 * options.size, 512, 2048))
-        fine = FacePainter(model, fit, images, size=width // 8, remove_light=options.remove_light)
-        write_mesh(out / "meshes" / f"{job.key}.{options.mesh}", textured_mesh(fine, width, expression))
+        images = [portrait.image for portrait in portraits]
+        fine = FacePainter(painter.model, fit, images, size=width // 8, remove_light=options.remove_light)
+        write_mesh(out / "meshes" / f"{job.key}.{options.mesh}", textured_mesh(fine, width, _expression(options)))
     if options.turntable:
         _write_turntable(out / "turntables" / f"{job.key}.gif", [drawn(yaw=float(yaw)).image for yaw in _TURNTABLE])
     return write_pictures(out, row, tuple(job.attributes))
+
+
+def draw_frontal(
+    portraits: Sequence[Portrait], options: Options, names: Sequence[str]
+) -> tuple[FaceFit, FacePainter, FrontalFace]:
+    """The face of some photographs of one person, fitted, and drawn as the options say; names: of the photographs, for
+    messages. Raises LsslError for a fit that is not to be trusted."""
+    model = load_model(options.model)
+    images, points = [p.image for p in portraits], [p.landmarks for p in portraits]
+    fit = fit_landmarks(model, torch.from_numpy(np.stack(points))[None], distance=options.distance)
+    for name, reason in zip(names, fit.reasons, strict=True):
+        if reason and not options.keep_doubtful:
+            which = f"{name}: " if len(names) > 1 else ""
+            raise LsslError(f"{which}the fit is not to be trusted: {reason}")
+    painter = FacePainter(model, fit, images, size=options.size, remove_light=options.remove_light)
+    face = draw_face(
+        painter,
+        options.size,
+        expression=_expression(options),
+        yaw=options.yaw,
+        pitch=options.pitch,
+        background=options.background,
+    )
+    return fit, painter, face
+
+
+def _expression(options: Options) -> torch.Tensor | None:
+    return None if options.expression is None else load_model(options.model).expression(options.expression)
+
+
+def frontal(
+    image: Any,
+    *,
+    size: int = 256,
+    background: str = "plain",
+    expression: str | None = None,
+    yaw: float = 0.0,
+    pitch: float = 0.0,
+    remove_light: bool = False,
+    distance: float = DISTANCE,
+    model: str | None = None,
+    landmarks: Any = None,
+    detector: Detector | None = None,
+    keep_doubtful: bool = False,
+) -> Any:
+    """The face of a photograph, seen from the front: what `lssl render-frontal` draws. Square, of the kind that was given.
+
+    Args:
+        image: a PIL image, a file's path, a uint8 array, a tensor, or several, as `FaceEditor.edit` takes them; of
+            several faces in one, the largest.
+        size: side of the result, pixels, 32 to 2048.
+        background: "plain" (grey), "original" (the photograph's surroundings, bent to meet the face), or "blur".
+        expression: of the model, such as "neutral", instead of the photograph's own.
+        yaw, pitch: degrees; positive turns the face to the picture's right, and lowers the chin.
+        remove_light: even light instead of the photograph's.
+        distance: of the camera, centimetres; a selfie: 40. inf: weak perspective.
+        model: "embedded" (also None), "ict", or a face model's file.
+        landmarks: (68, 2), pixels of the picture as it is seen; for several pictures one such array each.
+        detector: finds faces where no landmarks are given, see `lssl.inference.pictures.Detector`; dlib where None.
+        keep_doubtful: draw faces whose fit is not to be trusted, too.
+
+    Raises LsslError where there is no face, the fit is not to be trusted, or an argument is wrong.
+    """
+    if not 32 <= size <= 2048:
+        raise LsslError(f"size={size}: expected 32 to 2048 pixels")
+    if background not in BACKGROUNDS:
+        raise LsslError(f"background={background!r}: expected one of {', '.join(BACKGROUNDS)}")
+    known = load_model(model).expressions
+    if expression is not None and expression not in known:
+        raise LsslError(f"expression={expression!r}: the model has {', '.join(known)}")
+    options = Options(
+        model=model, size=size, background=background, expression=expression, yaw=yaw, pitch=pitch,
+        remove_light=remove_light, distance=distance, keep_doubtful=keep_doubtful,
+    )  # fmt: skip
+
+    def drawn(picture: GivenPicture, marks: Any) -> Any:
+        portraits = find_portraits(picture, "largest", marks, detector)
+        return picture.fresh(draw_frontal(portraits, options, ["the photograph"])[2].image)
+
+    return given_pictures(image).each(drawn, landmarks)
 
 
 def _named(job: Job, path: str, message: str) -> str:
@@ -130,7 +205,7 @@ def _portrait(job: Job, index: int, options: Options) -> Portrait:
             return read_portrait(path, landmarks=landmarks, largest_face=options.largest_face)
         picture = read_picture(path)
         check_face(job.points[index], picture)
-        return Portrait(picture.pixels, job.points[index], picture.note)
+        return Portrait(picture.pixels, job.points[index], picture.note, picture.metadata)
     except LsslError as error:
         raise LsslError(_named(job, str(path), str(error).removeprefix(f"{path}: "))) from None
 

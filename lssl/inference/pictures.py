@@ -1,12 +1,13 @@
-"""Pictures as programs hold them (PIL images, arrays, tensors), as uint8 RGB and back again.
+"""Pictures as programs hold them (PIL images, arrays, tensors), as uint8 RGB and back again, and the faces in them.
 
 What comes back is of the kind that was given, and where its pixels were not changed they are the given ones.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,23 +15,29 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from lssl.data import to_float, to_uint8
-from lssl.data.images import exif_orientation, read_picture, upright
+from lssl.data import detect, to_float, to_uint8
+from lssl.data.images import Picture, exif_orientation, read_picture, upright, upright_metadata
+from lssl.data.landmarks import COUNT
+from lssl.data.portrait import Portrait, check_face, only_face
 from lssl.errors import LsslError
 
 _SMALLEST_SIDE = 16
 _KEPT_MODES = ("RGB", "L", "RGBA", "LA")  # others come back as RGB
 _STORED = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}  # the orientation that undoes each
+#: Finds faces: a picture, uint8 RGB (H, W, 3), to the 68 landmarks (K, 68, 2) of its faces, pixels.
+Detector = Callable[[NDArray[np.uint8]], Any]
+Faces = Literal["largest", "all"]
 Back = Callable[[NDArray[np.uint8]], Any]
 
 
 @dataclass(frozen=True)
 class GivenPicture:
-    """pixels: uint8 RGB (H, W, 3), upright. back: makes of such pixels, of any size, a picture of the kind that was
-    given. orientation: by EXIF, of the stored pixels."""
+    """pixels: uint8 RGB (H, W, 3), upright. back: makes of changed pixels the picture that was given, changed. fresh: makes
+    of pixels of any size another picture of that kind. orientation: by EXIF, of the stored pixels."""
 
     pixels: NDArray[np.uint8]
     back: Back
+    fresh: Back
     orientation: int = 1
 
 
@@ -42,6 +49,25 @@ class Given:
     pictures: list[GivenPicture]
     several: bool
     join: Callable[[list[Any]], Any]
+
+    def each(self, change: Callable[[GivenPicture, Any], Any], landmarks: Any = None) -> Any:
+        """What `change` makes of each picture and its landmarks, as one batch; of a single picture, that.
+
+        landmarks: of the picture, or of several pictures one a picture; None: none are known. An LsslError names the picture.
+        """
+        count = len(self.pictures)
+        marks = [landmarks] if not self.several else [None] * count if landmarks is None else list(landmarks)
+        if len(marks) != count:
+            raise LsslError(f"landmarks of {len(marks)} pictures, but there are {count} pictures")
+        results = []
+        for number, (picture, points) in enumerate(zip(self.pictures, marks, strict=True)):
+            try:
+                results.append(change(picture, points))
+            except LsslError as error:
+                if not self.several or isinstance(error, detect.DetectionError):
+                    raise
+                raise LsslError(f"picture {number}: {error}") from None
+        return self.join(results)
 
 
 def given_pictures(given: Any) -> Given:
@@ -70,7 +96,8 @@ def given_picture(given: Any) -> GivenPicture:
         return _of_tensor(given)
     if isinstance(given, str | Path):
         picture = read_picture(given)
-        return GivenPicture(picture.pixels, Image.fromarray)
+        back = partial(_image_with, metadata=picture.metadata)
+        return GivenPicture(picture.pixels, back, back)
     raise TypeError(f"a PIL image, an array, a tensor or a file's path is expected, not {type(given).__name__}")
 
 
@@ -81,7 +108,7 @@ def _of_array(image: NDArray[Any]) -> GivenPicture:
             + (": multiply by 255 and convert" if image.dtype.kind == "f" else "")
         )
     _check_size(image)
-    return GivenPicture(np.ascontiguousarray(image), lambda pixels: pixels)
+    return GivenPicture(np.ascontiguousarray(image), _as_it_is, _as_it_is)
 
 
 def _of_tensor(image: Tensor) -> GivenPicture:
@@ -94,23 +121,26 @@ def _of_tensor(image: Tensor) -> GivenPicture:
     if image.dtype == torch.uint8:
         start = image.permute(1, 2, 0).cpu().numpy()
         _check_size(start)
-        return GivenPicture(
-            np.ascontiguousarray(start), lambda pixels: torch.from_numpy(pixels).permute(2, 0, 1).to(image.device)
-        )
+
+        def bytes_back(changed: NDArray[np.uint8]) -> Tensor:
+            return torch.from_numpy(changed).permute(2, 0, 1).to(image.device)
+
+        return GivenPicture(np.ascontiguousarray(start), bytes_back, bytes_back)
     low, high = (float(value) for value in image.aminmax()) if image.numel() else (0.0, 0.0)
     if not -1.001 <= low <= high <= 1.001:
         raise LsslError(f"a tensor of a picture lies in [-1, 1]; got {low:g} to {high:g}")
     pixels = np.ascontiguousarray(to_uint8(image).permute(1, 2, 0).cpu().numpy())
     _check_size(pixels)
 
+    def fresh(made: NDArray[np.uint8]) -> Tensor:
+        return to_float(torch.from_numpy(made).permute(2, 0, 1)).to(image.device, image.dtype)
+
     def back(changed: NDArray[np.uint8]) -> Tensor:
-        made = to_float(torch.from_numpy(changed).permute(2, 0, 1)).to(image.device, image.dtype)
-        if changed.shape != pixels.shape:
-            return made
+        made = fresh(changed)
         same = torch.from_numpy((changed == pixels).all(2)).to(image.device)
         return torch.where(same, image, made)
 
-    return GivenPicture(pixels, back)
+    return GivenPicture(pixels, back, fresh)
 
 
 def _of_pil(image: Image.Image) -> GivenPicture:
@@ -125,17 +155,80 @@ def _of_pil(image: Image.Image) -> GivenPicture:
         made = Image.fromarray(upright(pixels, _STORED[orientation]))
         if mode in ("L", "LA"):
             made = made.convert("L")
-        if alpha is not None and made.size == alpha.size:
+        if alpha is not None:
             made.putalpha(alpha)
         made.info = {name: value for name, value in image.info.items() if name != "transparency"}
         if image.mode not in _KEPT_MODES:
             made.info.pop("icc_profile", None)  # of another number of channels
         return made
 
-    return GivenPicture(upright(stored, orientation), back, orientation)
+    fresh = partial(_image_with, metadata=upright_metadata(image))
+    return GivenPicture(upright(stored, orientation), back, fresh, orientation)
+
+
+def _image_with(pixels: NDArray[np.uint8], *, metadata: Mapping[str, bytes]) -> Image.Image:
+    made = Image.fromarray(pixels)
+    made.info.update(dict(metadata))
+    return made
+
+
+def _as_it_is(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return pixels
 
 
 def _check_size(pixels: NDArray[Any]) -> None:
     height, width = pixels.shape[:2]
     if min(height, width) < _SMALLEST_SIDE:
         raise LsslError(f"the picture has only {width}x{height} pixels")
+
+
+def find_portraits(
+    picture: GivenPicture, faces: Faces = "largest", landmarks: Any = None, detector: Detector | None = None
+) -> list[Portrait]:
+    """The largest face of a picture, or all that can be used: with given landmarks (68, 2) or (K, 68, 2), those of a detector,
+    or those that dlib finds.
+
+    Raises LsslError where there is none, or the largest is cut off or on its side; DetectionError without dlib.
+    """
+    if faces not in ("largest", "all"):
+        raise LsslError(f"faces={faces!r}: expected 'largest' or 'all'")
+    pixels = picture.pixels
+    if landmarks is not None:
+        found = _landmark_sets(landmarks)
+    elif detector is not None:
+        found = _landmark_sets(detector(pixels))
+    elif faces == "largest":
+        found = [only_face(pixels, largest_face=True)]
+    else:
+        found = [face.landmarks for face in detect.find_faces(pixels)]
+    if not found:
+        raise LsslError("no face found")
+    if faces == "largest":
+        found = [max(found, key=_extent)]
+    usable, reasons = [], []
+    for points in found:
+        try:
+            check_face(points, Picture(pixels, picture.orientation))
+            usable.append(Portrait(pixels, points))
+        except LsslError as error:
+            reasons.append(error)
+    if not usable:
+        raise reasons[0]
+    return usable
+
+
+def _landmark_sets(given: Any) -> list[NDArray[np.float32]]:
+    """(68, 2) or (K, 68, 2), of any numbers, as K arrays. Raises LsslError for another shape."""
+    points = np.asarray(given.detach().cpu() if isinstance(given, torch.Tensor) else given, dtype=np.float32)
+    if points.size == 0:
+        return []
+    if points.ndim == 2:
+        points = points[None]
+    if points.ndim != 3 or points.shape[1:] != (COUNT, 2):
+        raise LsslError(f"landmarks are ({COUNT}, 2) or (faces, {COUNT}, 2), x and y in pixels; got {points.shape}")
+    return list(points)
+
+
+def _extent(points: NDArray[np.float32]) -> float:
+    width, height = np.ptp(points, axis=0)
+    return float(width * height)

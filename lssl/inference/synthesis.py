@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -62,6 +62,7 @@ class InputFace:
     photograph: NDArray[np.uint8] | None = None
     similarity: Similarity | None = None
     places: NDArray[np.float32] | None = None  # the landmarks in the photograph
+    metadata: Mapping[str, bytes] = field(default_factory=dict)  # its EXIF and colour profile, see `Picture`
 
 
 def parse_targets(schema: AttributeSchema, texts: Sequence[str], intensities: Sequence[float]) -> list[Target]:
@@ -171,7 +172,7 @@ def read_photograph(
         crop, points, similarity = portrait.crop(model.image_size, frame.crop_scale, frame.eye_line)
     except LsslError as error:
         raise LsslError(f"{path}: {error}") from None
-    return InputFace(path.stem, crop, points, source, portrait.image, similarity, portrait.landmarks)
+    return InputFace(path.stem, crop, points, source, portrait.image, similarity, portrait.landmarks, portrait.metadata)
 
 
 def prepared_faces(folder: FaceFolder, model: TrainedGenerator) -> Iterator[InputFace]:

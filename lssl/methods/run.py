@@ -1,19 +1,116 @@
 """From settings to a training loop: data (made first where none is named), face parser, run folder, resume."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from lssl.data import FaceDataset, read_metadata
 from lssl.data.folder import FaceFolder
-from lssl.data.lock import lock_folder
+from lssl.data.lock import lock_folder, unlock_folder
 from lssl.data.schema import AttributeSchema
 from lssl.errors import LsslError
+from lssl.models.export import TrainedGenerator, load_generator
 from lssl.models.parser import FaceParser
 from lssl.training.checkpoint import checkpoints
 from lssl.training.config import TrainConfig, method_module
-from lssl.training.distributed import Processes
+from lssl.training.distributed import Processes, start_processes, stop_processes
 from lssl.training.graphs import Graphs
 from lssl.training.loop import Loop
+from lssl.training.memory import keep_freed_memory
 from lssl.training.speed import apply_speed, resolve_speed
+
+#: Settings by the names of `lssl train`'s flags.
+SHORT_NAMES = {
+    "seed": "seed",
+    "data": "data.folder",
+    "attributes": "data.attributes",
+    "real_faces": "pose.real_faces",
+    "iterations": "schedule.iterations",
+    "batch_size": "schedule.batch_size",
+    "critic_updates": "schedule.critic_updates",
+    "learning_rate": "schedule.learning_rate",
+    "ema": "schedule.ema",
+    "width": "network.width",
+    "downsamplings": "network.num_downsamplings",
+    "size": "faces.size",
+    "subjects": "faces.subjects",
+    "bf16": "speed.bf16",
+    "channels_last": "speed.channels_last",
+    "tf32": "speed.tf32",
+    "threads": "speed.threads",
+    "checkpoint_every": "output.checkpoint_every",
+    "sample_every": "output.sample_every",
+    "log_every": "output.log_every",
+}
+
+
+def train(
+    data: str | Path | None = None,
+    *,
+    preset: str | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    device: str | None = None,
+    parser: str | Path | None = None,
+    quiet: bool = False,
+    **settings: Any,
+) -> TrainedGenerator:
+    """Trains one generator for all attributes of a data set folder, as `lssl train` does; returns it, ready to translate.
+
+    Args:
+        data: a data set folder, see `lssl prepare`; None: faces of the embedded 3D model, generated first.
+        preset: "standard", "quick", "paper", "pose", "stargan" ...; None: quick without data, else standard.
+        out: run folder, made where missing; None: runs/<data>-<preset>.
+        resume: go on with the run in `out`.
+        device: "cpu", "cuda", "cuda:1"; None: a GPU where there is one.
+        parser: a trained face parser's file, where the preset's loss needs one; None: one is trained first.
+        quiet: print nothing.
+        settings: any of the preset's: iterations=2000, batch_size=8, seed=1 (`SHORT_NAMES`), or by their full names,
+            **{"losses.identity": 5}.
+
+    Raises LsslError for what is wrong, before long work, and where Ctrl-C stopped the run (what is there is saved).
+    """
+    preset = preset or ("standard" if data else "quick")
+    values = {SHORT_NAMES.get(name, name): value for name, value in settings.items()}
+    run = Path(out) / "config.toml" if resume and out is not None else None
+    config = TrainConfig.preset(preset) if run is None else TrainConfig.load_run(run)
+    config = config.with_overrides({**({"data.folder": str(data)} if data else {}), **values})
+    folder = Path(out) if out is not None else default_folder(config, preset)
+    parser_path = None if parser is None else Path(parser)
+    loop, finished = run_training(config, folder, resume=resume, parser_path=parser_path, device=device, quiet=quiet)
+    if not finished:
+        raise LsslError(f"{folder}: stopped at iteration {loop.iteration}; go on with resume=True")
+    return load_generator(folder, loop.processes.device)
+
+
+def default_folder(config: TrainConfig, preset: str) -> Path:
+    """runs/<data>-<preset>."""
+    return Path("runs") / f"{Path(config.data.folder).name if config.data.folder else 'faces'}-{preset}"
+
+
+def run_training(
+    config: TrainConfig,
+    out: Path,
+    *,
+    resume: bool = False,
+    parser_path: Path | None = None,
+    device: str | None = None,
+    quiet: bool = False,
+    begin: Callable[[Processes], None] = lambda processes: None,
+) -> tuple[Loop, bool]:
+    """A whole run in this process (or this one's part of a run by torchrun); whether it finished.
+
+    begin: called when the processes have found each other. Raises LsslError.
+    """
+    keep_freed_memory()
+    try:
+        processes = start_processes(device)
+        begin(processes)
+        loop = prepare_run(config, out, resume=resume, parser_path=parser_path, processes=processes, quiet=quiet)
+        return loop, loop.train()
+    finally:
+        stop_processes()
+        unlock_folder(out)
 
 
 def prepare_run(

@@ -1,13 +1,16 @@
 """`lssl.FaceEditor`: what `lssl synthesize` does, for a program's own pictures."""
 
+import json
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from PIL import Image
+from PIL import Image, ImageCms
 
 import lssl
 from lssl.cli.main import main
@@ -25,6 +28,17 @@ SCHEMA = AttributeSchema(
     (AttributeGroup("expression", ("neutral", "happy", "sad")), AttributeGroup("lighting", ("normal", "dark")))
 )
 SIZE = 32
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def photograph(folder: Path, image: np.ndarray, landmarks: np.ndarray) -> Path:
+    """a.png, stored on its side as a telephone stores it, with a.pts beside it."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "maker"
+    stored = Image.fromarray(image).transpose(Image.Transpose.ROTATE_90)
+    stored.save(folder / "a.png", exif=exif, icc_profile=PROFILE)
+    write_pts(folder / "a.pts", landmarks)
+    return folder / "a.png"
 
 
 def moving() -> TrainedGenerator:
@@ -65,16 +79,23 @@ def models(tmp_path_factory):
 @pytest.mark.parametrize("name", ["moving", "direct", "3d"])
 def test_as_the_command(tmp_path, models, faces, name) -> None:
     image, landmarks = faces[0]
-    Image.fromarray(image).save(tmp_path / "a.png")
-    write_pts(tmp_path / "a.pts", landmarks)
+    photograph(tmp_path, image, landmarks)
     arguments = ["synthesize", models[1][name], tmp_path / "a.png", "--to", "happy", "--intensity", "0.8"]
     result = CliRunner().invoke(main, [*map(str, arguments), "--paste", "-o", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
     written = tmp_path / "out" / ("a_happy_photo.png" if name == "direct" else "a_happy.png")
     editor = lssl.FaceEditor(models[1][name])
     made = editor.edit(image, "happy", 0.8, landmarks=read_landmarks(tmp_path / "a.pts"))
-    assert np.array_equal(made, np.asarray(Image.open(written)))
     assert not np.array_equal(made, image)
+    with Image.open(written) as result:
+        assert np.array_equal(made, np.asarray(result))
+        assert result.info["icc_profile"] == PROFILE
+        exif = result.getexif()
+        assert exif[0x010F] == "maker"
+        assert 0x0112 not in exif, "the pixels are upright"
+    from_file = editor.edit(tmp_path / "a.png", "happy", 0.8, landmarks=read_landmarks(tmp_path / "a.pts"))
+    assert np.array_equal(np.asarray(from_file), made)
+    assert from_file.info["icc_profile"] == PROFILE
 
 
 @pytest.mark.parametrize("name", ["moving", "3d"])
@@ -111,7 +132,7 @@ def test_pil_images_keep_what_they_are(models, faces, mode, orientation) -> None
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = orientation, "maker"
     given = stored.convert(mode)
-    given.info |= {"exif": exif.tobytes(), "icc_profile": b"a profile"}
+    given.info |= {"exif": exif.tobytes(), "icc_profile": PROFILE}
     before = given.copy()
     made = lssl.FaceEditor(models[0]["moving"]).edit(given, "happy", landmarks=landmarks)
     assert made.size == given.size
@@ -201,3 +222,76 @@ def test_nothing_of_training_is_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_frontal_as_the_command(tmp_path, faces) -> None:
+    path = photograph(tmp_path, *faces[0])
+    result = CliRunner().invoke(main, ["render-frontal", str(path), "-o", str(tmp_path / "out"), "--size", "64"])
+    assert result.exit_code == 0, result.output
+    landmarks = read_landmarks(tmp_path / "a.pts")
+    made = lssl.frontal(Image.open(path), size=64, landmarks=landmarks)
+    assert made.size == (64, 64)
+    assert made.info["icc_profile"] == PROFILE
+    assert 0x0112 not in made.getexif()
+    with Image.open(tmp_path / "out" / "images" / "a.png") as written:
+        assert np.array_equal(np.asarray(written), np.asarray(made))
+        assert written.info["icc_profile"] == PROFILE
+    tensor = torch.from_numpy(faces[0][0]).permute(2, 0, 1)[None] / 127.5 - 1
+    assert lssl.frontal(tensor, size=64, landmarks=[landmarks]).shape == (1, 3, 64, 64)
+    for wrong in ({"size": 5}, {"background": "sea"}, {"expression": "glad"}):
+        with pytest.raises(LsslError, match=next(iter(wrong))):
+            lssl.frontal(faces[0][0], **wrong)
+
+
+def test_a_folder_for_others(tmp_path, models, faces) -> None:
+    image, landmarks = faces[0]
+    editor = lssl.FaceEditor(models[0]["moving"])
+    editor.save_pretrained(tmp_path / "mine")
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == [
+        "README.md",
+        "config.json",
+        "generator.safetensors",
+    ]
+    settings = json.loads((tmp_path / "mine" / "config.json").read_text())
+    assert settings["attributes"] == {"expression": ["neutral", "happy", "sad"], "lighting": ["normal", "dark"]}
+    again = lssl.FaceEditor.from_pretrained(tmp_path / "mine")
+    assert "expression: neutral, happy, sad" in again.card
+    both = [e.edit(image, {"happy": 0.5, "dark": 1}, landmarks=landmarks) for e in (editor, again)]
+    assert np.array_equal(*both)
+    (tmp_path / "mine" / "README.md").write_text("# My faces")
+    lssl.FaceEditor.from_pretrained(tmp_path / "mine").save_pretrained(tmp_path / "copy")
+    assert (tmp_path / "copy" / "README.md").read_text() == "# My faces"
+    assert "CC BY 4.0" in lssl.FaceEditor.from_pretrained("london").card
+    with pytest.raises(LsslError, match="no weights to save"):
+        lssl.FaceEditor(models[0]["3d"]).save_pretrained(tmp_path / "no")
+    with pytest.raises(FileNotFoundError, match="absent"):
+        lssl.FaceEditor.from_pretrained(tmp_path / "absent")
+
+
+def test_the_hub(tmp_path, models, monkeypatch) -> None:
+    editor = lssl.FaceEditor(models[0]["moving"])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(LsslError, match="pip install huggingface_hub"):
+        editor.push_to_hub("me/faces")
+    with pytest.raises(LsslError, match=r"me/faces: there is no such folder.*pip install huggingface_hub"):
+        lssl.FaceEditor.from_pretrained("me/faces")
+    editor.save_pretrained(tmp_path / "faces")
+    calls = []
+
+    class HfApi:
+        def __init__(self, token):
+            calls.append(token)
+
+        def create_repo(self, repository, private, exist_ok):
+            calls.append((repository, private, exist_ok))
+
+        def upload_folder(self, repo_id, folder_path, commit_message):
+            calls.append(sorted(path.name for path in Path(folder_path).iterdir()))
+            return f"https://hub/{repo_id}"
+
+    fake = SimpleNamespace(HfApi=HfApi, snapshot_download=lambda name, allow_patterns: str(tmp_path / "faces"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setitem(sys.modules, "huggingface_hub", fake)
+    assert editor.push_to_hub("me/faces", private=True, token="secret") == "https://hub/me/faces"
+    assert calls == ["secret", ("me/faces", True, True), ["README.md", "config.json", "generator.safetensors"]]
+    assert lssl.FaceEditor.from_pretrained("me/faces").attributes == editor.attributes
