@@ -27,6 +27,12 @@ def test_london_is_there_and_knows_smiles():
     assert lssl.load_generator("london").schema.groups[0].values == ("neutral", "happy")
 
 
+def test_generated_knows_the_eight_expressions_of_generated_faces():
+    from lssl.face3d.model.bilinear import EXPRESSIONS
+
+    assert set(lssl.load_generator("generated").schema.groups[0].values) == set(EXPRESSIONS)
+
+
 def test_a_file_of_the_same_name_comes_first(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "london").mkdir()
