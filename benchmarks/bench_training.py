@@ -80,12 +80,12 @@ class Iteration:
                 reference.gradient_penalty(critic.realism, real, fake, alpha=alpha),
             )
         try:
-            self.loop.step(self.critic_update, plan)
+            self.loop.steps.run(self.critic_update, plan)
         finally:
             losses.critic_and_penalty = fast
 
     def generator(self, plan: Plan) -> None:
-        self.loop.step(self.generator_update, plan)
+        self.loop.steps.run(self.generator_update, plan)
 
     def whole(self, plan: Plan) -> None:
         for _ in range(self.critic_update.times):

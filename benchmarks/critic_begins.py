@@ -66,9 +66,9 @@ def warm_up(config: TrainConfig, out: Path, device: str, updates: int) -> tuple[
     loop = prepare_run(config, out, processes=Processes(device=torch.device(device)), quiet=True)
     update = next(loop.method.warm_up()).update
     losses = []
-    with loop._stream(), loop._plans(warm_up=True) as plans:
+    with loop.steps.stream(), loop.plans(warm_up=True) as plans:
         for _ in range(updates):
-            losses.append(loop.step(update, plans.next())[0].clone())
+            losses.append(loop.steps.run(update, plans.next())[0].clone())
     values = np.array(torch.stack(losses).tolist()) / loop.method.at_chance
     means = np.convolve(values, np.ones(_WINDOW) / _WINDOW, "valid")
     under = np.flatnonzero(means < _LEARNT)

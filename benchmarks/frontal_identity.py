@@ -22,7 +22,7 @@ from lssl.data.detect import EXTRA_MISSING, available, detect_landmarks, identit
 from lssl.data.images import read_image
 from lssl.data.landmark_files import read_landmarks
 from lssl.data.portrait import Portrait
-from lssl.evaluation.measures.metrics import identity_distance
+from lssl.evaluation.measures.identity import identity_distance
 from lssl.evaluation.report import Report, Table, console_table
 from lssl.face3d import BilinearFaceModel, fit_landmarks
 from lssl.face3d.embedded import load_embedded_model

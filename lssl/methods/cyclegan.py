@@ -9,7 +9,7 @@ A value's pictures count as an epoch of the authors' 200, so `schedule.iteration
 most pictures has, by the batch's size (1 there).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,19 +17,18 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from lssl.data import AttributeSchema, FaceDataset, FaceFolder, to_float, to_uint8
+from lssl.data import AttributeSchema, FaceDataset, to_float, to_uint8
 from lssl.errors import LsslError
-from lssl.models import FaceParser
 from lssl.models.cyclegan import CycleGANGenerator, PatchDiscriminator
-from lssl.models.export import TrainedGenerator
 from lssl.ops import r1_penalty
 from lssl.training import losses, seeds
 from lssl.training.config import TrainConfig
 from lssl.training.distributed import Processes
-from lssl.training.faces import Plan, about, check_square, open_stream, with_varying_attributes
-from lssl.training.loop import Stage, Update
+from lssl.training.face_method import FaceMethod, Inputs
+from lssl.training.faces import Plan, check_square, open_stream
 from lssl.training.losses import Terms
-from lssl.training.samples import sample_grid, sample_rows
+from lssl.training.method import Update
+from lssl.training.samples import sample_grid
 from lssl.training.speed import autocast
 
 
@@ -114,44 +113,35 @@ class ImagePools:
         return seen
 
 
-class Method:
-    averaged = ("generator",)
-    needs_data = ""  # without --data, generated faces are made first
+class Method(FaceMethod):
+    settings: Settings
+    weights: LossSettings
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        train_set: FaceDataset,
-        test_set: FaceDataset,
-        *,
-        processes: Processes,
-        parser: FaceParser | None = None,
-    ) -> None:
-        del parser
-        settings: Settings = config.settings
-        self.config, self.settings, self.weights = config, settings, settings.losses
-        self.train_set, self.schema, self.size = train_set, train_set.schema, train_set.size[0]
-        check_pairs(self.schema, processes)
-        check_size(train_set)
-        network, device = settings.network, processes.device
-        with seeds.initial_weights(config.seed):
+    def __init__(self, inputs: Inputs) -> None:
+        super().__init__(inputs)
+        settings = self.settings
+        check_pairs(self.schema, self.processes)
+        check_size(self.train_set)
+        network, device = settings.network, self.processes.device
+        with seeds.initial_weights(self.config.seed):
             self.generator = CycleGANGenerator(
                 self.schema.dimension, network.width, network.residual_blocks, network.output
             ).to(device)
             pairs = len(self.generator.there)
             self.critics = nn.ModuleList(PatchDiscriminator(network.critic_width) for _ in range(2 * pairs)).to(device)
-        self.networks: dict[str, nn.Module] = {"generator": self.generator, "critic": self.critics}
-        self.domains = [_of_value(train_set, value) for value in self.schema.groups[0].values]
-        self.streams = [open_stream(config, domain, processes, f"domain{k}") for k, domain in enumerate(self.domains)]
-        self.faces = open_stream(config, train_set, processes)  # says how strong the moves are
+        self.networks = {"generator": self.generator, "critic": self.critics}
+        self.domains = [_of_value(self.train_set, value) for value in self.schema.groups[0].values]
+        self.streams = [
+            open_stream(self.config, domain, self.processes, f"domain{k}") for k, domain in enumerate(self.domains)
+        ]
+        self.faces = open_stream(self.config, self.train_set, self.processes)  # says how strong the moves are
         for k, stream in enumerate(self.streams):
-            stream.jitter, stream.seed = self.faces.jitter, config.seed + k
-        batch_size = config.schedule.batch_size
+            stream.jitter, stream.seed = self.faces.jitter, self.config.seed + k
+        batch_size = self.config.schedule.batch_size
         self.pools = ImagePools(2 * pairs, settings.pool.size, batch_size, self.size, device)
         # What the generators made in their update, the discriminators see in theirs.
         self.made = torch.zeros(2 * pairs, batch_size, 3, self.size, self.size, device=device)
         self.memory = {"pools": self.pools.images, "made": self.made}
-        self.shown = test_set.batch(sample_rows(test_set, config.output.sample_faces))
 
     def draw(self, step: int, *, warm_up: bool = False) -> Plan:
         step //= 2  # both updates of an iteration see one batch
@@ -171,9 +161,6 @@ class Method:
             Update("generators", ("generator",), self.generator_loss, schedule.learning_rate, schedule.betas),
             Update("critics", ("critic",), self.critic_loss, schedule.critic_rate, schedule.betas),
         )
-
-    def warm_up(self) -> Iterator[Stage]:
-        return iter(())
 
     def translation(self, network: nn.Module) -> Callable[[Tensor], Tensor]:
         return translation(network, self.config)
@@ -208,28 +195,11 @@ class Method:
 
         return sample_grid(known, self.shown, self.schema)
 
-    def exported(self, networks: Mapping[str, nn.Module], iteration: int) -> TrainedGenerator:
-        info = {**about(self.train_set, iteration), "method": "cyclegan"}
-        return TrainedGenerator(networks["generator"], self.schema, self.size, info=info)
+    def about(self, iteration: int) -> dict[str, Any]:
+        return {**super().about(iteration), "method": "cyclegan"}
 
     def facts(self) -> dict[str, Any]:
-        return {
-            "faces": len(self.train_set),
-            "attributes": self.schema.to_dict(),
-            "pool": self.settings.pool.size,
-        }
-
-    @staticmethod
-    def select(folder: FaceFolder, config: TrainConfig) -> FaceFolder:
-        return with_varying_attributes(folder, config)
-
-    @staticmethod
-    def side(settings: Settings) -> tuple[str, int]:
-        return "none", 1
-
-    @staticmethod
-    def needs_parser(settings: Settings) -> bool:
-        return False
+        return {**super().facts(), "pool": self.settings.pool.size}
 
 
 def translation(network: nn.Module, config: TrainConfig) -> Callable[[Tensor], Tensor]:

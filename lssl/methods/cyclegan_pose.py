@@ -4,7 +4,7 @@ The losses are those of `cyclegan.py`. The two domains are what `lssl render-fro
 belong together; no attribute is asked for, and no photograph beside the simulated face is seen.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from lssl.data import FaceDataset, FaceFolder
 from lssl.errors import LsslError
 from lssl.methods.cyclegan import (
     ImagePools,
@@ -26,17 +25,13 @@ from lssl.methods.cyclegan import (
     pair_terms,
     translation,
 )
-from lssl.models import FaceParser
 from lssl.models.cyclegan import DomainGenerator, PatchDiscriminator, SimulatedToReal
-from lssl.models.export import TrainedGenerator
 from lssl.training import seeds
-from lssl.training.config import TrainConfig
-from lssl.training.distributed import Processes
+from lssl.training.face_method import FaceMethod, Inputs
 from lssl.training.faces import Plan
-from lssl.training.loop import Stage, Update
 from lssl.training.losses import Terms
+from lssl.training.method import Update
 from lssl.training.pairs import PairBatch, PairStream, PoseSettings, normalizer_grid, select_pairs
-from lssl.training.samples import sample_rows
 
 
 @dataclass(frozen=True)
@@ -53,46 +48,37 @@ class Batch:
     pool: Plan  # what `ImagePools.exchange` takes
 
 
-class Method:
-    averaged = ("generator",)
+class Method(FaceMethod):
+    task = "pose-normalization"
     needs_data = "a folder that `lssl render-frontal` wrote"
+    settings: Settings
+    weights: LossSettings
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        train_set: FaceDataset,
-        test_set: FaceDataset,
-        *,
-        processes: Processes,
-        parser: FaceParser | None = None,
-    ) -> None:
-        del parser
-        if processes.world_size > 1:
+    def __init__(self, inputs: Inputs) -> None:
+        super().__init__(inputs)
+        if self.processes.world_size > 1:
             raise LsslError("CycleGAN trains in one process: its pools of made pictures are not shared")
-        settings: Settings = config.settings
-        self.config, self.settings, self.weights = config, settings, settings.losses
-        self.schema, self.size = train_set.schema, train_set.size[0]
-        check_size(train_set)
-        network, device = settings.network, processes.device
-        with seeds.initial_weights(config.seed):
+        settings = self.settings
+        check_size(self.train_set)
+        network, device = settings.network, self.processes.device
+        with seeds.initial_weights(self.config.seed):
             self.generator = SimulatedToReal(
                 self.schema.dimension, network.width, network.residual_blocks, network.output
             ).to(device)
             self.back = DomainGenerator(network.width, network.residual_blocks, network.output).to(device)
             self.critics = nn.ModuleList(PatchDiscriminator(network.critic_width) for _ in range(2)).to(device)
-        self.networks: dict[str, nn.Module] = {
+        self.networks = {
             "generator": self.generator,
             "back": self.back,
             "critic": self.critics,
         }
-        self.stream = PairStream(config, train_set, processes, settings.pose)
+        self.stream = PairStream(self.config, self.train_set, self.processes, settings.pose)
         self.faces, self.notes = self.stream.faces, self.stream.notes
-        batch_size = config.schedule.batch_size
+        batch_size = self.config.schedule.batch_size
         self.pools = ImagePools(2, settings.pool.size, batch_size, self.size, device)
         # What the generators made in their update, the discriminators see in theirs.
         self.made = torch.zeros(2, batch_size, 3, self.size, self.size, device=device)
         self.memory = {"pools": self.pools.images, "made": self.made}
-        self.shown = test_set.batch(sample_rows(test_set, config.output.sample_faces))
 
     def draw(self, step: int, *, warm_up: bool = False) -> Plan:
         step //= 2  # both updates of an iteration see one batch
@@ -110,9 +96,6 @@ class Method:
             Update("generators", ("generator", "back"), self.generator_loss, schedule.learning_rate, schedule.betas),
             Update("critics", ("critic",), self.critic_loss, schedule.critic_rate, schedule.betas),
         )
-
-    def warm_up(self) -> Iterator[Stage]:
-        return iter(())
 
     def generator_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
         there, back = translation(self.generator.there, self.config), translation(self.back, self.config)
@@ -138,21 +121,14 @@ class Method:
     def samples(self, networks: Mapping[str, nn.Module]) -> Image.Image:
         return normalizer_grid(networks["generator"], self.shown, self.stream, targets=False)
 
-    def exported(self, networks: Mapping[str, nn.Module], iteration: int) -> TrainedGenerator:
-        info = self.stream.about(iteration, "cyclegan")
-        return TrainedGenerator(networks["generator"], self.schema, self.size, task="pose-normalization", info=info)
+    def about(self, iteration: int) -> dict[str, Any]:
+        return self.stream.about(iteration, "cyclegan")
 
     def facts(self) -> dict[str, Any]:
         return {**self.stream.facts(), "pool": self.settings.pool.size}
 
-    @staticmethod
-    def select(folder: FaceFolder, config: TrainConfig) -> FaceFolder:
-        return select_pairs(folder, config)
+    select = staticmethod(select_pairs)
 
     @staticmethod
     def side(settings: Settings) -> tuple[str, int]:
         return "image", 3  # for the sample grids; no network looks at it
-
-    @staticmethod
-    def needs_parser(settings: Settings) -> bool:
-        return False

@@ -7,7 +7,7 @@ is translated by painting it anew from its z. The preset `icgan` is the authors'
 norm, whose batches R1 would tie together.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,18 +16,15 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lssl.data import FaceDataset, FaceFolder
 from lssl.errors import LsslError
-from lssl.models import FaceParser
 from lssl.models.export import TrainedGenerator
 from lssl.models.icgan import LATENT, ConditionalDiscriminator, IcGAN
 from lssl.training import seeds
-from lssl.training.config import TrainConfig
-from lssl.training.distributed import Processes
-from lssl.training.faces import Plan, about, check_square, open_stream, with_varying_attributes
-from lssl.training.loop import Stage, Update
+from lssl.training.face_method import FaceMethod, Inputs
+from lssl.training.faces import Plan, check_square, open_stream
 from lssl.training.losses import Terms
-from lssl.training.samples import sample_grid, sample_rows
+from lssl.training.method import Update
+from lssl.training.samples import sample_grid
 
 _UPDATES = 4  # an iteration, of which two are done
 
@@ -71,44 +68,32 @@ class Batch:
     y: Tensor
 
 
-class Method:
+class Method(FaceMethod):
     averaged: tuple[str, ...] = ()  # an average of weights would need batch norm statistics of its own
-    needs_data = ""  # without --data, generated faces are made first
-    memory: dict[str, Tensor] = {}
+    settings: Settings
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        train_set: FaceDataset,
-        test_set: FaceDataset,
-        *,
-        processes: Processes,
-        parser: FaceParser | None = None,
-    ) -> None:
-        del parser
-        if processes.world_size > 1:
+    def __init__(self, inputs: Inputs) -> None:
+        super().__init__(inputs)
+        if self.processes.world_size > 1:
             raise LsslError("IcGAN trains in one process: batch norm takes its batch's statistics")
-        settings: Settings = config.settings
-        self.config, self.settings = config, settings
-        self.train_set, self.schema, self.size = train_set, train_set.schema, train_set.size[0]
-        check_square(train_set, 2, "another size")
+        settings = self.settings
+        check_square(self.train_set, 2, "another size")
         try:
-            with seeds.initial_weights(config.seed):
-                whole = IcGAN(self.schema.dimension, self.size, settings.network.width).to(processes.device)
+            with seeds.initial_weights(self.config.seed):
+                whole = IcGAN(self.schema.dimension, self.size, settings.network.width).to(self.processes.device)
                 critic = ConditionalDiscriminator(self.schema.dimension, self.size, settings.network.width)
         except ValueError as error:
-            raise LsslError(f"{train_set.folder.root}: {error}; prepare the data with another --size") from None
-        self.critic = critic.to(processes.device)
+            raise LsslError(f"{self.train_set.folder.root}: {error}; prepare the data with another --size") from None
+        self.critic = critic.to(self.processes.device)
         self.generator, self.encoder_z, self.encoder_y = whole.generator, whole.encoder_z, whole.encoder_y
-        self.networks: dict[str, nn.Module] = {
+        self.networks = {
             "generator": self.generator,
             "critic": self.critic,
             "encoder_z": self.encoder_z,
             "encoder_y": self.encoder_y,
         }
-        self.faces = open_stream(config, train_set, processes)
-        self.kinds, self.kind = torch.unique(train_set.y, dim=0, return_inverse=True)
-        self.shown = test_set.batch(sample_rows(test_set, config.output.sample_faces))
+        self.faces = open_stream(self.config, self.train_set, self.processes)
+        self.kinds, self.kind = torch.unique(self.train_set.y, dim=0, return_inverse=True)
 
     def draw(self, step: int, *, warm_up: bool = False) -> Plan:
         step //= _UPDATES  # all updates of an iteration see one batch, as there
@@ -139,9 +124,6 @@ class Method:
             Update("E_z", ("encoder_z",), self.latent_loss, encoders.learning_rate, betas, during=then),
             Update("E_y", ("encoder_y",), self.attribute_loss, encoders.learning_rate, betas, during=then),
         )
-
-    def warm_up(self) -> Iterator[Stage]:
-        return iter(())
 
     def critic_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
         """-log D(x, y') - 1/2 log(1 - D(x, wrong y)) - 1/2 log(1 - D(G(z, y), y))."""
@@ -182,9 +164,11 @@ class Method:
             part.training = training
         return grid
 
+    def about(self, iteration: int) -> dict[str, Any]:
+        return {**super().about(iteration), "method": "icgan"}
+
     def exported(self, networks: Mapping[str, nn.Module], iteration: int) -> TrainedGenerator:
-        info = {**about(self.train_set, iteration), "method": "icgan"}
-        return TrainedGenerator(self.assembled(networks), self.schema, self.size, info=info)
+        return super().exported({"generator": self.assembled(networks)}, iteration)
 
     def assembled(self, networks: Mapping[str, nn.Module]) -> IcGAN:
         """G(E_z(x), y) of these very networks."""
@@ -195,19 +179,7 @@ class Method:
         return whole
 
     def facts(self) -> dict[str, Any]:
-        return {"faces": len(self.train_set), "attributes": self.schema.to_dict(), "gan": self.settings.stages.gan}
-
-    @staticmethod
-    def select(folder: FaceFolder, config: TrainConfig) -> FaceFolder:
-        return with_varying_attributes(folder, config)
-
-    @staticmethod
-    def side(settings: Settings) -> tuple[str, int]:
-        return "none", 1
-
-    @staticmethod
-    def needs_parser(settings: Settings) -> bool:
-        return False
+        return {**super().facts(), "gan": self.settings.stages.gan}
 
 
 def cross_entropy(logits: Tensor, *, real: bool) -> Tensor:

@@ -4,24 +4,18 @@ To try another loss, copy this file and `presets/paper.toml` (docs/extending.md)
 `standard.py`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
-from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from lssl.data import FaceDataset, FaceFolder
-from lssl.models import Discriminator, FaceParser, Generator
-from lssl.models.export import TrainedGenerator
+from lssl.models import Discriminator, Generator
 from lssl.training import losses, seeds
-from lssl.training.config import TrainConfig
-from lssl.training.distributed import Processes
-from lssl.training.faces import Plan, about, check_square, open_stream, with_varying_attributes
-from lssl.training.loop import Stage, Update
+from lssl.training.face_method import FaceMethod, Inputs, critic_and_generator, side_image
+from lssl.training.faces import Plan, check_square, open_stream
 from lssl.training.losses import Terms
-from lssl.training.samples import sample_grid, sample_rows
+from lssl.training.method import Update
 from lssl.training.speed import autocast
 
 
@@ -66,49 +60,38 @@ class Batch:
     alpha: Tensor
 
 
-class Method:
+class Method(FaceMethod):
     """Genc, Gdec and D = (D_src, D_cls) of section 3.1; P is trained before, and frozen."""
 
-    averaged = ("generator",)
-    needs_data = ""  # without --data, generated faces are made first
-    memory: dict[str, Tensor] = {}
+    settings: Settings
+    weights: LossSettings
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        train_set: FaceDataset,
-        test_set: FaceDataset,
-        *,
-        processes: Processes,
-        parser: FaceParser | None = None,
-    ) -> None:
-        settings: Settings = config.settings
+    def __init__(self, inputs: Inputs) -> None:
+        super().__init__(inputs)
+        settings = self.settings
         network = settings.network
-        self.config, self.weights, self.parser = config, settings.losses, parser
-        self.train_set, self.schema, self.processes = train_set, train_set.schema, processes
         check_square(
-            train_set,
+            self.train_set,
             2 ** max(network.num_downsamplings, network.critic_layers),
             "network.num_downsamplings and network.critic_layers",
         )
-        with seeds.initial_weights(config.seed):
+        with seeds.initial_weights(self.config.seed):
             self.generator = Generator(
                 self.schema.dimension,
                 side_channels=network.side_channels,
                 width=network.width,
                 num_downsamplings=network.num_downsamplings,
                 residual_blocks=network.residual_blocks,
-            ).to(processes.device)
+            ).to(self.processes.device)
             self.critic = Discriminator(
                 self.schema.dimension,
                 3 + network.side_channels,
-                train_set.size[0],
+                self.size,
                 network.critic_width,
                 network.critic_layers,
-            ).to(processes.device)
-        self.networks: dict[str, nn.Module] = {"generator": self.generator, "critic": self.critic}
-        self.faces = open_stream(config, train_set, processes)
-        self.shown = test_set.batch(sample_rows(test_set, config.output.sample_faces))
+            ).to(self.processes.device)
+        self.networks = {"generator": self.generator, "critic": self.critic}
+        self.faces = open_stream(self.config, self.train_set, self.processes)
 
     def draw(self, step: int, *, warm_up: bool = False) -> Plan:
         count = self.faces.batch_size
@@ -122,16 +105,7 @@ class Method:
         return Batch(faces.image, faces.side, faces.y, plan["y"], plan["alpha"])
 
     def updates(self) -> Sequence[Update]:
-        schedule = self.config.schedule
-        return (
-            Update(
-                "critic", ("critic",), self.critic_loss, schedule.critic_rate, schedule.betas, schedule.critic_updates
-            ),
-            Update("generator", ("generator",), self.generator_loss, schedule.learning_rate, schedule.betas),
-        )
-
-    def warm_up(self) -> Iterator[Stage]:
-        return iter(())
+        return critic_and_generator(self.config.schedule, self.critic_loss, self.generator_loss)
 
     def critic_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
         """L_D = -L_GAN + lambda_cls L_cls^r (eq. 7)."""
@@ -187,26 +161,9 @@ class Method:
             loss = loss + weights.parsing * terms["g_parse"]
         return loss, terms
 
-    def samples(self, networks: Mapping[str, nn.Module]) -> Image.Image:
-        return sample_grid(networks["generator"], self.shown, self.schema)
-
-    def exported(self, networks: Mapping[str, nn.Module], iteration: int) -> TrainedGenerator:
-        size = self.train_set.size[0]
-        return TrainedGenerator(networks["generator"], self.schema, size, info=about(self.train_set, iteration))
-
-    def facts(self) -> dict[str, Any]:
-        return {"faces": len(self.train_set), "attributes": self.schema.to_dict()}
-
-    @staticmethod
-    def select(folder: FaceFolder, config: TrainConfig) -> FaceFolder:
-        """The folder as it is trained on; raises LsslError where it cannot be."""
-        return with_varying_attributes(folder, config)
-
     @staticmethod
     def side(settings: Settings) -> tuple[str, int]:
-        """What the side image is and its channels, as `FaceDataset` takes them."""
-        channels = settings.network.side_channels
-        return ("heatmap", channels) if channels else ("none", 1)
+        return side_image("heatmap", settings.network.side_channels)
 
     @staticmethod
     def needs_parser(settings: Settings) -> bool:

@@ -13,18 +13,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from lssl.data import FaceDataset, FaceFolder
-from lssl.models import Discriminator, FaceParser, Generator
-from lssl.models.export import TrainedGenerator
+from lssl.models import Discriminator, Generator
 from lssl.ops import r1_penalty
 from lssl.training import losses, seeds
-from lssl.training.config import TrainConfig
-from lssl.training.distributed import Processes
+from lssl.training.face_method import FaceMethod, Inputs, critic_and_generator, side_image
 from lssl.training.faces import Plan, check_square
-from lssl.training.loop import Stage, Update
 from lssl.training.losses import Terms
+from lssl.training.method import Stage, Update
 from lssl.training.pairs import PairBatch, PairStream, PoseSettings, normalizer_grid, select_pairs
-from lssl.training.samples import sample_rows
 from lssl.training.speed import autocast
 
 
@@ -66,30 +62,22 @@ class Settings:
     warm_up: WarmUpSettings = field(default_factory=WarmUpSettings)
 
 
-class Method:
-    averaged = ("generator",)
-    memory: dict[str, Tensor] = {}
+class Method(FaceMethod):
+    task = "pose-normalization"
     needs_data = "a folder that `lssl render-frontal` wrote"
+    settings: Settings
+    weights: LossSettings
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        train_set: FaceDataset,
-        test_set: FaceDataset,
-        *,
-        processes: Processes,
-        parser: FaceParser | None = None,
-    ) -> None:
-        settings: Settings = config.settings
+    def __init__(self, inputs: Inputs) -> None:
+        super().__init__(inputs)
+        settings = self.settings
         network = settings.network
-        self.config, self.weights, self.parser = config, settings.losses, parser
-        self.settings, self.schema, self.size = settings, train_set.schema, train_set.size[0]
         check_square(
-            train_set,
+            self.train_set,
             2 ** max(network.num_downsamplings, network.critic_layers),
             "network.num_downsamplings and network.critic_layers",
         )
-        with seeds.initial_weights(config.seed):
+        with seeds.initial_weights(self.config.seed):
             self.generator = Generator(
                 self.schema.dimension,
                 side_channels=network.side_channels,
@@ -97,7 +85,7 @@ class Method:
                 num_downsamplings=network.num_downsamplings,
                 residual_blocks=network.residual_blocks,
                 output="warp",
-            ).to(processes.device)
+            ).to(self.processes.device)
             self.critic = Discriminator(
                 self.schema.dimension,
                 3,
@@ -105,19 +93,18 @@ class Method:
                 network.critic_width,
                 network.critic_layers,
                 network.critic_init,
-            ).to(processes.device)
-        self.networks: dict[str, nn.Module] = {"generator": self.generator, "critic": self.critic}
+            ).to(self.processes.device)
+        self.networks = {"generator": self.generator, "critic": self.critic}
         self.stream = PairStream(
-            config,
-            train_set,
-            processes,
+            self.config,
+            self.train_set,
+            self.processes,
             settings.pose,
             frontal=settings.losses.frontal > 0,
             labels_needed="network.critic_sees_target" if network.critic_sees_target else "",
         )
         self.faces = self.stream.faces
         self.notes = self.stream.notes
-        self.shown = test_set.batch(sample_rows(test_set, config.output.sample_faces))
 
     def draw(self, step: int, *, warm_up: bool = False) -> Plan:
         return self.stream.draw(step, warm_up=warm_up)
@@ -126,13 +113,7 @@ class Method:
         return self.stream.batch(plan)
 
     def updates(self) -> Sequence[Update]:
-        schedule = self.config.schedule
-        return (
-            Update(
-                "critic", ("critic",), self.critic_loss, schedule.critic_rate, schedule.betas, schedule.critic_updates
-            ),
-            Update("generator", ("generator",), self.generator_loss, schedule.learning_rate, schedule.betas),
-        )
+        return critic_and_generator(self.config.schedule, self.critic_loss, self.generator_loss)
 
     def warm_up(self) -> Iterator[Stage]:
         """D_cls alone, on faces whose attributes are known."""
@@ -202,21 +183,17 @@ class Method:
     def samples(self, networks: Mapping[str, nn.Module]) -> Image.Image:
         return normalizer_grid(networks["generator"], self.shown, self.stream, targets=self.settings.pose.keep < 1)
 
-    def exported(self, networks: Mapping[str, nn.Module], iteration: int) -> TrainedGenerator:
-        info = self.stream.about(iteration, "lssl")
-        return TrainedGenerator(networks["generator"], self.schema, self.size, task="pose-normalization", info=info)
+    def about(self, iteration: int) -> dict[str, Any]:
+        return self.stream.about(iteration, "lssl")
 
     def facts(self) -> dict[str, Any]:
         return self.stream.facts()
 
-    @staticmethod
-    def select(folder: FaceFolder, config: TrainConfig) -> FaceFolder:
-        return select_pairs(folder, config)
+    select = staticmethod(select_pairs)
 
     @staticmethod
     def side(settings: Settings) -> tuple[str, int]:
-        channels = settings.network.side_channels
-        return ("image", channels) if channels else ("none", 1)
+        return side_image("image", settings.network.side_channels)
 
     @staticmethod
     def needs_parser(settings: Settings) -> bool:

@@ -14,6 +14,7 @@ from lssl.models.parser import FaceParser
 from lssl.training.checkpoint import checkpoints
 from lssl.training.config import TrainConfig, method_module
 from lssl.training.distributed import Processes, start_processes, stop_processes
+from lssl.training.face_method import Inputs
 from lssl.training.graphs import Graphs
 from lssl.training.loop import Loop
 from lssl.training.memory import keep_freed_memory
@@ -194,9 +195,9 @@ def make_loop(
     apply_speed(config, processes.device)
     if parser is not None:
         parser.to(processes.device).eval().requires_grad_(False)
-    method = method_module(config.method).Method(config, train_set, test_set, processes=processes, parser=parser)
+    method = method_module(config.method).Method(Inputs(config, train_set, test_set, processes, parser))
     if processes.first and not quiet:
-        for line in getattr(method, "notes", ()):
+        for line in method.notes:
             print(line, flush=True)
     return Loop(config, method, out, processes=processes, quiet=quiet, graphs=graphs)
 

@@ -15,19 +15,15 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lssl.data import FaceDataset, FaceFolder, to_float, to_uint8
+from lssl.data import to_float, to_uint8
 from lssl.errors import LsslError
-from lssl.models import FaceParser
-from lssl.models.export import TrainedGenerator
 from lssl.models.simgan import LocalDiscriminator, Refiner
 from lssl.training import losses, seeds
-from lssl.training.config import TrainConfig
-from lssl.training.distributed import Processes
+from lssl.training.face_method import FaceMethod, Inputs, side_image
 from lssl.training.faces import Plan, check_square
-from lssl.training.loop import Stage, Update
 from lssl.training.losses import Terms
+from lssl.training.method import Stage, Update
 from lssl.training.pairs import PairBatch, PairStream, PoseSettings, normalizer_grid, select_pairs
-from lssl.training.samples import sample_rows
 from lssl.training.speed import autocast
 
 
@@ -129,39 +125,31 @@ class RefinedHistory:
         return mixed
 
 
-class Method:
-    averaged = ("generator",)
+class Method(FaceMethod):
+    task = "pose-normalization"
     needs_data = "a folder that `lssl render-frontal` wrote"
+    settings: Settings
+    weights: LossSettings
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        train_set: FaceDataset,
-        test_set: FaceDataset,
-        *,
-        processes: Processes,
-        parser: FaceParser | None = None,
-    ) -> None:
-        if processes.world_size > 1:
+    def __init__(self, inputs: Inputs) -> None:
+        super().__init__(inputs)
+        if self.processes.world_size > 1:
             raise LsslError("SimGAN trains in one process: its history of refined faces is not shared")
-        settings: Settings = config.settings
-        self.config, self.settings, self.weights = config, settings, settings.losses
-        self.schema, self.size = train_set.schema, train_set.size[0]
-        check_square(train_set, 4, "another size")
+        settings = self.settings
+        check_square(self.train_set, 4, "another size")
         dimension, network = self.schema.dimension, settings.network
-        with seeds.initial_weights(config.seed):
+        with seeds.initial_weights(self.config.seed):
             self.refiner = Refiner(dimension, network.width, network.refiner_blocks, network.output).to(
-                processes.device
+                self.processes.device
             )
-            self.critic = LocalDiscriminator(dimension, self.size, network.critic_width).to(processes.device)
-        self.networks: dict[str, nn.Module] = {"generator": self.refiner, "critic": self.critic}
-        self.stream = PairStream(config, train_set, processes, settings.pose)
+            self.critic = LocalDiscriminator(dimension, self.size, network.critic_width).to(self.processes.device)
+        self.networks = {"generator": self.refiner, "critic": self.critic}
+        self.stream = PairStream(self.config, self.train_set, self.processes, settings.pose)
         self.faces = self.stream.faces
         self.notes = self.stream.notes
-        batch_size = config.schedule.batch_size
-        self.history = RefinedHistory(settings.history.size, batch_size, self.size, processes.device)
+        batch_size = self.config.schedule.batch_size
+        self.history = RefinedHistory(settings.history.size, batch_size, self.size, self.processes.device)
         self.memory = {"history": self.history.images}
-        self.shown = test_set.batch(sample_rows(test_set, config.output.sample_faces))
 
     def draw(self, step: int, *, warm_up: bool = False) -> Plan:
         first, then = self.settings.warm_up.refiner, self.settings.warm_up.updates
@@ -240,9 +228,8 @@ class Method:
     def samples(self, networks: Mapping[str, nn.Module]) -> Image.Image:
         return normalizer_grid(networks["generator"], self.shown, self.stream, targets=False)
 
-    def exported(self, networks: Mapping[str, nn.Module], iteration: int) -> TrainedGenerator:
-        info = self.stream.about(iteration, "simgan")
-        return TrainedGenerator(networks["generator"], self.schema, self.size, task="pose-normalization", info=info)
+    def about(self, iteration: int) -> dict[str, Any]:
+        return self.stream.about(iteration, "simgan")
 
     def facts(self) -> dict[str, Any]:
         updates = {
@@ -251,18 +238,11 @@ class Method:
         }
         return {**self.stream.facts(), **updates}
 
-    @staticmethod
-    def select(folder: FaceFolder, config: TrainConfig) -> FaceFolder:
-        return select_pairs(folder, config)
+    select = staticmethod(select_pairs)
 
     @staticmethod
     def side(settings: Settings) -> tuple[str, int]:
-        channels = settings.network.side_channels
-        return ("image", channels) if channels else ("none", 1)
-
-    @staticmethod
-    def needs_parser(settings: Settings) -> bool:
-        return False
+        return side_image("image", settings.network.side_channels)
 
 
 def patch_loss(logits: Tensor, *, fake: bool) -> Tensor:

@@ -14,31 +14,25 @@
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
-from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from lssl.data import FaceDataset, FaceFolder
-from lssl.models import Discriminator, FaceParser
-from lssl.models.export import TrainedGenerator
+from lssl.models import Discriminator
 from lssl.models.moving import MovingGenerator
 from lssl.ops import r1_penalty
 from lssl.training import losses, seeds
 from lssl.training.augmentation import MOVES, composed, light_images, move_images, move_points, moves_of
-from lssl.training.config import TrainConfig
-from lssl.training.distributed import Processes
-from lssl.training.faces import Plan, about, check_square, open_stream, with_varying_attributes
-from lssl.training.loop import Stage, Update
+from lssl.training.face_method import FaceMethod, Inputs, side_image
+from lssl.training.faces import Plan, check_square, open_stream
 from lssl.training.losses import Terms
+from lssl.training.method import Stage, Update
 from lssl.training.movement import (
     LANDMARK_DEPTH,
     LANDMARK_WEIGHTS,
-    PartCrops,
     balanced_rows,
     half_sides,
     mirrored_pose,
@@ -49,7 +43,7 @@ from lssl.training.movement import (
     way_gone,
     with_pose,
 )
-from lssl.training.samples import sample_grid, sample_rows
+from lssl.training.parts import PartCritics, PartCrops
 from lssl.training.speed import autocast
 
 _LEARNT = 0.9  # of the loss at chance: below it, D_cls has begun to learn
@@ -57,7 +51,6 @@ _TELLING = 100  # updates after which its loss says so
 _RESTARTS = 3
 _CRITIC_SIDE = 128  # pixels that the critic of the whole face sees at most
 _SURE = 0.6  # share by which real faces are told as real, above which the moves grow
-_SLOPE = 0.2  # of the part critics' leaky ReLU
 
 
 @dataclass(frozen=True)
@@ -122,46 +115,22 @@ class Batch:
     shift: Tensor
 
 
-class PartCritics(nn.Module):
-    """A critic of mouths and one of eyes, at the picture's own resolution."""
+class Method(FaceMethod):
+    settings: Settings
+    weights: LossSettings
 
-    def __init__(self, attribute_dim: int, crops: PartCrops, width: int) -> None:
-        super().__init__()
-
-        def critic(size: tuple[int, int]) -> Discriminator:
-            layers = max(2, min(size).bit_length() - 3)
-            return Discriminator(attribute_dim, 3, size, width, layers, "he", _SLOPE)
-
-        self.mouth, self.eyes = critic(crops.mouth_size), critic(crops.eye_size)
-
-
-class Method:
-    averaged = ("generator",)
-    needs_data = ""  # without --data, generated faces are made first
-
-    def __init__(
-        self,
-        config: TrainConfig,
-        train_set: FaceDataset,
-        test_set: FaceDataset,
-        *,
-        processes: Processes,
-        parser: FaceParser | None = None,
-    ) -> None:
-        del parser
-        self.config, self.settings, self.processes = config, config.settings, processes
-        self.weights: LossSettings = self.settings.losses
-        self.train_set, self.schema, self.size = train_set, train_set.schema, train_set.size[0]
-        check_square(train_set, 16, "another size")
-        device = processes.device
-        self.faces = open_stream(config, train_set, processes, moved=False)
-        self.targets = targets_of(train_set, mirrored=self.faces.flip, pairs=bool(self.weights.paired))
+    def __init__(self, inputs: Inputs) -> None:
+        super().__init__(inputs)
+        check_square(self.train_set, 16, "another size")
+        device = self.processes.device
+        self.faces = open_stream(self.config, self.train_set, self.processes, moved=False)
+        self.targets = targets_of(self.train_set, mirrored=self.faces.flip, pairs=bool(self.weights.paired))
         # Shares of a batch that are expected to be asked for what they have, and to have the subject's own picture of that.
         self.own_share = 1 / len(self.targets.y)
         self.known_share = self.targets.known_share
         self.crops = PartCrops(self.size).to(device)
         self.critic_side = min(self.size, _CRITIC_SIDE)
-        with seeds.initial_weights(config.seed):
+        with seeds.initial_weights(self.config.seed):
             self.generator = MovingGenerator(
                 self.schema.dimension,
                 self.size,
@@ -171,19 +140,14 @@ class Method:
             ).to(device)
             self.critic = self._new_critic().to(device)
             self.parts = PartCritics(self.schema.dimension, self.crops, self.settings.network.critic_width).to(device)
-        self.networks: dict[str, nn.Module] = {
-            "generator": self.generator,
-            "critic": self.critic,
-            "parts": self.parts,
-        }
-        self.shown = test_set.batch(sample_rows(test_set, config.output.sample_faces))
-        self.at_chance = losses.softmax_at_chance(train_set.y, self.schema)
+        self.networks = {"generator": self.generator, "critic": self.critic, "parts": self.parts}
+        self.at_chance = losses.softmax_at_chance(self.train_set.y, self.schema)
         self.landmark_weights = LANDMARK_WEIGHTS.to(device)
         self.landmark_depth = LANDMARK_DEPTH.to(device)
         self.shapes = None if self.targets.shapes is None else self.targets.shapes.to(device)
         self.memory = {
             "warm_up_loss": torch.tensor(self.at_chance, device=device),  # a running mean of D_cls's loss
-            "moves": torch.tensor(float(config.data.jitter), device=device),  # their strength, see `MOVES`
+            "moves": torch.tensor(float(self.config.data.jitter), device=device),  # their strength, see `MOVES`
             "certainty": torch.tensor(0.0, device=device),  # a running mean of sign(D(real))
         }
 
@@ -365,7 +329,7 @@ class Method:
         if weights.paired:
             terms["g_pair"] = self._likeness(batch, fake, mouth, eyes)
             loss = loss + weights.paired * terms["g_pair"]
-        terms["g_own"] = mean_where(batch.own, (fake - batch.image).abs(), self.own_share)
+        terms["g_own"] = losses.mean_where(batch.own, (fake - batch.image).abs(), self.own_share)
         loss = loss + weights.own * terms["g_own"] + weights.paint * edit.opacity.mean()
         if weights.bidirectional:
             with autocast(self.config, device):
@@ -381,9 +345,9 @@ class Method:
         small, theirs = (F.adaptive_avg_pool2d(one, coarse) for one in (fake, batch.target))
         known = batch.known
         share = self.known_share
-        likeness = mean_where(known, (mouth - their_mouth).abs(), share)
-        likeness = likeness + mean_where(known, (small - theirs).abs(), share)
-        return likeness + 0.5 * mean_where(known.repeat(2), (eyes - their_eyes).abs(), share)
+        likeness = losses.mean_where(known, (mouth - their_mouth).abs(), share)
+        likeness = likeness + losses.mean_where(known, (small - theirs).abs(), share)
+        return likeness + 0.5 * losses.mean_where(known.repeat(2), (eyes - their_eyes).abs(), share)
 
     def seen(self, image: Tensor) -> Tensor:
         """What the critic of the whole face sees."""
@@ -394,12 +358,6 @@ class Method:
     def _new_critic(self) -> Discriminator:
         layers = int(math.log2(self.critic_side)) - 2  # down to 4x4
         return Discriminator(self.schema.dimension, 3, self.critic_side, self.settings.network.critic_width, layers)
-
-    def samples(self, networks: Mapping[str, nn.Module]) -> Image.Image:
-        return sample_grid(networks["generator"], self.shown, self.schema)
-
-    def exported(self, networks: Mapping[str, nn.Module], iteration: int) -> TrainedGenerator:
-        return TrainedGenerator(networks["generator"], self.schema, self.size, info=about(self.train_set, iteration))
 
     def word(self, values: Mapping[str, float]) -> str:
         """Whether it learns: what D_cls knows, how far unseen faces go, how strong the moves have become."""
@@ -431,24 +389,6 @@ class Method:
             ways.append(shapes[asked] - shapes[has])
         return way_gone(torch.cat(flows), torch.cat(starts), torch.cat(ways), self.landmark_weights)
 
-    def facts(self) -> dict[str, Any]:
-        return {"faces": len(self.train_set), "attributes": self.schema.to_dict()}
-
-    @staticmethod
-    def select(folder: FaceFolder, config: TrainConfig) -> FaceFolder:
-        return with_varying_attributes(folder, config)
-
     @staticmethod
     def side(settings: Settings) -> tuple[str, int]:
-        channels = settings.network.side_channels
-        return ("heatmap", channels) if channels else ("none", 1)
-
-    @staticmethod
-    def needs_parser(settings: Settings) -> bool:
-        return False
-
-
-def mean_where(chosen: Tensor, values: Tensor, share: float) -> Tensor:
-    """The mean of values (N, ...) over the samples where chosen (N,) is 1, by the `share` of such samples that is expected:
-    so several processes, each with a part of the batch, have the same loss as one."""
-    return (values.flatten(1).mean(1) * chosen).mean() / share
+        return side_image("heatmap", settings.network.side_channels)

@@ -5,27 +5,23 @@ side image, no identity, latent or parsing loss. `stargan-small` is given what `
 a logistic critic with R1 of He's start that is warmed up, an averaged generator that moves and shades the picture.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from lssl.data import AttributeSchema, FaceDataset, FaceFolder
-from lssl.models import Discriminator, FaceParser
-from lssl.models.export import TrainedGenerator
+from lssl.data import AttributeSchema
+from lssl.models import Discriminator
 from lssl.models.stargan import StarGANGenerator
 from lssl.ops import r1_penalty
 from lssl.training import losses, seeds
-from lssl.training.config import TrainConfig
-from lssl.training.distributed import Processes
-from lssl.training.faces import Plan, about, check_square, open_stream, with_varying_attributes
-from lssl.training.loop import Stage, Update
+from lssl.training.face_method import FaceMethod, Inputs, critic_and_generator
+from lssl.training.faces import Plan, check_square, open_stream
 from lssl.training.losses import Terms
-from lssl.training.samples import sample_grid, sample_rows
+from lssl.training.method import Stage, Update
 from lssl.training.speed import autocast
 
 
@@ -72,41 +68,29 @@ class Batch:
     alpha: Tensor
 
 
-class Method:
-    averaged = ("generator",)
-    needs_data = ""  # without --data, generated faces are made first
-    memory: dict[str, Tensor] = {}
+class Method(FaceMethod):
+    settings: Settings
+    weights: LossSettings
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        train_set: FaceDataset,
-        test_set: FaceDataset,
-        *,
-        processes: Processes,
-        parser: FaceParser | None = None,
-    ) -> None:
-        del parser
-        settings: Settings = config.settings
+    def __init__(self, inputs: Inputs) -> None:
+        super().__init__(inputs)
+        settings = self.settings
         network = settings.network
-        self.config, self.settings, self.weights = config, settings, settings.losses
-        self.train_set, self.schema, self.processes = train_set, train_set.schema, processes
-        check_square(train_set, max(4, 2**network.critic_layers), "network.critic_layers")
-        with seeds.initial_weights(config.seed):
+        check_square(self.train_set, max(4, 2**network.critic_layers), "network.critic_layers")
+        with seeds.initial_weights(self.config.seed):
             self.generator = StarGANGenerator(
                 self.schema.dimension, network.width, network.residual_blocks, network.output
-            ).to(processes.device)
+            ).to(self.processes.device)
             self.critic = Discriminator(
                 self.schema.dimension,
                 3,
-                train_set.size[0],
+                self.size,
                 network.critic_width,
                 network.critic_layers,
                 network.critic_init,
-            ).to(processes.device)
-        self.networks: dict[str, nn.Module] = {"generator": self.generator, "critic": self.critic}
-        self.faces = open_stream(config, train_set, processes)
-        self.shown = test_set.batch(sample_rows(test_set, config.output.sample_faces))
+            ).to(self.processes.device)
+        self.networks = {"generator": self.generator, "critic": self.critic}
+        self.faces = open_stream(self.config, self.train_set, self.processes)
 
     def draw(self, step: int, *, warm_up: bool = False) -> Plan:
         updates = self.config.schedule.critic_updates
@@ -125,13 +109,7 @@ class Method:
         return Batch(faces.image, faces.y, plan["y"], plan["alpha"])
 
     def updates(self) -> Sequence[Update]:
-        schedule = self.config.schedule
-        return (
-            Update(
-                "critic", ("critic",), self.critic_loss, schedule.critic_rate, schedule.betas, schedule.critic_updates
-            ),
-            Update("generator", ("generator",), self.generator_loss, schedule.learning_rate, schedule.betas),
-        )
+        return critic_and_generator(self.config.schedule, self.critic_loss, self.generator_loss)
 
     def warm_up(self) -> Iterator[Stage]:
         schedule = self.config.schedule
@@ -183,28 +161,8 @@ class Method:
         loss = terms["g_adv"] + weights.classification * terms["g_cls"]
         return loss + weights.reconstruction * terms["g_bi"], terms
 
-    def samples(self, networks: Mapping[str, nn.Module]) -> Image.Image:
-        return sample_grid(networks["generator"], self.shown, self.schema)
-
-    def exported(self, networks: Mapping[str, nn.Module], iteration: int) -> TrainedGenerator:
-        size = self.train_set.size[0]
-        info = {**about(self.train_set, iteration), "method": "stargan"}
-        return TrainedGenerator(networks["generator"], self.schema, size, info=info)
-
-    def facts(self) -> dict[str, Any]:
-        return {"faces": len(self.train_set), "attributes": self.schema.to_dict()}
-
-    @staticmethod
-    def select(folder: FaceFolder, config: TrainConfig) -> FaceFolder:
-        return with_varying_attributes(folder, config)
-
-    @staticmethod
-    def side(settings: Settings) -> tuple[str, int]:
-        return "none", 1
-
-    @staticmethod
-    def needs_parser(settings: Settings) -> bool:
-        return False
+    def about(self, iteration: int) -> dict[str, Any]:
+        return {**super().about(iteration), "method": "stargan"}
 
 
 def classification(logits: Tensor, y: Tensor, schema: AttributeSchema) -> Tensor:

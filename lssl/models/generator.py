@@ -8,8 +8,7 @@ from torch.nn import functional as F
 
 from lssl.models.blocks import ConvNorm, ResidualBlock
 
-OUTPUTS = ("direct", "residual", "warp")
-CONDITIONINGS = ("concat", "modulate")
+OUTPUTS = ("direct", "warp")
 _FLOW_GRID = 16  # a flow has this many independent vectors along a side
 
 
@@ -46,15 +45,8 @@ class Generator(nn.Module):
         width: channels w of the first layer; each down-sampling doubles them.
         num_downsamplings: stride-2 convolutions d; image sides must divide by 2**d.
         residual_blocks: residual blocks at the latent's resolution.
-        output: "direct": x' is the head's tanh (paper). "residual": x' = clamp(x + head), so that what does not change
-            is copied. "warp": x' = shade(warp(x, flow)) + head, where two more channels of the head are a smooth flow
-            and one is a change of brightness: expressions are movements first, shading second (neither changes whose
-            skin it is) and new colours, such as teeth, last. Both are beyond the paper, for small images, few
-            photographs and short runs.
-        conditioning: how y enters the decoder. "concat": as constant planes beside the latent (paper), of which the
-            first instance norm leaves little but what differs between sub-pixels, so that attributes are learnt
-            late. "modulate": y also scales and shifts each level's channels after its norm (beyond the paper; Dumoulin
-            et al. 2017); y = 0 leaves them.
+        output: "direct": x' is the head's tanh (paper). "warp", beyond the paper, for few photographs and short runs:
+            x' = `changed(x, head)`, three more channels of which move and shade x, so that skin stays as it is.
     """
 
     def __init__(
@@ -66,15 +58,12 @@ class Generator(nn.Module):
         num_downsamplings: int = 4,
         residual_blocks: int = 6,
         output: str = "direct",
-        conditioning: str = "concat",
     ) -> None:
         super().__init__()
         if attribute_dim < 1:
             raise ValueError(f"attribute_dim must be at least 1, not {attribute_dim}")
         if output not in OUTPUTS:
             raise ValueError(f"output must be one of {', '.join(OUTPUTS)}, not '{output}'")
-        if conditioning not in CONDITIONINGS:
-            raise ValueError(f"conditioning must be one of {', '.join(CONDITIONINGS)}, not '{conditioning}'")
         self._settings = {
             "attribute_dim": attribute_dim,
             "image_channels": image_channels,
@@ -83,7 +72,6 @@ class Generator(nn.Module):
             "num_downsamplings": num_downsamplings,
             "residual_blocks": residual_blocks,
             "output": output,
-            "conditioning": conditioning,
         }
         self.attribute_dim = attribute_dim
         self.side_channels = side_channels
@@ -108,10 +96,6 @@ class Generator(nn.Module):
             decoder.append(ConvNorm(channels, width * 2**level, 3, upscale_factor=2, alike_start=alike))
             channels = width * 2**level
         self.decoder = nn.Sequential(*decoder)
-        self.modulation: nn.ModuleList | None = None
-        if conditioning == "modulate":
-            widths = [width * 2**level for level in reversed(range(num_downsamplings))]
-            self.modulation = nn.ModuleList(nn.Linear(attribute_dim, 2 * w, bias=False) for w in widths)
         painted = image_channels + (3 if output == "warp" else 0)
         self.image_head = nn.Conv2d(channels, painted, 7, padding=3, bias=False)
         self.side_head = nn.Conv2d(channels, side_channels, 7, padding=3, bias=False) if side_channels else None
@@ -147,21 +131,14 @@ class Generator(nn.Module):
         `image`, the encoder's input, is needed unless `output` is "direct".
         """
         y = attributes.to(latent.dtype)[:, :, None, None].expand(-1, -1, *latent.shape[2:])
-        features = torch.cat([latent, y], 1)
-        for level, block in enumerate(self.decoder):
-            features = block(features)
-            if self.modulation is not None:
-                scale, shift = self.modulation[level](attributes.to(features.dtype))[:, :, None, None].chunk(2, 1)
-                features = features * (1 + scale) + shift
+        features = self.decoder(torch.cat([latent, y], 1))
         side = None if self.side_head is None else torch.tanh(self.side_head(features))
         painted = self.image_head(features)
         if self.output == "direct":
             return torch.tanh(painted), side
         if image is None:
             raise ValueError(f'a generator with output="{self.output}" needs the input image to decode')
-        if self.output == "warp":
-            return changed(image, painted).clamp(-1, 1), side
-        return (image + painted).clamp(-1, 1), side
+        return changed(image, painted).clamp(-1, 1), side
 
     def forward(self, image: Tensor, side: Tensor | None, attributes: Tensor) -> tuple[Tensor, Tensor | None]:
         return self.decode(self.encode(image, side), attributes, image)

@@ -1,17 +1,24 @@
 """The face parser P: a U-Net of MobileNet-v2 depthwise blocks (paper 3.1 eq. 5, 4.1, Fig. 4)."""
 
 import itertools
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lssl.data.folder import MASK_LABELS
+from lssl.errors import LsslError
 from lssl.models.blocks import InvertedResidual
+from lssl.models.files import NetworkFile
 
 #: What the parser tells apart, in the order of its output channels and of the data set folder's masks.
 #: The classes are the labels of a data set's masks.
 PARSER_CLASSES = MASK_LABELS
+
+FILE_NAME = "parser.safetensors"
+FILE = NetworkFile("lssl-parser-1", FILE_NAME, "face parser", "lssl train-parser")
 
 
 class FaceParser(nn.Module):
@@ -54,3 +61,36 @@ class FaceParser(nn.Module):
             features = block(torch.cat([features, skips.pop()], 1))
         logits: Tensor = self.head(features)
         return logits
+
+
+def save_parser(path: str | Path, parser: FaceParser, **info: Any) -> None:
+    """Writes weights, settings and `info` (plain values) atomically to one `.safetensors` file."""
+    about = {
+        "width": parser.width,
+        "num_levels": parser.num_levels,
+        "classes": list(PARSER_CLASSES),
+        "info": info,
+    }
+    FILE.write(path, parser, about)
+
+
+def load_parser(path: str | Path, device: torch.device | str = "cpu") -> FaceParser:
+    """Reads `parser.safetensors` (or the folder that holds it), frozen and in evaluation mode.
+
+    No code of the file is run. Raises FileNotFoundError, or LsslError for a file that is no parser.
+    """
+    parser, _ = load_parser_with_info(path, device)
+    return parser
+
+
+def load_parser_with_info(path: str | Path, device: torch.device | str = "cpu") -> tuple[FaceParser, dict[str, Any]]:
+    """The parser and the `info` it was saved with."""
+    path, weights, about = FILE.read(path, device)
+    try:
+        if tuple(about["classes"]) != PARSER_CLASSES:
+            raise LsslError(f"{path}: parses {', '.join(about['classes'])}, not {', '.join(PARSER_CLASSES)}")
+        parser = FaceParser(about["width"], about["num_levels"])
+        parser.load_state_dict(weights)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise FILE.damaged(path, error) from None
+    return parser.requires_grad_(False).eval().to(device), dict(about.get("info", {}))

@@ -13,8 +13,7 @@ from torch.nn import functional as F
 from lssl.data import AttributeGroup, AttributeSchema, FaceDataset, FaceFolder
 from lssl.data.prepare import split_subjects
 from lssl.errors import LsslError
-from lssl.models.classifier import build_classifier, load_pretrained
-from lssl.models.classifier_export import TrainedClassifier
+from lssl.models.classifier import TrainedClassifier, build_classifier, load_pretrained
 from lssl.training import seeds
 from lssl.training.augmentation import draw_moves, light_images, move_images
 from lssl.training.supervised import fit

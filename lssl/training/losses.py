@@ -179,3 +179,9 @@ declare("g_own", "own", "generator: own picture, own attributes")
 declare("d_wrong", "wrong", "fake images, E[D(x', s')]")  # IcGAN: real images beside other attributes than theirs
 declare("e_z", "z", "encoders")
 declare("e_y", "y", "encoders")
+
+
+def mean_where(chosen: Tensor, values: Tensor, share: float) -> Tensor:
+    """The mean of values (N, ...) over the samples where chosen (N,) is 1, by the `share` of such samples that is expected:
+    so several processes, each with a part of the batch, have the same loss as one."""
+    return (values.flatten(1).mean(1) * chosen).mean() / share

@@ -18,9 +18,8 @@ from lssl.data.folder import FaceFolder
 from lssl.data.sheet import draw_sheet
 from lssl.data.writer import write_atomic
 from lssl.errors import LsslError
-from lssl.models.parser import PARSER_CLASSES, FaceParser
-from lssl.models.parser_export import FILE_NAME, save_parser
-from lssl.models.parser_export import load_parser as _load_parser
+from lssl.models.parser import FILE_NAME, PARSER_CLASSES, FaceParser, save_parser
+from lssl.models.parser import load_parser as _load_parser
 from lssl.training import seeds
 from lssl.training.parser_data import ParserFaces, augment, open_parser_faces
 from lssl.training.supervised import fit
@@ -195,7 +194,7 @@ def train_parser_for_run(
 
 
 def load_parser(path: Path, device: torch.device | str = "cpu") -> FaceParser:
-    """As `lssl.models.parser_export.load_parser`, with an LsslError for whatever is wrong with the file."""
+    """As `lssl.models.parser.load_parser`, with an LsslError for whatever is wrong with the file."""
     try:
         return _load_parser(path, device)
     except (LsslError, FileNotFoundError) as error:

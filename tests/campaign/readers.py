@@ -35,7 +35,7 @@ def readers(folder: Path) -> list[Reader]:
     from lssl.face3d.model.bilinear import BilinearFaceModel
     from lssl.face3d.model.marks import read_landmark_vertices, read_parts
     from lssl.face3d.model.meshes import read_mesh
-    from lssl.models.classifier_export import load_classifier
+    from lssl.models.classifier import load_classifier
     from lssl.models.export import load_generator
     from lssl.training.checkpoint import load_checkpoint
     from lssl.training.config import TrainConfig

@@ -11,8 +11,7 @@ from PIL import Image
 
 from lssl.cli.main import main
 from lssl.data import AttributeGroup
-from lssl.models.classifier import SmallClassifier
-from lssl.models.classifier_export import TrainedClassifier, save_classifier
+from lssl.models.classifier import SmallClassifier, TrainedClassifier, save_classifier
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from lssl.cli.main import main
 from lssl.data import FaceFolderWriter, FaceRow
-from lssl.models.classifier_export import load_classifier
+from lssl.models.classifier import load_classifier
 
 
 def run(*arguments):

@@ -23,7 +23,7 @@ from lssl.models.icgan import IcGAN
 from lssl.models.stargan import StarGANGenerator
 from lssl.training import TrainConfig
 from lssl.training.checkpoint import latest_checkpoint, load_checkpoint
-from lssl.training.loop import PlansInTurn
+from lssl.training.steps import PlansInTurn
 from tests.conftest import write_faces
 from tests.methods.test_pose import write_pairs
 

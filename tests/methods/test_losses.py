@@ -5,7 +5,7 @@ import torch
 
 from lssl.methods.run import prepare_run
 from lssl.models import FaceParser
-from lssl.models.parser_export import save_parser
+from lssl.models.parser import save_parser
 
 
 @pytest.fixture

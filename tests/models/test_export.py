@@ -15,7 +15,7 @@ from lssl.models.export import TrainedGenerator, save_generator
 def trained() -> TrainedGenerator:
     torch.manual_seed(0)
     schema = AttributeSchema.from_columns({"expression": ["neutral", "happy"], "glasses": ["0", "1"]})
-    network = Generator(schema.dimension, width=4, num_downsamplings=2, residual_blocks=1, output="residual")
+    network = Generator(schema.dimension, width=4, num_downsamplings=2, residual_blocks=1, output="warp")
     return TrainedGenerator(network, schema, 16, info={"data": "tiny"})
 
 

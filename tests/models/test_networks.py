@@ -60,7 +60,7 @@ def test_paper_discriminator_shapes():
 
 
 @pytest.mark.parametrize(("downs", "size"), [(1, 16), (2, 16), (3, 32)])
-@pytest.mark.parametrize("output", ["direct", "residual", "warp"])
+@pytest.mark.parametrize("output", ["direct", "warp"])
 @pytest.mark.parametrize("side_channels", [0, 1, 3])
 def test_generator_shapes_and_range(downs, size, output, side_channels):
     torch.manual_seed(0)
@@ -122,7 +122,7 @@ def test_realism_layers_are_the_forward():
 
 
 def test_settings_rebuild_the_generator():
-    network = Generator(3, side_channels=0, width=4, num_downsamplings=1, residual_blocks=2, output="residual")
+    network = Generator(3, side_channels=0, width=4, num_downsamplings=1, residual_blocks=2, output="warp")
     other = Generator(**network.settings())
     assert {k: v.shape for k, v in other.state_dict().items()} == {k: v.shape for k, v in network.state_dict().items()}
 
@@ -172,25 +172,3 @@ def test_subpixel_channels_start_alike():
     weight = block.conv.weight.reshape(3, 4, 4, 3, 3)
     assert torch.equal(weight, weight[:, :1].expand_as(weight))
     assert not torch.equal(weight[0], weight[1])
-
-
-def test_modulation_tells_the_decoder_of_the_attributes():
-    """Instance norm leaves little of constant planes; scales and shifts after it stay. y = 0 says nothing."""
-    torch.manual_seed(0)
-    image, latent_y = torch.rand(2, 3, 32, 32) * 2 - 1, torch.eye(4)[[0, 0]]
-    change = {}
-    for conditioning in ("concat", "modulate"):
-        generator = Generator(4, side_channels=0, width=8, num_downsamplings=2, conditioning=conditioning)
-        latent = generator.encode(image, None)
-        one, other = (generator.decode(latent, y)[0][:, :, 8:24, 8:24] for y in (latent_y, torch.eye(4)[[2, 2]]))
-        change[conditioning] = ((one - other).abs().mean() / one.std()).item()
-    assert change["modulate"] > 3 * change["concat"]
-    generator.modulation.requires_grad_(False)[0].weight.zero_()
-    generator.modulation[1].weight.zero_()
-    generator.modulation[0].weight += 1.0
-    nothing = torch.zeros(2, 4)
-    before = generator.decode(latent, nothing)[0]
-    generator.modulation[0].weight.zero_()
-    torch.testing.assert_close(before, generator.decode(latent, nothing)[0])
-    with pytest.raises(ValueError, match="conditioning must be one of concat, modulate"):
-        Generator(4, conditioning="film")

@@ -18,7 +18,7 @@ import torch
 from lssl.data import FaceFolderWriter, FaceRow
 from lssl.methods.run import prepare_run
 from lssl.models import FaceParser
-from lssl.models.parser_export import save_parser
+from lssl.models.parser import save_parser
 from lssl.training.config import TrainConfig
 
 PINS = Path(__file__).with_name("training.json")

@@ -88,7 +88,7 @@ def test_replayed_updates_have_the_losses_of_updates_as_they_are(run_config, tmp
         warnings.simplefilter("error")
         loop = recorded(config, tmp_path / "graph", recording.RecordingBackend())
         assert loop.train()
-    assert set(loop.graphs._captured) >= {update.name for update in loop.updates}
+    assert set(loop.steps.graphs._captured) >= {update.name for update in loop.updates}
     with pytest.warns(UserWarning, match="cannot be captured .*RuntimeError: operation not permitted"):
         assert recorded(config, tmp_path / "eager", recording.RefusingBackend()).train()
     assert losses_of(tmp_path / "graph") == losses_of(tmp_path / "eager")
@@ -165,7 +165,7 @@ def test_cuda_graphs_have_the_losses_of_eager_updates(run_config, tmp_path, meth
             settings = config.with_overrides({"speed.graph": graph})
             loop = prepare_run(settings, tmp_path / graph, processes=processes, quiet=True)
             assert loop.train()
-            assert (loop.graphs is not None) == (graph == "on")
+            assert (loop.steps.graphs is not None) == (graph == "on")
     for a, b in zip(losses_of(tmp_path / "on"), losses_of(tmp_path / "off"), strict=True):
         for name in a:
             assert a[name] == pytest.approx(b[name], **tolerance(method)), (a["iteration"], name)
@@ -222,4 +222,4 @@ def test_cuda_presets_are_captured_as_users_run_them(pairs, tmp_path):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             assert loop.train()
-        assert {update.name for update in loop.updates} <= set(loop.graphs._captured)
+        assert {update.name for update in loop.updates} <= set(loop.steps.graphs._captured)

@@ -157,7 +157,7 @@ def test_a_signal_while_warming_up_stops_at_once_and_the_same_command_begins_aga
     whole, torn = tmp_path / "whole", tmp_path / "torn"
     assert run(config, whole)
     loop = prepare_run(config, torn, quiet=True)
-    step, steps = loop.step, []
+    step, steps = loop.steps.run, []
 
     def stop_in_the_second(*arguments: object) -> None:
         step(*arguments)
@@ -165,7 +165,7 @@ def test_a_signal_while_warming_up_stops_at_once_and_the_same_command_begins_aga
         if len(steps) == 2:
             os.kill(os.getpid(), signal.SIGINT)
 
-    loop.step = stop_in_the_second
+    loop.steps.run = stop_in_the_second
     assert not loop.train()
     assert len(steps) == 2
     assert loop.iteration == 0
@@ -184,7 +184,7 @@ def test_the_warm_up_goes_on_while_d_cls_knows_nothing(standard, tmp_path, learn
         knows = learns_after is not None and len(updates) >= learns_after
         method.memory["warm_up_loss"].fill_(method.at_chance * (0.5 if knows else 1.0))
 
-    loop.step = step
+    loop.steps.run = step
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         assert loop._warm_up(None, [])
@@ -195,10 +195,10 @@ def test_the_warm_up_goes_on_while_d_cls_knows_nothing(standard, tmp_path, learn
 def test_a_new_beginning_forgets_the_optimizers_state_in_place(config, tmp_path):
     loop = prepare_run(config, tmp_path / "run", quiet=True)
     update = loop.updates[0]
-    loop.step(update, loop.method.draw(0))
-    moments = [value for one in loop.optimizers[update.networks].state.values() for value in one.values()]
+    loop.steps.run(update, loop.method.draw(0))
+    moments = [value for one in loop.steps.optimizers[update.networks].state.values() for value in one.values()]
     assert any(value.abs().sum() > 0 for value in moments)
-    loop._forget(update)
+    loop.steps.forget(update)
     assert all(value.abs().sum() == 0 for value in moments)
 
 
@@ -208,7 +208,7 @@ def test_the_warm_up_follows_the_loss_of_d_cls(standard, tmp_path):
     with torch.no_grad():
         method.critic.attribute_head.weight.zero_()
     before = method.memory["warm_up_loss"].fill_(0.1).item()
-    loop.step(next(method.warm_up()).update, method.draw(0, warm_up=True))
+    loop.steps.run(next(method.warm_up()).update, method.draw(0, warm_up=True))
     assert method.memory["warm_up_loss"].item() == pytest.approx(before + 0.02 * (math.log(2) - before), rel=1e-4)
 
 

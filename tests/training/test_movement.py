@@ -8,7 +8,6 @@ from lssl.training.augmentation import composed, move_images, move_points, moves
 from lssl.training.movement import (
     LANDMARK_DEPTH,
     LANDMARK_WEIGHTS,
-    PartCrops,
     balanced_rows,
     half_sides,
     mirrored_pose,
@@ -20,6 +19,7 @@ from lssl.training.movement import (
     way_gone,
     with_pose,
 )
+from lssl.training.parts import PartCrops
 
 
 def test_targets_know_each_subjects_other_picture(faces):

@@ -8,7 +8,7 @@ import torch
 from lssl.data import FaceFolderWriter, FaceRow
 from lssl.errors import LsslError
 from lssl.models import FaceParser
-from lssl.models.parser_export import load_parser_with_info, save_parser
+from lssl.models.parser import load_parser_with_info, save_parser
 from lssl.training import parser_training
 from lssl.training.parser_data import augment, open_parser_faces
 from lssl.training.parser_training import (

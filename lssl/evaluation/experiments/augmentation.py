@@ -17,9 +17,9 @@ from lssl.errors import LsslError
 from lssl.evaluation.experiments.experiment import Experiment
 from lssl.evaluation.experiments.fold_training import train_fold_classifier
 from lssl.evaluation.experiments.folds import Fold
-from lssl.evaluation.measures.metrics import confusion_matrix
+from lssl.evaluation.measures.confusion import confusion_matrix
 from lssl.inference.synthetic_folder import AugmentOptions, augment_folder
-from lssl.models.classifier_export import TrainedClassifier
+from lssl.models.classifier import TrainedClassifier
 from lssl.models.export import TrainedGenerator
 from lssl.training.classifier_training import ClassifierConfig, labelled_faces, predict_faces
 

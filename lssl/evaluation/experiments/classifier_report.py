@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from lssl.data import FaceDataset
 from lssl.data.sheet import labelled_grid
 from lssl.evaluation.figures import confusion_figure
-from lssl.evaluation.measures.metrics import confusion_matrix
+from lssl.evaluation.measures.confusion import confusion_matrix
 from lssl.evaluation.report import Report, Table
-from lssl.models.classifier_export import FILE_NAME, save_classifier
+from lssl.models.classifier import FILE_NAME, save_classifier
 from lssl.training.classifier_training import ClassifierConfig, ClassifierResult, predict_faces
 
 _MISTAKES = 8

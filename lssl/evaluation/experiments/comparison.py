@@ -28,9 +28,9 @@ from lssl.evaluation.experiments.portraits import gather_portraits
 from lssl.evaluation.experiments.portraits_report import measure_portraits
 from lssl.evaluation.experiments.transfer import Transferred, classify, measure, spread_people, transfer
 from lssl.evaluation.measures.features import classifier_network
-from lssl.evaluation.measures.metrics import frechet_distance
+from lssl.evaluation.measures.frechet import frechet_distance
 from lssl.evaluation.report import Report, Table
-from lssl.models.classifier_export import TrainedClassifier
+from lssl.models.classifier import TrainedClassifier
 from lssl.models.cyclegan import faithful
 from lssl.models.export import TrainedGenerator
 

@@ -14,7 +14,7 @@ from lssl.data.folder import METADATA
 from lssl.errors import LsslError
 from lssl.evaluation.experiments.folds import Fold, check_faces, choose_folds, limit_subjects, rows_of
 from lssl.evaluation.experiments.state import ExperimentState
-from lssl.models.classifier_export import TrainedClassifier
+from lssl.models.classifier import TrainedClassifier
 from lssl.models.export import TrainedGenerator
 from lssl.training.classifier_training import ClassifierConfig
 from lssl.training.config import TrainConfig

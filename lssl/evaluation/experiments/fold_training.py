@@ -9,7 +9,7 @@ import torch
 
 from lssl.data import AttributeGroup, AttributeSchema, FaceFolder
 from lssl.methods.run import make_loop, open_faces
-from lssl.models.classifier_export import FILE_NAME, TrainedClassifier, load_classifier, save_classifier
+from lssl.models.classifier import FILE_NAME, TrainedClassifier, load_classifier, save_classifier
 from lssl.models.export import TrainedGenerator, load_generator
 from lssl.training.checkpoint import checkpoints
 from lssl.training.classifier_training import ClassifierConfig, labelled_faces, train_classifier

@@ -17,8 +17,8 @@ from lssl.data.portrait import safe_name
 from lssl.evaluation.experiments.experiment import over_folds
 from lssl.evaluation.experiments.portraits import JudgedPortraits
 from lssl.evaluation.measures.contact_sheet import contact_sheet
+from lssl.evaluation.measures.identity import identity_distance
 from lssl.evaluation.measures.judges import judge_expressions
-from lssl.evaluation.measures.metrics import identity_distance
 from lssl.evaluation.measures.movement import face_shape, movements
 from lssl.evaluation.measures.portraits import MOUTH, REGIONS, SIDE, FacePicture, region_crops
 from lssl.evaluation.measures.sharpness import change_off_face, sharpness_ratio

@@ -14,11 +14,11 @@ from lssl.data.images import read_image
 from lssl.errors import LsslError
 from lssl.evaluation.experiments.folds import Fold
 from lssl.evaluation.experiments.transfer import classify
-from lssl.evaluation.measures.metrics import confusion_matrix
+from lssl.evaluation.measures.confusion import confusion_matrix
 from lssl.inference.frontal_jobs import folder_jobs
 from lssl.inference.frontalize import Options, frontalize_all
 from lssl.inference.pose_normalization import normalize_faces
-from lssl.models.classifier_export import TrainedClassifier
+from lssl.models.classifier import TrainedClassifier
 from lssl.models.export import TrainedGenerator
 
 

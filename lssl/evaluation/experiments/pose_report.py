@@ -41,7 +41,7 @@ from lssl.evaluation.experiments.pose_tables import Results, add_tables, signed
 from lssl.evaluation.experiments.transfer import classify, frame_wrong
 from lssl.evaluation.report import Report
 from lssl.inference.pose_normalization import load_normalizer
-from lssl.models.classifier_export import TrainedClassifier
+from lssl.models.classifier import TrainedClassifier
 from lssl.models.export import TrainedGenerator
 
 #: Normalizers that are trained anew on each fold's training subjects: their method, and their name in the table.

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from lssl.data import FaceFolder, detect
 from lssl.data.sheet import labelled_grid
-from lssl.evaluation.measures.metrics import confusion_matrix, identity_distance
+from lssl.evaluation.measures.confusion import confusion_matrix
+from lssl.evaluation.measures.identity import identity_distance
 from lssl.evaluation.measures.similarity import psnr, ssim
 from lssl.inference.synthesis import InputFace, Target, prepared_faces, translate_batch
-from lssl.models.classifier_export import TrainedClassifier
+from lssl.models.classifier import TrainedClassifier
 from lssl.models.export import TrainedGenerator
 
 _MOST_IDENTITIES = 600

@@ -25,7 +25,7 @@ from lssl.evaluation.experiments.portraits_report import add_sheets, measure_por
 from lssl.evaluation.experiments.transfer import measure, transfer, transfer_grid
 from lssl.evaluation.figures import confusion_figure
 from lssl.evaluation.report import Report, Table
-from lssl.models.classifier_export import TrainedClassifier, load_classifier
+from lssl.models.classifier import TrainedClassifier, load_classifier
 from lssl.models.export import TrainedGenerator, load_generator
 
 SAME_PERSON = 0.6

@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 from lssl.data import detect, to_float
 from lssl.errors import LsslError
 from lssl.evaluation.measures import find_pair_measures
+from lssl.evaluation.measures.diversity import pixel_distance
 from lssl.evaluation.measures.features import FeatureNetwork, extract_features
+from lssl.evaluation.measures.frechet import frechet_distance
+from lssl.evaluation.measures.identity import identity_distance
 from lssl.evaluation.measures.image_sets import ImageSet, PairImages
-from lssl.evaluation.measures.metrics import (
-    frechet_distance,
-    identity_distance,
-    kernel_distance,
-    pixel_distance,
-    precision_recall,
-)
+from lssl.evaluation.measures.kernel import kernel_distance
+from lssl.evaluation.measures.precision_recall import precision_recall
 from lssl.evaluation.report import Table
 from lssl.models.pretrained.lpips import LPIPS
 

@@ -16,8 +16,7 @@ from lssl.data.fingerprint import weights_fingerprint
 from lssl.data.writer import write_atomic
 from lssl.errors import LsslError
 from lssl.evaluation.measures.image_sets import ImageSet
-from lssl.models.classifier import build_classifier, load_pretrained
-from lssl.models.classifier_export import FILE_NAME, TrainedClassifier, load_classifier
+from lssl.models.classifier import FILE_NAME, TrainedClassifier, build_classifier, load_classifier, load_pretrained
 from lssl.models.pretrained.inception import load_inception
 from lssl.models.pretrained.weights import read_weights
 

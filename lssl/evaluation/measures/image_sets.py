@@ -13,7 +13,7 @@ from lssl.data.images import read_image
 from lssl.data.landmarks import flip_landmarks
 from lssl.data.picture_files import find_pictures
 from lssl.errors import LsslError
-from lssl.evaluation.measures.metrics import different_pairs
+from lssl.evaluation.measures.diversity import different_pairs
 
 MADE_FROM, MIRRORED = "made_from", "mirrored"
 

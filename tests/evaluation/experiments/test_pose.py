@@ -27,7 +27,7 @@ from lssl.evaluation.experiments.pose import (
     render_faces,
 )
 from lssl.evaluation.experiments.pose_report import evaluate_pose
-from lssl.models.classifier_export import TrainedClassifier
+from lssl.models.classifier import TrainedClassifier
 from lssl.models.export import TrainedGenerator
 from lssl.training.classifier_training import ClassifierConfig
 from lssl.training.config import TrainConfig

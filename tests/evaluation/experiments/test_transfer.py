@@ -13,7 +13,7 @@ from lssl.errors import LsslError
 from lssl.evaluation.experiments.experiment import accuracy, over_folds
 from lssl.evaluation.experiments.transfer import measure, measure_identity, own_middle, transfer, transfer_grid
 from lssl.evaluation.experiments.transfer_report import accuracy_table, evaluate_transfer, relative_table
-from lssl.models.classifier_export import save_classifier
+from lssl.models.classifier import save_classifier
 from lssl.models.export import save_generator
 from lssl.training.classifier_training import ClassifierConfig, labelled_faces, train_classifier
 

@@ -28,8 +28,7 @@ from lssl.evaluation.measures.image_sets import (
     pairs_within,
 )
 from lssl.evaluation.report import Report
-from lssl.models.classifier import SmallClassifier, build_classifier
-from lssl.models.classifier_export import TrainedClassifier, save_classifier
+from lssl.models.classifier import SmallClassifier, TrainedClassifier, build_classifier, save_classifier
 from lssl.models.pretrained.inception import InceptionV3
 
 SIZE, VALUES = 32, ("neutral", "happy", "sad")

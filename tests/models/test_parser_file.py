@@ -1,8 +1,7 @@
 import pytest
 
 from lssl.errors import LsslError
-from lssl.models.parser import FaceParser
-from lssl.models.parser_export import FILE, load_parser
+from lssl.models.parser import FILE, FaceParser, load_parser
 
 
 def test_a_parser_of_other_classes_is_named(tmp_path) -> None:

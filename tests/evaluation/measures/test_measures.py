@@ -4,15 +4,12 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from lssl.evaluation.measures.metrics import (
-    confusion_matrix,
-    different_pairs,
-    frechet_distance,
-    identity_distance,
-    kernel_distance,
-    pixel_distance,
-    precision_recall,
-)
+from lssl.evaluation.measures.confusion import confusion_matrix
+from lssl.evaluation.measures.diversity import different_pairs, pixel_distance
+from lssl.evaluation.measures.frechet import frechet_distance
+from lssl.evaluation.measures.identity import identity_distance
+from lssl.evaluation.measures.kernel import kernel_distance
+from lssl.evaluation.measures.precision_recall import precision_recall
 from lssl.evaluation.measures.similarity import psnr, ssim
 
 
@@ -148,7 +145,7 @@ def test_precision_recall_is_the_definition_and_does_not_depend_on_parts(rng, mo
     whole = precision_recall(real, fake)
     assert whole.precision == pytest.approx(covered(real, fake))
     assert whole.recall == pytest.approx(covered(fake, real))
-    monkeypatch.setattr("lssl.evaluation.measures.metrics._PART", 7)
+    monkeypatch.setattr("lssl.evaluation.measures.precision_recall._PART", 7)
     assert precision_recall(real, fake) == whole
 
 

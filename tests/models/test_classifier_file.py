@@ -6,8 +6,7 @@ from safetensors.torch import save_file
 
 from lssl.data import AttributeGroup
 from lssl.errors import LsslError
-from lssl.models.classifier import SmallClassifier
-from lssl.models.classifier_export import TrainedClassifier, load_classifier, save_classifier
+from lssl.models.classifier import SmallClassifier, TrainedClassifier, load_classifier, save_classifier
 
 
 @pytest.fixture

@@ -1,0 +1,62 @@
+"""The parts of a face that people look at, mouth and eyes: their crops, and critics of them."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lssl.models import Discriminator
+
+_LEFT_EYE, _RIGHT_EYE, _MOUTH = slice(36, 42), slice(42, 48), slice(48, 68)
+#: Half height and half width of the crops, in half-sides of the picture.
+MOUTH_CROP = (0.25, 0.375)
+EYE_CROP = (0.22, 0.22)
+_SLOPE = 0.2  # of the critics' leaky ReLU
+
+
+class PartCrops(nn.Module):
+    """Cuts what people look at out of pictures (N, 3, S, S): the mouth, and both eyes as if each were a left one.
+
+    __call__(image, landmarks in half-sides (N, 68, 2), shift (N, 3, 2) of mouth and eyes) gives the mouths
+    (N, 3, *mouth_size) and the eyes (2 N, 3, *eye_size), at the picture's own resolution.
+    """
+
+    mouth_grid: Tensor
+    eye_grid: Tensor
+
+    def __init__(self, image_size: int) -> None:
+        super().__init__()
+        self.mouth_size = (_pixels(MOUTH_CROP[0], image_size), _pixels(MOUTH_CROP[1], image_size))
+        self.eye_size = (_pixels(EYE_CROP[0], image_size), _pixels(EYE_CROP[1], image_size))
+        self.register_buffer("mouth_grid", _grid(self.mouth_size, MOUTH_CROP), persistent=False)
+        self.register_buffer("eye_grid", _grid(self.eye_size, EYE_CROP), persistent=False)
+
+    def forward(self, image: Tensor, landmarks: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+        def crop(part: slice, k: int, grid: Tensor) -> Tensor:
+            centre = landmarks[:, part].mean(1) + shift[:, k]
+            return F.grid_sample(image, centre[:, None, None] + grid, padding_mode="border", align_corners=False)
+
+        left, right = crop(_LEFT_EYE, 1, self.eye_grid), crop(_RIGHT_EYE, 2, self.eye_grid)
+        return crop(_MOUTH, 0, self.mouth_grid), torch.cat([left, right.flip(3)])
+
+
+class PartCritics(nn.Module):
+    """A critic of mouths and one of eyes, at the picture's own resolution."""
+
+    def __init__(self, attribute_dim: int, crops: PartCrops, width: int) -> None:
+        super().__init__()
+
+        def critic(size: tuple[int, int]) -> Discriminator:
+            layers = max(2, min(size).bit_length() - 3)
+            return Discriminator(attribute_dim, 3, size, width, layers, "he", _SLOPE)
+
+        self.mouth, self.eyes = critic(crops.mouth_size), critic(crops.eye_size)
+
+
+def _pixels(half: float, image_size: int) -> int:
+    return max(8, int(half * image_size) // 8 * 8)
+
+
+def _grid(size: tuple[int, int], half: tuple[float, float]) -> Tensor:
+    y = ((torch.arange(size[0]) + 0.5) / size[0] * 2 - 1) * half[0]
+    x = ((torch.arange(size[1]) + 0.5) / size[1] * 2 - 1) * half[1]
+    return torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1)

@@ -1,0 +1,28 @@
+"""SIGINT and SIGTERM as a wish to stop, which the loop grants when its state is saved."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """A list that gets the signal's number on SIGINT or SIGTERM; a second SIGINT interrupts at once."""
+    caught: list[int] = []
+
+    def remember(number: int, _frame: Any) -> None:
+        if caught and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    try:
+        before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: signals are its affair
+        yield caught
+        return
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

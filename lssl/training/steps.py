@@ -1,0 +1,185 @@
+"""One update of a method on the device: loss, backward, Adam, average; as it is, or captured as a CUDA graph."""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from lssl.training.checkpoint import load_weights
+from lssl.training.config import TrainConfig
+from lssl.training.distributed import Processes
+from lssl.training.faces import Plan
+from lssl.training.graphs import CudaBackend, Graphs, PlanBuffer, PlansAhead
+from lssl.training.method import Method, Update
+from lssl.training.schedule import average_weight, update_average
+
+
+class Scalar:
+    """A number on the device, which captured work reads; setting it to what it is costs nothing."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.tensor = torch.zeros((), device=device)
+        self._value = 0.0
+
+    def set(self, value: float) -> None:
+        if value != self._value:
+            self.tensor.fill_(value)
+            self._value = value
+
+
+class Plans(Protocol):
+    """The plans of successive steps."""
+
+    def next(self) -> Plan:
+        """The next step's."""
+
+
+class PlansInTurn:
+    """Each step's plan, drawn when it is asked for."""
+
+    def __init__(self, draw: Callable[[int], Plan], step: int) -> None:
+        self._draw, self._step = draw, step
+
+    def next(self) -> Plan:
+        self._step += 1
+        return self._draw(self._step - 1)
+
+
+class Steps:
+    """The networks of a method, their averages and their optimizers, and how an update changes them.
+
+    graphs: runs updates captured; by default on a GPU, as `speed.graph` says.
+    """
+
+    def __init__(self, config: TrainConfig, method: Method, processes: Processes, graphs: Graphs | None = None) -> None:
+        self.method, self.processes, self.decay = method, processes, config.schedule.ema
+        self.networks = method.networks
+        memory = torch.channels_last if config.speed.channels_last == "on" else torch.contiguous_format
+        for network in self.networks.values():
+            network.to(memory_format=memory)  # type: ignore[call-overload]
+        processes.broadcast(*self.networks.values())
+        names = method.averaged if self.decay else ()
+        self.averages = {name: copy.deepcopy(self.networks[name]).requires_grad_(False) for name in names}
+        self.average_weight = Scalar(processes.device)
+        if graphs is None and config.speed.graph == "on":
+            graphs = Graphs(CudaBackend(processes.device))
+        self.graphs = graphs
+        self.buffer: PlanBuffer | None = None
+        self.rates: dict[tuple[str, ...], Scalar] = {}
+        self.optimizers = {update.networks: self._optimizer(update) for update in method.updates()}
+        self.terms: dict[str, list[str]] = {}  # an update's name: those of its terms
+
+    @property
+    def delivered(self) -> dict[str, nn.Module]:
+        """The networks, averaged where they are averaged."""
+        return {**self.networks, **self.averages}
+
+    def begin(self, iteration: int) -> None:
+        """The updates of this iteration follow."""
+        self.average_weight.set(average_weight(self.decay, iteration))
+
+    def run(self, update: Update, plan: Plan, rate: float = 1.0) -> Tensor:
+        """One update on a plan; the values of its terms, whose names are in `self.terms`."""
+        if update.networks not in self.optimizers:  # the warm-up's own
+            self.optimizers[update.networks] = self._optimizer(update)
+        optimizer = self.optimizers[update.networks]
+        if update.networks in self.rates:
+            self.rates[update.networks].set(update.learning_rate * rate)
+        else:
+            for group in optimizer.param_groups:
+                group["lr"] = update.learning_rate * rate
+        if self.graphs is None:
+            device = self.processes.device
+            return self._update(update, {name: values.to(device) for name, values in plan.items()})
+        if self.buffer is None or plan is not self.buffer.plan:
+            self.buffer = self.buffer or PlanBuffer(plan, self.processes.device)
+            memory, views = self.buffer.slot()
+            self.buffer.fill(views, plan)
+            plan = self.buffer.load(memory)
+        return self.graphs.run(update.name, lambda: self._update(update, plan))
+
+    def _update(self, update: Update, plan: Plan) -> Tensor:
+        """Loss, backward, all-reduce, Adam and average: a function of the plan, on the device."""
+        trained = [self.networks[name] for name in update.networks]
+        for network in self.networks.values():
+            network.requires_grad_(any(network is one for one in trained))
+        loss, terms = update.loss(self.method.batch(plan))
+        optimizer = self.optimizers[update.networks]
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.processes.average_gradients(p for network in trained for p in network.parameters())
+        optimizer.step()
+        for name in update.networks:
+            if name in self.averages:
+                update_average(self.averages[name], self.networks[name], self.average_weight.tensor)
+        self.terms[update.name] = list(terms)
+        return torch.stack([value.detach().float() for value in terms.values()])
+
+    def _optimizer(self, update: Update) -> torch.optim.Optimizer:
+        parameters = [p for name in update.networks for p in self.networks[name].parameters()]
+        on_gpu = self.processes.device.type == "cuda"
+        if not on_gpu and self.graphs is None:
+            return torch.optim.Adam(parameters, update.learning_rate, update.betas)
+        # A captured step reads its learning rate from the device.
+        rate = self.rates[update.networks] = Scalar(self.processes.device)
+        rate.set(update.learning_rate)
+        return torch.optim.Adam(parameters, rate.tensor, update.betas, fused=True, capturable=on_gpu)
+
+    def forget(self, update: Update) -> None:
+        """Puts an optimizer back to its first step, in place, as captured work knows its tensors."""
+        if update.networks not in self.optimizers:
+            return
+        for state in self.optimizers[update.networks].state.values():
+            for value in state.values():
+                if isinstance(value, Tensor):
+                    value.zero_()
+
+    def keep(self, updates: Sequence[Update]) -> None:
+        """Drops the optimizers of all other updates, such as the warm-up's."""
+        self.optimizers = {update.networks: self.optimizers[update.networks] for update in updates}
+
+    def stream(self) -> AbstractContextManager[Any]:
+        """What all steps, and whatever waits for them, run within."""
+        return nullcontext() if self.graphs is None else self.graphs.backend.stream()
+
+    @contextmanager
+    def plans(self, draw: Callable[[int], Plan], step: int) -> Iterator[Plans]:
+        """The plans from `step` on; drawn ahead by a thread where updates are captured."""
+        if self.graphs is None:
+            yield PlansInTurn(draw, step)
+            return
+        self.buffer = self.buffer or PlanBuffer(draw(step), self.processes.device)
+        ahead = PlansAhead(draw, step, self.buffer)
+        try:
+            yield ahead
+        finally:
+            ahead.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "networks": {name: network.state_dict() for name, network in self.networks.items()},
+            "averages": {name: network.state_dict() for name, network in self.averages.items()},
+            "optimizers": {"+".join(names): one.state_dict()["state"] for names, one in self.optimizers.items()},
+            "memory": dict(self.method.memory),
+            "terms": self.terms,
+        }
+
+    def load(self, state: dict[str, Any], path: Path) -> None:
+        """What `state_dict` gave, from the checkpoint `path`. Raises LsslError for one of other networks."""
+        for name, network in self.networks.items():
+            load_weights(network, state["networks"][name], path, name)
+        for name, network in self.averages.items():
+            load_weights(network, state["averages"].get(name, state["networks"][name]), path, f"averaged {name}")
+        for networks, optimizer in self.optimizers.items():
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": state["optimizers"]["+".join(networks)], "param_groups": groups})
+            if networks in self.rates:  # loading has put a copy in its place
+                for group in optimizer.param_groups:
+                    group["lr"] = self.rates[networks].tensor
+        for name, values in self.method.memory.items():
+            values.copy_(state["memory"][name])
+        self.terms = dict(state["terms"])
