@@ -32,6 +32,11 @@ def blocks(section: str) -> dict[str, list[str]]:
 def follow(section: str, tree: Path) -> list[Path]:
     """Does what the section says; returns the files it touched."""
     touched = []
+    for line in "".join(blocks(section).get("sh", [])).splitlines():
+        if line.startswith("cp "):
+            source, made = (tree / name for name in line.split()[1:])
+            assert not made.exists(), f"{made} is there already"
+            touched.append(Path(shutil.copyfile(source, made)))
     for language in ("python", "cpp", "toml"):
         for block in blocks(section).get(language, []):
             first, _, rest = block.partition("\n")
@@ -47,7 +52,7 @@ def follow(section: str, tree: Path) -> list[Path]:
                 touched.append(path)
     for block in blocks(section).get("diff", []):
         touched.append(edit(block, tree))
-    return touched
+    return list(dict.fromkeys(touched))
 
 
 def edit(block: str, tree: Path) -> Path:
@@ -64,7 +69,7 @@ def edit(block: str, tree: Path) -> Path:
 
 @pytest.fixture
 def tree(tmp_path) -> Path:
-    for folder in ("lssl", "cli", "csrc"):
+    for folder in ("lssl", "cli", "csrc", "benchmarks"):
         shutil.copytree(ROOT / folder, tmp_path / "tree" / folder, ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path / "tree"
 
@@ -134,7 +139,11 @@ def test_an_operator(tree) -> None:
     if not build_info()["native"]:
         pytest.skip("the native library is not built")
     touched = follow("An operator", tree)
-    assert {path.relative_to(tree).parts[:2] for path in touched} == {("csrc", "soft_threshold"), ("lssl", "ops")}
+    assert {path.relative_to(tree).parts[:2] for path in touched} == {
+        ("csrc", "soft_threshold"),
+        ("lssl", "ops"),
+        ("benchmarks", "bench_soft_threshold.py"),
+    }
     include = [argument for path in include_paths() for argument in ("-I", path)]
     library = tree / "soft_threshold.so"
     subprocess.run(
@@ -171,7 +180,14 @@ def test_an_operator(tree) -> None:
         "theirs, = torch.autograd.grad(soft_threshold_reference(x, 0.4), x, y)\n"
         "torch.testing.assert_close(ours, theirs)\n"
         "small = torch.randn(5, requires_grad=True)\n"
-        "torch.library.opcheck(torch.ops.lssl.soft_threshold.default, (small, 0.4))\n",
+        "torch.library.opcheck(torch.ops.lssl.soft_threshold.default, (small, 0.4))\n"
+        # The benchmark's variants agree and its floor is of their size; what it times is no test's affair.
+        "from benchmarks.bench_soft_threshold import test_forward\n"
+        "def compare(op, *, shape, inputs, native, eager, floor, **_):\n"
+        "    x, = inputs()\n"
+        "    torch.testing.assert_close(native(x), eager(x))\n"
+        "    assert floor(x).shape == native(x).shape == shape\n"
+        "test_forward(compare, 'cpu', (2, 3, 8, 8))\n",
     )
 
 
@@ -191,14 +207,15 @@ def test_a_loss(tree) -> None:
 
 @pytest.mark.slow
 def test_a_method(tree) -> None:
-    assert [path.relative_to(tree).as_posix() for path in follow("A method", tree)] == [
+    assert {path.relative_to(tree).as_posix() for path in follow("A method", tree)} == {
         "lssl/methods/hinge.py",
         "lssl/presets/hinge.toml",
-    ]
+    }
     for command in commands("A method"):
         python(tree, "-m", "lssl", *command)
     rows = logged(tree / "runs" / "hinge")
-    assert all("d_gp" not in row and "g_adv" in row for row in rows)
+    assert all({"d_real", "d_fake", "d_gp", "g_adv"} <= row.keys() for row in rows)
+    assert 'method = "hinge"' in (tree / "runs" / "hinge" / "config.toml").read_text(encoding="utf-8")
     assert len(list((tree / "changed").glob("*.png"))) == 4
 
 

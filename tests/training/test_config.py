@@ -1,12 +1,20 @@
 """Settings: presets, files, flags, errors that name what is wrong."""
 
+import ast
+import dataclasses
+import inspect
 import tomllib
 from importlib.resources import files
+from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
+import lssl
 from lssl.errors import LsslError
-from lssl.training.config import TrainConfig, methods, presets
+from lssl.training.config import TrainConfig, method_settings, methods, presets
+
+LSSL = Path(lssl.__file__).parent
 
 
 @pytest.mark.parametrize("name", presets())
@@ -105,3 +113,39 @@ def test_text_with_quotes_round_trips(tmp_path):
     config = TrainConfig().with_overrides({"data.folder": 'a "b" \\ c'})
     (tmp_path / "c.toml").write_text(config.to_toml())
     assert TrainConfig.load(tmp_path / "c.toml") == config
+
+
+def attributes_read(*paths: Path) -> set[str]:
+    """Names that the sources read as attributes; a dataclass's check of its own values does not count."""
+    found = set()
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.FunctionDef) and node.name == "__post_init__":
+            return
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+            found.add(node.attr)
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    for path in paths:
+        visit(ast.parse(path.read_text(encoding="utf-8")))
+    return found
+
+
+@pytest.mark.parametrize("name", methods())
+def test_every_setting_of_a_method_is_read(name):
+    """By its own file, or by the one that defines its section."""
+    settings = method_settings(name)
+    file = Path(inspect.getfile(settings))
+    for section, kind in get_type_hints(settings).items():
+        read = attributes_read(file, Path(inspect.getfile(kind)))
+        fields = {field.name for field in dataclasses.fields(kind)}
+        assert {section, *fields} - read <= {"losses"}, section  # `FaceMethod.weights` is the section `losses`
+
+
+def test_every_common_setting_is_read():
+    read = attributes_read(*(path for path in LSSL.rglob("*.py") if path.name != "config.py"))
+    for section in ("data", "faces", "schedule", "speed", "output"):
+        fields = {field.name for field in dataclasses.fields(getattr(TrainConfig(), section))}
+        through_config = {"beta1", "beta2", "critic_learning_rate"}  # read as `betas` and `critic_rate`
+        assert fields - read - through_config == set(), section
