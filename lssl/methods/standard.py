@@ -14,7 +14,7 @@
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -99,7 +99,8 @@ class Batch:
 
     image, side: x and s in [-1, 1], s None without side images. y_source: the attributes of x; y: those asked for.
     before, after: the landmarks of x, and where they should go. target, theirs: the subject's own picture with attributes y
-    and its landmarks, the head held as in x, where `known` (N,) is 1. own (N,): 1 where y is what x has. shift (N, 3, 2): random moves of the crops of mouth and eyes.
+    and its landmarks, the head held as in x, where `known` (N,) is 1. own (N,): 1 where y is what x has. shift (N, 3, 2):
+    random moves of the crops of mouth and eyes.
     """
 
     image: Tensor
