@@ -20,6 +20,7 @@ COMMANDS = {
     "train-parser": ("train_parser", "The face parser (lips, skin, eyes) of the parsing loss."),
     "train-classifier": ("train_classifier", "A classifier of expressions or another attribute, tested on strangers."),
     "evaluate": ("evaluate", "The paper's experiments: tables, figures and a report, on any data set folder."),
+    "demo": ("demo", "A page on this computer: drop a photograph, move sliders, compare, download."),
     "synthesize": ("synthesize", "Change the attributes of the faces in photographs."),
     "augment": ("augment", "A labelled data set folder of synthesized faces."),
 }
