@@ -140,7 +140,14 @@ def main() -> None:
         packages=[*packages, "lssl.cli"],
         package_dir={"lssl.cli": "cli"},
         package_data={
-            "lssl": ["presets/*.toml", "weights/*.safetensors", "weights/*.md", "inference/demo/page/*", "face3d/model/data/*", "py.typed"]
+            "lssl": [
+                "presets/*.toml",
+                "weights/*.safetensors",
+                "weights/*.md",
+                "inference/demo/page/*",
+                "face3d/model/data/*",
+                "py.typed",
+            ]
         },
         ext_modules=extensions,
         cmdclass=commands,

@@ -67,12 +67,20 @@ class Offer:
                 {
                     "name": group.name,
                     "binary": group.binary,
-                    "values": [{"word": words[value], "label": _label(group.name, value, group.binary)} for value in offered],
+                    "values": [
+                        {"word": words[value], "label": _label(group.name, value, group.binary)} for value in offered
+                    ],
                     "sources": [{"word": words[value], "label": value} for value in group.values],
                     "source": READ_FROM_FACE if self.sees_source else words[plain[group.name]],
                 }
             )
-        return {"name": self.name, "title": self.title, "about": self.about, "reads": self.sees_source, "groups": groups}
+        return {
+            "name": self.name,
+            "title": self.title,
+            "about": self.about,
+            "reads": self.sees_source,
+            "groups": groups,
+        }
 
 
 def offers(first: str, device: str | None = None) -> list[Offer]:
@@ -91,7 +99,9 @@ def offers(first: str, device: str | None = None) -> list[Offer]:
     editor = chosen.editor()
     task = getattr(getattr(editor, "model", None), "task", "attribute-synthesis")
     if task != "attribute-synthesis":
-        raise LsslError(f"{first} was trained for {task}; the page takes a generator of `lssl train` that changes attributes")
+        raise LsslError(
+            f"{first} was trained for {task}; the page takes a generator of `lssl train` that changes attributes"
+        )
     listed.remove(chosen)
     return [chosen, *listed]
 

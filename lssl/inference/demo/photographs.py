@@ -1,6 +1,5 @@
 """An uploaded photograph: what is refused and in which words, its faces, and the parts of it that the page shows."""
 
-import io
 import secrets
 import tempfile
 from collections.abc import Callable

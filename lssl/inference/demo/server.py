@@ -102,7 +102,10 @@ class _Routes:
         )
         height, width = photograph.pixels.shape[:2]
         faces = [
-            {"box": [face.box[0] / width, face.box[1] / height, face.box[2] / width, face.box[3] / height], "reason": why}
+            {
+                "box": [face.box[0] / width, face.box[1] / height, face.box[2] / width, face.box[3] / height],
+                "reason": why,
+            }
             for face, why in zip(photograph.faces, photograph.reasons, strict=True)
         ]
         about = {"id": photograph.id, "name": photograph.name, "width": width, "height": height, "faces": faces}
@@ -163,7 +166,8 @@ class _Routes:
     async def finished(self, request: Request) -> Response:
         asked = await _question(request)
         faces = asked.get("faces")
-        _check(isinstance(faces, dict) and all(str(face).isdigit() for face in faces))
+        faces = faces if isinstance(faces, dict) else {"": None}
+        _check(all(face.isdigit() for face in faces))
         identity, kind = str(asked.get("id", "")), "jpeg" if asked.get("kind") == "jpeg" else "png"
         photograph = self.studio.photograph(identity)
         wishes = {int(face): _wish(wish) for face, wish in faces.items()}
@@ -243,7 +247,7 @@ async def _question(request: Request) -> dict[str, Any]:
     except (ValueError, RecursionError):
         asked = None
     _check(isinstance(asked, dict))
-    return asked  # type: ignore[no-any-return]
+    return asked
 
 
 def _wish(asked: Any) -> Wish:

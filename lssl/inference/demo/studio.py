@@ -3,7 +3,7 @@
 import io
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,7 +96,9 @@ class Studio:
                 raise Trouble(photograph.reasons[face], "Choose another face.")
         return photograph
 
-    def edit(self, photograph: Photograph, face: int, view: int | None, wish: Wish, *, draft: bool = False) -> Patch | None:
+    def edit(
+        self, photograph: Photograph, face: int, view: int | None, wish: Wish, *, draft: bool = False
+    ) -> Patch | None:
         """What a wish changes of a face, as seen in a view (None: the whole photograph, else a face's own).
 
         draft: at a reduced size, for while a slider moves.

@@ -240,7 +240,7 @@ function buildControls() {
 function sliderGroup(group, index) {
   const set = make("fieldset", {}, make("legend", { textContent: group.name }));
   const select = make("select", { id: `shows-${index}` });
-  if (state.model.reads) select.append(make("option", { value: "", textContent: "read from the face" }));
+  if (state.model.reads) select.append(make("option", { value: "", textContent: "automatic" }));
   for (const { word, label } of group.sources) select.append(make("option", { value: word, textContent: label }));
   select.value = state.sources[group.name];
   select.onchange = () => {
