@@ -2,6 +2,7 @@
 
 import secrets
 import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,8 +136,10 @@ def check_size(count: int) -> None:
 def _check_header(path: Path) -> None:
     """Raises Trouble for what is no picture, or says that it is huge, before any of its pixels is unpacked."""
     try:
-        with Image.open(path, formats=formats_for(path)) as image:
-            width, height = image.size
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=formats_for(path)) as image:
+                width, height = image.size
     except Image.DecompressionBombError:
         raise _too_many_pixels("over 178") from None
     except Exception:  # damaged files make Pillow's decoders raise almost anything
