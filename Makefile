@@ -4,7 +4,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 SOURCES := setup.py pyproject.toml constraints.txt $(shell find csrc -type f)
 
-.PHONY: install test test-bounds lint format benchmark cuda-compile cuda-on-host gpu-check train clean
+.PHONY: install test test-bounds lint format benchmark cuda-compile cuda-on-host gpu-check train docs clean
 
 install: $(STAMP)
 
@@ -57,6 +57,11 @@ gpu-check:
 
 train: install
 	$(BIN)/lssl train --preset quick
+
+# The site, into site/; the notebook is shown as it was run.
+docs: install
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[docs]' --no-build-isolation
+	$(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf build dist *.egg-info lssl/*.so
