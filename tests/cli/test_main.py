@@ -15,7 +15,6 @@ import click
 import pytest
 
 import lssl
-from lssl.cli import train
 from lssl.cli.evaluate_options import make_settings
 from lssl.cli.main import main
 from lssl.data.prepare import PrepareOptions
@@ -23,6 +22,7 @@ from lssl.evaluation.experiments.experiment import Settings
 from lssl.face3d.generate import GenerateConfig
 from lssl.inference.frontalize import Options as FrontalOptions
 from lssl.inference.synthetic_folder import AugmentOptions
+from lssl.methods.run import SHORT_NAMES
 
 ROOT = Path(__file__).parents[2]
 
@@ -92,7 +92,7 @@ def test_shared_options_of_experiments_are_settings(words) -> None:
 def test_every_option_of_train_stands_for_a_setting() -> None:
     command = commands()["train"]
     named = set(inspect.signature(inspect.unwrap(command.callback)).parameters)
-    known = set(train._SETTINGS)
+    known = set(SHORT_NAMES)
     assert {option.name for option in command.params} - named <= known
 
 
