@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from .evaluate_options import command_line, print_report
+from .output import kept_json_option, quiet_option
 
 
 @click.command()
@@ -32,6 +33,8 @@ from .evaluate_options import command_line, print_report
     "--out", "-o", type=click.Path(path_type=Path), help="Folder of the report.  [default: runs/activations-<DATA>]"
 )
 @click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU where there is one]")
+@quiet_option
+@kept_json_option
 def command(
     model: Path,
     data: Path,
@@ -43,6 +46,7 @@ def command(
     split: str,
     out: Path | None,
     device: str | None,
+    quiet: bool,
 ) -> None:
     """Fig. 10: the face regions that activate hidden units of the generator's encoder most.
 
@@ -83,7 +87,7 @@ def command(
         chosen=named,
         pictures=pictures,
         quantile=quantile,
-        progress=True,
+        progress=not quiet,
     )
     report.write(out)
     Image.fromarray(sheet).save(out / "activations.png")

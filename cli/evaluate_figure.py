@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from .evaluate_options import QUICK_TRAINING, parse_assignments
+from .output import kept_json_option, of_context, quiet_option
 
 
 @click.command()
@@ -32,7 +33,8 @@ from .evaluate_options import QUICK_TRAINING, parse_assignments
 @click.option("--seed", default=0, show_default=True, help="Of the methods to train.")
 @click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder.  [default: runs/figure-<data>]")
 @click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU where there is one]")
-@click.option("--quiet", is_flag=True, help="No progress bars.")
+@quiet_option
+@kept_json_option
 def command(
     data: Path,
     models: tuple[str, ...],
@@ -74,4 +76,6 @@ def command(
         changes=parse_assignments(assignments),
         quick=QUICK_TRAINING if quick else None,
     )
-    click.echo(f"{out / 'figure.png'}")
+    output = of_context()
+    output.say(f"{out / 'figure.png'}")
+    output.result(out=out, figure=out / "figure.png")

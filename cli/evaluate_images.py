@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from .evaluate_options import QUICK_CLASSIFIER, command_line, print_report
+from .output import kept_json_option, of_context, quiet_option
 
 QUICK_PICTURES, QUICK_PAIRS = 200, 50
 
@@ -50,6 +51,8 @@ QUICK_PICTURES, QUICK_PAIRS = 200, 50
 @click.option("--seed", default=0, show_default=True)
 @click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU where there is one]")
 @click.option("--overwrite", is_flag=True, help="Forget what an earlier run with other options kept in --out.")
+@quiet_option
+@kept_json_option
 def command(
     real: Path,
     fake: Path,
@@ -65,6 +68,7 @@ def command(
     seed: int,
     device: str | None,
     overwrite: bool,
+    quiet: bool,
 ) -> None:
     """Measure synthesized pictures FAKE beside real ones REAL: quality, likeness, identity, diversity.
 
@@ -127,7 +131,7 @@ def command(
         judges = Judges(features, lpips, dlib_embedding, name)
     else:
         report.paragraph(f"No identity distance: {detect.EXTRA_MISSING}.")
-    click.echo(f"{len(reals)} real and {len(fakes)} fake pictures; features: {features.name}; on {chosen}")
+    of_context().say(f"{len(reals)} real and {len(fakes)} fake pictures; features: {features.name}; on {chosen}")
     compare_images(
         report,
         reals,
@@ -138,7 +142,7 @@ def command(
         pairs=pairs,
         seed=seed,
         cache=state.folder("features"),
-        progress=True,
+        progress=not quiet,
     )
     report.write(out)
     print_report(report, out)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .output import kept_json_option, of_context, quiet_option
+
 if TYPE_CHECKING:
     from lssl.evaluation.experiments.contenders import Contender
     from lssl.evaluation.experiments.experiment import Settings
@@ -54,7 +56,8 @@ _TRAINING_OPTIONS = [
     click.option("--out", "-o", type=click.Path(path_type=Path), help="[default: runs/<experiment>-<data>]"),
     click.option("--overwrite", is_flag=True, help="Forget what an earlier experiment left in --out."),
     click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU where there is one]"),
-    click.option("--quiet", is_flag=True, help="No progress bars."),
+    quiet_option,
+    kept_json_option,
 ]
 
 #: What --quick changes, where no other option says otherwise.
@@ -194,10 +197,15 @@ def command_line() -> str:
 
 
 def print_report(report: "Report", out: Path) -> None:
-    """The tables on the console, and where the page is."""
+    """The tables on the console, and where the page is; with --json what results.json holds."""
+    import json
+
     from lssl.evaluation.report import console_table
 
+    output = of_context()
     for table in report.tables:
-        click.echo("")
-        click.echo(console_table(table))
-    click.echo(f"\n{out / 'report.html'}")
+        output.say("")
+        output.say(console_table(table))
+    output.say(f"\n{out / 'report.html'}")
+    if output.as_json:
+        output.result(out=out, **json.loads((out / "results.json").read_text(encoding="utf-8")))

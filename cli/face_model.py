@@ -5,11 +5,19 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .output import Output, kept_json_option, kept_quiet_option, of_context, quiet_option
+
 if TYPE_CHECKING:
     from lssl.face3d.model.decomposition import BuildReport
 
 _OUTPUT = click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Where to write."
+    "-o",
+    "--out",
+    "--output",
+    "output",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where to write.",
 )
 
 
@@ -42,7 +50,11 @@ def command() -> None:
 @click.option(
     "--folds", type=click.IntRange(0), default=5, help="Folds for the errors on left-out identities; 0: none."
 )
-@click.option("--unit", default="cm", help="Of the scans; the model is in centimetres: cm, mm or m.")
+@click.option(
+    "--unit", type=click.Choice(["cm", "mm", "m"]), default="cm", help="Of the scans; the model is in centimetres."
+)
+@quiet_option
+@kept_json_option
 def build(
     meshes: tuple[Path, ...],
     output: Path,
@@ -53,6 +65,7 @@ def build(
     max_expression: int | None,
     folds: int,
     unit: str,
+    quiet: bool,
 ) -> None:
     """A model from registered scans by higher-order SVD: files, or folders of files, named <identity>_<expression>.obj
     or .ply, all with the same triangles; one expression is "neutral". Missing scans are filled in.
@@ -66,14 +79,13 @@ def build(
     from lssl.face3d.model.marks import read_landmark_vertices, read_parts, scan_topology, size_doubt
     from lssl.face3d.model.meshes import read_scans
 
-    scale = {"cm": 1.0, "mm": 0.1, "m": 100.0}.get(unit)
-    if scale is None:
-        raise click.ClickException(f"--unit {unit}: expected cm, mm or m")
+    scale = {"cm": 1.0, "mm": 0.1, "m": 100.0}[unit]
+    say = of_context()
     _check_output(output)
     marks = read_landmark_vertices(landmarks)
     labels = None if parts is None else read_parts(parts)
-    scans = read_scans(meshes, progress=True)
-    click.echo(
+    scans = read_scans(meshes, progress=not quiet)
+    say.say(
         f"{len(scans.identities)} identities, {len(scans.expressions)} expressions "
         f"({', '.join(scans.expressions)}), {int((~scans.present).sum())} scans missing, "
         f"{scans.vertices.shape[2]} vertices, variance {variance:g}"
@@ -93,13 +105,14 @@ def build(
         max_expression=max_expression,
         folds=min(folds, len(scans.identities)),
         name=output.stem,
-        progress=True,
+        progress=not quiet,
     )
     if scans.colours is None:
         model = model.with_albedo(*part_colours(topology.vertex_parts, topology.faces))
     model.save(output)
-    _print_report(report, scale, unit)
-    click.echo(f"Model: {output}")
+    _print_report(report, scale, unit, say)
+    say.say(f"Model: {output}")
+    say.result(out=output, expressions=model.expressions, rms_error=report.rms_error, max_error=report.max_error)
 
 
 @command.command("import")
@@ -116,7 +129,9 @@ def build(
     is_flag=True,
     help="facescape: its file needs Python's pickle, which runs any code the file holds; only for a file you trust.",
 )
-def import_(kind: str, path: Path, output: Path, landmarks: Path | None, allow_pickle: bool) -> None:
+@quiet_option
+@kept_json_option
+def import_(kind: str, path: Path, output: Path, landmarks: Path | None, allow_pickle: bool, quiet: bool) -> None:
     """Read a published model and write it as one of ours.
 
     \b
@@ -134,27 +149,31 @@ def import_(kind: str, path: Path, output: Path, landmarks: Path | None, allow_p
     from lssl.face3d.model.importers.ict import import_ict
 
     _check_output(output)
-    click.echo(f"Reading {kind} from {path}")
+    say = of_context()
+    say.say(f"Reading {kind} from {path}")
     if kind == "ict":
-        model = import_ict(path, progress=True)
+        model = import_ict(path, progress=not quiet)
     elif kind == "facescape":
-        model = import_facescape(path, allow_pickle=allow_pickle, progress=True)
+        model = import_facescape(path, allow_pickle=allow_pickle, progress=not quiet)
     else:
-        model, report = import_facewarehouse(path, landmarks, progress=True)
-        _print_report(report, 1.0, "cm")
+        model, report = import_facewarehouse(path, landmarks, progress=not quiet)
+        _print_report(report, 1.0, "cm", say)
     model.save(output)
-    click.echo(
+    say.say(
         f"{output}: {model.topology.num_vertices} vertices, {model.num_identity} identity and "
         f"{model.num_expression} expression weights; expressions: {', '.join(model.expressions)}"
     )
+    say.result(out=output, vertices=model.topology.num_vertices, expressions=model.expressions)
 
 
 @command.command(context_settings={"show_default": True})
 @click.argument("model")
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), default="sheet.png")
+@click.option("-o", "--out", "--output", "output", type=click.Path(path_type=Path, dir_okay=False), default="sheet.png")
 @click.option("--size", type=click.IntRange(32, 1024), default=160, help="Pixels a face.")
 @click.option("--modes", type=click.IntRange(1, 20), default=5, help="Identity modes to show at -2 and +2 sd.")
 @click.option("--seed", type=int, default=0, help="Of the row of people drawn at random.")
+@kept_quiet_option
+@kept_json_option
 def show(model: str, output: Path, size: int, modes: int, seed: int) -> None:
     """A contact sheet of MODEL (an .npz, "embedded" or "ict"): all expressions, the mean, the first identity modes at -2 and
     +2 standard deviations, people drawn at random, yaw from -90 to 90, the lightings.
@@ -167,27 +186,32 @@ def show(model: str, output: Path, size: int, modes: int, seed: int) -> None:
     from lssl.face3d.sheet import model_sheet
 
     if output.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise click.ClickException(f"{output}: expected a .png or .jpg name")
+        raise click.BadParameter(f"{output}: expected a .png or .jpg name", param_hint="--out")
     _check_output(output)
     face_model = load_face_model(model)
     model_sheet(face_model, size, modes, seed).save(output)
-    click.echo(f"{face_model.name}: {output}")
+    say = of_context()
+    say.say(f"{face_model.name}: {output}")
+    say.result(out=output, model=face_model.name)
 
 
 def _check_output(output: Path) -> None:
+    from lssl.data.lock import check_writable
+
     if not output.parent.is_dir():
         raise click.ClickException(f"{output}: the folder {output.parent} does not exist; make it first")
+    check_writable(output.parent)
 
 
-def _print_report(report: "BuildReport", scale: float, unit: str) -> None:
-    click.echo(
+def _print_report(report: "BuildReport", scale: float, unit: str, output: Output) -> None:
+    output.say(
         f"Ranks: {report.rank_identity} identity, {report.rank_expression} expression, {report.rank_spatial} spatial\n"
         f"Variance kept: identity {report.retained_identity:.4%}, expression {report.retained_expression:.4%}\n"
         f"Reconstruction: rms {report.rms_error / scale:.4g} {unit}, worst {report.max_error / scale:.4g} {unit}"
     )
     if report.held_out_error:
-        click.echo("People left out, rms error by expression (fitted to all their scans; to neutral alone):")
+        output.say("People left out, rms error by expression (fitted to all their scans; to neutral alone):")
         for name, error in report.held_out_error.items():
             other = report.transfer_error.get(name)
             transfer = "" if other is None else f"; {other / scale:.4g} {unit}"
-            click.echo(f"  {name:14} {error / scale:.4g} {unit}{transfer}")
+            output.say(f"  {name:14} {error / scale:.4g} {unit}{transfer}")

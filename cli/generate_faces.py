@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from lssl.errors import LsslError
+
 from .output import Output, json_option, out_folder, quiet_option
 
 
@@ -43,6 +45,9 @@ def _words(_context: click.Context, _parameter: click.Parameter, text: str) -> t
     "--model", type=click.Path(path_type=Path), help="A face model: embedded, ict, or an .npz  [default: embedded]"
 )
 @click.option("--sheet", type=click.Path(path_type=Path), help="Also write a contact sheet to this picture.")
+@click.option(
+    "--force", is_flag=True, help="Make the faces even where `lssl train`, as it is preset, refuses such a folder."
+)
 @click.option("--overwrite", is_flag=True, help="Remove the data set that OUT holds first.")
 @quiet_option
 @json_option
@@ -63,6 +68,7 @@ def command(
     overwrite: bool,
     quiet: bool,
     as_json: bool,
+    force: bool,
 ) -> None:
     """Write a data set of labelled faces to the folder OUT: one picture for each subject x expression x yaw x lighting,
     with 68 landmarks and part masks, from a 3D face model; no photographs needed.
@@ -98,7 +104,7 @@ def command(
         variation=variation,
     )
     if sheet is not None and sheet.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise click.ClickException(f"{sheet}: expected a .png or .jpg name")
+        raise click.BadParameter(f"{sheet}: expected a .png or .jpg name", param_hint="--sheet")
     chosen = "embedded" if model is None else str(model)
     face_model = load_face_model(chosen)
     name = model_stamp(chosen, face_model)
@@ -110,9 +116,12 @@ def command(
     output.say(f"{len(generator.cells)} faces to {out}")
     tested = sum(cell.subject in generator.test_subjects for cell in generator.cells)
     attributes = [{getattr(cell, name) for cell in generator.cells} for name in ("expression", "yaw", "lighting")]
-    for reason in why_not_trainable(len(generator.cells) - tested, tested, attributes, size):
-        output.warn(f"! `lssl train` refuses this folder: {reason}")
-    rows = write_generated(out, generator, model=name, overwrite=overwrite, progress=not quiet)
+    reasons = why_not_trainable(len(generator.cells) - tested, tested, attributes, size)
+    if reasons and not force:
+        raise LsslError(
+            f"`lssl train` would refuse this folder: {'; '.join(reasons)}. Ask for other faces, or say --force"
+        )
+    rows = write_generated(out, generator, model=name, overwrite=overwrite, progress=not quiet, say=output.beside_bar)
     if sheet is not None:
         sheet.parent.mkdir(parents=True, exist_ok=True)
         folder_sheet(out).save(sheet)

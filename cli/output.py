@@ -7,6 +7,7 @@ wrongly, 130 Ctrl-C. With --json the result, and nothing else, is on standard ou
 import functools
 import json
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,31 @@ import click
 
 SOME_REFUSED = 1
 _OUT = "lssl.out"
+_JSON, _QUIET = "lssl.json", "lssl.quiet"
 
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress bars, no remarks; errors only.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
+
+
+def _keep_json(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    context.meta[_JSON] = value
+
+
+def _keep_quiet(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    context.meta[_QUIET] = value
+
+
+#: As `quiet_option` and `json_option`, for commands whose end is `of_context().result`.
+kept_quiet_option = click.option(
+    "--quiet", "-q", is_flag=True, expose_value=False, callback=_keep_quiet, help="No remarks; errors only."
+)
+kept_json_option = click.option(
+    "--json",
+    is_flag=True,
+    expose_value=False,
+    callback=_keep_json,
+    help="Print the result as JSON on standard output.",
+)
 
 
 def _set_limit(_context: click.Context, _parameter: click.Parameter, value: float | None) -> None:
@@ -90,6 +113,20 @@ class Output:
         for what, why in rejected:
             click.secho(f"{what}: {why}", fg="red", err=True)
 
+    def beside_bar(self, text: str) -> None:
+        """A remark while a progress bar is shown."""
+        from tqdm import tqdm
+
+        if not self.quiet:
+            with tqdm.external_write_mode(file=sys.stderr):
+                click.echo(text, err=True)
+
     def result(self, **values: Any) -> None:
         if self.as_json:
             click.echo(json.dumps(values, indent=2, default=str))
+
+
+def of_context() -> Output:
+    """What the running command was told by --quiet and --json."""
+    context = click.get_current_context()
+    return Output(bool(context.params.get("quiet") or context.meta.get(_QUIET)), bool(context.meta.get(_JSON)))

@@ -33,16 +33,20 @@ def _parse_only(texts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     return only
 
 
-def _progress(results: Iterable[Any], total: int, done: int, quiet: bool = False) -> Iterator[Any]:
+def _progress(results: Iterable[Any], total: int, done: int, output: Output) -> Iterator[Any]:
     from tqdm import tqdm
 
-    rejected = 0
+    from lssl.data.how_long import HowLong
+
+    rejected, quiet = 0, output.quiet
+    how_long = HowLong(output.beside_bar, total, done)
     with tqdm(total=total, initial=done, unit="picture", desc="preparing", disable=quiet) as bar:
         for entry in results:
             rejected += "rejected" in entry
             if rejected:
                 bar.set_postfix(rejected=rejected, refresh=False)
             bar.update()
+            how_long.advance()
             yield entry
 
 
@@ -198,7 +202,7 @@ def command(
         options,
         workers=workers,
         overwrite=overwrite,
-        progress=partial(_progress, quiet=quiet),
+        progress=partial(_progress, output=output),
         listing=listing,
     )
     if preview:

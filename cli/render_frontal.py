@@ -105,6 +105,7 @@ def command(
 
     from tqdm import tqdm
 
+    from lssl.data.how_long import HowLong
     from lssl.data.prepare import read_rejected
     from lssl.data.writer import FaceFolderWriter
     from lssl.inference.frontal_jobs import check_landmarks_can_be_had
@@ -150,6 +151,7 @@ def command(
         f"{len(jobs)} faces, {len(jobs) - len(waiting)} already there; model {face_model.name}, {size} pixels, {out}"
     )
     processes = min(workers or os.cpu_count() or 1, len(waiting) or 1)
+    how_long = HowLong(output.beside_bar, len(jobs), len(jobs) - len(waiting), unit="faces")
     bar = tqdm(total=len(jobs), initial=len(jobs) - len(waiting), unit="face", desc="frontal", disable=quiet)
     with bar:
         for job, entry in frontalize_all(waiting, options, out, processes):
@@ -158,6 +160,7 @@ def command(
                 with bar.external_write_mode(file=sys.stderr):
                     output.refused([(Path(job.photographs[0]).name, entry["rejected"])])
             bar.update()
+            how_long.advance()
     drawn = writer.finish(source="render-frontal", model=face_model.name)
     _write_fits(out, FIT_COLUMNS)
     output.say(f"{drawn} frontal faces in {out}; compare them in {out / 'comparisons'}", "green")

@@ -83,6 +83,7 @@ def command(
     from tqdm import tqdm
 
     from lssl.data.detect import DetectionError
+    from lssl.data.lock import check_writable
     from lssl.data.portrait import find_inputs
     from lssl.device import choose_device
     from lssl.errors import LsslError
@@ -93,6 +94,7 @@ def command(
 
     if bool(targets) == all_targets:
         raise click.UsageError("say what to change to: either --to VALUE,... or --all")
+    check_writable(out)
     numbers = _numbers(intensities)
     output = Output(quiet, as_json)
     faces: list[InputFace] = []

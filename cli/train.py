@@ -7,6 +7,8 @@ import click
 
 from lssl.errors import LsslError
 
+from .output import Output, json_option, quiet_option
+
 if TYPE_CHECKING:
     from lssl.training.config import TrainConfig
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False),
     help="Settings, such as a run's config.toml, in a preset's place.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/<data>-<preset>]")
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="Run folder.  [default: runs/<data>-<preset>]")
 @click.option("--resume", is_flag=True, help="Continue the run in --out.")
 @click.option("--attributes", help="Columns of metadata.csv, with commas.  [default: all attribute columns]")
 @click.option(
@@ -73,7 +75,8 @@ if TYPE_CHECKING:
 @click.option(
     "--report/--no-report", default=True, help="At the end: judge what was learnt on unseen people.  [default: report]"
 )
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@quiet_option
+@json_option
 def command(
     preset: str | None,
     method: str | None,
@@ -86,6 +89,7 @@ def command(
     device: str | None,
     report: bool,
     quiet: bool,
+    as_json: bool,
     **flags: Any,
 ) -> None:
     """Train one model that changes all attributes of a data set's faces.
@@ -109,6 +113,8 @@ def command(
     from lssl.training.checkpoint import checkpoints
     from lssl.training.distributed import Processes
 
+    output = Output(quiet, as_json)
+    quiet = quiet or as_json  # what is said on the way goes to standard output
     if resume and out is None:
         raise click.UsageError("--resume needs --out, the run folder to continue")
     if resume and out is not None and not checkpoints(out / "checkpoints"):
@@ -128,16 +134,19 @@ def command(
     if not loop.processes.first:
         return
     if finished:
-        click.echo(f"Done: {out}/generator.safetensors; see {out}/samples and {out}/losses.png")
+        output.say(f"Done: {out}/generator.safetensors; see {out}/samples and {out}/losses.png")
         if report and loop.config.data.folder:
-            _judge(out, loop.config, quiet)
+            _judge(out, loop.config, quiet, output)
     elif loop.iteration == 0:
-        click.echo("Stopped while warming up; nothing to save yet: repeat the command to begin again")
+        output.warn("Stopped while warming up; nothing to save yet: repeat the command to begin again")
     else:
-        click.echo(f"Stopped at iteration {loop.iteration}, saved; go on with: lssl train --out {out} --resume")
+        output.warn(f"Stopped at iteration {loop.iteration}, saved; go on with: lssl train --out {out} --resume")
+    output.result(out=out, finished=finished, iterations=loop.iteration, generator=out / "generator.safetensors")
+    if not finished:
+        raise SystemExit(130)
 
 
-def _judge(out: Path, config: "TrainConfig", quiet: bool) -> None:
+def _judge(out: Path, config: "TrainConfig", quiet: bool, output: Output) -> None:
     """The run's last page, which may be stopped without a loss."""
     from lssl.evaluation.experiments.run_report import judge_run
 
@@ -149,7 +158,7 @@ def _judge(out: Path, config: "TrainConfig", quiet: bool) -> None:
         )
     except KeyboardInterrupt:
         lines = [f"Not judged; later: lssl evaluate transfer --data {config.data.folder} --model {out}"]
-    click.echo("\n".join(lines))
+    click.echo("\n".join(lines), err=output.as_json)
 
 
 def _config(preset: str, method: str | None, config_file: str | None, run: Path | None) -> "TrainConfig":

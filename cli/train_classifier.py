@@ -71,6 +71,7 @@ def command(
     import sys
 
     from lssl.data import read_metadata
+    from lssl.data.lock import check_writable
     from lssl.device import choose_device
     from lssl.evaluation.experiments.classifier_report import write_classifier_run
     from lssl.evaluation.report import console_table
@@ -80,6 +81,7 @@ def command(
     keep_freed_memory()
     if (out / "classifier.safetensors").is_file() and not overwrite:
         raise click.ClickException(f"{out} holds a classifier already; choose another --out or say --overwrite")
+    check_writable(out)
     output = Output(quiet, as_json)
     chosen = choose_device(device)
     config = ClassifierConfig(

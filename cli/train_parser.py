@@ -58,12 +58,14 @@ def command(
     The folder gets parser.safetensors, maps.png (people it has not seen: Fig. 4 of the paper), report.json
     (intersection over union a part) and metrics.jsonl. Ctrl-C stops early and keeps what it has learnt.
     """
+    from lssl.data.lock import check_writable
     from lssl.device import choose_device
     from lssl.training.parser_data import open_parser_faces
     from lssl.training.parser_training import ParserConfig, train_parser, write_parser_run
 
     if (out / "parser.safetensors").is_file() and not overwrite:
         raise click.ClickException(f"{out} holds a parser already; choose another --out or say --overwrite")
+    check_writable(out)
     output = Output(quiet, as_json)
     chosen = choose_device(device)
     config = ParserConfig(width, iterations, batch_size, learning_rate, seed)

@@ -4,12 +4,27 @@ import contextlib
 import os
 from pathlib import Path
 
+from lssl.errors import LsslError
+
 try:
     import fcntl
 except ImportError:  # Windows, where two runs in one folder are left to the user
     fcntl = None  # type: ignore[assignment]
 
 _HELD: dict[Path, int] = {}  # this process's own, which it may take again
+
+
+def check_writable(folder: Path) -> None:
+    """Raises LsslError where a folder, or the one in which it would be made, cannot be written to: before long work."""
+    there = folder.absolute()
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise LsslError(f"{there} is a file; give a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        read_only = hasattr(os, "statvfs") and os.statvfs(there).f_flag & os.ST_RDONLY
+        reason = "its file system is read-only" if read_only else "permission denied"
+        raise LsslError(f"{there}: cannot be written to ({reason}); choose another folder, or make this one writable")
 
 
 def lock_folder(folder: Path, name: str = ".lock") -> bool:

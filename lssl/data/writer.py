@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from lssl.data.align import framing_of
 from lssl.data.folder import DESCRIPTION, LANDMARKS, METADATA, REQUIRED_COLUMNS
 from lssl.data.landmarks import COUNT
-from lssl.data.lock import lock_folder, unlock_folder
+from lssl.data.lock import check_writable, lock_folder, unlock_folder
 from lssl.errors import LsslError
 
 FORMAT = "lssl-faces"
@@ -170,6 +170,8 @@ class FaceFolderWriter:
     def _begin(self, overwrite: bool) -> None:
         if self.root.exists() and not self.root.is_dir():
             raise LsslError(f"{self.root} is a file; give a folder")
+        if self._rank == 0:
+            check_writable(self.root)
         begun = self._settings_on_disk()
         filled = self.root.is_dir() and any(map(_is_content, self.root.iterdir()))
         if begun is None and filled and self._rank == 0:

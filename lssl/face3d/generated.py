@@ -1,6 +1,6 @@
 """Generated faces as a data set folder on disk."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from lssl.data.how_long import HowLong
 from lssl.data.writer import FaceFolderWriter, FaceRow, write_pictures
 from lssl.face3d.generate import Cell, FaceGenerator, GeneratedFace
 
@@ -29,6 +30,7 @@ def write_generated(
     model: str,
     overwrite: bool = False,
     progress: bool = False,
+    say: Callable[[str], None] | None = None,
     extra_settings: Mapping[str, Any] | None = None,
 ) -> int:
     """Write all cells to a data set folder (lssl/data/folder.py), with landmarks and part masks; the number of rows.
@@ -36,7 +38,7 @@ def write_generated(
     model: says which face model this is; a folder begun with another model, or other settings, is refused (LsslError)
     and one begun with the same goes on where it stopped. Further columns: the exact pose in degrees (`yaw_degrees`,
     `pitch_degrees`, `roll_degrees`), `intensity` of the expression, `visible`: a letter a landmark, v or h (hidden), and
-    `hair` where it is not the model's own.
+    `hair` where it is not the model's own. say: is told how long it will take, when that is known.
     """
     settings = {"source": "generate-faces", "model": model, **asdict(generator.config), **(extra_settings or {})}
     if generator.config.hair == ("model",):
@@ -53,6 +55,7 @@ def write_generated(
         faces = [face for face in generator.render(batch) if face.cell.key not in writer]
         return [write_pictures(writer.root, _row(face, generator), ATTRIBUTES) for face in faces]
 
+    how_long = HowLong(say, len(cells), len(writer), unit="faces")
     with (
         tqdm(total=len(cells), initial=len(writer), desc="Generating", unit="face", disable=not progress) as bar,
         _batch_workers() as pool,
@@ -61,6 +64,7 @@ def write_generated(
             for entry in entries:
                 writer.append(entry)
             bar.update(len(entries))
+            how_long.advance(len(entries))
     return writer.finish()
 
 

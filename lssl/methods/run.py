@@ -6,7 +6,7 @@ from typing import Any
 
 from lssl.data import FaceDataset, read_metadata
 from lssl.data.folder import FaceFolder
-from lssl.data.lock import lock_folder, unlock_folder
+from lssl.data.lock import check_writable, lock_folder, unlock_folder
 from lssl.data.schema import AttributeSchema
 from lssl.errors import LsslError
 from lssl.models.export import TrainedGenerator, load_generator
@@ -136,6 +136,8 @@ def prepare_run(
         raise LsslError(f"{out} holds a run already; continue it with --resume, or choose another --out")
     if resume and not checkpoints(out / "checkpoints"):
         raise LsslError(f"{out / 'checkpoints'}: no checkpoint to resume from; repeat without --resume")
+    if processes.first:
+        check_writable(out)
     say = processes.first and not quiet
     if not config.data.folder:
         if method.needs_data:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lssl.data.how_long import HowLong
 from lssl.data.writer import write_atomic
 from lssl.errors import LsslError
 from lssl.models.export import save_generator
@@ -97,6 +98,7 @@ class Loop:
             self.save()
         saved_at, logged_at = time.monotonic(), time.perf_counter()
         silent = self.iteration < WORD_AT
+        how_long = HowLong(None if log is None else log.say, schedule.iterations, self.iteration, unit="iterations")
         with self.plans() as plans:
             self.threads.begin()
             while self.iteration < schedule.iterations:
@@ -106,6 +108,7 @@ class Loop:
                 self.threads.done(time.perf_counter() - began)
                 last = self.iteration == schedule.iterations
                 logs = self.iteration % output.log_every == 0 or last
+                how_long.advance()
                 if log is not None:
                     log.tick()
                 if logs:

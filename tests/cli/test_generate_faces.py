@@ -8,6 +8,7 @@ from lssl.cli.main import main
 from lssl.data.folder import read_metadata
 
 SMALL = ["--subjects", "2", "--expressions", "neutral,sad", "--size", "32", "--seed", "3"]
+FORCED = [*SMALL, "--force"]
 
 
 def run(*arguments):
@@ -15,7 +16,7 @@ def run(*arguments):
 
 
 def test_it_writes_a_data_set_and_a_sheet(tmp_path):
-    result = run(tmp_path / "faces", *SMALL, "--yaw", "-15,0", "--lighting", "weak", "--sheet", tmp_path / "s.png")
+    result = run(tmp_path / "faces", *FORCED, "--yaw", "-15,0", "--lighting", "weak", "--sheet", tmp_path / "s.png")
     assert result.exit_code == 0, result.output
     assert "8 faces in" in result.output
     assert "seed: 3" in result.output
@@ -23,16 +24,16 @@ def test_it_writes_a_data_set_and_a_sheet(tmp_path):
     assert len(data) == 8
     assert set(data.columns["yaw"]) == {"-15", "0"}
     assert Image.open(tmp_path / "s.png").width == 2 * 96
-    again = run(tmp_path / "faces", *SMALL, "--yaw", "-15,0", "--lighting", "weak")
+    again = run(tmp_path / "faces", *FORCED, "--yaw", "-15,0", "--lighting", "weak")
     assert again.exit_code == 0, again.output
 
 
 def test_another_request_needs_overwrite(tmp_path):
-    assert run(tmp_path / "faces", *SMALL).exit_code == 0
-    refused = run(tmp_path / "faces", *SMALL, "--yaw", "30")
+    assert run(tmp_path / "faces", *FORCED).exit_code == 0
+    refused = run(tmp_path / "faces", *FORCED, "--yaw", "30")
     assert refused.exit_code == 1
     assert "other settings" in refused.output
-    replaced = run(tmp_path / "faces", *SMALL, "--yaw", "30", "--overwrite")
+    replaced = run(tmp_path / "faces", *FORCED, "--yaw", "30", "--overwrite")
     assert replaced.exit_code == 0, replaced.output
     assert set(read_metadata(tmp_path / "faces").columns["yaw"]) == {"30"}
 
@@ -54,8 +55,8 @@ def test_mistakes_are_named_before_any_work(tmp_path, arguments, message):
     assert not (tmp_path / "faces").exists()
 
 
-def test_somebody_is_in_either_split_and_what_cannot_be_trained_on_is_said(tmp_path):
-    assert set(read_metadata_of(tmp_path / "two", *SMALL).splits) == {"train", "test"}
+def test_somebody_is_in_either_split_and_what_cannot_be_trained_on_is_refused(tmp_path):
+    assert set(read_metadata_of(tmp_path / "two", *FORCED).splits) == {"train", "test"}
     for arguments, reason in (
         (["--subjects", 1], "one split is empty"),
         (["--expressions", "happy"], "no attribute has two values"),
@@ -63,8 +64,10 @@ def test_somebody_is_in_either_split_and_what_cannot_be_trained_on_is_said(tmp_p
         ([], "2 training faces, fewer than the batch of 8"),
     ):
         result = run(tmp_path / str(len(reason)), *SMALL, *arguments)
-        assert result.exit_code == 0, result.output
-        assert f"`lssl train` refuses this folder: {reason}" in result.output
+        assert result.exit_code == 1, result.output
+        assert f"`lssl train` would refuse this folder: {reason}" in result.output
+        assert result.output.strip().endswith("Ask for other faces, or say --force")
+        assert not (tmp_path / str(len(reason))).exists()
     enough = run("-o", tmp_path / "enough", *SMALL, "--subjects", 10, "--quiet")
     assert (enough.exit_code, enough.output) == (0, "")
 

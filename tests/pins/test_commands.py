@@ -56,7 +56,19 @@ def one_thread():
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("pins") / "faces"
-    run("generate-faces", out, "--subjects", 2, "--expressions", "neutral,happy", "--yaw", "0,-30", "--size", SIDE)
+    run(
+        "generate-faces",
+        out,
+        "--subjects",
+        2,
+        "--expressions",
+        "neutral,happy",
+        "--yaw",
+        "0,-30",
+        "--size",
+        SIDE,
+        "--force",
+    )
     return out
 
 

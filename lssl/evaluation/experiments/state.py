@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from lssl.data.lock import check_writable
 from lssl.data.writer import write_atomic
 from lssl.errors import LsslError
 
@@ -28,8 +29,7 @@ class ExperimentState:
     def __init__(self, folder: str | Path, settings: Mapping[str, Any], *, overwrite: bool = False) -> None:
         self.root = Path(folder) / "state"
         self.settings: dict[str, Any] = json.loads(json.dumps(dict(settings)))
-        if self.root.parent.exists() and not self.root.parent.is_dir():
-            raise LsslError(f"{self.root.parent} is a file; give a folder")
+        check_writable(self.root.parent)
         if overwrite and self.root.is_dir():
             shutil.rmtree(self.root)
         path = self.root / _SETTINGS

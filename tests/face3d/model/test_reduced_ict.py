@@ -76,7 +76,7 @@ def test_a_name_that_is_neither_built_in_nor_a_file_is_told_so(tmp_path):
 
 def test_commands_take_it_by_name(tmp_path):
     out = tmp_path / "faces"
-    options = ["--model", "ict", "--subjects", "1", "--expressions", "neutral,happy", "--size", "64"]
+    options = ["--model", "ict", "--force", "--subjects", "1", "--expressions", "neutral,happy", "--size", "64"]
     done = CliRunner().invoke(main, ["generate-faces", str(out), *options])
     assert done.exit_code == 0, done.output
     assert len(list((out / "images").glob("*.png"))) == 2
