@@ -1,0 +1,109 @@
+"""One behaviour of every command: the names of options, what --quiet and --json mean, folders that cannot be written to."""
+
+import json
+import os
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from lssl.cli.main import main
+
+#: What asks a user or shows pages; they have no result.
+INTERACTIVE = {"doctor", "demo"}
+#: Nothing of these is drawn by chance.
+WITHOUT_CHANCE = {
+    "render-frontal",
+    "normalize-pose",
+    "synthesize",
+    "video",
+    "export",
+    "face-model build",
+    "face-model import",
+}
+WITHOUT_CHANCE |= {"evaluate activations"}
+
+
+def leaves(command: click.Command, words: tuple[str, ...] = ()) -> dict[str, click.Command]:
+    if not isinstance(command, click.Group):
+        return {" ".join(words): command}
+    context = click.Context(command)
+    found: dict[str, click.Command] = {}
+    for name in command.list_commands(context):
+        found |= leaves(command.get_command(context, name), (*words, name))
+    return found
+
+
+COMMANDS = {words: command for words, command in leaves(main).items() if words not in INTERACTIVE}
+
+
+@pytest.mark.parametrize("words", sorted(COMMANDS))
+def test_options_have_one_name_everywhere(words) -> None:
+    names = {name for option in COMMANDS[words].params for name in (*option.opts, *option.secondary_opts)}
+    assert {"--quiet", "-q"} <= names
+    assert "--json" in names
+    assert {"--out", "-o"} <= names
+    assert ("--seed" in names) == (words not in WITHOUT_CHANCE)
+    assert not any("_" in name for name in names if name.startswith("--"))
+
+
+@pytest.mark.parametrize("words", sorted(COMMANDS))
+def test_an_unknown_option_is_wrong_usage(words) -> None:
+    result = CliRunner().invoke(main, [*words.split(), "--no-such-option"])
+    assert result.exit_code == 2
+    assert "--no-such-option" in result.output
+
+
+def test_json_is_all_that_is_on_standard_output(tmp_path) -> None:
+    options = ["--subjects", "6", "--expressions", "neutral,happy", "--size", "32", "--json"]
+    result = CliRunner().invoke(main, ["generate-faces", str(tmp_path / "faces"), *options])
+    assert json.loads(result.stdout)["faces"] == 12
+    shown = CliRunner().invoke(
+        main,
+        ["face-model", "show", "embedded", "-o", str(tmp_path / "s.png"), "--size", "32", "--modes", "1", "--json"],
+    )
+    assert json.loads(shown.stdout)["out"] == str(tmp_path / "s.png")
+
+
+WRITING = {
+    "generate-faces": ["generate-faces", "{out}", "--subjects", "6", "--size", "32"],
+    "train": ["train", "--subjects", "8", "--size", "32", "-o", "{out}"],
+    "train-parser": ["train-parser", "-o", "{out}"],
+    "synthesize": ["synthesize", "3d", __file__, "--to", "happy", "-o", "{out}"],
+}
+
+
+@pytest.mark.parametrize("name", sorted(WRITING))
+@pytest.mark.parametrize("below", ["", "/new"])
+def test_a_folder_that_cannot_be_written_to_is_said_before_the_work(tmp_path, monkeypatch, name, below) -> None:
+    """As os.access says; the next test has a folder that is read-only in truth."""
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    allowed = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: not (str(path) == str(folder) and mode & os.W_OK) and allowed(path, mode)
+    )
+    result = CliRunner().invoke(main, [word.replace("{out}", f"{folder}{below}") for word in WRITING[name]])
+    assert result.exit_code == 1
+    reason = f"{folder}: cannot be written to (permission denied); choose another folder, or make this one writable"
+    assert reason in result.output
+    assert not any(folder.iterdir())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a mount namespace is Linux'")
+def test_a_read_only_file_system_is_named(tmp_path) -> None:
+    (tmp_path / "disk").mkdir()
+    lssl = f"{sys.executable} -m lssl generate-faces {tmp_path}/disk/faces --subjects 6 --size 32"
+    script = f"mount -t tmpfs -o ro none {tmp_path}/disk && {lssl}; echo code $?"
+    command = ["unshare", "--mount", "--map-root-user", "sh", "-c", script]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("no unshare here")
+    said = result.stdout + result.stderr
+    if "unshare:" in said or "mount:" in said:
+        pytest.skip(f"no mounts here: {said.strip()[:100]}")
+    assert "disk: cannot be written to (its file system is read-only); choose another folder" in said
+    assert "code 1" in said

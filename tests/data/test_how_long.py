@@ -1,0 +1,29 @@
+"""How long work will take: said once, from measured steps, and not of what is soon over."""
+
+import pytest
+
+from lssl.data.how_long import HowLong, duration
+
+
+def said(total: int, seconds: float, steps: int, done: int = 0) -> list[str]:
+    lines: list[str] = []
+    times = iter([0.0] + [seconds * k for k in range(1, steps + 1)])
+    how_long = HowLong(lines.append, total, done, unit="faces", clock=lambda: next(times))
+    for _ in range(steps):
+        how_long.advance()
+    return lines
+
+
+def test_it_is_said_once_after_the_first_seconds() -> None:
+    assert said(1000, 1.0, 10) == ["About 17 minutes for the other 995 faces"]
+    assert said(1000, 1.0, 4) == []
+    assert said(1000, 1.0, 8, done=900) == ["About 2 minutes for the other 95 faces"]
+    assert said(20, 1.0, 19) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(40, "40 seconds"), (89, "89 seconds"), (720, "12 minutes"), (12600, "3.5 hours"), (200000, "2.3 days")],
+)
+def test_durations_are_as_precise_as_an_estimate(seconds, words) -> None:
+    assert duration(seconds) == words
