@@ -22,6 +22,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "The paper's experiments: tables, figures and a report, on any data set folder."),
     "demo": ("demo", "A page on this computer: drop a photograph, move sliders, compare, download."),
     "synthesize": ("synthesize", "Change the attributes of the faces in photographs."),
+    "export": ("export", "A generator as ONNX or PyTorch's exported program, for programs without lssl."),
     "augment": ("augment", "A labelled data set folder of synthesized faces."),
 }
 

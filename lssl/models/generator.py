@@ -20,7 +20,7 @@ def move(image: Tensor, flow: Tensor) -> Tensor:
     height, width = flow.shape[2:]
     block = max(1, min(height, width) // _FLOW_GRID)
     smooth = F.interpolate(F.avg_pool2d(flow, block), size=(height, width), mode="bilinear", align_corners=False)
-    still = torch.eye(2, 3, dtype=flow.dtype, device=flow.device).expand(len(flow), 2, 3)
+    still = torch.eye(2, 3, dtype=flow.dtype, device=flow.device).expand(flow.shape[0], 2, 3)
     places = F.affine_grid(still, list(image.shape), align_corners=False) + smooth.permute(0, 2, 3, 1)
     return F.grid_sample(image, places, mode="bilinear", padding_mode="border", align_corners=False)
 

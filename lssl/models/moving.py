@@ -35,7 +35,7 @@ def look_up(image: Tensor, flow: Tensor) -> Tensor:
     """image (N, C, H, W) at each pixel's place plus flow (N, 2, g, g) in half-sides; outside, the border repeats."""
     size = image.shape[2:]
     flow = F.interpolate(flow, size=size, mode="bilinear", align_corners=False)
-    still = torch.eye(2, 3, dtype=flow.dtype, device=flow.device).expand(len(flow), 2, 3)
+    still = torch.eye(2, 3, dtype=flow.dtype, device=flow.device).expand(flow.shape[0], 2, 3)
     places = F.affine_grid(still, list(image.shape), align_corners=False) + flow.permute(0, 2, 3, 1)
     return F.grid_sample(image, places, mode="bilinear", padding_mode="border", align_corners=False)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch.autograd import forward_ad
+from torch.fx.proxy import TraceError
 
 _FIX = "reinstall with `pip install --no-build-isolation .` where torch, ninja and a C++20 compiler are installed"
 
@@ -62,6 +63,8 @@ def native_available(device: torch.device | None = None) -> bool:
 def use_native(*tensors: torch.Tensor) -> bool:
     """Decides native or reference for one call on `tensors`; warns once a process on the first reference call."""
     device = tensors[0].device
+    if type(device) is not torch.device:
+        raise TraceError("torch.fx.symbolic_trace hands over no tensors; use torch.export.export (see `lssl export`)")
     if native_available(device):
         return True
     if not torch.compiler.is_compiling():

@@ -37,7 +37,7 @@ def interpolate(triangle: Tensor, barycentric: Tensor, faces: Tensor, attributes
     compiling = torch.compiler.is_compiling()
     if compiling:
         _check(triangle, barycentric, faces, attributes)
-    try:
+    try:  # torch.jit.script ends here: use torch.export.export (see `lssl export`)
         dtype = torch.float64 if attributes.dtype is torch.float64 else torch.float32
         inputs = (triangle, in_dtype(barycentric, dtype), faces, in_dtype(attributes, dtype))
         if (torch.onnx.is_in_onnx_export() if compiling else transformed()) or not use_native(attributes):

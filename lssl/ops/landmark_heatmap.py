@@ -50,7 +50,7 @@ def landmark_heatmap(
     compiling = torch.compiler.is_compiling()
     if compiling:
         _check(landmarks, height, width, sigma, visible, reduction)
-    try:
+    try:  # torch.jit.script ends here: use torch.export.export (see `lssl export`)
         if (torch.onnx.is_in_onnx_export() if compiling else transformed()) or not use_native(landmarks):
             _check(landmarks, height, width, sigma, visible, reduction)
             return landmark_heatmap_reference(landmarks, height, width, sigma, visible=visible, reduction=reduction)

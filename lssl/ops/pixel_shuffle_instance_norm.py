@@ -52,7 +52,7 @@ def pixel_shuffle_instance_norm(
     compiling = torch.compiler.is_compiling()
     if compiling:
         _check(input, weight, bias, upscale_factor, eps, activation)
-    try:
+    try:  # torch.jit.script ends here: use torch.export.export (see `lssl export`)
         if (torch.onnx.is_in_onnx_export() if compiling else transformed()) or not use_native(input):
             _check(input, weight, bias, upscale_factor, eps, activation)
             return pixel_shuffle_instance_norm_reference(

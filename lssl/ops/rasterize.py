@@ -44,7 +44,7 @@ def rasterize(vertices: Tensor, faces: Tensor, height: int, width: int) -> tuple
     compiling = torch.compiler.is_compiling()
     if compiling:
         _check(vertices, faces, height, width)
-    try:
+    try:  # torch.jit.script ends here: use torch.export.export (see `lssl export`)
         if not use_native(vertices):
             _check(vertices, faces, height, width)
             return rasterize_reference(vertices.detach(), faces, height, width)

@@ -130,8 +130,8 @@ def gather_portraits(
                 before.append(_picture(folder.subjects[row], value, face, _whole(face)))
     wanted = set(tested)  # whose own pictures are to stand beside the made ones
     kept = _at_most([row for row, subject in enumerate(folder.subjects) if subject in wanted], MOST_REAL, rng)
-    others = [row for row, subject in enumerate(folder.subjects) if subject not in wanted]
-    kept = sorted(kept + _at_most(others, MOST_REAL - len(kept), rng))
+    strangers = [row for row, subject in enumerate(folder.subjects) if subject not in wanted]
+    kept = sorted(kept + _at_most(strangers, MOST_REAL - len(kept), rng))
     real_faces = _faces(folder.select(kept), model, root)
     labels = folder.columns[attribute]
     real = [_picture(folder.subjects[r], labels[r], f, _whole(f)) for r, f in zip(kept, real_faces, strict=True)]

@@ -1,0 +1,128 @@
+"""`lssl export`: ONNX and .pt2 files that do what the network does, without lssl's operators."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import nn
+
+from lssl import ops
+from lssl.cli.main import main
+from lssl.data import AttributeGroup, AttributeSchema
+from lssl.inference.export import export_generator, largest_difference
+from lssl.models.export import TrainedGenerator, save_generator
+from lssl.models.generator import Generator
+from lssl.models.moving import MovingGenerator
+
+SCHEMA = AttributeSchema((AttributeGroup("expression", ("neutral", "happy")),))
+SIZE = 16
+CLOSE = 1e-3
+
+
+def generator(kind: str) -> TrainedGenerator:
+    torch.manual_seed(0)
+    network = MovingGenerator(2, SIZE, 1, 4, 4) if kind == "moving" else Generator(2, 3, 1, 4, 2, 1)
+    return TrainedGenerator(network, SCHEMA, SIZE).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def model(tmp_path):
+    save_generator(tmp_path / "generator.safetensors", generator("moving"))
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def onnx():
+    pytest.importorskip("onnxscript", reason="pip install 'lssl[export]'")
+    pytest.importorskip("onnxruntime", reason="pip install 'lssl[export]'")
+    return pytest.importorskip("onnx", reason="pip install 'lssl[export]'")
+
+
+@pytest.mark.parametrize(("kind", "side"), [("moving", "landmarks"), ("direct", "heatmap")])
+def test_onnx_does_what_the_network_does(tmp_path, onnx, kind, side) -> None:
+    path = export_generator(generator(kind), tmp_path / "a.onnx", "onnx", side=side)
+    assert largest_difference(generator(kind), path, side=side) < CLOSE, "of another number of faces than was traced"
+    model = onnx.load(path)
+    assert [entry.name for entry in model.graph.input] == ["image", side, "attributes"]
+    assert {node.domain for node in model.graph.node} <= {"", "pkg.onnxscript.torch_lib.common"}
+    about = {entry.key: entry.value for entry in model.metadata_props}
+    assert "[-1, 1]" in about["input image"]
+    assert "neutral, happy" in about["input attributes"]
+    assert side in " ".join(about)
+    assert json.loads(about["attributes"]) == SCHEMA.to_dict()
+
+
+def test_pt2_does_what_the_network_does_with_pytorchs_operators_alone(tmp_path) -> None:
+    path = export_generator(generator("moving"), tmp_path / "a.pt2", "pt2")
+    assert largest_difference(generator("moving"), path) < CLOSE
+    extra = {"lssl.json": ""}
+    program = torch.export.load(path, extra_files=extra)
+    assert "lssl" not in {str(node.target).split(".")[0] for node in program.graph.nodes}
+    assert "landmarks" in extra["lssl.json"]
+
+
+@pytest.mark.parametrize("native", ["0", "1"])
+def test_the_command_with_and_without_the_native_library(model, onnx, native) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "lssl", "export", str(model), "--onnx", "-o", str(model / "m.onnx"), "--json"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "LSSL_NATIVE": native},
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["difference"] < CLOSE
+    assert "[-1, 1]" in said["input image"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["london"], 2, "--onnx or --pt2"),
+        (["london", "--onnx", "-o", "a.txt"], 2, "does not end in .onnx"),
+        (["3d", "--pt2"], 1, "3d is no network"),
+        (["absent", "--pt2"], 1, "no such generator"),
+    ],
+)
+def test_the_command_refuses(arguments, code, message) -> None:
+    result = CliRunner().invoke(main, ["export", *arguments])
+    assert (result.exit_code, message in result.output) == (code, True), result.output
+
+
+def test_onnx_asks_for_its_extra(model, monkeypatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "onnxscript" else find(name))
+    result = CliRunner().invoke(main, ["export", str(model), "--onnx", "-o", str(model / "m.onnx")])
+    assert result.exit_code == 1
+    assert "pip install 'lssl[export]'" in result.output
+    assert not (model / "m.onnx").exists()
+
+
+class Heatmap(nn.Module):
+    def forward(self, landmarks):
+        return ops.landmark_heatmap(landmarks, 8, 8, 1.0)
+
+
+class Interpolation(nn.Module):
+    def forward(self, triangle, barycentric, faces, attributes):
+        return ops.interpolate(triangle, barycentric, faces, attributes)
+
+
+class Raster(nn.Module):
+    def forward(self, vertices, faces):
+        return ops.rasterize(vertices, faces, 8, 8)
+
+
+@pytest.mark.parametrize("module", [ops.PixelShuffleInstanceNorm(2), Heatmap(), Interpolation(), Raster()])
+def test_script_and_fx_refuse_and_say_what_to_use(module) -> None:
+    with pytest.raises(Exception, match=r"torch.export.export|keyword-only arguments"):
+        torch.jit.script(module)
+    with pytest.raises(
+        (TypeError, torch.fx.proxy.TraceError), match=r"torch.export.export|got Proxy|symbolically traced"
+    ):
+        torch.fx.symbolic_trace(module)
