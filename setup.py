@@ -26,18 +26,24 @@ def sources(suffix: str) -> list[str]:
     return sorted(str(path.relative_to(ROOT)) for path in (ROOT / "csrc").glob(f"*/*{suffix}"))
 
 
-def native_extensions() -> tuple[list, dict]:
+def with_cuda() -> bool:
     import torch
-    from pybind11.setup_helpers import Pybind11Extension
     from torch.utils import cpp_extension
 
     can_cuda = cpp_extension.CUDA_HOME is not None and torch.version.cuda is not None
-    use_cuda = {"0": False, "1": True}.get(os.environ.get("LSSL_CUDA", ""), can_cuda)
-    if use_cuda and not can_cuda:
+    wish = {"0": False, "1": True}.get(os.environ.get("LSSL_CUDA", ""), can_cuda)
+    if wish and not can_cuda:
         sys.exit(
             "lssl: LSSL_CUDA=1 needs nvcc (set CUDA_HOME) and a CUDA build of PyTorch; unset it to build for the CPU."
         )
+    return wish
 
+
+def native_extensions() -> tuple[list, dict]:
+    import torch
+    from torch.utils import cpp_extension
+
+    use_cuda = with_cuda()
     defines = [("TORCH_TARGET_VERSION", STABLE_TARGET)]
     # -g0: the flags that Python was built with bring -g, which makes the library six times as large.
     cxx_flags = ["-O3", "-g0", "-std=c++20", "-fvisibility=hidden", "-fno-math-errno", "-ffp-contract=fast"]
@@ -48,7 +54,9 @@ def native_extensions() -> tuple[list, dict]:
     if use_cuda:
         extension = cpp_extension.CUDAExtension
         defines += [("LSSL_WITH_CUDA", "1"), ("USE_CUDA", "1")]
-        compile_args["nvcc"] = ["-O3", "-std=c++20", "--expt-relaxed-constexpr", "-lineinfo"]
+        compile_args["nvcc"] = ["-O3", "-std=c++20", "--expt-relaxed-constexpr"]
+        if not RELEASE:
+            compile_args["nvcc"].append("-lineinfo")  # profilers name the lines of the kernels
         if os.environ.get("LSSL_CUDA_DEBUG") == "1":
             compile_args["nvcc"].append("-DLSSL_CUDA_DEBUG")
         files += sources(".cu")
@@ -58,7 +66,6 @@ def native_extensions() -> tuple[list, dict]:
             else:
                 major, minor = torch.cuda.get_device_capability()
                 os.environ["TORCH_CUDA_ARCH_LIST"] = f"{major}.{minor}"
-
         defines.append(("LSSL_CUDA_ARCHS", f'"{os.environ["TORCH_CUDA_ARCH_LIST"]}"'))
 
     ops = extension(
@@ -73,6 +80,8 @@ def native_extensions() -> tuple[list, dict]:
     commands = {"build_ext": optional_build(cpp_extension.BuildExtension)}
     if RELEASE:
         return [ops], commands
+    from pybind11.setup_helpers import Pybind11Extension
+
     module = Pybind11Extension("lssl._C", ["csrc/module.cpp"], cxx_std=17, libraries=["dl"])
     # One build_ext serves both: BuildExtension passes plain extensions through.
     module.extra_compile_args = {"cxx": [*module.extra_compile_args]}
@@ -106,7 +115,7 @@ def optional_build(base: type) -> type:
                     raise FileNotFoundError(f"no C++ compiler: {compiler} is not on the PATH")
                 super().run()
             except Exception as error:
-                if os.environ.get("LSSL_NATIVE") == "1":
+                if RELEASE or os.environ.get("LSSL_NATIVE") == "1":
                     raise
                 tell(
                     f"lssl: the native operators were not built ({error}), so the package runs on its slower PyTorch "
@@ -124,17 +133,39 @@ def optional_build(base: type) -> type:
     return OptionalBuild
 
 
+def any_python(base: type) -> type:
+    """A bdist_wheel whose wheel is for one platform and every Python 3."""
+
+    class AnyPython(base):  # type: ignore[misc, valid-type]
+        def get_tag(self) -> tuple[str, str, str]:
+            return "py3", "none", super().get_tag()[2]
+
+    return AnyPython
+
+
 def main() -> None:
     extensions: list = []
     commands: dict = {}
+    options: dict = {}
     if os.environ.get("LSSL_NATIVE") != "0":
         try:
             extensions, commands = native_extensions()
         except ImportError as error:
+            if RELEASE:
+                raise
             tell(
                 f"lssl: building without native operators ({error}); install torch, ninja and pybind11 first, then "
                 "use --no-build-isolation."
             )
+    if RELEASE and extensions:
+        from setuptools.command.bdist_wheel import bdist_wheel
+
+        commands["bdist_wheel"] = any_python(bdist_wheel)
+        if with_cuda():
+            import torch
+
+            # Wheels of several CUDA majors stand beside each other: 0.3.0+cu13.
+            options["egg_info"] = {"tag_build": f"+cu{torch.version.cuda.partition('.')[0]}"}
     packages = find_packages(include=["lssl", "lssl.*"])
     setup(
         packages=[*packages, "lssl.cli"],
@@ -151,6 +182,7 @@ def main() -> None:
         },
         ext_modules=extensions,
         cmdclass=commands,
+        options=options,
     )
 
 

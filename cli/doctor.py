@@ -5,7 +5,9 @@ import importlib.util
 import json
 import platform
 import shutil
-from typing import Any
+import textwrap
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import click
 
@@ -13,11 +15,53 @@ _OPS = ("pixel_shuffle_instance_norm", "gradient_penalty", "landmark_heatmap", "
 _REINSTALL = "pip install --no-build-isolation --force-reinstall --no-deps ."
 
 
+class Extra(NamedTuple):
+    """An optional part of this package: what for, the modules that it needs, what pip installs."""
+
+    purpose: str
+    modules: tuple[str, ...]
+    distributions: str
+
+    def installed(self) -> bool:
+        return all(importlib.util.find_spec(module) is not None for module in self.modules)
+
+
+_EXTRAS = {
+    "landmarks": Extra("faces are found", ("dlib", "face_recognition_models"), "dlib-bin face-recognition-models"),
+    "demo": Extra("lssl demo, the page", ("starlette", "uvicorn"), "starlette uvicorn"),
+    "video": Extra("films, the camera", ("av",), "av"),
+    "export": Extra("ONNX", ("onnx", "onnxscript", "onnxruntime"), "onnx onnxscript onnxruntime"),
+    "tensorboard": Extra("TensorBoard logs", ("tensorboard",), "tensorboard"),
+}
+_LANDMARKS_LICENCE = (
+    "dlib's 68-point file (in face-recognition-models) was trained on iBUG 300-W, whose licence excludes commercial "
+    "use: ask Imperial College London, or give landmarks of your own (--landmarks)"
+)
+
+
 def _version(distribution: str) -> str | None:
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def _licences(landmarks: bool) -> dict[str, str]:
+    """What may be done with lssl, what it brings, and what it uses."""
+    import lssl
+
+    licences = {
+        "lssl": "Apache 2.0",
+        "the ICT face (lssl/face3d)": "MIT, (c) 2020 USC Institute for Creative Technologies",
+    }
+    for card in sorted((Path(lssl.__file__).parent / "weights").glob("*.md")):
+        for line in card.read_text(encoding="utf-8").splitlines():
+            if line.startswith("| licence of the weights |"):
+                words = line.split("|")[2].strip()
+                licences[f"weights: {card.stem}"] = words.replace("above", f"in lssl/weights/{card.name}")
+    if landmarks:
+        licences["dlib's 68 landmarks"] = _LANDMARKS_LICENCE
+    return licences
 
 
 def diagnose() -> dict[str, Any]:
@@ -37,12 +81,7 @@ def diagnose() -> dict[str, Any]:
         for op in _OPS
     }
     tools = {tool: shutil.which(tool) for tool in ("c++", "ninja", "nvcc")}
-    extras = {
-        "landmarks (dlib-bin, face-recognition-models)": bool(
-            importlib.util.find_spec("dlib") and importlib.util.find_spec("face_recognition_models")
-        ),
-        "tensorboard": importlib.util.find_spec("tensorboard") is not None,
-    }
+    extras = {name: extra.installed() for name, extra in _EXTRAS.items()}
     advice = []
     if not native["native"]:
         advice.append((f"native operators are not loaded: {native['reason']}", _REINSTALL))
@@ -55,15 +94,10 @@ def diagnose() -> dict[str, Any]:
         if tools["nvcc"] is None:
             fix = f"install the CUDA toolkit {torch.version.cuda} (nvcc on the PATH), then {fix}"
         advice.append(("a GPU is here, but the CUDA kernels were not built", fix))
-    if not extras["landmarks (dlib-bin, face-recognition-models)"]:
+    if not extras["landmarks"]:
         advice.append(
-            (
-                "faces in raw photographs cannot be found (no dlib)",
-                "pip install --no-build-isolation 'lssl[landmarks]'",
-            )
+            ("faces in photographs cannot be found (no dlib)", f"pip install {_EXTRAS['landmarks'].distributions}")
         )
-    if not extras["tensorboard"]:
-        advice.append(("no TensorBoard logs (metrics.jsonl is always written)", "pip install tensorboard"))
     return {
         "versions": {
             "lssl": _version("lssl"),
@@ -77,6 +111,7 @@ def diagnose() -> dict[str, Any]:
         "backends": backends,
         "tools": tools,
         "extras": extras,
+        "licences": _licences(extras["landmarks"]),
         "advice": [{"lack": lack, "fix": fix} for lack, fix in advice],
     }
 
@@ -85,7 +120,9 @@ def _section(title: str, rows: list[tuple[str, str]]) -> None:
     click.secho(title, bold=True)
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        click.echo(f"  {name:{width}}  {value}")
+        indent = " " * (width + 4)
+        lines = textwrap.wrap(value, max(40, 110 - width), break_long_words=False, break_on_hyphens=False)
+        click.echo(f"  {name:{width}}  " + f"\n{indent}".join(lines))
 
 
 @click.command()
@@ -119,10 +156,18 @@ def command(as_json: bool) -> None:
         [(op, f"cpu: {uses['cpu']:10} cuda: {uses['cuda']}") for op, uses in report["backends"].items()],
     )
     _section("Tools", [(name, path or "not on the PATH") for name, path in report["tools"].items()])
+    width = max(len(extra.purpose) for extra in _EXTRAS.values())
     _section(
         "Extras",
-        [(name, "installed" if there else "not installed") for name, there in report["extras"].items()],
+        [
+            (
+                name,
+                f"{extra.purpose:{width}}  {'installed' if report['extras'][name] else 'pip install ' + extra.distributions}",
+            )
+            for name, extra in _EXTRAS.items()
+        ],
     )
+    _section("Licences", list(report["licences"].items()))
     if not report["advice"]:
         click.secho("Nothing is lacking.", fg="green")
     for entry in report["advice"]:

@@ -4,10 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from click.testing import CliRunner
 
-from lssl.cli.doctor import command
+import lssl
+from lssl.cli.doctor import Extra, command
 from lssl.ops import build_info
 
 
@@ -29,6 +31,27 @@ def test_text_names_every_operator():
         "interpolate",
     ):
         assert op in output
+
+
+def test_the_landmarks_file_is_not_for_commercial_use(monkeypatch):
+    monkeypatch.setattr(Extra, "installed", lambda extra: True)
+    report = json.loads(CliRunner().invoke(command, ["--json"]).output)
+    assert "300-W" in report["licences"]["dlib's 68 landmarks"]
+    assert "excludes commercial use" in " ".join(CliRunner().invoke(command).output.split())
+
+
+def test_an_extra_that_is_not_there_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(Extra, "installed", lambda extra: False)
+    output = CliRunner().invoke(command).output
+    assert "pip install starlette uvicorn" in output
+    assert "faces in photographs cannot be found" in output
+    assert "dlib's 68 landmarks" not in output
+
+
+def test_every_built_in_generator_has_its_licence():
+    report = json.loads(CliRunner().invoke(command, ["--json"]).output)
+    shipped = (Path(lssl.__file__).parent / "weights").glob("*.safetensors")
+    assert {f"weights: {weights.stem}" for weights in shipped} <= set(report["licences"])
 
 
 def test_without_native_library_it_says_why_and_how_to_fix_it():
