@@ -1,5 +1,6 @@
 """README.md does what it says: its Python blocks run as they stand, its commands are run on a small scale or parsed."""
 
+import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -83,3 +84,15 @@ def test_the_other_commands_parse(tmp_path, monkeypatch) -> None:
 def test_links_are_there() -> None:
     for text, target in re.findall(r"\[([^\]]*)\]\(([^)\s]+)\)", README):
         assert "://" in target or (ROOT / target.partition("#")[0]).exists(), (text, target)
+
+
+def test_links_for_a_package_index() -> None:
+    spec = importlib.util.spec_from_file_location("absolute_links", ROOT / "docs" / "absolute_links.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    text = module.absolute(README, "https://github.com/someone/lssl/", "v1")
+    assert "](https://github.com/someone/lssl/raw/v1/docs/london.jpg)" in text
+    assert "](https://github.com/someone/lssl/blob/v1/docs/results.md)" in text
+    assert all("://" in target for target in re.findall(r"\]\(([^)\s]+)\)", text))

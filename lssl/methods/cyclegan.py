@@ -166,7 +166,7 @@ class Method(FaceMethod):
         return translation(network, self.config)
 
     def generator_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
-        """The sum over the pairs of values, whose networks are each other's strangers; terms are their means."""
+        """The sum over the pairs of values, which share no network; terms are their means."""
         found = []
         for k, other in enumerate(batch.others):
             there, back = self.translation(self.generator.there[k]), self.translation(self.generator.back[k])

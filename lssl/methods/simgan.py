@@ -2,8 +2,9 @@
 
 A refiner is kept near its input by an l1 self-regularization and made realistic by a discriminator that judges patches;
 the discriminator's fakes come half from a history of refined faces. The paper adds the attribute classification loss
-(3.2). Their weights are `losses.identity`, 1 and `losses.classification`. No penalty on the discriminator, as there. The
-preset `simgan-paper` is the authors' (but for Adam, which public re-implementations take; theirs is SGD and batches of 512 eyes); `simgan` is of the preset `pose`'s size and time, and puts out what is to be added to the face.
+(3.2). The weights are `losses.identity`, 1 and `losses.classification`; like the authors, no penalty on the discriminator.
+The preset `simgan-paper` is the authors', but with Adam, as public re-implementations have it (theirs is SGD and batches of 512
+eyes); `simgan` has the size and time of the preset `pose`, and its output is added to the face.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -8,7 +8,7 @@
   Each is logistic with R1, and judges a face as one of attributes y: D_src(x) + <y, D_cls(x)> (Miyato & Koyama 2018).
 - D_cls begins alone, on batches in which every class occurs equally often and at a rate of its own; where it does not
   begin, it starts again from new weights at half that rate.
-- Random moves of the faces keep the critics from learning few photographs by heart. Their strength follows what the
+- Random moves of the faces keep the critics from memorizing few photographs. Their strength follows what the
   critics say of real training faces: if these are told too surely, moves grow (ADA, Karras et al. 2020, arXiv 2006.06676).
 """
 

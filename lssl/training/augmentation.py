@@ -1,4 +1,4 @@
-"""Random small moves of a face: shift, turn, scale and light; so that a critic does not learn few photographs by heart.
+"""Random small moves of a face: shift, turn, scale and light; so that a critic does not memorize few photographs.
 
 Beyond the paper, which only mirrors.
 """

@@ -1,5 +1,5 @@
 """What training of pose normalization (paper 3.2, Fig. 3b) sees: simulated faces beside their photographs, and real
-faces that need not belong to them. Shared by the paper's method and SimGAN."""
+faces that need not belong to them. Shared by `pose`, `simgan` and `cyclegan_pose`."""
 
 from dataclasses import dataclass, replace
 from functools import partial

@@ -1,7 +1,7 @@
 """How many threads a training on the CPU takes: measured on its own work, when it begins and when it slows down.
 
-Two threads wait for one another at the end of every small parallel region. On a machine that does something else beside,
-that made an iteration fifteen times slower, where one thread would have lost a half.
+Two threads wait for one another at the end of every small parallel region. On a busy machine that made an
+iteration fifteen times slower, where one thread would have taken twice as long.
 """
 
 import statistics

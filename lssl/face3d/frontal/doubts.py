@@ -1,4 +1,4 @@
-"""What a frontal face is doubtful for: said with the picture, so that nobody need find out by looking."""
+"""Why a frontal face may look wrong, said with the picture."""
 
 import torch
 from torch import Tensor
