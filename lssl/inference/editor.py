@@ -42,8 +42,9 @@ class FaceEditor:
 
     Raises FileNotFoundError or LsslError for what is no generator.
 
-    >>> from PIL import Image
-    >>> lssl.FaceEditor("london").edit(Image.open("photo.jpg"), "happy").save("happy.jpg")  # doctest: +SKIP
+    Examples:
+        >>> from PIL import Image
+        >>> lssl.FaceEditor("london").edit(Image.open("photo.jpg"), "happy").save("happy.jpg")  # doctest: +SKIP
     """
 
     def __init__(
