@@ -1,6 +1,7 @@
 """`lssl augment`."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -61,6 +62,7 @@ def command(
     \b
     lssl augment runs/rafd data/rafd data/synthetic --per-class 1000
     lssl augment runs/faces data/faces data/synthetic --attribute expression --intensity 1 1
+    lssl augment runs/faces photographs/ made/            photographs, or class/photographs: prepared first
     torchrun --nproc-per-node=4 -m lssl augment runs/rafd data/rafd data/synthetic --per-class 10000
 
     Each face is changed from another class to the one it is labelled with; its other attributes and its subject stay.
@@ -70,6 +72,7 @@ def command(
     from lssl.data.detect import EXTRA_MISSING, DetectionError, available
     from lssl.data.prepare import read_rejected
     from lssl.data.writer import REJECTED
+    from lssl.inference.plain_folder import open_faces
     from lssl.inference.synthetic_folder import AugmentOptions, augment_folder
     from lssl.models.export import load_generator
     from lssl.training.distributed import start_processes, stop_processes
@@ -82,8 +85,13 @@ def command(
     try:
         if landmarks == "dlib" and not available():
             raise DetectionError(EXTRA_MISSING)
-        folder = read_metadata(data)
         generator = load_generator(model, processes.device)
+        prepared = out.parent / f"{out.name}-prepared"
+        if not processes.first:
+            processes.wait()  # until the first has prepared what are photographs
+        folder = open_faces(data, generator, prepared, output.say if processes.first else lambda text: None)
+        if processes.first:
+            processes.wait()
         if processes.first:
             output.say(f"{model} on {data}: {options}; {processes.world_size} processes, {processes.device}")
         rows = augment_folder(
@@ -94,7 +102,7 @@ def command(
             model_name=model.name,
             processes=processes,
             overwrite=overwrite,
-            progress=None if quiet else _bar,
+            progress=partial(_bar, output),
         )
     finally:
         stop_processes()
@@ -109,12 +117,16 @@ def command(
         raise SystemExit(SOME_REFUSED)
 
 
-def _bar(total: int, done: int) -> Callable[[int], None]:
+def _bar(output: Output, total: int, done: int) -> Callable[[int], None]:
     from tqdm import tqdm
 
-    bar = tqdm(total=total, initial=done, unit="face", desc="synthesizing")
+    from lssl.data.how_long import HowLong
+
+    bar = tqdm(total=total, initial=done, unit="face", desc="synthesizing", disable=output.quiet)
+    how_long = HowLong(output.beside_bar, total, done, unit="faces")
 
     def advance(count: int) -> None:
+        how_long.advance(count)
         bar.update(min(count, total - bar.n))
         if bar.n >= total:
             bar.close()

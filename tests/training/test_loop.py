@@ -147,7 +147,7 @@ def test_signal_saves_and_exits_cleanly(config, tmp_path, number):
     wait_for_checkpoint(out, process)
     process.send_signal(number)
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, output
+    assert process.returncode == 130, output
     assert "Stopped at iteration" in output
     assert "--resume" in output
 
