@@ -21,7 +21,8 @@ COMMANDS = {
     "train-classifier": ("train_classifier", "A classifier of expressions or another attribute, tested on strangers."),
     "evaluate": ("evaluate", "The paper's experiments: tables, figures and a report, on any data set folder."),
     "demo": ("demo", "A page on this computer: drop a photograph, move sliders, compare, download."),
-    "synthesize": ("synthesize", "Change the attributes of the faces in photographs."),
+    "synthesize": ("synthesize", "Change the attributes of the faces in photographs and videos."),
+    "morph": ("morph", "Let a photograph's face go from one expression to the next: GIF, WebP, video."),
     "export": ("export", "A generator as ONNX or PyTorch's exported program, for programs without lssl."),
     "augment": ("augment", "A labelled data set folder of synthesized faces."),
 }

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .output import SOME_REFUSED, Output, json_option, photograph_options, quiet_option
+from .synthesize_video import write_videos
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +42,17 @@ GRID_ROWS = 8
 @click.option("--split", type=click.Choice(["train", "test", "all"]), default="all", show_default=True,
               help="Rows of a prepared folder.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(1), help="At most this many faces.")
+@click.option(
+    "--ease",
+    type=click.FloatRange(0),
+    default=0.0,
+    help="Of a video: seconds in which the change grows at the beginning.",
+)
+@click.option(
+    "--every-frame",
+    is_flag=True,
+    help="Of a video: ask the network about every frame, not only where the face changes its shape.",
+)
 @click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU where there is one]")
 @quiet_option
 @json_option
@@ -57,6 +69,8 @@ def command(
     largest_face: bool,
     split: str,
     limit: int | None,
+    ease: float,
+    every_frame: bool,
     device: str | None,
     quiet: bool,
     as_json: bool,
@@ -74,11 +88,15 @@ def command(
     lssl synthesize runs/faces photo.jpg --to happy --intensity 0.5,1,1.5
     lssl synthesize runs/london data/london --to happy --split test    a prepared folder
     lssl synthesize runs/london portraits/ --to happy                  a plain folder of photographs
+    lssl synthesize london clip.mp4 --to happy -o out              a video (MP4, MOV, MKV, GIF, WebP), its sound kept
+    lssl synthesize london camera --to happy -o me.mp4             the camera, until Ctrl-C; camera:1 is the next one
 
     Writes <name>_<target>.png a face and target (of 3d and london: the whole photograph, upright, with its EXIF and colour
     profile), and grids/grid_01.png, grid_02.png ...:
     a row a face, the input first. A value with a comma in it stands in quotes: --to '"a,b",happy'. A photograph in
     which there is no face, or more than one large one, is named, the others go on, and the exit code is 1.
+    In a video every face is changed; frames without one stay as they are. It is written to <name>_<target>.mp4, or to
+    the file that -o names; Ctrl-C leaves what is done in <name>_<target>.partial.mp4.
     """
     from tqdm import tqdm
 
@@ -90,6 +108,7 @@ def command(
     from lssl.inference.model_edit import NAME as EDIT_3D
     from lssl.inference.model_edit import ModelEditor
     from lssl.inference.synthesis import parse_targets, read_photograph, source_values, target_words
+    from lssl.inference.video.frames import is_moving
     from lssl.models.export import load_generator
 
     if bool(targets) == all_targets:
@@ -98,7 +117,9 @@ def command(
     numbers = _numbers(intensities)
     output = Output(quiet, as_json)
     faces: list[InputFace] = []
-    inputs = find_inputs(images)
+    moving = [path for path in images if is_moving(path)]
+    still = [path for path in images if path not in moving]
+    inputs = find_inputs(still)
     failed = [(str(path), reason) for path, reason in inputs.refused]
     generator: TrainedGenerator | ModelEditor
     if str(model) == EDIT_3D:
@@ -112,7 +133,7 @@ def command(
     taken_for = source_values(generator.schema, source)
     if isinstance(generator, ModelEditor) and not source:
         taken_for = {}  # read from each face
-    elif photographs:
+    elif photographs or moving:
         shown = ", ".join(f"{name} {value}" for name, value in taken_for.items())
         output.say(f"Photographs are taken to show: {shown} (--source says otherwise)")
     for path in tqdm(photographs, desc="finding faces", unit="photo", disable=quiet or len(photographs) < 2):
@@ -124,6 +145,18 @@ def command(
             raise  # no photograph will do without dlib
         except LsslError as error:
             failed.append((str(path), str(error).removeprefix(f"{path}: ")))
+    videos, refused = write_videos(
+        generator,
+        moving,
+        wanted,
+        out,
+        output,
+        source=taken_for,
+        largest_face=largest_face,
+        ease=ease,
+        every_frame=every_frame,
+    )
+    failed += refused
     written: list[Path] = []
     if isinstance(generator, ModelEditor):
         written, refused = _write_edits(generator, faces, wanted, out, quiet)
@@ -132,8 +165,13 @@ def command(
         written = _write(generator, faces, wanted, out, paste, quiet)
     output.refused(failed)
     done = f"{len(faces)} faces to {len(wanted)} targets in {out}"
-    output.say(done + (f", {len(failed)} failed" if failed else ""))
-    output.result(out=out, faces=len(faces), targets=[t.name for t in wanted], files=written, rejected=dict(failed))
+    if still:
+        output.say(done + (f", {len(failed)} failed" if failed else ""))
+    written += [Path(video["file"]) for video in videos]
+    result = {"videos": videos} if moving else {}
+    output.result(
+        out=out, faces=len(faces), targets=[t.name for t in wanted], files=written, rejected=dict(failed), **result
+    )
     if failed:
         raise SystemExit(SOME_REFUSED)
 

@@ -41,6 +41,7 @@ class Face:
     score: float
 
 
+@functools.cache
 def available() -> bool:
     """Whether dlib and its models are installed."""
     return all(importlib.util.find_spec(name) is not None for name in ("dlib", "face_recognition_models"))
@@ -132,6 +133,23 @@ def landmarks_in_box(image: NDArray[np.uint8], box: tuple[float, float, float, f
     The box is as the detector frames faces: brows to chin. Raises DetectionError where dlib is not installed.
     """
     return _landmarks(image, box)
+
+
+def search_once(image: NDArray[np.uint8], *, threshold: float = 0.0) -> list[tuple[tuple[float, ...], float]]:
+    """Boxes (left, top, right, bottom) and scores above a threshold of a uint8 RGB picture's faces, by one search.
+
+    The picture is searched at its own size: the detector sees faces of some 80 pixels and more. The best is first.
+    Raises DetectionError where dlib is not installed.
+    """
+    import_dlib()
+    boxes, scores, _ = _detector().run(np.ascontiguousarray(image), 0, threshold)
+    edges = [tuple(map(float, (box.left(), box.top(), box.right(), box.bottom()))) for box in boxes]
+    return sorted(zip(edges, scores, strict=True), key=lambda found: -found[1])
+
+
+def working_scale(image: NDArray[np.uint8]) -> float:
+    """By how much a picture is shrunk, or enlarged, for a search that is quick and finds what is large enough."""
+    return _working_scale(image)
 
 
 def identity_embedding(images: NDArray[np.uint8], landmarks: NDArray[np.float32] | None = None) -> NDArray[np.float32]:

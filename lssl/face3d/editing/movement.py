@@ -1,6 +1,6 @@
 """Where a fitted face's surface lies in its photograph before and after its expression changes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -85,6 +85,21 @@ def place_faces(model: BilinearFaceModel, landmarks: Tensor) -> list[PlacedFace]
         correction = face.spread(at, marks - camera.project(vertices)[0, :, :2])
         placed.append(PlacedFace(face, camera, identity, expression, marks, correction, _unit(marks), fit.reasons[k]))
     return placed
+
+
+def place_between(before: PlacedFace, after: PlacedFace, share: float, landmarks: Tensor) -> PlacedFace:
+    """The face of a frame between two frames that it was placed in, `share` of the way, on its own landmarks (68, 2)."""
+    face = before.face
+
+    def mixed(a: Tensor, b: Tensor) -> Tensor:
+        return torch.lerp(a, b, share) if bool((a != b).any()) else a
+
+    camera = Camera(*(mixed(getattr(before.camera, f.name), getattr(after.camera, f.name)) for f in fields(Camera)))
+    marks = landmarks.detach().float().cpu()
+    beside = marks - mixed(before.landmarks, after.landmarks)
+    correction = mixed(before.correction, after.correction) + face.spread(face.landmarks[17:], beside[17:])
+    identity, expression = mixed(before.identity, after.identity), mixed(before.expression, after.expression)
+    return PlacedFace(face, camera, identity, expression, marks, correction, _unit(marks), before.doubt or after.doubt)
 
 
 def known_face(model: BilinearFaceModel, identity: Tensor, expression: Tensor, camera: Camera) -> PlacedFace:

@@ -1,0 +1,169 @@
+"""What is done to a face in a frame, in two steps: the costly one for key frames alone, the other for every frame.
+
+A generator that says movement, light and paint apart says them in the face's own crop, where they change slowly: between
+two key frames they are interpolated. So the network runs where the face changes its shape, and does not flicker.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lssl.data import to_float
+from lssl.data.align import Similarity, face_anchors, face_similarity, warp
+from lssl.face3d.editing.edit import edit_photograph
+from lssl.face3d.editing.field import named_movement
+from lssl.face3d.editing.movement import PlacedFace, place_between
+from lssl.inference.full_size import apply_edit, says_movement
+from lssl.inference.model_edit import GROUP, ModelEditor
+from lssl.inference.synthesis import (
+    InputFace,
+    Target,
+    face_feather,
+    framing,
+    paste_back,
+    target_vector,
+)
+from lssl.models.export import TrainedGenerator
+from lssl.models.moving import Edit
+
+Pixels = NDArray[np.uint8]
+Points = NDArray[np.float32]
+
+
+class FaceEdits(Protocol):
+    """Edits of one kind of generator. landmarks (68, 2), pixels of the frame."""
+
+    def key(self, image: Pixels, landmarks: Points) -> Any:
+        """What is found of a face in a key frame. Raises LsslError where nothing can be done to it."""
+
+    def apply(self, image: Pixels, landmarks: Points, before: Any, after: Any, share: float, strength: float) -> Pixels:
+        """The frame (H, W, 3) with one face edited, `share` of the way from one key frame to the next; strength in
+        [0, 1]: how much of the edit it shows."""
+
+
+def face_edits(model: "TrainedGenerator | ModelEditor", target: Target, source: dict[str, str]) -> FaceEdits:
+    """What a model does to a face. source: what the frames show, see `source_values`."""
+    if isinstance(model, ModelEditor):
+        return ModelEdits(model, target, source.get(GROUP))
+    return MovingEdits(model, target, source) if says_movement(model) else PastedEdits(model, target, source)
+
+
+def half_precision(device: torch.device) -> AbstractContextManager[Any]:
+    """bfloat16 where the chip multiplies it: an NVIDIA GPU from Ampere on, a CPU with AMX. Elsewhere it is emulated, and
+    slower than float32."""
+    if device.type == "cuda":
+        pays = torch.cuda.get_device_capability(device) >= (8, 0)
+    else:
+        pays = device.type == "cpu" and bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
+    return torch.autocast(device.type, torch.bfloat16) if pays else nullcontext()
+
+
+def face_crop(model: TrainedGenerator, image: Pixels, landmarks: Points) -> tuple[Pixels, Points, Similarity]:
+    """The crop (S, S, 3) that the generator takes of a face, its landmarks in it, and where it lies."""
+    similarity = crop_similarity(model, landmarks)
+    return warp(image, similarity, model.image_size), similarity.apply(landmarks), similarity
+
+
+def crop_similarity(model: TrainedGenerator, landmarks: Points) -> Similarity:
+    frame = framing(model)
+    return face_similarity(face_anchors(landmarks), model.image_size, frame.crop_scale, frame.eye_line)
+
+
+@dataclass(frozen=True)
+class MovingEdits:
+    """Of a generator that moves faces: the frame's own pixels are moved."""
+
+    model: TrainedGenerator
+    target: Target
+    source: dict[str, str]
+
+    @torch.inference_mode()
+    def key(self, image: Pixels, landmarks: Points) -> tuple[Edit, NDArray[np.float32]]:
+        crop, points, _ = face_crop(self.model, image, landmarks)
+        device = next(self.model.parameters()).device
+        pixels = to_float(torch.from_numpy(crop).permute(2, 0, 1)[None].to(device))
+        side = self.model.side_image(torch.from_numpy(points)[None].to(device))
+        y = target_vector(self.model.schema, self.source, self.target)[None].to(device)
+        with half_precision(device):
+            edit, _, _ = self.model.network.edit(pixels, side, y)
+        return Edit(*(field.float().cpu() for field in edit)), face_feather(points, self.model.image_size)
+
+    @torch.inference_mode()
+    def apply(
+        self,
+        image: Pixels,
+        landmarks: Points,
+        before: tuple[Edit, NDArray[np.float32]],
+        after: tuple[Edit, NDArray[np.float32]],
+        share: float,
+        strength: float,
+    ) -> Pixels:
+        similarity = crop_similarity(self.model, landmarks)
+        edit, mask = before
+        if share > 0:
+            edit = Edit(*(torch.lerp(a, b, share) for a, b in zip(edit, after[0], strict=True)))
+            mask = mask + np.float32(share) * (after[1] - mask)
+        if strength < 1:
+            edit = Edit(edit.flow * strength, edit.tone * strength, edit.paint, edit.opacity * strength)
+        return apply_edit(image, similarity, edit, mask)
+
+
+@dataclass(frozen=True)
+class PastedEdits:
+    """Of a generator that gives whole faces: what it changes is pasted into the frame."""
+
+    model: TrainedGenerator
+    target: Target
+    source: dict[str, str]
+
+    @torch.inference_mode()
+    def key(self, image: Pixels, landmarks: Points) -> NDArray[np.float32]:
+        """What is added to the crop (S, S, 3), levels of 255."""
+        crop, points, _ = face_crop(self.model, image, landmarks)
+        device = next(self.model.parameters()).device
+        pixels = to_float(torch.from_numpy(crop).permute(2, 0, 1)[None].to(device))
+        y = target_vector(self.model.schema, self.source, self.target)[None].to(device)
+        y_source = self.model.schema.encode(self.source)[None].to(device)
+        with half_precision(device):
+            made = self.model.translate(pixels, torch.from_numpy(points)[None].to(device), y, y_source)
+        change = 127.5 * (made.float() - pixels)
+        return change[0].permute(1, 2, 0).cpu().numpy()
+
+    def apply(
+        self,
+        image: Pixels,
+        landmarks: Points,
+        before: NDArray[np.float32],
+        after: NDArray[np.float32],
+        share: float,
+        strength: float,
+    ) -> Pixels:
+        crop, points, similarity = face_crop(self.model, image, landmarks)
+        change = strength * (before + share * (after - before))
+        made = np.clip(np.rint(crop + change), 0, 255).astype(np.uint8)
+        return paste_back(InputFace("", crop, points, self.source, image, similarity), made)
+
+
+@dataclass(frozen=True)
+class ModelEdits:
+    """Of the fitted 3D model: the fit is interpolated, the edit is made for every frame."""
+
+    editor: ModelEditor
+    target: Target
+    source: str | None
+
+    def key(self, image: Pixels, landmarks: Points) -> PlacedFace:  # noqa: ARG002
+        return self.editor.place(landmarks)
+
+    def apply(
+        self, image: Pixels, landmarks: Points, before: PlacedFace, after: PlacedFace, share: float, strength: float
+    ) -> Pixels:
+        placed = before
+        if share > 0:
+            placed = place_between(before, after, share, torch.from_numpy(landmarks))
+        name, intensity = self.target.values[GROUP], strength * self.target.intensity
+        return edit_photograph(image, [named_movement(placed, name, intensity, self.source)])[0]
