@@ -60,11 +60,16 @@ def native_available(device: torch.device | None = None) -> bool:
     return device.type == "cuda" and bool(_info["cuda"])
 
 
+def refuse_symbols(device: object) -> None:
+    """Raises TraceError for the device of what torch.fx hands over in a tensor's place."""
+    if type(device) is not torch.device:
+        raise TraceError("torch.fx.symbolic_trace hands over no tensors; use torch.export.export (see `lssl export`)")
+
+
 def use_native(*tensors: torch.Tensor) -> bool:
     """Decides native or reference for one call on `tensors`; warns once a process on the first reference call."""
     device = tensors[0].device
-    if type(device) is not torch.device:
-        raise TraceError("torch.fx.symbolic_trace hands over no tensors; use torch.export.export (see `lssl export`)")
+    refuse_symbols(device)
     if native_available(device):
         return True
     if not torch.compiler.is_compiling():

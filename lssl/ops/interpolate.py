@@ -11,6 +11,7 @@ from lssl.ops._library import (
     in_dtype,
     native_available,
     recorded,
+    refuse_symbols,
     transformed,
     use_native,
 )
@@ -38,6 +39,7 @@ def interpolate(triangle: Tensor, barycentric: Tensor, faces: Tensor, attributes
     if compiling:
         _check(triangle, barycentric, faces, attributes)
     try:  # torch.jit.script ends here: use torch.export.export (see `lssl export`)
+        refuse_symbols(attributes.device)
         dtype = torch.float64 if attributes.dtype is torch.float64 else torch.float32
         inputs = (triangle, in_dtype(barycentric, dtype), faces, in_dtype(attributes, dtype))
         if (torch.onnx.is_in_onnx_export() if compiling else transformed()) or not use_native(attributes):
