@@ -23,7 +23,7 @@ WITHOUT_CHANCE = {
     "face-model build",
     "face-model import",
 }
-WITHOUT_CHANCE |= {"evaluate activations"}
+WITHOUT_CHANCE |= {"evaluate activations", "morph"}
 
 
 def leaves(command: click.Command, words: tuple[str, ...] = ()) -> dict[str, click.Command]:
