@@ -291,6 +291,6 @@ def serve(app: Starlette, listening: socket.socket) -> None:
     import uvicorn
 
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, ws="none", timeout_graceful_shutdown=2
+        app, log_level="critical", access_log=False, server_header=False, ws="none", timeout_graceful_shutdown=2
     )
     uvicorn.Server(config).run(sockets=[listening])
