@@ -29,6 +29,7 @@ _STARTS = ((-0.01, -0.006), (0.01, 0.006))  # shares of the patch; the mean of t
 _SEEN_AT = 144  # pixels of the patch that the detector looks at: a face of 86, the least that it sees
 _SCORE = -0.4  # of the detector: under it no face is seen. Faces have 0.5 to 3; turned by 35 degrees, 0 to 0.5
 _MISSES = 3  # frames in a row without a face: it is lost
+_STAYS = 0.06  # distances between the eyes that a face may go before it is looked for at another place
 _JUMP = 0.6  # distances between the eyes a frame: no head moves so fast, the picture was cut
 _NEW_SCORE = 0.2  # of the detector, for a face that was not followed so far
 _SEARCH_FOLLOWING, _SEARCH_LOST, _SEARCH_HARD = 1.0, 0.2, 2.0  # seconds between searches
@@ -50,6 +51,7 @@ class FollowedFace:
 class _Track:
     number: int
     landmarks: Points
+    start: Points  # where it is looked for; kept while the face stays, so that what is still gives the same again
     time: Fraction
     smoothing: "_Smoothing" = field(default_factory=lambda: _Smoothing())
     smooth: Points | None = None
@@ -106,7 +108,7 @@ class FaceTracker:
 
     def _follow(self, track: _Track, image: NDArray[np.uint8], time: Fraction) -> float:
         """Finds the track's face again; how far it went, in distances between the eyes."""
-        found = find_again(image, track.landmarks)
+        found = find_again(image, track.start)
         if found is None:
             track.misses = _MISSES
             return 0.0
@@ -116,6 +118,8 @@ class FaceTracker:
         track.misses = 0 if seen else track.misses + 1
         track.smooth = track.smoothing(points, float(time - track.time))
         track.landmarks, track.time = points, time
+        if float(np.abs(face_anchors(points) - face_anchors(track.start)).max()) > _STAYS * unit:
+            track.start = points
         return step
 
     def _search(self, image: NDArray[np.uint8], time: Fraction) -> None:
@@ -137,10 +141,11 @@ class FaceTracker:
             self._tracks = [max(self._tracks, key=lambda track: _unit(track.landmarks))]
 
     def _begin(self, image: NDArray[np.uint8], marks: Points, time: Fraction) -> None:
-        again = find_again(image, marks)
-        if again is None:
+        first = find_again(image, marks)
+        again = None if first is None else find_again(image, first[0])
+        if first is None or again is None:
             return
-        track = _Track(self.count, again[0], time)
+        track = _Track(self.count, again[0], first[0], time)
         self.count += 1
         track.smooth = track.smoothing(again[0], 0.0)
         self._tracks.append(track)

@@ -23,7 +23,7 @@ WRITTEN = (".mp4", ".m4v", ".mov", ".mkv", *ANIMATION_SUFFIXES)
 _ENCODERS = (("libx264", {"crf": "17", "preset": "veryfast"}), ("mpeg4", {"qscale": "3"}))
 _SWSCALE = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7}  # H.273's matrix to PyAV's colour space
 _WEBP_QUALITY = 88
-_ORDERED = 10.0  # levels of the ordered dither of GIFs, about the step between 256 colours of a face
+_ORDERED = 7.0  # levels of the ordered dither of GIFs, about the step between 256 colours of a face
 
 
 class Sink(Protocol):
