@@ -101,7 +101,7 @@ def draw_face(
     target = painter.target(mesh, fine, size * _SUPERSAMPLE)
     normals = camera.rotate(vertex_normals(mesh, painter.faces, model.topology.weld))[0]
     colours = painter.vertex_colours(painter.irradiance(normals))
-    face, seen = painter.paint(target, colours, use_mirror)
+    face, seen = painter.paint(target, colours, use_mirror, painter.stillness(camera))
     covered = (target.triangle[0] >= 0).float()
     if background == "plain":
         alpha, behind = covered, torch.full_like(face, _PLAIN)

@@ -38,6 +38,9 @@ _MIRRORED = 0.05  # weight of a vertex's mirror image beside its own
 _BLEND, _SEAM = 0.04, 0.012  # standard deviations, shares of the picture's height
 _DARK_EAR = 0.7  # of the face's light
 _LITTLE = 0.1  # weight of a half from which on it does without the hair of the other
+# Degrees between photograph and picture up to which its own pixels are drawn wherever it shows them, and from which on
+# the better half is.
+_OWN, _BETTER = 8.0, 14.0
 _STRAND = 0.05  # of the picture's height: what is thinner does not count as hair over the face
 
 
@@ -94,6 +97,12 @@ class FacePainter:
         light, holes = self.irradiance(normals), self.holes(triangle, inner)
         return Target(triangle, barycentric, self.faces, light, sight, holes)
 
+    def stillness(self, camera: Camera) -> float:
+        """1 where `camera` sees the face from within `_OWN` degrees of a photograph, 0 from `_BETTER` degrees on."""
+        photo = self.fit.camera[self.first : self.first + len(self.views)].rotation
+        angle = torch.rad2deg(torch.acos((photo[:, 2] @ camera.rotation[0, 2]).clamp(-1, 1))).amin()
+        return float(smooth_step((_BETTER - angle) / (_BETTER - _OWN)))
+
     def holes(self, triangle: Tensor, inner: NDArray[np.bool_]) -> Membrane:
         """Where a picture with triangles (1, H, W) shows the mouth's inside, or its pixels are `inner` (H, W)."""
         covered = (triangle[0] >= 0).numpy()
@@ -120,10 +129,13 @@ class FacePainter:
         prior = (self.model.albedo_mean.clamp(0, 1) ** GAMMA * light).clamp(0, 1) ** (1 / GAMMA)
         return fill_over_mesh(colour, confidence, self.faces, self.model.topology.weld, prior)
 
-    def paint(self, target: Target, colours: Tensor, use_mirror: bool = True) -> tuple[Tensor, Tensor]:
+    def paint(
+        self, target: Target, colours: Tensor, use_mirror: bool = True, still: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
         """Colour (H, W, 3) of each target pixel, and how well photographs see it themselves, (H, W).
 
-        colours (V, 3): the vertices', for what no photograph sees.
+        colours (V, 3): the vertices', for what no photograph sees. still: see `stillness`; 1 leaves what photographs
+        show, be it never so badly, and mirrors nothing in its place.
         """
         height = target.triangle.shape[1]
         scales = [view.scale for view in self.views]
@@ -140,9 +152,11 @@ class FacePainter:
                 _covering(direct.hair, other.hair, height),
                 _covering(other.hair, direct.hair, height) * smooth_step(direct.weight / _LITTLE),
             )
-            own = blurred(torch.maximum(smooth_step(preference), covered), _SEAM * height)[..., None]
+            left = still * smooth_step(direct.weight / _LITTLE)
+            own = torch.maximum(torch.maximum(smooth_step(preference), covered), left)
+            own = blurred(own, _SEAM * height)[..., None]
             colour = direct.colour * own + other.colour * (1 - own)
-            known = torch.maximum(torch.maximum(direct.weight, other.weight), covered)
+            known = torch.stack([direct.weight, other.weight, covered, left]).amax(0)
         # A soft hand-over from where it is seen to where it is not, within what is seen.
         step = smooth_step((known - 0.05) / 0.4)
         share = torch.minimum(blurred(step, _SEAM * height), step)[..., None]

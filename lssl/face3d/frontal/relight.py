@@ -21,7 +21,8 @@ from lssl.face3d.scene.render import GAMMA
 _LIT_PARTS = (Part.SKIN, Part.NOSE)
 # Standard deviations of the coefficients beyond the constant, shares of it, order 1 and 2.
 _PRIOR = (0.6,) * 3 + (0.3,) * 5
-_COMMON = 0.7  # share of a light's shape that all its colours have in common
+_COMMON = 0.2  # share of a light's shape that all its colours have in common, where a photograph tells each of them
+_BLACK, _WHITE = 0.06, 0.97  # encoded: darker or brighter, a channel tells nothing of the light's shape
 _GAIN = 2.5  # the most that relighting brightens or darkens, linear
 _LUMINANCE = (0.2126, 0.7152, 0.0722)  # of linear red, green and blue (Rec. 709)
 # The most by which a channel's light over the face, and its gain, depart from the luminance's: a channel that the light
@@ -61,9 +62,21 @@ def estimate_light(model: BilinearFaceModel, colours: Tensor, normals: Tensor, w
         residual = (ratio - basis @ light).mean(1)
         spread = 1.4826 * residual.abs().median().clamp(min=0.02)
         trust = (1 - (residual / (4.0 * spread)).square()).clamp(min=0).square()
-    # Lights differ in strength over the face more than in colour.
-    light = _COMMON * (light @ light.new_tensor(_LUMINANCE))[:, None] + (1 - _COMMON) * light
-    return (light * level).float()
+    # Shadows on skin are redder than what is lit, under any lamp; but a channel that is black or overexposed does not show
+    # it, and takes the shape of those that do.
+    told = _told(colours[use].double(), weight)
+    heed = light.new_tensor(_LUMINANCE) * (told + 1e-3)
+    shape = light @ (heed / heed.sum())
+    common = 1 - (1 - _COMMON) * told
+    return ((common * shape[:, None] + (1 - common) * light) * level).float()
+
+
+def _told(colours: Tensor, weights: Tensor) -> Tensor:
+    """(3,): the share of colours (N, 3), counted by weights (N,), in which a channel is neither black nor overexposed; 0
+    from a half downwards, 1 if nearly all."""
+    within = ((colours > _BLACK) & (colours < _WHITE)).to(weights)
+    share = (within * weights[:, None]).sum(0) / weights.sum().clamp(min=1e-6)
+    return ((share - 0.5) / 0.4).clamp(0, 1)
 
 
 def irradiance(light: Tensor, normals: Tensor) -> Tensor:

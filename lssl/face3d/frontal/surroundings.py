@@ -12,8 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lssl.face3d.frontal.covering import HeadColours
+from lssl.face3d.frontal.curtain import hanging_hair, hanging_places
 from lssl.face3d.frontal.paint import FacePainter, blurred
 from lssl.face3d.frontal.texture import smooth_step
+from lssl.face3d.frontal.walls import wall
 from lssl.face3d.model.face_region import face_region
 from lssl.face3d.model.normals import vertex_normals
 from lssl.face3d.scene.camera import Camera
@@ -25,7 +27,11 @@ _MIRROR_FROM, _MIRROR_TO = 10.0, 13.0  # degrees of yaw from which on mirror ima
 _FADE = 0.35  # of the picture's side: distance over which the bending fades away
 _SMOOTH, _SEAM, _CORE, _MIRRORED_WIDTH = 0.02, 0.008, 0.05, 0.12  # of the picture's side
 _STRAND = 0.02  # of the picture's side: no more hair than this covers what the photograph does not show
+_LOOSE = 0.08  # of the picture's side inside the fitted head's outline: as far in, a photograph may show what is behind
 _STRETCH = 0.4  # of the usual pace, at which hair goes on over what the photograph does not show
+_HARDLY = 0.1  # face (see `face_region`): less is skull, ears and neck
+_BROWS = slice(17, 27)  # landmarks
+_LOBES = [2, 14]  # landmarks on the jaw about as low as the ears reach
 _MIDLINE = [8, 27, 28, 29, 30, 33, 51, 57]  # landmarks
 
 Places = NDArray[np.float64]  # (side, side, 2): where a pixel looks up the photograph
@@ -49,30 +55,58 @@ def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, side: int) 
     base, flipped = (places @ matrix.T + shift for places in (grid, _flipped(grid, middle)))
     head, own, mirrored, face = _head_in_photograph(painter, drawn, side)
     outline = _silhouette(painter, matrix, shift, side)
+    image, step = painter.images[0], float(np.sqrt(abs(np.linalg.det(matrix))))
+    behind = wall(_look_up(image, base, step), outline[:, side // 2 : side // 2 + side], painter.views[0].usual)
+    sure = []
+    for part in (own, mirrored):
+        row, column = _in_frame(part.places, matrix, shift, side)
+        off = behind.shows(_look_up(image, part.places, step), row, column) & (face < _HARDLY)
+        sure.append(_Part(part.places, np.where(off, np.minimum(part.facing, 0), part.facing)))
     # A head that hardly turns keeps its hair, wherever that is: all that is not face bends as one.
     turn = _turned_by(fit.camera[first : first + 1].rotation[0], camera.rotation[0])
     bent = _extended(_Part(own.places, face), base)
-    places = bent + turn * (_extended(_completed(own, mirrored, matrix), base) - bent)
+    places = bent + turn * (_extended(_completed(*sure, matrix), base) - bent)
     # Where the photograph does not see the head's edge, the crown of a raised head, its hair goes on over it.
     unseen = _near_unseen(head, np.maximum(own.facing, mirrored.facing))
     beside = unseen * places + (1 - unseen) * (bent + turn * (_beside(head, outline, base, matrix) - bent))
-    image, step = painter.images[0], float(np.sqrt(abs(np.linalg.det(matrix))))
     # Beyond the frame, and behind the photograph's head, nothing is known.
-    size = np.array([image.shape[1], image.shape[0]])
-    known = np.logical_and.reduce((beside > -0.5) & (beside < size - 0.5), axis=-1)
+    known = _framed(beside, image)
     if turn > 0.5:
         known &= (~head & ~_within(outline, beside, matrix, shift)) | (unseen[..., 0] > 0.5)
-    outside = _filled(_look_up(image, beside, step), known)
+    found = _look_up(image, beside, step)
+    hanging = None
+    if turn > 0.5:  # the skin of a skull that is larger than the fitted one
+        crown = np.arange(side)[:, None] < marks[_BROWS, 1].min()
+        known &= ~(behind.skin_before(found) & crown)
+        lobes = int(marks[_LOBES, 1].mean())
+        aside = hanging_places(head, own.places, own.facing, base, lobes)
+        if aside is not None:
+            strands = _look_up(image, aside, step)
+            hang = hanging_hair(strands, _framed(aside, image), behind, *_in_frame(aside, matrix, shift, side), lobes)
+            hanging = strands, hang * (1 - behind.usual.hairlike(found) * torch.from_numpy(known))[..., None]
+    outside = _filled(found, known)
+    if hanging is not None:
+        outside = outside * (1 - hanging[1]) + hanging[0] * hanging[1]
     sideways = abs(float(fit.camera.yaw[first] - camera.yaw[0]))
     mirror = float(smooth_step(torch.tensor((sideways - _MIRROR_FROM) / (_MIRROR_TO - _MIRROR_FROM))))
     hidden = (own.facing < 2 * _FACING) & (own.facing < mirrored.facing - _FACING)
+    # No landmark holds the skull: near its outline a fitted one has the wall on it, and the near half is the surer one.
+    loose = _depth_within(outline, own.places, matrix, shift) < _LOOSE * side
+    hidden |= loose & (own.facing < mirrored.facing) & (face < _HARDLY)
     share = mirror * blurred(torch.from_numpy(hidden.astype(np.float32)), 2 * _SEAM * side)[..., None]
-    mirrored_places = _extended(_completed(mirrored, own, matrix), flipped)
+    mirrored_places = _extended(_completed(*sure[::-1], matrix), flipped)
     inside = _look_up(image, places, step) * (1 - share) + _look_up(image, mirrored_places, step) * share
     away = mirror * _beside_hidden(head, hidden)[..., None]
     outside = outside * (1 - away) + _look_up_flipped(outside, middle) * away
     cover = blurred(torch.from_numpy(head.astype(np.float32)), _SEAM * side)[..., None]
     return inside * cover + outside * (1 - cover), _hair(painter.views[0].usual, inside, marks)
+
+
+def _framed(places: Places, image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """(H, W): which places (H, W, 2) lie within a photograph."""
+    sides = np.array([image.shape[1], image.shape[0]])
+    inside: NDArray[np.bool_] = np.logical_and.reduce((places > -0.5) & (places < sides - 0.5), axis=-1)
+    return inside
 
 
 def _flipped(grid: Places, middle: float) -> Places:
@@ -193,6 +227,24 @@ def _within(
     column, row = at[..., 0] + side // 2, at[..., 1]
     inside = (column >= 0) & (column < 2 * side) & (row >= 0) & (row < side)
     return inside & inner[row.clip(0, side - 1), column.clip(0, 2 * side - 1)]
+
+
+def _in_frame(
+    places: Places, matrix: NDArray[np.float64], shift: NDArray[np.float64], side: int
+) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+    """Row and column of the drawn picture's frame, each (side, side), nearest to places of the photograph."""
+    at = np.rint((places - shift) @ np.linalg.inv(matrix).T).astype(int).clip(0, side - 1)
+    return at[..., 1], at[..., 0]
+
+
+def _depth_within(
+    outline: NDArray[np.bool_], places: Places, matrix: NDArray[np.float64], shift: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """How many pixels of the drawn picture places (side, side, 2) lie inside the photograph's head (see `_silhouette`)."""
+    side = len(outline)
+    depth: NDArray[np.float64] = ndimage.distance_transform_edt(outline)
+    at = np.rint((places - shift) @ np.linalg.inv(matrix).T).astype(int)
+    return depth[at[..., 1].clip(0, side - 1), (at[..., 0] + side // 2).clip(0, 2 * side - 1)]
 
 
 def _filled(picture: Tensor, known: NDArray[np.bool_]) -> Tensor:

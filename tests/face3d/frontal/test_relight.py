@@ -130,3 +130,50 @@ def test_exposure_is_judged_by_highlights_and_not_by_skin():
     underexposed[:5] = 230  # a bright wall
     assert well_exposed(underexposed, landmarks)[32, 32].mean() > 80
     assert np.array_equal(well_exposed(underexposed, landmarks + 1000), underexposed)
+
+
+@pytest.mark.parametrize("yaw", [-30.0, 30.0])
+def test_the_half_in_shadow_keeps_its_tint(person, yaw):
+    """The far half is the near one with another strength of light: under a red lamp it must not come out grey."""
+    for name in ("warm", "dim"):
+        image, landmarks = photograph(person, yaw, name)
+        true, _ = photograph(person, 0.0, name)
+        drawn = render_frontal(person[0], fit_landmarks(person[0], landmarks), [image], size=SIZE)
+        x0, x1 = drawn.landmarks[[2, 14], 0].round().astype(int)
+        y0, y1 = int(drawn.landmarks[17:27, 1].max()) + 4, int(drawn.landmarks[33, 1])
+        hidden = (drawn.seen[y0:y1, x0 + 5 : x1 - 5] < 0.3) & (drawn.mask[y0:y1, x0 + 5 : x1 - 5] > 0.99)
+        tints = []
+        for picture in (drawn.image, true):
+            linear = (picture[y0:y1, x0 + 5 : x1 - 5][hidden].astype(float) / 255) ** GAMMA
+            tints.append(linear.mean(0) / linear.mean())
+        assert hidden.sum() > 100
+        assert np.abs(tints[0] / tints[1] - 1)[:2].max() < 0.035
+
+
+def test_a_channel_that_is_clipped_tells_nothing_of_the_lights_shape(person):
+    model, vertices, _ = person
+    normals = vertex_normals(vertices[0], model.faces, model.topology.weld)
+    seen = normals[:, 2] > 0.1
+    light = torch.zeros(9, 3)
+    light[0], light[3] = 0.6, -0.2
+    lit = (model.albedo_mean.clamp(0.05, 1) ** GAMMA * irradiance(light, normals)) ** (1 / GAMMA)
+    overexposed = lit.clone()
+    overexposed[:, 0] = 1.0
+    found = irradiance(estimate_light(model, overexposed, normals, seen.float()), normals)[seen]
+    shape = found / found.mean(0)
+    assert (shape[:, 0] / shape[:, 1] - 1).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("yaw", [-6.0, 6.0])
+def test_of_a_face_that_looks_ahead_both_halves_are_its_own(person, yaw):
+    """A spot on the averted cheek stays, and none appears on the other."""
+    image, landmarks = photograph(person, yaw)
+    x, y = landmarks[0, [1, 31] if yaw < 0 else [15, 35]].mean(0).round().int().tolist()
+    image = image.copy()
+    image[y - 2 : y + 3, x - 2 : x + 3] = (20, 40, 250)
+    drawn = render_frontal(person[0], fit_landmarks(person[0], landmarks), [image], size=SIZE)
+    blue = (drawn.image[..., 2] > 150) & (drawn.image[..., 0] < 90)
+    averted = np.arange(SIZE) < drawn.landmarks[30, 0]
+    averted = averted if yaw < 0 else ~averted
+    assert blue[:, averted].sum() > 12
+    assert blue[:, ~averted].sum() == 0

@@ -1,0 +1,54 @@
+"""Hair that hangs down: before a turned head's neck and back in its photograph, beside them from the front."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from lssl.face3d.frontal.paint import blurred
+from lssl.face3d.frontal.texture import smooth_step
+from lssl.face3d.frontal.walls import Wall
+
+_BEGINS = 0.05  # of the picture's side: over which it sets in below the ears, and within which it must
+_STRAND, _SOFT = 0.03, 0.008  # of the picture's side: what is thinner is none; standard deviation of its edge
+
+
+def hanging_places(
+    head: NDArray[np.bool_],
+    places: NDArray[np.float64],
+    facing: NDArray[np.float64],
+    base: NDArray[np.float64],
+    row: int,
+) -> NDArray[np.float64] | None:
+    """Where the photograph is looked up for what hangs beside a drawn head, (side, side, 2): moved as one, so that what
+    is straight stays so, as far as the head's near edge is at about `row`. None where it does not show that edge.
+
+    head (side, side): the drawn head's pixels, of which the photograph shows those at places (side, side, 2) at cosines
+    facing; base (side, side, 2): where it would be looked up had the head not turned.
+    """
+    side = len(head)
+    moves = []
+    for at in range(max(row - round(_BEGINS * side), 0), min(row + 1, side)):
+        columns = np.flatnonzero(head[at] & (facing[at] > 0))
+        if len(columns):
+            edge = columns[np.argmax(facing[at, columns] * np.abs(columns - np.flatnonzero(head[at]).mean()))]
+            moves.append((places - base)[at, edge])
+    return base + np.median(moves, axis=0) if moves else None
+
+
+def hanging_hair(
+    colours: Tensor, shown: NDArray[np.bool_], wall: Wall, row: NDArray[np.int_], column: NDArray[np.int_], top: int
+) -> Tensor:
+    """(side, side, 1): how surely colours (side, side, 3) are hair that hangs from above row `top`, softened.
+
+    shown (side, side): whether the photograph has them; row, column (side, side): where the wall behind them is looked up.
+    """
+    side = len(colours)
+    below = smooth_step(torch.from_numpy((np.arange(side) - top) / (_BEGINS * side)).float())[:, None]
+    size = max(3, round(_STRAND * side))
+    hair = ndimage.grey_opening((wall.hair_before(colours, row, column) * below).numpy() * shown, size=(size, size))
+    parts, _ = ndimage.label(hair > 0.5)
+    reach = parts[max(top, 0) : top + round(3 * _BEGINS * side)]
+    begun = np.isin(parts, np.setdiff1d(np.unique(reach), [0]))
+    return blurred(torch.from_numpy((hair * begun).astype(np.float32)), _SOFT * side)[..., None]

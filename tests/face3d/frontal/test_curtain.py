@@ -1,0 +1,63 @@
+"""What hangs beside a turned head, and the wall behind it."""
+
+import numpy as np
+import torch
+
+from lssl.face3d.frontal.covering import HeadColours
+from lssl.face3d.frontal.curtain import hanging_hair, hanging_places
+from lssl.face3d.frontal.walls import wall
+
+SIDE = 100
+SKIN, HAIR, WALL = (torch.tensor(c) for c in ((0.8, 0.6, 0.5), (0.25, 0.15, 0.1), (0.2, 0.5, 0.9)))
+GRID = np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE)), -1)
+
+
+def scene(behind=WALL):
+    """A picture (SIDE, SIDE, 3): a face, hair on its left down to the frame, and another dark thing below on the right."""
+    picture = behind.expand(SIDE, SIDE, 3).clone()
+    picture[10:, 20:40] = HAIR
+    picture[20:80, 40:70] = SKIN
+    picture[85:, 75:90] = HAIR
+    head = np.zeros((SIDE, SIDE), bool)
+    head[15:90, 30:70] = True
+    return picture, head
+
+
+def test_hair_that_hangs_from_the_head_is_found_and_what_only_looks_like_it_is_not():
+    picture, head = scene()
+    behind = wall(picture, head, HeadColours(SKIN, HAIR))
+    shown = np.ones((SIDE, SIDE), bool)
+    hang = hanging_hair(picture, shown, behind, GRID[..., 1], GRID[..., 0], top=50)[..., 0]
+    assert hang[60:95, 24:36].min() > 0.95
+    assert hang[:50].max() < 0.1  # above the ears the head's own outline tells
+    assert hang[60:, 45:].max() < 0.05
+    shown[:, :30] = False
+    assert hanging_hair(picture, shown, behind, GRID[..., 1], GRID[..., 0], top=50)[60:, :26].max() < 0.05
+
+
+def test_before_a_wall_like_hair_no_hair_is_made_up():
+    picture, head = scene(behind=HAIR)
+    behind = wall(picture, head, HeadColours(SKIN, HAIR))
+    shown = np.ones((SIDE, SIDE), bool)
+    assert hanging_hair(picture, shown, behind, GRID[..., 1], GRID[..., 0], top=50).max() < 0.05
+
+
+def test_the_wall_is_told_from_the_head():
+    picture, head = scene()
+    behind = wall(picture, head, HeadColours(SKIN, HAIR))
+    seen = behind.shows(picture, GRID[..., 1], GRID[..., 0])
+    assert seen[12:14, 45:65].all()  # on the fitted skull's outline, where the person's is lower
+    assert not seen[20:80, 20:70].any()
+    skin = behind.skin_before(picture)
+    assert skin[20:80, 42:68].all()
+    assert not skin[:, :40].any()
+
+
+def test_what_hangs_is_looked_up_moved_as_one():
+    head = np.zeros((SIDE, SIDE), bool)
+    head[20:80, 30:70] = True
+    base = GRID.astype(float)
+    places = base + np.where(GRID[..., :1] < 50, [12.0, -3.0], [0.0, 0.0])
+    facing = np.where(GRID[..., 0] < 50, 0.8, -0.2)
+    assert np.allclose(hanging_places(head, places, facing, base, 50), base + [12.0, -3.0])
+    assert hanging_places(head, places, np.full((SIDE, SIDE), -0.5), base, 50) is None
