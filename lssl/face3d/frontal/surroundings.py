@@ -65,7 +65,7 @@ def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, side: int) 
     # A head that hardly turns keeps its hair, wherever that is: all that is not face bends as one.
     turn = _turned_by(fit.camera[first : first + 1].rotation[0], camera.rotation[0])
     bent = _extended(_Part(own.places, face), base)
-    places = bent + turn * (_extended(_completed(*sure, matrix), base) - bent)
+    places = bent + turn * (_extended(_completed(sure[0], sure[1], matrix), base) - bent)
     # Where the photograph does not see the head's edge, the crown of a raised head, its hair goes on over it.
     unseen = _near_unseen(head, np.maximum(own.facing, mirrored.facing))
     beside = unseen * places + (1 - unseen) * (bent + turn * (_beside(head, outline, base, matrix) - bent))
@@ -94,7 +94,7 @@ def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, side: int) 
     loose = _depth_within(outline, own.places, matrix, shift) < _LOOSE * side
     hidden |= loose & (own.facing < mirrored.facing) & (face < _HARDLY)
     share = mirror * blurred(torch.from_numpy(hidden.astype(np.float32)), 2 * _SEAM * side)[..., None]
-    mirrored_places = _extended(_completed(*sure[::-1], matrix), flipped)
+    mirrored_places = _extended(_completed(sure[1], sure[0], matrix), flipped)
     inside = _look_up(image, places, step) * (1 - share) + _look_up(image, mirrored_places, step) * share
     away = mirror * _beside_hidden(head, hidden)[..., None]
     outside = outside * (1 - away) + _look_up_flipped(outside, middle) * away
