@@ -37,6 +37,19 @@ from .output import SOME_REFUSED, Output, json_option, out_folder, quiet_option
     show_default=True,
     help="dlib: find the landmarks of each result, and reject one without a face.",
 )
+@click.option(
+    "--teacher",
+    type=click.Path(path_type=Path),
+    help="A classifier (lssl train-classifier) of the same classes, trained on nobody whom you will test on: faces that it "
+    "disagrees with are rejected.",
+)
+@click.option(
+    "--agreement",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="What the teacher must give a face's class.",
+)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU where there is one]")
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier run with other options wrote.")
@@ -51,6 +64,8 @@ def command(
     intensity: tuple[float, float],
     split: str,
     landmarks: str,
+    teacher: Path | None,
+    agreement: float,
     seed: int,
     device: str | None,
     overwrite: bool,
@@ -59,13 +74,19 @@ def command(
 ) -> None:
     """Write a data set folder OUT of labelled faces, synthesized by MODEL from those of the folder DATA.
 
+    MODEL is a trained generator or its run folder; or, where nothing needs training, "morph" (new people: two who show the
+    same, mixed in shape and colours) or "3d" (the 3D edit, as the people of DATA move); or several by turns: morph+3d.
+
     \b
     lssl augment runs/rafd data/rafd data/synthetic --per-class 1000
     lssl augment runs/faces data/faces data/synthetic --attribute expression --intensity 1 1
     lssl augment runs/faces photographs/ made/            photographs, or class/photographs: prepared first
+    lssl augment morph data/rafd data/new-people --per-class 1000
+    lssl augment 3d data/rafd data/moved --per-class 500 --teacher runs/classifier
     torchrun --nproc-per-node=4 -m lssl augment runs/rafd data/rafd data/synthetic --per-class 10000
 
-    Each face is changed from another class to the one it is labelled with; its other attributes and its subject stay.
+    Each face is changed from another class to the one it is labelled with; its other attributes and its subject stay. (A
+    morph shows what both its people show; column other_subject names the second.)
     Ctrl-C loses nothing: the same command goes on where it stopped, on any number of processes.
     """
     from lssl.data import read_metadata
@@ -73,33 +94,40 @@ def command(
     from lssl.data.prepare import read_rejected
     from lssl.data.writer import REJECTED
     from lssl.inference.plain_folder import open_faces
+    from lssl.inference.synthesizers import UNTRAINED, GeneratorSynthesizer, open_synthesizer
     from lssl.inference.synthetic_folder import AugmentOptions, augment_folder
+    from lssl.models.classifier import load_classifier
     from lssl.models.export import load_generator
     from lssl.training.distributed import start_processes, stop_processes
 
     if intensity[0] > intensity[1]:
         raise click.BadParameter("give the lower end first", param_hint="--intensity")
-    options = AugmentOptions(per_class, attribute, intensity, split, seed, landmarks)
+    options = AugmentOptions(per_class, attribute, intensity, split, seed, landmarks, agreement)
     output = Output(quiet, as_json)
     processes = start_processes(device)
     try:
         if landmarks == "dlib" and not available():
             raise DetectionError(EXTRA_MISSING)
-        generator = load_generator(model, processes.device)
-        prepared = out.parent / f"{out.name}-prepared"
-        if not processes.first:
-            processes.wait()  # until the first has prepared what are photographs
-        folder = open_faces(data, generator, prepared, output.say if processes.first else lambda text: None)
-        if processes.first:
-            processes.wait()
+        if all(word in UNTRAINED for word in str(model).split("+")):
+            maker, folder = open_synthesizer(str(model)), read_metadata(data)
+        else:
+            generator = load_generator(model, processes.device)
+            maker = GeneratorSynthesizer(generator, model.name)
+            prepared = out.parent / f"{out.name}-prepared"
+            if not processes.first:
+                processes.wait()  # until the first has prepared what are photographs
+            folder = open_faces(data, generator, prepared, output.say if processes.first else lambda text: None)
+            if processes.first:
+                processes.wait()
+        judge = None if teacher is None else load_classifier(teacher, processes.device)
         if processes.first:
             output.say(f"{model} on {data}: {options}; {processes.world_size} processes, {processes.device}")
         rows = augment_folder(
-            generator,
+            maker,
             folder,
             out,
             options,
-            model_name=model.name,
+            teacher=judge,
             processes=processes,
             overwrite=overwrite,
             progress=partial(_bar, output),

@@ -197,7 +197,7 @@ def command_line() -> str:
 
 
 def print_report(report: "Report", out: Path) -> None:
-    """The tables on the console, and where the page is; with --json what results.json holds."""
+    """The tables on the console, where the page is, and what it comes to; with --json what results.json holds."""
     import json
 
     from lssl.evaluation.report import console_table
@@ -207,5 +207,7 @@ def print_report(report: "Report", out: Path) -> None:
         output.say("")
         output.say(console_table(table))
     output.say(f"\n{out / 'report.html'}")
+    for sentence in report.conclusions:
+        output.say(sentence)
     if output.as_json:
         output.result(out=out, **json.loads((out / "results.json").read_text(encoding="utf-8")))

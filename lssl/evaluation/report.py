@@ -70,6 +70,7 @@ class Report:
         self.started = datetime.now(UTC)
         self.earlier_seconds = 0.0  # spent before this object was made: training, calls that were interrupted
         self.tables: list[Table] = []
+        self.conclusions: list[str] = []  # sentences that end the output on the console
         self.results: dict[str, Any] = {}
         self._body: list[str] = []
 

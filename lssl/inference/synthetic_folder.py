@@ -1,22 +1,20 @@
 """A labelled data set folder of synthesized faces: `lssl augment` (paper Table 1, Fig. 8)."""
 
-import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from lssl.data import FaceFolder, FaceFolderWriter, FaceRow, detect
+from lssl.data import AttributeGroup, FaceFolder, FaceFolderWriter, FaceRow, detect
 from lssl.data.fingerprint import weights_fingerprint
-from lssl.data.images import read_image
-from lssl.data.landmarks import flip_landmarks
-from lssl.data.portrait import unique_names
 from lssl.data.writer import write_pictures
 from lssl.errors import LsslError
-from lssl.inference.synthesis import InputFace, Target, check_folder, translate_batch
+from lssl.inference.synthesizers import GeneratorSynthesizer, Made, Order, Synthesizer
+from lssl.models.classifier import TrainedClassifier
 from lssl.models.export import TrainedGenerator
 from lssl.training.distributed import Processes
 
@@ -31,6 +29,7 @@ class AugmentOptions:
     attribute: the group whose values are the classes; the model's first if empty.
     intensity: range from which each face's is drawn, 1 is the training's.
     landmarks: `none`, or `dlib` to find them in each result; one in which no face is found is then rejected.
+    agreement: what a teacher must give a face's class, 0 to 1.
     """
 
     per_class: int = 1000
@@ -39,70 +38,44 @@ class AugmentOptions:
     split: str = "train"
     seed: int = 0
     landmarks: str = "none"
-
-
-@dataclass(frozen=True)
-class Order:
-    """One face to make: which row of the data, mirrored or not, to which value, how strongly."""
-
-    key: str
-    row: int
-    mirrored: bool
-    value: str
-    intensity: float
-
-
-def plan(folder: FaceFolder, values: Iterable[str], attribute: str, options: AugmentOptions) -> list[Order]:
-    """The faces to make, sorted by key: for each value, faces of other values by turns, each first plain, then mirrored.
-
-    Raises LsslError where no face of another value is there to start from.
-    """
-    orders = []
-    values = list(values)
-    for value, name in zip(values, unique_names(values), strict=True):
-        rows = [row for row, own in enumerate(folder.columns[attribute]) if own != value]
-        if not rows:
-            raise LsslError(f"{folder.root}: every face has {attribute} '{value}', so none can be changed to it")
-        chance = np.random.default_rng([options.seed, zlib.crc32(value.encode())])
-        once = np.concatenate([chance.permutation(len(rows)), chance.permutation(len(rows)) + len(rows)])
-        low, high = options.intensity
-        strengths = chance.uniform(low, high, options.per_class)
-        for number in range(options.per_class):
-            pick = int(once[number % len(once)])
-            key = f"{name}_{number:06d}"
-            orders.append(
-                Order(key, rows[pick % len(rows)], pick >= len(rows), value, round(float(strengths[number]), 3))
-            )
-    return sorted(orders, key=lambda order: order.key)
+    agreement: float = 0.5
 
 
 def augment_folder(
-    model: TrainedGenerator,
+    model: TrainedGenerator | Synthesizer,
     folder: FaceFolder,
     out: Path,
     options: AugmentOptions,
     *,
     model_name: str = "",
+    teacher: TrainedClassifier | None = None,
     processes: Processes | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], Callable[[int], None]] | None = None,
 ) -> int | None:
     """Writes the folder and returns its rows (None on processes other than the first).
 
+    model: a trained generator, called model_name, or another synthesizer.
+    teacher: a classifier of the same classes; a face is rejected whose class it gives less than options.agreement. It must
+        not know anybody on whom a classifier is to be tested.
     Goes on where an earlier call stopped. progress(total, done) gives a function that is called with each advance.
     Raises LsslError before work starts.
     """
     processes = processes or Processes()
-    check_folder(folder, model)
-    group = model.schema.group(options.attribute) if options.attribute else model.schema.groups[0]
+    maker = GeneratorSynthesizer(model, model_name) if isinstance(model, TrainedGenerator) else model
+    group = maker.group(folder, options.attribute)
+    if teacher is not None and teacher.classes != group.values:
+        raise LsslError(
+            f"the teacher knows the classes {', '.join(teacher.classes)}, but {group.name} has {', '.join(group.values)}"
+        )
     data = folder if options.split == "all" else folder.split(options.split)
-    orders = plan(data, group.values, group.name, options)
-    names = [g.name for g in model.schema.groups]
+    orders = maker.plan(data, group, options.per_class, options.intensity, options.seed)
+    names = maker.attributes(data)
     settings = {
         "source": "augment",
-        "model": model_name,
-        "model_weights": weights_fingerprint(model.network),
+        **maker.settings(),
         "data": folder.root.name,
+        "teacher": None if teacher is None else weights_fingerprint(teacher.network),
         **{name: list(v) if isinstance(v, tuple) else v for name, v in vars(options).items()},
     }
     if not processes.first:
@@ -120,7 +93,7 @@ def augment_folder(
             for chunk in own:
                 if all(order.key in writer for order in chunk):
                     continue
-                rows = _make(model, data, chunk, group.name, options)
+                rows = _make(maker, data, chunk, group, options, teacher)
                 for entry in pool.map(lambda row: _write(writer, row, names), rows):
                     if entry["key"] not in writer:
                         writer.append(entry)
@@ -133,47 +106,61 @@ def augment_folder(
 
 
 def _make(
-    model: TrainedGenerator, data: FaceFolder, chunk: list[Order], attribute: str, options: AugmentOptions
+    maker: Synthesizer,
+    data: FaceFolder,
+    chunk: list[Order],
+    group: AttributeGroup,
+    options: AugmentOptions,
+    teacher: TrainedClassifier | None,
 ) -> list[FaceRow | tuple[str, str]]:
     """The rows of one group of orders, or (key, reason) for a rejected one."""
-    faces = [_input(data, order, model) for order in chunk]
-    targets = [Target({attribute: order.value}, order.intensity, order.value) for order in chunk]
-    pictures = translate_batch(model, faces, targets)
+    made = maker.make(data, chunk, group.name)
+    agreed = _agreement(teacher, made, chunk, group)
     rows: list[FaceRow | tuple[str, str]] = []
-    for order, face, picture in zip(chunk, faces, pictures, strict=True):
-        landmarks = None
+    for order, face, agreement in zip(chunk, made, agreed, strict=True):
+        if isinstance(face, str):
+            rows.append((order.key, face))
+            continue
+        if agreement is not None and agreement[0] < options.agreement:
+            rows.append((order.key, f"the teacher takes it for {agreement[1]} ({order.value}: {agreement[0]:.2f})"))
+            continue
+        landmarks = face.landmarks
         if options.landmarks == "dlib":
-            landmarks = detect.detect_landmarks(picture)
+            landmarks = detect.detect_landmarks(face.picture)
             if landmarks is None:
                 rows.append((order.key, "no face found in the synthesized picture"))
                 continue
+        extra = {
+            "made_from": data.file_names[order.row],
+            "was": data.columns[group.name][order.row],
+            "mirrored": str(int(order.mirrored)),
+            "intensity": f"{order.intensity:g}",
+            **face.extra,
+            **({} if agreement is None else {"agreement": f"{agreement[0]:.3f}"}),
+        }
+        values = {**face.source, group.name: order.value}
         rows.append(
             FaceRow(
-                order.key,
-                picture,
-                data.subjects[order.row],
-                "train",
-                {**face.source, attribute: order.value},
-                landmarks=landmarks,
-                extra={
-                    "made_from": data.file_names[order.row],
-                    "was": data.columns[attribute][order.row],
-                    "mirrored": str(int(order.mirrored)),
-                    "intensity": f"{order.intensity:g}",
-                },
+                order.key, face.picture, data.subjects[order.row], "train", values, landmarks=landmarks, extra=extra
             )
         )
     return rows
 
 
-def _input(data: FaceFolder, order: Order, model: TrainedGenerator) -> InputFace:
-    image = read_image(data.image_path(order.row))
-    points = None if data.landmarks is None else data.landmarks[order.row]
-    if order.mirrored:
-        image = image[:, ::-1].copy()
-        points = None if points is None else flip_landmarks(points, image.shape[1])
-    source = {group.name: data.columns[group.name][order.row] for group in model.schema.groups}
-    return InputFace(order.key, image, points, source)
+def _agreement(
+    teacher: TrainedClassifier | None, made: list[Made | str], orders: list[Order], group: AttributeGroup
+) -> list[tuple[float, str] | None]:
+    """For each face (what the teacher gives its class, 0 to 1; what it takes it for); None without a teacher."""
+    faces = [face.picture for face in made if not isinstance(face, str)]
+    if teacher is None or not faces:
+        return [None] * len(made)
+    shares = iter(teacher.predict(torch.from_numpy(np.stack(faces)).permute(0, 3, 1, 2)))
+    found: list[tuple[float, str] | None] = []
+    for face, order in zip(made, orders, strict=True):
+        share = None if isinstance(face, str) else next(shares)
+        given = None if share is None else float(share[group.index(order.value)])
+        found.append(None if given is None or share is None else (given, group.values[int(share.argmax())]))
+    return found
 
 
 def _write(writer: FaceFolderWriter, row: FaceRow | tuple[str, str], names: list[str]) -> dict[str, Any]:

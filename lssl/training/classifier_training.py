@@ -32,6 +32,7 @@ class ClassifierConfig:
     learning_rate: 0 chooses 2e-3 for the small network, 1e-4 for the large ones.
     jitter: strength of the moves, 1 as in `lssl.training.augmentation`.
     synthetic_share: of each batch, where synthesized faces are given too.
+    real_last: share of the iterations, the last ones, that see real faces alone.
     """
 
     architecture: str = "small"
@@ -42,7 +43,13 @@ class ClassifierConfig:
     jitter: float = 1.0
     flip: bool = True
     synthetic_share: float = 0.5
+    real_last: float = 0.0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("synthetic_share", "real_last"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise LsslError(f"{name} is {getattr(self, name):g}; give a share from 0 to 1")
 
     def resolved(self, faces: int, classes: int) -> "ClassifierConfig":
         """The same with the choices made for a number of training faces of so many classes."""
@@ -184,25 +191,28 @@ class _Batches:
 
     def __init__(self, faces: FaceDataset, synthetic: FaceDataset | None, config: ClassifierConfig) -> None:
         self.config = config
+        self.drawn = 0
         self.generator = seeds.generator(config.seed, 0, "classifier")
         made = round(config.batch_size * config.synthetic_share) if synthetic is not None else 0
-        self.sources = [(faces, config.batch_size - made)]
-        if synthetic is not None:
-            self.sources.append((synthetic, made))
+        self.sources = [faces] if synthetic is None else [faces, synthetic]
+        self.counts = [config.batch_size - made, made]
+        self.mixed = round(config.iterations * (1 - config.real_last))
         self.queues = [torch.empty(0, dtype=torch.long) for _ in self.sources]
         self.flip = config.flip and faces.schema.groups[0].name not in SIDED
 
     def draw(self) -> tuple[Tensor, Tensor]:
         """Images (N, 3, H, W) in [-1, 1] and class indices (N,), on the faces' device."""
-        parts = [self._faces(k) for k, (_, count) in enumerate(self.sources) if count]
+        counts = self.counts if self.drawn < self.mixed else [self.config.batch_size]
+        self.drawn += 1
+        parts = [self._faces(k, count) for k, count in enumerate(counts) if count]
         images, labels = (torch.cat(part) for part in zip(*parts, strict=True))
         if self.config.jitter:
             affine, light = draw_moves(len(images), self.config.jitter, self.generator)
             images = light_images(move_images(images, affine.to(images.device)), light.to(images.device))
         return images, labels
 
-    def _faces(self, source: int) -> tuple[Tensor, Tensor]:
-        faces, count = self.sources[source]
+    def _faces(self, source: int, count: int) -> tuple[Tensor, Tensor]:
+        faces = self.sources[source]
         while len(self.queues[source]) < count:
             order = torch.randperm(len(faces), generator=self.generator)
             self.queues[source] = torch.cat([self.queues[source], order])

@@ -37,6 +37,11 @@ def half_sides(landmarks: Tensor, size: tuple[int, int]) -> Tensor:
     return torch.stack([(landmarks[..., k] + 0.5) / size[1 - k] * 2 - 1 for k in range(2)], -1)
 
 
+def pixels_of(points: Tensor, size: tuple[int, int]) -> Tensor:
+    """Points (..., 2) in half-sides, in pixels of (height, width) pictures."""
+    return torch.stack([(points[..., k] + 1) / 2 * size[1 - k] - 0.5 for k in range(2)], -1)
+
+
 @dataclass(frozen=True)
 class Targets:
     """What may be asked for in a data set, and what it has for that.

@@ -19,7 +19,8 @@ from lssl.inference.synthesis import (
     target_vector,
     translate_all,
 )
-from lssl.inference.synthetic_folder import AugmentOptions, augment_folder, plan
+from lssl.inference.synthesizers import plan_changes
+from lssl.inference.synthetic_folder import AugmentOptions, augment_folder
 from lssl.models import Generator
 from lssl.models.export import TrainedGenerator
 from lssl.training.distributed import Processes
@@ -220,13 +221,14 @@ def test_augmented_faces_carry_their_labels_and_nobody_from_the_test_set(folder,
 
 def test_the_plan_uses_every_face_before_one_comes_twice(folder) -> None:
     train = folder.split("train")
-    orders = plan(train, ["happy"], "expression", AugmentOptions(per_class=20))
+    group = SCHEMA.group("expression")
+    orders = [order for order in plan_changes(train, group, 20, (0.8, 1.2), 0) if order.value == "happy"]
     assert len({(order.row, order.mirrored) for order in orders}) == 20
     assert len({order.row for order in orders[:10]}) == 10
     assert all(0.8 <= order.intensity <= 1.2 for order in orders)
     only_happy = train.select(train.rows_where(expression="happy"))
     with pytest.raises(LsslError, match="every face has expression 'happy'"):
-        plan(only_happy, ["happy"], "expression", AugmentOptions(per_class=1))
+        plan_changes(only_happy, group, 1, (1.0, 1.0), 0)
 
 
 class Rank(Processes):

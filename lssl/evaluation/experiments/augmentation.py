@@ -3,7 +3,7 @@
 import math
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +18,76 @@ from lssl.evaluation.experiments.experiment import Experiment
 from lssl.evaluation.experiments.fold_training import train_fold_classifier
 from lssl.evaluation.experiments.folds import Fold
 from lssl.evaluation.measures.confusion import confusion_matrix
+from lssl.inference.synthesizers import Synthesizer
 from lssl.inference.synthetic_folder import AugmentOptions, augment_folder
-from lssl.models.classifier import TrainedClassifier
+from lssl.models.classifier import TrainedClassifier, load_classifier
 from lssl.models.export import TrainedGenerator
 from lssl.training.classifier_training import ClassifierConfig, labelled_faces, predict_faces
 
 _SHEET_ROWS = 6
 
 
+@dataclass(frozen=True)
+class Mend:
+    """What is done that synthesized faces help.
+
+    agreement: a classifier of the fold's real training faces must give a synthesized face's class so much, 0 to 1; with 0
+        all are kept.
+    intensity: range from which each face's strength is drawn.
+    """
+
+    agreement: float = 0.0
+    intensity: tuple[float, float] = (0.8, 1.2)
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What a classifier makes of a fold's real test faces: the confusion matrix, and [right, faces] of each person."""
+
+    matrix: list[list[int]]
+    people: dict[str, list[int]]
+
+
 def synthesize_training_faces(
-    experiment: Experiment, model: TrainedGenerator, train: FaceFolder, per_class: int, out: Path
+    experiment: Experiment,
+    model: TrainedGenerator | Synthesizer,
+    train: FaceFolder,
+    per_class: int,
+    out: Path,
+    *,
+    mend: Mend | None = None,
+    teacher: TrainedClassifier | None = None,
 ) -> FaceFolder:
-    """`per_class` faces of each class, made from the training faces; goes on where an earlier call stopped."""
-    options = AugmentOptions(per_class, experiment.group.name, split="all", seed=experiment.settings.seed)
-    augment_folder(
-        model, train, out, options, progress=None if experiment.settings.quiet else _bar, model_name="fold's"
+    """`per_class` faces of each class, made from the training faces; goes on where an earlier call stopped.
+
+    With a teacher, fewer: those that it disagrees with are missing.
+    """
+    mend = mend or Mend()
+    options = AugmentOptions(
+        per_class,
+        experiment.group.name,
+        mend.intensity,
+        split="all",
+        seed=experiment.settings.seed,
+        agreement=mend.agreement,
     )
-    return read_metadata(out, attributes=experiment.folder.attributes)
+    augment_folder(
+        model,
+        train,
+        out,
+        options,
+        progress=None if experiment.settings.quiet else _bar,
+        model_name="fold's",
+        teacher=teacher,
+    )
+    made = read_metadata(out, attributes=experiment.folder.attributes)
+    missing = sorted(set(experiment.group.values) - set(made.columns[experiment.group.name]))
+    if missing:
+        raise LsslError(
+            f"the teacher agrees with no synthesized face of {experiment.group.name} '{missing[0]}'; lower --agreement "
+            f"({mend.agreement:g}), or make more faces"
+        )
+    return made
 
 
 def first_of_each_class(synthetic: FaceFolder, attribute: str, per_class: int) -> FaceFolder:
@@ -61,12 +114,17 @@ def same_iterations(judge: ClassifierConfig, real: int, per_class: int, classes:
     return replace(judge, iterations=min(5000, max(base, once)))
 
 
-def tested(judge: TrainedClassifier, test: FaceFolder, experiment: Experiment) -> list[list[int]]:
-    """The confusion matrix on a fold's real test faces."""
+def tested(judge: TrainedClassifier, test: FaceFolder, experiment: Experiment) -> Tested:
+    """On a fold's real test faces."""
     faces = labelled_faces(test, experiment.group.name, group=experiment.group, device=experiment.settings.device)
     true, predicted = predict_faces(judge, faces)
     matrix: list[list[int]] = confusion_matrix(true.numpy(), predicted.numpy(), len(experiment.group.values)).tolist()
-    return matrix
+    people: dict[str, list[int]] = {}
+    for subject, right in zip(test.subjects, (true == predicted).tolist(), strict=True):
+        counts = people.setdefault(subject, [0, 0])
+        counts[0] += int(right)
+        counts[1] += 1
+    return Tested(matrix, people)
 
 
 def classifiers(
@@ -76,14 +134,15 @@ def classifiers(
     synthetic: FaceFolder | None,
     repeats: int,
     out: Path,
-) -> list[list[list[int]]]:
-    """Confusion matrices on the fold's test faces of `repeats` classifiers, seeds apart, trained on real (+ synthetic)."""
+) -> list[Tested]:
+    """`repeats` classifiers, seeds apart, trained on real (+ synthetic), on the fold's test faces."""
     train, test = experiment.train_rows(fold), experiment.test_rows(fold)
     if synthetic is not None:
-        strangers = sorted(set(synthetic.subjects) & set(fold.test))
+        shown = set(synthetic.subjects) | set(synthetic.columns.get("other_subject", []))
+        strangers = sorted(shown & set(fold.test))
         if strangers:
             raise LsslError(f"{synthetic.root} shows '{strangers[0]}', who is tested in fold {fold.number}")
-    matrices = []
+    found = []
     for repeat in range(repeats):
         trained = train_fold_classifier(
             replace(judge, seed=judge.seed + 1000 * repeat),
@@ -95,44 +154,63 @@ def classifiers(
             device=experiment.settings.device,
             quiet=experiment.settings.quiet,
         )
-        matrices.append(tested(trained, test, experiment))
-    return matrices
+        found.append(tested(trained, test, experiment))
+    return found
 
 
 def augmentation_fold(
     experiment: Experiment,
     fold: Fold,
-    model: TrainedGenerator,
+    model: TrainedGenerator | Synthesizer,
     counts: Sequence[int],
     repeats: int,
     out: Path,
     *,
     real_out: Path | None = None,
+    mend: Mend | None = None,
 ) -> dict[str, Any]:
-    """One fold's confusion matrices: `real` alone, and `synthetic` by the number of faces a class, as plain values.
+    """One fold's confusion matrices: `real` alone, and `synthetic` by the number of faces a class, as plain values; under
+    `people` what is right of each person, summed over the repeats, by the same names.
 
     real_out: where the classifiers of real faces alone are kept, out/real if not given; several generators share them.
     Writes out/sheet.png, some of the synthesized faces; the faces themselves are removed at the end.
     """
+    mend = mend or Mend()
     train = experiment.train_rows(fold)
     largest = max(counts)
     judge = same_iterations(experiment.settings.judge, len(train), largest, len(experiment.group.values))
+    real_out = real_out or out / "real"
+    alone = classifiers(experiment, fold, judge, None, repeats, real_out)
+    teacher = load_classifier(real_out / "classifier-0", experiment.settings.device) if mend.agreement else None
     folder = out / "synthetic"
-    synthetic = synthesize_training_faces(experiment, model, train, largest, folder)
+    synthetic = synthesize_training_faces(experiment, model, train, largest, folder, mend=mend, teacher=teacher)
     Image.fromarray(synthetic_sheet(synthetic, experiment.group.name, experiment.group.values)).save(out / "sheet.png")
     figures: dict[str, Any] = {
         "iterations": judge.iterations,
         "real_faces": len(train),
-        "real": classifiers(experiment, fold, judge, None, repeats, real_out or out / "real"),
+        "real_people": len(set(train.subjects)),
+        "made": len(synthetic),
+        "real": [one.matrix for one in alone],
         "synthetic": {},
+        "people": {"real": _right(alone)},
     }
     for count in counts:
         chosen = first_of_each_class(synthetic, experiment.group.name, count)
-        figures["synthetic"][str(count)] = classifiers(
-            experiment, fold, judge, chosen, repeats, out / f"synthetic-{count}"
-        )
+        found = classifiers(experiment, fold, judge, chosen, repeats, out / f"synthetic-{count}")
+        figures["synthetic"][str(count)] = [one.matrix for one in found]
+        figures["people"][str(count)] = _right(found)
     shutil.rmtree(folder)
     return figures
+
+
+def _right(found: Sequence[Tested]) -> dict[str, list[int]]:
+    """[right, faces] of each person, summed over classifiers."""
+    sums: dict[str, list[int]] = {}
+    for one in found:
+        for subject, (right, faces) in one.people.items():
+            known = sums.setdefault(subject, [0, 0])
+            sums[subject] = [known[0] + right, known[1] + faces]
+    return sums
 
 
 def synthetic_sheet(synthetic: FaceFolder, attribute: str, classes: Sequence[str]) -> np.ndarray:

@@ -1,14 +1,17 @@
 """`lssl evaluate augmentation`: fold by fold, then the table, the curve and the page."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
+from lssl.data import FaceFolder
 from lssl.errors import LsslError
-from lssl.evaluation.experiments.augmentation import augmentation_fold
+from lssl.evaluation.experiments.augmentation import Mend, augmentation_fold
 from lssl.evaluation.experiments.experiment import (
     Experiment,
     Settings,
@@ -18,15 +21,19 @@ from lssl.evaluation.experiments.experiment import (
     over_folds,
 )
 from lssl.evaluation.experiments.fold_training import train_fold_generator
+from lssl.evaluation.experiments.folds import Fold
 from lssl.evaluation.experiments.paper import paper_figures
 from lssl.evaluation.figures import confusion_figure, new_figure
 from lssl.evaluation.report import Report, Table
+from lssl.inference.synthesizers import GENERATOR, GeneratorSynthesizer, Synthesizer, open_synthesizer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: Fig. 8's numbers of synthesized faces an expression.
 PAPER_COUNTS = (500, 1000, 2000, 5000, 10000)
+_DRAWS = 2000
+_COLOURS = ("#2f7fd0", "#2a9d5c", "#8a4fc7", "#c43b5b")
 
 
 def evaluate_augmentation(
@@ -36,41 +43,73 @@ def evaluate_augmentation(
     *,
     counts: Sequence[int] = PAPER_COUNTS,
     repeats: int = 1,
+    sources: Sequence[str] = (GENERATOR,),
+    mend: Mend | None = None,
     overwrite: bool = False,
 ) -> Report:
     """Runs (or goes on with) the experiment and writes report.html, results.json and results.csv to `out`.
 
     counts: synthesized faces a class, one point of the curve each.
     repeats: classifiers a point, seeds apart, whose accuracies are averaged in each fold.
+    sources: what makes the faces, each a row of its own; names as `open_synthesizer` takes them.
     Raises LsslError before work starts.
     """
-    counts = sorted(set(counts))
+    counts, mend, sources = sorted(set(counts)), mend or Mend(), list(dict.fromkeys(sources))
     if not counts or counts[0] < 1:
         raise LsslError(f"counts are {', '.join(map(str, counts)) or 'missing'}; give numbers of faces from 1 on")
-    experiment = open_experiment(
-        "augmentation", settings, out, overwrite=overwrite, counts=list(counts), repeats=repeats
-    )
-    results = []
+    further: dict[str, Any] = {"counts": list(counts), "repeats": repeats, "sources": sources, "mend": asdict(mend)}
+    experiment = open_experiment("augmentation", settings, out, overwrite=overwrite, check=_fits(sources), **further)
+    results: dict[str, list[dict[str, Any]]] = {source: [] for source in sources}
     for fold in experiment.folds:
         name = f"fold-{fold.number:02d}"
+        for source in sources:
 
-        def make(fold: Any = fold, name: str = name) -> dict[str, Any]:
-            parts = experiment.state.folder(name)
-            model = train_fold_generator(
-                settings.training,
-                experiment.train_rows(fold),
-                experiment.schema,
-                parts / "generator",
-                parser_iterations=settings.parser_iterations,
-                processes=experiment.processes,
-                quiet=settings.quiet,
-            )
-            return augmentation_fold(experiment, fold, model, counts, repeats, parts)
+            def make(fold: Fold = fold, name: str = name, source: str = source) -> dict[str, Any]:
+                parts = experiment.state.folder(name)
+                maker = _maker(experiment, fold, source, parts / "generator")
+                own = experiment.state.folder(_part(name, source))
+                return augmentation_fold(
+                    experiment, fold, maker, counts, repeats, own, real_out=parts / "real", mend=mend
+                )
 
-        results.append(experiment.state.part(name, make))
-    report = _report(experiment, results, counts, repeats, command)
+            results[source].append(experiment.state.part(_part(name, source), make))
+    report = _report(experiment, results, counts, repeats, mend, command)
     report.write(out)
     return report
+
+
+def _part(name: str, source: str) -> str:
+    return name if source == GENERATOR else f"{name}-{source}"
+
+
+def _fits(sources: Sequence[str]) -> Callable[[FaceFolder, str], None]:
+    """The check, before any work, that a folder has what the synthesizers need that learn nothing."""
+
+    def check(folder: FaceFolder, attribute: str) -> None:
+        for source in sources:
+            for word in source.split("+"):
+                if word != GENERATOR:
+                    open_synthesizer(word).group(folder, attribute)
+
+    return check
+
+
+def _maker(experiment: Experiment, fold: Fold, source: str, generator_out: Path) -> Synthesizer:
+    """What a source's name stands for in a fold; a generator is trained first, on the fold's training people alone."""
+    generator: Synthesizer | None = None
+    if GENERATOR in source.split("+"):
+        settings = experiment.settings
+        trained = train_fold_generator(
+            settings.training,
+            experiment.train_rows(fold),
+            experiment.schema,
+            generator_out,
+            parser_iterations=settings.parser_iterations,
+            processes=experiment.processes,
+            quiet=settings.quiet,
+        )
+        generator = GeneratorSynthesizer(trained, "fold's")
+    return open_synthesizer(source, generator)
 
 
 def mean_accuracy(matrices: list[list[list[int]]]) -> float:
@@ -87,43 +126,80 @@ def accuracies(results: list[dict[str, Any]], counts: Sequence[int]) -> dict[int
 
 
 def augmentation_table(
-    experiment: Experiment, results: list[dict[str, Any]], counts: Sequence[int], repeats: int
+    experiment: Experiment, results: dict[str, list[dict[str, Any]]], counts: Sequence[int], repeats: int
 ) -> Table:
-    values = accuracies(results, counts)
+    some = next(iter(results.values()))
     classes = len(experiment.group.values)
-    real = round(float(np.mean([r["real_faces"] for r in results])))
-    rows: list[list[Any]] = [["real faces alone", over_folds(values[0]), None, real, 0]]
-    for count in counts:
-        gain = [a - b for a, b in zip(values[count], values[0], strict=True)]
-        rows.append([f"real + {count} a class", over_folds(values[count]), over_folds(gain), real, count * classes])
+    real = round(float(np.mean([r["real_faces"] for r in some])))
+    alone = accuracies(some, counts)[0]
+    rows: list[list[Any]] = [["real faces alone", over_folds(alone), None, None, real, 0]]
+    for source, found in results.items():
+        values = accuracies(found, counts)
+        for count in counts:
+            gain = [a - b for a, b in zip(values[count], values[0], strict=True)]
+            made = round(float(np.mean([min(r["made"], count * classes) for r in found])))
+            interval = f"{gain_interval(found, count)[1]:.1f}"
+            rows.append(
+                [f"real + {count} a class, {source}", over_folds(values[count]), over_folds(gain), interval, real, made]
+            )
     paper = paper_figures("augmentation", experiment.source)
     if paper is not None:
-        rows += [[f"{paper[0]}: {method}", value, None, None, None] for method, value in paper[1]]
-    note = f"Percent of real test faces recognised; all classifiers had {results[0]['iterations']} iterations"
+        rows += [[f"{paper[0]}: {method}", value, None, None, None, None] for method, value in paper[1]]
+    note = f"Percent of real test faces recognised; all classifiers had {some[0]['iterations']} iterations"
     note += f", {repeats} of each are averaged" if repeats > 1 else ""
-    note += "; mean and standard deviation over the folds." if len(results) > 1 else "."
+    note += "; mean and standard deviation over the folds" if len(some) > 1 else ""
+    note += f". The interval: 95% of {_DRAWS} draws of the people who are tested."
     return Table(
         "Classifiers trained with synthesized faces",
-        ["trained on", "accuracy", "gain", "real faces", "synthesized"],
+        ["trained on", "accuracy", "gain", "gain's interval, +-", "real faces", "synthesized"],
         rows,
         note,
         best=["accuracy"],
     )
 
 
-def curve(results: list[dict[str, Any]], counts: Sequence[int]) -> "Figure":
+def gain_interval(results: Sequence[dict[str, Any]], count: int, seed: int = 0) -> tuple[float, float]:
+    """(gain, half of its 95% interval), points: the people tested in all folds are drawn anew (a bootstrap)."""
+    before, after, faces = [], [], []
+    for result in results:
+        alone, mixed = result["people"]["real"], result["people"][str(count)]
+        for subject, (right, number) in alone.items():
+            before.append(right)
+            after.append(mixed[subject][0])
+            faces.append(number)
+    change, total = np.subtract(after, before).astype(float), np.asarray(faces, float)
+    drawn = np.random.default_rng(seed).integers(len(total), size=(_DRAWS, len(total)))
+    gains = 100 * change[drawn].sum(1) / total[drawn].sum(1)
+    low, high = np.quantile(gains, (0.025, 0.975))
+    return 100 * float(change.sum() / total.sum()), float(high - low) / 2
+
+
+def conclusion(source: str, results: Sequence[dict[str, Any]], count: int) -> str:
+    """Whether they help, in a sentence."""
+    gain, half = gain_interval(results, count)
+    people = round(float(np.mean([result["real_people"] for result in results])))
+    what = "synthesized faces" if source == GENERATOR else f"synthesized faces ({source})"
+    if abs(gain) <= half:
+        return f"{what} make no difference that is sure: {gain:+.1f} +- {half:.1f} points with {people} people"
+    return f"{what} {'help' if gain > 0 else 'harm'} by {abs(gain):.1f} +- {half:.1f} points with {people} people"
+
+
+def curve(results: dict[str, list[dict[str, Any]]], counts: Sequence[int]) -> "Figure":
     """Fig. 8: accuracy over the number of synthesized faces a class; the band is the deviation over the folds."""
-    values = accuracies(results, counts)
-    means = np.array([np.mean(values[count]) for count in counts])
-    spread = np.array([np.std(values[c], ddof=1) if len(results) > 1 else 0.0 for c in counts])
     figure = new_figure(6.4, 3.6)
     axes = figure.add_subplot()
-    colour, other = "#2f7fd0", "#c46a1b"
-    axes.axhline(float(np.mean(values[0])), color=other, linestyle="--", linewidth=1.5, label="real faces alone")
+    some = next(iter(results.values()))
+    alone = float(np.mean(accuracies(some, counts)[0]))
+    axes.axhline(alone, color="#c46a1b", linestyle="--", linewidth=1.5, label="real faces alone")
+    for (source, found), colour in zip(results.items(), itertools.cycle(_COLOURS)):
+        values = accuracies(found, counts)
+        means = np.array([np.mean(values[count]) for count in counts])
+        if len(counts) > 1 and len(found) > 1:
+            spread = np.array([np.std(values[c], ddof=1) for c in counts])
+            axes.fill_between(counts, means - spread, means + spread, color=colour, alpha=0.2, linewidth=0)
+        axes.plot(counts, means, "o-", color=colour, linewidth=1.8, label=f"real + synthesized, {source}")
     if len(counts) > 1:
-        axes.fill_between(counts, means - spread, means + spread, color=colour, alpha=0.2, linewidth=0)
         axes.set_xscale("log")
-    axes.plot(counts, means, "o-", color=colour, linewidth=1.8, label="real + synthesized")
     axes.set_xticks(counts, [f"{count / 1000:g}K" if count >= 500 else str(count) for count in counts])
     axes.minorticks_off()
     axes.set_xlabel("synthesized faces a class")
@@ -135,32 +211,58 @@ def curve(results: list[dict[str, Any]], counts: Sequence[int]) -> "Figure":
 
 
 def _report(
-    experiment: Experiment, results: list[dict[str, Any]], counts: Sequence[int], repeats: int, command: str
+    experiment: Experiment,
+    results: dict[str, list[dict[str, Any]]],
+    counts: Sequence[int],
+    repeats: int,
+    mend: Mend,
+    command: str,
 ) -> Report:
+    judge = experiment.settings.judge
     report = Report(f"Augmentation: {experiment.folder.root.name}", command, experiment.settings.seed)
     report.earlier_seconds = experiment.state.seconds
+    report.conclusions = [conclusion(source, found, counts[-1]) for source, found in results.items()]
+    for sentence in report.conclusions:
+        report.paragraph(f"{sentence[0].upper()}{sentence[1:]}.")
     report.paragraph(experiment.describe())
+    trained = any(GENERATOR in source.split("+") for source in results)
     report.paragraph(
-        "In each fold the generator (and its face parser) and all classifiers learn from the same training people; the "
-        "synthesized faces are made from the faces of those people. Nobody who is tested is seen by any of them. "
-        f"A generator is trained for {generator_budget(experiment.settings)}."
+        "In each fold whatever is trained learns from the same training people; the synthesized faces are made from the "
+        "faces of those people. Nobody who is tested is seen by any of it. "
+        + (f"A generator is trained for {generator_budget(experiment.settings)}. " if trained else "")
+        + f"{judge.synthetic_share:.0%} of each batch is synthesized"
+        + (f", none in the last {judge.real_last:.0%} of the iterations" if judge.real_last else "")
+        + (
+            f"; of the synthesized faces those are kept whose class a classifier of the real ones gives at least {mend.agreement:g}."
+            if mend.agreement
+            else "."
+        )
     )
     report.table(augmentation_table(experiment, results, counts, repeats))
     report.plot(
         curve(results, counts), "Fig. 8: more synthesized faces. The band is one standard deviation over folds."
     )
     report.heading("Synthesized training faces")
-    with Image.open(experiment.state.root / "fold-00" / "sheet.png") as sheet:
-        report.image(
-            np.asarray(sheet.convert("RGB")), "Some of the first fold, a column a class they are labelled with."
-        )
+    for source in results:
+        with Image.open(experiment.state.root / _part("fold-00", source) / "sheet.png") as sheet:
+            report.image(
+                np.asarray(sheet.convert("RGB")),
+                f"Some of the first fold, {source}, a column a class they are labelled with.",
+            )
     report.heading("Confusion")
-    shown = [("real faces alone", [r["real"] for r in results])]
-    shown.append((f"real + {counts[-1]} a class", [r["synthetic"][str(counts[-1])] for r in results]))
+    some = next(iter(results.values()))
+    shown = [("real faces alone", [r["real"] for r in some])]
+    for source, found in results.items():
+        shown.append((f"real + {counts[-1]} a class, {source}", [r["synthetic"][str(counts[-1])] for r in found]))
     for name, matrices in shown:
         total = np.sum([matrix for repeated in matrices for matrix in repeated], axis=0)
         report.plot(
             confusion_figure(total, experiment.group.values), f"Trained on {name}, in percent of each true class."
         )
-    report.results.update(folds=experiment.subjects(), fold_results=results, settings=experiment.state.settings)
+    report.results.update(
+        conclusions=report.conclusions,
+        folds=experiment.subjects(),
+        fold_results=results,
+        settings=experiment.state.settings,
+    )
     return report

@@ -1,6 +1,7 @@
 """Tables 1 and 2 with a row a method: `lssl evaluate transfer|augmentation --method NAME ...`."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lssl.data import detect, to_float
-from lssl.evaluation.experiments.augmentation import augmentation_fold
+from lssl.evaluation.experiments.augmentation import Mend, augmentation_fold
 from lssl.evaluation.experiments.augmentation_report import mean_accuracy
 from lssl.evaluation.experiments.contenders import (
     IN_THE_PAPER,
@@ -108,15 +109,17 @@ def compare_augmentation(
     counts: Sequence[int],
     repeats: int = 1,
     seeds: int = 2,
+    mend: Mend | None = None,
     overwrite: bool = False,
 ) -> Report:
     """Table 1 with a row a method; as `compare_transfer`. counts, repeats: as `evaluate_augmentation` takes them."""
-    counts = sorted(set(counts))
-    experiment = _open("augmentation", settings, contenders, out, seeds, overwrite, counts=counts, repeats=repeats)
+    counts, mend = sorted(set(counts)), mend or Mend()
+    further = {"counts": counts, "repeats": repeats, "mend": asdict(mend)}
+    experiment = _open("augmentation", settings, contenders, out, seeds, overwrite, **further)
 
     def judged(model: TrainedGenerator, fold: Fold, parts: Path) -> dict[str, Any]:
         alone = experiment.state.folder(f"fold-{fold.number:02d}") / "real"
-        return augmentation_fold(experiment, fold, model, counts, repeats, parts, real_out=alone)
+        return augmentation_fold(experiment, fold, model, counts, repeats, parts, real_out=alone, mend=mend)
 
     results = _run(experiment, contenders, seeds, judged)
     report = _begin("Augmentation", experiment, command, contenders)

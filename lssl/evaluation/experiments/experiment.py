@@ -1,6 +1,6 @@
 """What all experiments share: settings, opening and checking the data, the state on disk, means over folds."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -107,11 +107,13 @@ def open_experiment(
     *,
     overwrite: bool = False,
     trained: tuple[AttributeGroup, AttributeSchema] | None = None,
+    check: Callable[[FaceFolder, str], None] | None = None,
     **further: Any,
 ) -> Experiment:
     """Reads and checks the data before any work, then opens (or begins) the state in `out`.
 
     trained: the classes and attributes of what was trained before; then nothing is, and faces to test are enough.
+    check: raises LsslError where the folder and the column of its classes will not do for this experiment.
     further: settings of this experiment alone.
     Raises LsslError for whatever is wrong.
     """
@@ -126,6 +128,8 @@ def open_experiment(
     folds = [limit_subjects(f, settings.real_subjects) for f in chosen]
     group = check_faces(folder, attribute, folds, None if trained is None else trained[0])
     folder = replace(folder, attributes=_trained_attributes(folder, attribute))
+    if check is not None:
+        check(folder, attribute)
     schema = folder.schema() if trained is None else trained[1]
     state = ExperimentState(
         out,

@@ -3,16 +3,24 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
 
 from lssl.errors import LsslError
 from lssl.evaluation.experiments import augmentation
 from lssl.evaluation.experiments.ablation import FULL, VARIANTS, evaluate_ablation, variant_config
-from lssl.evaluation.experiments.augmentation import first_of_each_class, same_iterations
-from lssl.evaluation.experiments.augmentation_report import accuracies, augmentation_table, evaluate_augmentation
+from lssl.evaluation.experiments.augmentation import Mend, first_of_each_class, same_iterations
+from lssl.evaluation.experiments.augmentation_report import (
+    accuracies,
+    augmentation_table,
+    conclusion,
+    evaluate_augmentation,
+    gain_interval,
+)
 from lssl.evaluation.experiments.experiment import open_experiment
 from lssl.inference.synthetic_folder import AugmentOptions, augment_folder
-from lssl.training.classifier_training import ClassifierConfig
+from lssl.training.classifier_training import ClassifierConfig, _Batches, labelled_faces
 from lssl.training.config import TrainConfig
 
 
@@ -38,25 +46,75 @@ def test_all_classifiers_have_as_many_iterations_as_the_largest_set_needs():
 
 def test_gain_is_a_difference_within_each_fold(settings, tmp_path):
     right, wrong = [[2, 0, 0], [0, 2, 0], [0, 0, 2]], [[1, 1, 0], [0, 2, 0], [0, 0, 2]]
+    common = {"iterations": 9, "real_faces": 12, "real_people": 4, "made": 15}
     results = [
-        {"real": [right], "synthetic": {"5": [right]}, "iterations": 9, "real_faces": 12},
-        {"real": [wrong], "synthetic": {"5": [right]}, "iterations": 9, "real_faces": 12},
+        {**common, "real": [right], "synthetic": {"5": [right]}, "people": {"real": {"a": [6, 6]}, "5": {"a": [6, 6]}}},
+        {**common, "real": [wrong], "synthetic": {"5": [right]}, "people": {"real": {"b": [5, 6]}, "5": {"b": [6, 6]}}},
     ]
     assert accuracies(results, [5]) == {0: [100, pytest.approx(500 / 6)], 5: [100, 100]}
     experiment = open_experiment("augmentation", settings, tmp_path / "out")
-    rows = augmentation_table(experiment, results, [5], 1).rows
-    assert (rows[1][0], *rows[1][3:]) == ("real + 5 a class", 12, 15)
+    rows = augmentation_table(experiment, {"generator": results}, [5], 1).rows
+    assert (rows[1][0], *rows[1][4:]) == ("real + 5 a class, generator", 12, 15)
     assert rows[1][2] == pytest.approx((100 / 12, 100 / 6 / 2**0.5))
     assert len(rows) == 2
     experiment.folder.info["source"] = "oulu-casia"
-    assert ["Table 1, Oulu-CASIA: LSSL", 87.4, None, None, None] in augmentation_table(experiment, results, [5], 1).rows
+    paper = ["Table 1, Oulu-CASIA: LSSL", 87.4, None, None, None, None]
+    assert paper in augmentation_table(experiment, {"generator": results}, [5], 1).rows
+
+
+def one_fold(changes):
+    """A fold in which each person's right faces of 10 change by so much from 6."""
+    before = {f"p{k}": [6, 10] for k in range(len(changes))}
+    after = {f"p{k}": [6 + change, 10] for k, change in enumerate(changes)}
+    return {"real_people": 7, "people": {"real": before, "9": after}}
+
+
+def test_the_gains_interval_is_of_the_people_who_are_tested():
+    gain, half = gain_interval([one_fold([2] * 10), one_fold([2] * 10)], 9)
+    assert (gain, half) == (pytest.approx(20), 0)
+    changes = [1, -1, 3, 0, 2, 2, -2, 4, 1, 0] * 4
+    gain, half = gain_interval([one_fold(changes)], 9)
+    assert gain == pytest.approx(10)
+    deviation = 10 * np.std(changes) / len(changes) ** 0.5
+    assert half == pytest.approx(1.96 * deviation, rel=0.1)
+
+
+def test_it_ends_with_whether_they_help():
+    assert (
+        conclusion("generator", [one_fold([2] * 10)], 9) == "synthesized faces help by 20.0 +- 0.0 points with 7 people"
+    )
+    assert conclusion("morph", [one_fold([-2] * 10)], 9).startswith("synthesized faces (morph) harm by 20.0")
+    assert "no difference that is sure: +0.0" in conclusion("3d", [one_fold([2, -2] * 9)], 9)
+
+
+def test_the_last_iterations_see_real_faces_alone(folder):
+    real = labelled_faces(folder, "expression")
+    config = ClassifierConfig(iterations=10, batch_size=8, real_last=0.3, jitter=0, flip=False)
+    batches = _Batches(real, real, config)
+    drawn = []
+    batches._faces = lambda source, count: (
+        drawn.append((source, count)) or (torch.zeros(count, 3, 8, 8), torch.zeros(count))
+    )
+    for _ in range(10):
+        batches.draw()
+    assert drawn == [(0, 4), (1, 4)] * 7 + [(0, 8)] * 3
+    with pytest.raises(LsslError, match=r"real_last is 1\.5"):
+        ClassifierConfig(real_last=1.5)
+
+
+def test_a_teacher_drops_faces_and_the_same_counts_are_tested(settings, tmp_path):
+    report = evaluate_augmentation(
+        settings, tmp_path / "out", "command", counts=[6], sources=["generator"], mend=Mend(agreement=0.3)
+    )
+    assert 3 <= report.results["fold_results"]["generator"][0]["made"] <= 18
+    assert report.conclusions[0].startswith("synthesized faces")
 
 
 def test_a_killed_evaluation_ends_in_the_same_table(settings, tmp_path, monkeypatch):
     options = {"counts": [4, 2], "repeats": 2}
     whole = evaluate_augmentation(settings, tmp_path / "whole", "command", **options)
     results = json.loads((tmp_path / "whole" / "results.json").read_text())
-    assert len(results["fold_results"][0]["synthetic"]["4"]) == 2
+    assert len(results["fold_results"]["generator"][0]["synthetic"]["4"]) == 2
     assert not list((tmp_path / "whole").rglob("synthetic/images"))
 
     tested = augmentation.tested

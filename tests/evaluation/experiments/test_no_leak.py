@@ -80,7 +80,8 @@ def run(experiment, settings, out):
     if experiment == "transfer":
         return transfer_report.evaluate_transfer(settings, out, "command")
     if experiment == "augmentation":
-        return augmentation_report.evaluate_augmentation(settings, out, "command", counts=[2])
+        sources = ["generator", "generator+morph"]
+        return augmentation_report.evaluate_augmentation(settings, out, "command", counts=[12], sources=sources)
     return ablation.evaluate_ablation(settings, out, "command", variants=["full", "without side image"], per_class=2)
 
 

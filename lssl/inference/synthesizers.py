@@ -1,0 +1,366 @@
+"""What can make labelled faces of labelled faces: a trained generator, the 3D edit, the mixing of two people.
+
+Each plans its faces beforehand, all chance of it, so that a folder has the same bytes on any number of processes, and
+makes them of the training faces given to it alone.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lssl.data import AttributeGroup, AttributeSchema, FaceFolder, to_float, to_uint8
+from lssl.data.fingerprint import weights_fingerprint
+from lssl.data.images import read_image
+from lssl.data.landmarks import flip_landmarks
+from lssl.data.portrait import unique_names
+from lssl.errors import LsslError
+from lssl.face3d.builtin import load_face_model, model_stamp
+from lssl.face3d.editing.edit import edit_photograph
+from lssl.face3d.editing.movement import PlacedFace, move, place_faces
+from lssl.inference.morph import morph_faces
+from lssl.inference.synthesis import InputFace, Target, check_folder, translate_batch
+from lssl.models.export import TrainedGenerator
+from lssl.training.classifier_training import SIDED
+from lssl.training.movement import half_sides, pixels_of
+
+#: Synthesizers that need no training, by the name that commands know them by.
+UNTRAINED = ("3d", "morph")
+GENERATOR = "generator"
+_FITTED = 64  # faces that are fitted together
+_SHARES = (0.25, 0.75)  # of a mixture's second face: with less the people are those that are known, with more too
+
+
+@dataclass(frozen=True)
+class Order:
+    """One face to make: of which row of the data, mirrored or not, to which value, how strongly.
+
+    others: further rows that it takes from, and `shares` how much; what they are says the synthesizer. part: whose of
+    several synthesizers it is.
+    """
+
+    key: str
+    row: int
+    mirrored: bool
+    value: str
+    intensity: float
+    others: tuple[int, ...] = ()
+    shares: tuple[float, ...] = ()
+    part: int = 0
+
+
+@dataclass
+class Made:
+    """A face that was made: the picture (H, W, 3), the values of its source, its landmarks (68, 2) where known."""
+
+    picture: NDArray[np.uint8]
+    source: dict[str, str]
+    landmarks: NDArray[np.float32] | None = None
+    extra: dict[str, str] = field(default_factory=dict)
+
+
+class Synthesizer(Protocol):
+    """Makes faces of each value of one attribute of those of a folder."""
+
+    def group(self, folder: FaceFolder, attribute: str) -> AttributeGroup:
+        """The classes. Raises LsslError where the folder lacks what is needed."""
+        ...
+
+    def attributes(self, folder: FaceFolder) -> list[str]:
+        """The columns of the folder that is made."""
+        ...
+
+    def settings(self) -> dict[str, Any]:
+        """What decides its faces."""
+        ...
+
+    def plan(
+        self, folder: FaceFolder, group: AttributeGroup, per_class: int, intensity: tuple[float, float], seed: int
+    ) -> list[Order]:
+        """`per_class` orders of each value, sorted by key."""
+        ...
+
+    def make(self, folder: FaceFolder, orders: Sequence[Order], attribute: str) -> list[Made | str]:
+        """The faces of some orders, or why there is none."""
+        ...
+
+
+class GeneratorSynthesizer:
+    """A trained generator changes each face from another class to the one asked for."""
+
+    def __init__(self, model: TrainedGenerator, name: str = "") -> None:
+        self.model, self.name = model, name
+
+    def group(self, folder: FaceFolder, attribute: str) -> AttributeGroup:
+        check_folder(folder, self.model)
+        return self.model.schema.group(attribute) if attribute else self.model.schema.groups[0]
+
+    def attributes(self, folder: FaceFolder) -> list[str]:
+        del folder
+        return [group.name for group in self.model.schema.groups]
+
+    def settings(self) -> dict[str, Any]:
+        return {"model": self.name, "model_weights": weights_fingerprint(self.model.network)}
+
+    def plan(
+        self, folder: FaceFolder, group: AttributeGroup, per_class: int, intensity: tuple[float, float], seed: int
+    ) -> list[Order]:
+        return plan_changes(folder, group, per_class, intensity, seed)
+
+    def make(self, folder: FaceFolder, orders: Sequence[Order], attribute: str) -> list[Made | str]:
+        names = self.attributes(folder)
+        faces = []
+        for order in orders:
+            image, points = read_face(folder, order.row, order.mirrored)
+            faces.append(InputFace(order.key, image, points, _values(folder, order.row, names)))
+        targets = [Target({attribute: order.value}, order.intensity, order.value) for order in orders]
+        pictures = translate_batch(self.model, faces, targets)
+        return [Made(picture, face.source) for picture, face in zip(pictures, faces, strict=True)]
+
+
+class MorphSynthesizer:
+    """New people: two who show the same, mixed (`lssl.inference.morph`); intensity plays no part."""
+
+    def group(self, folder: FaceFolder, attribute: str) -> AttributeGroup:
+        if folder.landmarks is None:
+            raise LsslError(f"{folder.root} has no landmarks.npy, which morph needs; make it by `lssl prepare`")
+        return _own_group(folder, attribute)
+
+    def attributes(self, folder: FaceFolder) -> list[str]:
+        return list(folder.attributes)
+
+    def settings(self) -> dict[str, Any]:
+        return {"model": "morph", "shares": list(_SHARES)}
+
+    def plan(
+        self, folder: FaceFolder, group: AttributeGroup, per_class: int, intensity: tuple[float, float], seed: int
+    ) -> list[Order]:
+        del intensity
+        orders = []
+        sided = any(name in SIDED for name in folder.varying_attributes())
+        for value, name in zip(group.values, unique_names(group.values), strict=True):
+            rows = [row for row, own in enumerate(folder.columns[group.name]) if own == value]
+            chance = np.random.default_rng([seed, zlib.crc32(value.encode()), 1])
+            partners = [[other for other in rows if folder.subjects[other] != folder.subjects[row]] for row in rows]
+            pairs = [(row, others) for row, others in zip(rows, partners, strict=True) if others]
+            if not pairs:
+                raise LsslError(f"{folder.root}: {group.name} '{value}' is shown by one person only; morph mixes two")
+            first = _by_turns(len(pairs), per_class, chance)
+            for number in range(per_class):
+                row, others = pairs[first[number]]
+                shape, colour = chance.uniform(*_SHARES, 2).round(3).tolist()
+                mirrored = bool(chance.random() < 0.5) and not sided
+                other = others[int(chance.integers(len(others)))]
+                orders.append(Order(f"{name}_{number:06d}", row, mirrored, value, 1.0, (other,), (shape, colour)))
+        return sorted(orders, key=lambda order: order.key)
+
+    def make(self, folder: FaceFolder, orders: Sequence[Order], attribute: str) -> list[Made | str]:
+        """The second face of each order is mirrored where it says so: of two faces that makes another pair."""
+        del attribute
+        pictures, landmarks = [], []
+        for order in orders:
+            for row, mirrored in ((order.row, False), (order.others[0], order.mirrored)):
+                image, points = read_face(folder, row, mirrored)
+                pictures.append(image)
+                landmarks.append(points)
+        size = pictures[0].shape[:2]
+        images = to_float(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2))
+        points = half_sides(torch.from_numpy(np.stack(landmarks)), size)
+        shape, colour = torch.tensor([order.shares for order in orders]).unbind(1)
+        mixed, places = morph_faces(images[::2], images[1::2], points[::2], points[1::2], shape, colour)
+        made: list[Made | str] = []
+        for order, picture, marks in zip(orders, to_uint8(mixed), pixels_of(places, size), strict=True):
+            extra = {
+                "mixed_with": folder.file_names[order.others[0]],
+                "other_subject": folder.subjects[order.others[0]],
+                "shape_share": f"{order.shares[0]:g}",
+                "colour_share": f"{order.shares[1]:g}",
+            }
+            values = _values(folder, order.row, folder.attributes)
+            made.append(Made(picture.permute(1, 2, 0).numpy(), values, marks.numpy(), extra))
+        return made
+
+
+class EditSynthesizer:
+    """The 3D edit moves each face from another class to the one asked for, as the faces of the data move.
+
+    The model is fitted to the landmarks of all faces; what a training person's expression is more than the same
+    person's own of the face's class is added to the face. So it needs no names that the model knows, and each person's
+    way is one more.
+    """
+
+    def __init__(self, model: str | Path = "ict") -> None:
+        self.name, self.model = model, load_face_model(model)
+        self._fits: tuple[FaceFolder | None, dict[int, list[PlacedFace]]] = (None, {})
+
+    def group(self, folder: FaceFolder, attribute: str) -> AttributeGroup:
+        if folder.landmarks is None:
+            raise LsslError(f"{folder.root} has no landmarks.npy, which the 3D edit needs; make it by `lssl prepare`")
+        return _own_group(folder, attribute)
+
+    def attributes(self, folder: FaceFolder) -> list[str]:
+        return list(folder.attributes)
+
+    def settings(self) -> dict[str, Any]:
+        return {"model": "3d", "face_model": model_stamp(self.name, self.model)}
+
+    def plan(
+        self, folder: FaceFolder, group: AttributeGroup, per_class: int, intensity: tuple[float, float], seed: int
+    ) -> list[Order]:
+        """others: (the model person's row of the value, the same person's row of the face's own class)."""
+        shown: dict[tuple[str, str], list[int]] = {}
+        for row, value in enumerate(folder.columns[group.name]):
+            shown.setdefault((folder.subjects[row], value), []).append(row)
+        orders = []
+        for order in plan_changes(folder, group, per_class, intensity, seed):
+            own = folder.columns[group.name][order.row]
+            both = [s for s in sorted(set(folder.subjects)) if (s, own) in shown and (s, order.value) in shown]
+            if not both:
+                raise LsslError(
+                    f"{folder.root}: nobody shows both {group.name} '{own}' and '{order.value}', so the 3D edit does not "
+                    "know how a face moves from one to the other"
+                )
+            chance = np.random.default_rng([seed, zlib.crc32(order.key.encode()), 3])
+            who = both[int(chance.integers(len(both)))]
+            rows = [shown[who, value] for value in (order.value, own)]
+            others = tuple(some[int(chance.integers(len(some)))] for some in rows)
+            orders.append(Order(order.key, order.row, order.mirrored, order.value, order.intensity, others))
+        return orders
+
+    def make(self, folder: FaceFolder, orders: Sequence[Order], attribute: str) -> list[Made | str]:
+        del attribute
+        made: list[Made | str] = []
+        for order in orders:
+            placed, goal, start = (self._placed(folder, row) for row in (order.row, *order.others))
+            doubt = placed.doubt or goal.doubt or start.doubt
+            if doubt:
+                made.append(f"the 3D face does not fit: {doubt}")
+                continue
+            step = order.intensity * (goal.expression - start.expression)
+            movement = move(placed, step, closing=min(order.intensity, 1.0) if goal.closed else 0.0)
+            picture = edit_photograph(read_image(folder.image_path(order.row)), [movement])[0]
+            landmarks = movement.after[placed.face.landmarks, :2].float().numpy()
+            if order.mirrored:
+                picture, landmarks = picture[:, ::-1].copy(), flip_landmarks(landmarks, picture.shape[1])
+            extra = {"moved_as": folder.file_names[order.others[0]]}
+            made.append(Made(picture, _values(folder, order.row, folder.attributes), landmarks, extra))
+        return made
+
+    def _placed(self, folder: FaceFolder, row: int) -> PlacedFace:
+        """The model in the picture of a row, fitted in fixed groups of rows, so that the groups of a process play no part."""
+        assert folder.landmarks is not None
+        if self._fits[0] is not folder:
+            self._fits = (folder, {})
+        fits, first = self._fits[1], row - row % _FITTED
+        if first not in fits:
+            fits[first] = place_faces(self.model, torch.from_numpy(folder.landmarks[first : first + _FITTED]))
+        return fits[first][row - first]
+
+
+class CombinedSynthesizer:
+    """Several synthesizers by turns, each for its part of every class."""
+
+    def __init__(self, parts: Sequence[Synthesizer]) -> None:
+        self.parts = list(parts)
+
+    def group(self, folder: FaceFolder, attribute: str) -> AttributeGroup:
+        groups = [part.group(folder, attribute) for part in self.parts]
+        if any(group != groups[0] for group in groups):
+            raise LsslError(f"the synthesizers' classes differ: {' / '.join(', '.join(g.values) for g in groups)}")
+        return groups[0]
+
+    def attributes(self, folder: FaceFolder) -> list[str]:
+        names = [part.attributes(folder) for part in self.parts]
+        return [name for name in names[0] if all(name in other for other in names)]
+
+    def settings(self) -> dict[str, Any]:
+        return {"parts": [part.settings() for part in self.parts]}
+
+    def plan(
+        self, folder: FaceFolder, group: AttributeGroup, per_class: int, intensity: tuple[float, float], seed: int
+    ) -> list[Order]:
+        orders = []
+        for number, part in enumerate(self.parts):
+            share = len(range(number, per_class, len(self.parts)))
+            own = part.plan(folder, group, share, intensity, seed) if share else []
+            orders += [replace(order, key=f"{order.key}_{number}", part=number) for order in own]
+        return sorted(orders, key=lambda order: order.key)
+
+    def make(self, folder: FaceFolder, orders: Sequence[Order], attribute: str) -> list[Made | str]:
+        made: dict[str, Made | str] = {}
+        for number, part in enumerate(self.parts):
+            own = [order for order in orders if order.part == number]
+            if own:
+                made |= zip([order.key for order in own], part.make(folder, own, attribute), strict=True)
+        return [made[order.key] for order in orders]
+
+
+def open_synthesizer(name: str, generator: Synthesizer | None = None) -> Synthesizer:
+    """One of `UNTRAINED`, or `generator`, by name; several with a plus, as in `generator+morph`.
+
+    Raises LsslError for a name that is unknown.
+    """
+    parts: list[Synthesizer] = []
+    for word in name.split("+"):
+        if word == GENERATOR and generator is not None:
+            parts.append(generator)
+        elif word in UNTRAINED:
+            parts.append(EditSynthesizer() if word == "3d" else MorphSynthesizer())
+        else:
+            raise LsslError(f"no synthesizer '{word}'; known: {GENERATOR}, {', '.join(UNTRAINED)}")
+    return parts[0] if len(parts) == 1 else CombinedSynthesizer(parts)
+
+
+def plan_changes(
+    folder: FaceFolder, group: AttributeGroup, per_class: int, intensity: tuple[float, float], seed: int
+) -> list[Order]:
+    """For each value, faces of other values by turns, each first plain, then mirrored; sorted by key.
+
+    Raises LsslError where no face of another value is there to start from.
+    """
+    orders = []
+    for value, name in zip(group.values, unique_names(group.values), strict=True):
+        rows = [row for row, own in enumerate(folder.columns[group.name]) if own != value]
+        if not rows:
+            raise LsslError(f"{folder.root}: every face has {group.name} '{value}', so none can be changed to it")
+        chance = np.random.default_rng([seed, zlib.crc32(value.encode())])
+        once = np.concatenate([chance.permutation(len(rows)), chance.permutation(len(rows)) + len(rows)])
+        strengths = chance.uniform(*intensity, per_class)
+        for number in range(per_class):
+            pick = int(once[number % len(once)])
+            key = f"{name}_{number:06d}"
+            strength = round(float(strengths[number]), 3)
+            orders.append(Order(key, rows[pick % len(rows)], pick >= len(rows), value, strength))
+    return sorted(orders, key=lambda order: order.key)
+
+
+def read_face(folder: FaceFolder, row: int, mirrored: bool) -> tuple[NDArray[np.uint8], Any]:
+    """(picture, landmarks or None) of a row, mirrored if asked."""
+    image = read_image(folder.image_path(row))
+    points = None if folder.landmarks is None else folder.landmarks[row]
+    if mirrored:
+        image = image[:, ::-1].copy()
+        points = None if points is None else flip_landmarks(points, image.shape[1])
+    return image, points
+
+
+def _values(folder: FaceFolder, row: int, names: Sequence[str]) -> dict[str, str]:
+    return {name: folder.columns[name][row] for name in names}
+
+
+def _own_group(folder: FaceFolder, attribute: str) -> AttributeGroup:
+    attribute = attribute or (folder.attributes[0] if folder.attributes else "")
+    if attribute not in folder.columns:
+        raise LsslError(f"{folder.root}/metadata.csv has no column '{attribute}' whose values could be the classes")
+    return AttributeSchema.from_columns({attribute: folder.columns[attribute]}).groups[0]
+
+
+def _by_turns(count: int, number: int, chance: np.random.Generator) -> NDArray[np.int64]:
+    """`number` picks of `count` things: each once in random order, then again in another."""
+    rounds = -(-number // count)
+    return np.concatenate([chance.permutation(count) for _ in range(rounds)])[:number]
