@@ -108,8 +108,8 @@ def test_the_spy_would_see_a_leak(settings, tmp_path, spy, monkeypatch):
 def test_synthesized_faces_of_tested_people_are_refused(settings, tmp_path, spy, monkeypatch):
     synthesize = augmentation.synthesize_training_faces
 
-    def from_everybody(experiment, model, train, per_class, out):
-        return synthesize(experiment, model, experiment.folder, per_class, out)
+    def from_everybody(experiment, model, train, per_class, out, **options):
+        return synthesize(experiment, model, experiment.folder, per_class, out, **options)
 
     monkeypatch.setattr(augmentation, "synthesize_training_faces", from_everybody)
     with pytest.raises(LsslError, match="who is tested in fold 0"):
