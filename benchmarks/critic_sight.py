@@ -20,12 +20,12 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from lssl.data import read_metadata
+from lssl.data.landmarks import half_sides
 from lssl.evaluation.report import Table, console_table
 from lssl.methods.run import open_faces
 from lssl.methods.standard import Batch, Method
 from lssl.training.config import TrainConfig
 from lssl.training.distributed import Processes
-from lssl.training.movement import half_sides
 
 _BLUR = 0.03  # of the picture's side
 _ROUND = 1.4  # the smeared ellipse, in half-widths of the mouth

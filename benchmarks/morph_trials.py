@@ -20,9 +20,9 @@ from PIL import Image
 from torch import Tensor
 
 from lssl.data import AttributeGroup, FaceDataset, FaceFolder, FaceFolderWriter, FaceRow, read_metadata, to_uint8
+from lssl.data.landmarks import half_sides
 from lssl.inference.morph import morph_faces
 from lssl.training.classifier_training import ClassifierConfig, labelled_faces, predict_faces, train_classifier
-from lssl.training.movement import half_sides
 
 ARMS = ("real", "morph", "blend")
 _SHARES, _AT_ONCE = (0.25, 0.75), 25

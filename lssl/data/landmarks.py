@@ -9,6 +9,7 @@ sees them: points 36 to 41 are the eye on the picture's left.
 from typing import TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -54,6 +55,16 @@ def flip_landmarks(landmarks: Points, width: int) -> Points:
     flipped = flipped.clone() if isinstance(flipped, Tensor) else flipped.copy()
     flipped[..., 0] = (width - 1) - flipped[..., 0]
     return flipped
+
+
+def half_sides(landmarks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Points (..., 2) in pixels of (height, width) pictures, in half-sides."""
+    return torch.stack([(landmarks[..., k] + 0.5) / size[1 - k] * 2 - 1 for k in range(2)], -1)
+
+
+def pixels_of(points: Tensor, size: tuple[int, int]) -> Tensor:
+    """Points (..., 2) in half-sides, in pixels of (height, width) pictures."""
+    return torch.stack([(points[..., k] + 1) / 2 * size[1 - k] - 0.5 for k in range(2)], -1)
 
 
 def eye_centres(landmarks: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from lssl.errors import LsslError
 
+#: Attributes that a mirror image changes: who learns or makes them leaves faces unmirrored.
+SIDED = ("yaw", "pose", "gaze", "camera")
 _ON = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 

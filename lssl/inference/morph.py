@@ -19,7 +19,7 @@ def morph_faces(
     """Mixtures of two faces each.
 
     first, second: (N, 3, H, W) float. points, other_points: their landmarks (N, K, 2) in half-sides of the picture, as
-    `lssl.training.movement.half_sides`. shape, colour: (N,) the second one's share, 0 to 1.
+    `lssl.data.landmarks.half_sides`. shape, colour: (N,) the second one's share, 0 to 1.
     Returns the pictures (N, 3, H, W) and where their landmarks lie (N, K, 2).
     """
     landmarks = torch.lerp(points, other_points, shape[:, None, None])

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from lssl.data import AttributeGroup, AttributeSchema, FaceFolder, to_float, to_uint8
 from lssl.data.fingerprint import weights_fingerprint
 from lssl.data.images import read_image
-from lssl.data.landmarks import flip_landmarks
+from lssl.data.landmarks import flip_landmarks, half_sides, pixels_of
 from lssl.data.portrait import unique_names
+from lssl.data.schema import SIDED
 from lssl.errors import LsslError
 from lssl.face3d.builtin import load_face_model, model_stamp
 from lssl.face3d.editing.edit import edit_photograph
@@ -26,8 +27,6 @@ from lssl.face3d.editing.movement import PlacedFace, move, place_faces
 from lssl.inference.morph import morph_faces
 from lssl.inference.synthesis import InputFace, Target, check_folder, translate_batch
 from lssl.models.export import TrainedGenerator
-from lssl.training.classifier_training import SIDED
-from lssl.training.movement import half_sides, pixels_of
 
 #: Synthesizers that need no training, by the name that commands know them by.
 UNTRAINED = ("3d", "morph")

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lssl.data.landmarks import half_sides
 from lssl.models import Discriminator
 from lssl.models.moving import MovingGenerator
 from lssl.ops import r1_penalty
@@ -34,7 +35,6 @@ from lssl.training.movement import (
     LANDMARK_DEPTH,
     LANDMARK_WEIGHTS,
     balanced_rows,
-    half_sides,
     mirrored_pose,
     movement_error,
     pose_affine,

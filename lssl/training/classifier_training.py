@@ -12,14 +12,13 @@ from torch.nn import functional as F
 
 from lssl.data import AttributeGroup, AttributeSchema, FaceDataset, FaceFolder
 from lssl.data.prepare import split_subjects
+from lssl.data.schema import SIDED
 from lssl.errors import LsslError
 from lssl.models.classifier import TrainedClassifier, build_classifier, load_pretrained
 from lssl.training import seeds
 from lssl.training.augmentation import draw_moves, light_images, move_images
 from lssl.training.supervised import fit
 
-#: Attributes that a mirror image changes: such a classifier learns from unmirrored faces.
-SIDED = ("yaw", "pose", "gaze", "camera")
 _SMOOTHING = 0.1
 _WARM_UP = 30
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lssl.data import FaceDataset
-from lssl.data.landmarks import flip_landmarks
+from lssl.data.landmarks import flip_landmarks, half_sides
 
 #: (68,) Mouth and eyes tell expressions; the contour and the nose are found less exactly, and move with the head.
 LANDMARK_WEIGHTS = torch.tensor([0.5] * 17 + [1.0] * 10 + [0.5] * 9 + [1.5] * 12 + [2.0] * 20)
@@ -30,16 +30,6 @@ LANDMARK_DEPTH = (
 ) / 6.6
 # The head's pose is read off what expressions hardly move: contour beside the ears, nose, corners of the eyes.
 _STABLE = [0, 1, 2, 14, 15, 16, *range(27, 36), 36, 39, 42, 45]
-
-
-def half_sides(landmarks: Tensor, size: tuple[int, int]) -> Tensor:
-    """Points (..., 2) in pixels of (height, width) pictures, in half-sides."""
-    return torch.stack([(landmarks[..., k] + 0.5) / size[1 - k] * 2 - 1 for k in range(2)], -1)
-
-
-def pixels_of(points: Tensor, size: tuple[int, int]) -> Tensor:
-    """Points (..., 2) in half-sides, in pixels of (height, width) pictures."""
-    return torch.stack([(points[..., k] + 1) / 2 * size[1 - k] - 0.5 for k in range(2)], -1)
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from lssl.data import FaceDataset
+from lssl.data.landmarks import half_sides
 from lssl.training.augmentation import composed, move_images, move_points, moves_of
 from lssl.training.movement import (
     LANDMARK_DEPTH,
     LANDMARK_WEIGHTS,
     balanced_rows,
-    half_sides,
     mirrored_pose,
     movement_error,
     pose_affine,
