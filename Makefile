@@ -4,7 +4,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 SOURCES := setup.py pyproject.toml constraints.txt $(shell find csrc -type f)
 
-.PHONY: install test wheel test-bounds test-lowest test-newest lint format benchmark cuda-compile cuda-on-host gpu-check train docs clean
+.PHONY: weights install test wheel test-bounds test-lowest test-newest lint format benchmark cuda-compile cuda-on-host gpu-check train docs clean
 
 install: $(STAMP)
 
@@ -79,6 +79,10 @@ train: install
 docs: install
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[docs]' --no-build-isolation
 	$(BIN)/mkdocs build --strict
+
+# The shipped generators made again: `make weights`, or `make weights NAME=london PHOTOGRAPHS=folder`.
+weights: install
+	PYTHON=$(BIN)/python bash benchmarks/weights.sh $(or $(NAME),generated) $(PHOTOGRAPHS)
 
 clean:
 	rm -rf build dist *.egg-info lssl/*.so
