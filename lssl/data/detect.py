@@ -41,7 +41,6 @@ class Face:
     score: float
 
 
-@functools.cache
 def available() -> bool:
     """Whether dlib and its models are installed."""
     return all(importlib.util.find_spec(name) is not None for name in ("dlib", "face_recognition_models"))

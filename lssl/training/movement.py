@@ -28,6 +28,7 @@ LANDMARK_DEPTH = (
     )
     - 5.6
 ) / 6.6
+_PLANE = float(LANDMARK_DEPTH[48:].mean()) / 2  # between eyes and mouth
 # The head's pose is read off what expressions hardly move: contour beside the ears, nose, corners of the eyes.
 _STABLE = [0, 1, 2, 14, 15, 16, *range(27, 36), 36, 39, 42, 45]
 
@@ -109,8 +110,7 @@ def pose_affine(pose: Tensor) -> Tensor:
     """Affine maps (N, 2, 3) for `move_images` that hold heads otherwise by pose (N, POSE), as far as a plane goes: at the
     depth of mouth and brows."""
     a, b = 1 + pose[:, 0], pose[:, 1]
-    plane = float(LANDMARK_DEPTH[48:].mean()) / 2
-    shift = pose[:, 2:4] + plane * pose[:, 4:]
+    shift = pose[:, 2:4] + _PLANE * pose[:, 4:]
     inverse = torch.stack([a, b, -b, a], 1).reshape(-1, 2, 2) / (a * a + b * b)[:, None, None]
     return torch.cat([inverse, -inverse @ shift[..., None]], 2)
 
