@@ -85,7 +85,7 @@ def test_shared_options_of_experiments_are_settings(words) -> None:
     signature = inspect.signature(inspect.unwrap(command.callback)).parameters
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.values()):
         pytest.skip("takes each option by name")
-    shared = {option.name for option in command.params} - set(signature)
+    shared = {option.name for option in command.params if option.expose_value} - set(signature)
     assert shared <= set(inspect.signature(make_settings).parameters)
 
 
@@ -118,7 +118,7 @@ def mentions() -> list[tuple[str, str, str]]:
             for said in re.findall(r"\blssl ([a-z][^`#|]*)", line):
                 for command in words:
                     if f"{said} ".startswith(f"{command} "):
-                        for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", said):
+                        for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", said):
                             found.append((path.relative_to(ROOT).as_posix(), command, option))
                         break
     return found

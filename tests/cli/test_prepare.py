@@ -122,7 +122,7 @@ def test_a_file_where_a_folder_should_be_is_one_sentence(tmp_path) -> None:
     (tmp_path / "file").touch()
     result = run("folder", tmp_path / "in", tmp_path / "file" / "x", "--size", 32, "--workers", 1)
     assert result.exit_code == 1
-    assert re.search(r"Error: .*file/x: Not a directory", result.output)
+    assert re.search(r"Error: .*/file is a file; give a folder", result.output)
     assert result.exception is None or isinstance(result.exception, SystemExit)
 
 
