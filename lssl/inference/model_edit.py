@@ -19,9 +19,9 @@ from lssl.data.images import read_image
 from lssl.data.schema import AttributeGroup, AttributeSchema
 from lssl.errors import LsslError
 from lssl.face3d.builtin import load_face_model
-from lssl.face3d.editing.edit import edit_face, edit_photograph, see_face
-from lssl.face3d.editing.field import blended_movement, named_movement
-from lssl.face3d.editing.movement import Movement, PlacedFace, place_face
+from lssl.face3d.editing.edit import edit_face, see_face
+from lssl.face3d.editing.field import blended_movement
+from lssl.face3d.editing.movement import PlacedFace, place_face
 from lssl.face3d.model.bilinear import BilinearFaceModel
 from lssl.inference.synthesis import Blend, InputFace, Target, leaving
 
@@ -53,39 +53,12 @@ class ModelEditor:
         """No framing of its own: crops as `lssl prepare` makes them."""
         return {}
 
-    def movements(
-        self,
-        landmarks: NDArray[np.floating] | Tensor,
-        targets: Sequence[tuple[str, float]],
-        source: str | None = None,
-    ) -> list[Movement]:
-        """A movement a target (expression, intensity), of the face with landmarks (68, 2), pixels.
-
-        source: the expression that it shows; without it, a smile or an open mouth is read from the landmarks.
-        Raises LsslError where the model does not fit the landmarks.
-        """
-        placed = self.place(landmarks)
-        return [named_movement(placed, name, intensity, source) for name, intensity in targets]
-
     def place(self, landmarks: NDArray[np.floating] | Tensor) -> PlacedFace:
         """The model, fitted to landmarks (68, 2), pixels. Raises LsslError where it does not fit."""
         placed = place_face(self.model, torch.as_tensor(landmarks, dtype=torch.float32))
         if placed.doubt:
             raise LsslError(f"the 3D face does not fit: {placed.doubt}")
         return placed
-
-    def edit(
-        self,
-        image: NDArray[np.uint8],
-        landmarks: NDArray[np.floating] | Tensor,
-        targets: Sequence[tuple[str, float]],
-        source: str | None = None,
-    ) -> list[NDArray[np.uint8]]:
-        """The photograph (H, W, 3) with each target (expression, intensity); see `movements`.
-
-        Everything outside the face and its near surroundings is the photograph's, bit for bit.
-        """
-        return edit_photograph(image, self.movements(landmarks, targets, source))
 
     def prepared(self, folder: FaceFolder) -> Iterator[InputFace]:
         """The faces of a data set folder, of any size; its column `expression`, where there is one, is their source.
