@@ -8,6 +8,10 @@ from .main import LazyGroup
 EXPERIMENTS = {
     "transfer": ("evaluate_transfer", "Table 2: are synthesized versions of unseen faces recognised as their target?"),
     "augmentation": ("evaluate_augmentation", "Table 1, Fig. 8: does a classifier learn more from synthesized faces?"),
+    "domain-adaptation": (
+        "evaluate_domain_adaptation",
+        "Paper 3.2: do simulated faces, made to look real, teach a classifier of real ones?",
+    ),
     "ablation": ("evaluate_ablation", "Tables 1 and 2 without side image, bidirectional loss, parsing loss."),
     "pose": ("evaluate_pose", "Table 3: turned faces, raw, drawn from the front, and normalized."),
     "figure": ("evaluate_figure", "Fig. 6: unseen people, a row a method, a column a class."),

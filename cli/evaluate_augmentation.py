@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 QUICK_COUNTS = (50, 200)
 
 
-def _counts(_context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+def numbers(_context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+    """Several whole numbers with commas between them."""
     if text is None:
         return None
     try:
@@ -31,7 +32,7 @@ def _counts(_context: click.Context, parameter: click.Parameter, text: str | Non
 
 @click.command()
 @click.option(
-    "--counts", callback=_counts, help="Synthesized faces a class, with commas.  [default: 500,1000,2000,5000,10000]"
+    "--counts", callback=numbers, help="Synthesized faces a class, with commas.  [default: 500,1000,2000,5000,10000]"
 )
 @click.option(
     "--real-subjects", type=click.IntRange(0), default=0, help="Train on so many people of each fold.  [default: all]"

@@ -127,6 +127,14 @@ def tested(judge: TrainedClassifier, test: FaceFolder, experiment: Experiment) -
     return Tested(matrix, people)
 
 
+def check_strangers(faces: FaceFolder, fold: Fold) -> None:
+    """Raises LsslError where faces to learn from show somebody who is tested."""
+    shown = set(faces.subjects) | set(faces.columns.get("other_subject", []))
+    strangers = sorted(shown & set(fold.test))
+    if strangers:
+        raise LsslError(f"{faces.root} shows '{strangers[0]}', who is tested in fold {fold.number}")
+
+
 def classifiers(
     experiment: Experiment,
     fold: Fold,
@@ -134,14 +142,17 @@ def classifiers(
     synthetic: FaceFolder | None,
     repeats: int,
     out: Path,
+    *,
+    real: FaceFolder | None = None,
 ) -> list[Tested]:
-    """`repeats` classifiers, seeds apart, trained on real (+ synthetic), on the fold's test faces."""
-    train, test = experiment.train_rows(fold), experiment.test_rows(fold)
-    if synthetic is not None:
-        shown = set(synthetic.subjects) | set(synthetic.columns.get("other_subject", []))
-        strangers = sorted(shown & set(fold.test))
-        if strangers:
-            raise LsslError(f"{synthetic.root} shows '{strangers[0]}', who is tested in fold {fold.number}")
+    """`repeats` classifiers, seeds apart, trained on real (+ synthetic), on the fold's test faces.
+
+    real: the faces that stand for the real ones; those of the fold's training people if not given.
+    """
+    train, test = experiment.train_rows(fold) if real is None else real, experiment.test_rows(fold)
+    for faces in (train, synthetic):
+        if faces is not None:
+            check_strangers(faces, fold)
     found = []
     for repeat in range(repeats):
         trained = train_fold_classifier(
@@ -192,18 +203,18 @@ def augmentation_fold(
         "made": len(synthetic),
         "real": [one.matrix for one in alone],
         "synthetic": {},
-        "people": {"real": _right(alone)},
+        "people": {"real": right_of_people(alone)},
     }
     for count in counts:
         chosen = first_of_each_class(synthetic, experiment.group.name, count)
         found = classifiers(experiment, fold, judge, chosen, repeats, out / f"synthetic-{count}")
         figures["synthetic"][str(count)] = [one.matrix for one in found]
-        figures["people"][str(count)] = _right(found)
+        figures["people"][str(count)] = right_of_people(found)
     shutil.rmtree(folder)
     return figures
 
 
-def _right(found: Sequence[Tested]) -> dict[str, list[int]]:
+def right_of_people(found: Sequence[Tested]) -> dict[str, list[int]]:
     """[right, faces] of each person, summed over classifiers."""
     sums: dict[str, list[int]] = {}
     for one in found:

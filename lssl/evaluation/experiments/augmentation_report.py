@@ -158,11 +158,16 @@ def augmentation_table(
     )
 
 
-def gain_interval(results: Sequence[dict[str, Any]], count: int, seed: int = 0) -> tuple[float, float]:
-    """(gain, half of its 95% interval), points: the people tested in all folds are drawn anew (a bootstrap)."""
+def gain_interval(
+    results: Sequence[dict[str, Any]], name: int | str, over: str = "real", seed: int = 0
+) -> tuple[float, float]:
+    """(gain, half of its 95% interval), points: the people tested in all folds are drawn anew (a bootstrap).
+
+    name, over: under which names of `people` the classifiers' right faces stand, those that gain and those of before.
+    """
     before, after, faces = [], [], []
     for result in results:
-        alone, mixed = result["people"]["real"], result["people"][str(count)]
+        alone, mixed = result["people"][over], result["people"][str(name)]
         for subject, (right, number) in alone.items():
             before.append(right)
             after.append(mixed[subject][0])

@@ -1,0 +1,81 @@
+"""`lssl evaluate domain-adaptation`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .evaluate_augmentation import numbers
+from .evaluate_options import command_line, experiment_options, make_settings, print_report
+
+
+@click.command()
+@click.option(
+    "--simulated",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Labelled simulated faces (lssl generate-faces) with DATA's classes and size.  [default: drawn first]",
+)
+@click.option(
+    "--face-model", default="ict", show_default=True, help="Whose faces are drawn: ict, embedded, or an .npz."
+)
+@click.option("--people", type=click.IntRange(2), default=100, show_default=True, help="How many are drawn.")
+@click.option(
+    "--refiner",
+    "refiners",
+    multiple=True,
+    type=click.Choice(["lssl", "simgan"]),
+    help="What makes them look real, a row each; repeatable.  [default: lssl]",
+)
+@click.option(
+    "--few",
+    callback=numbers,
+    default="5",
+    show_default=True,
+    help="Also with the real faces of so many training people, with commas; 0: not.",
+)
+@click.option("--repeats", type=click.IntRange(1), default=1, show_default=True, help="Classifiers a row, averaged.")
+@experiment_options("pose", "simgan")
+def command(
+    simulated: Path | None,
+    face_model: str,
+    people: int,
+    refiners: tuple[str, ...],
+    few: tuple[int, ...],
+    repeats: int,
+    out: Path | None,
+    overwrite: bool,
+    **options: Any,
+) -> None:
+    """Paper 3.2: can simulated faces, made to look real, teach a classifier of real faces?
+
+    \b
+    lssl evaluate domain-adaptation --data london/
+    lssl evaluate domain-adaptation --data london/ --refiner lssl --refiner simgan --few 5,15 --folds 2
+    lssl generate-faces drawn/ --model embedded --size 64
+    lssl evaluate domain-adaptation --data ict/ --simulated drawn/
+
+    DATA holds the real faces. In each fold a refiner learns to make simulated faces, whose labels are known, look like the
+    real ones of the training people, whose labels it does not see. Classifiers learn from the simulated faces as they
+    are, from the refined ones, from either with the labelled real faces of a few people, and from real faces alone; all
+    are tested on real faces of the other people. It ends with whether refining helps. --preset, --config and --set are
+    the refiners'.
+    """
+    from lssl.evaluation.experiments.domain_adaptation_report import evaluate_domain_adaptation
+
+    out = out or Path("runs") / f"domain-adaptation-{options['data'].name}"
+    if options["preset"] is None and options["config_file"] is None:
+        options["preset"] = "pose"
+    settings = make_settings(default_folds=5, **options)
+    report = evaluate_domain_adaptation(
+        settings,
+        out,
+        command_line(),
+        simulated=simulated,
+        face_model=face_model,
+        people=people,
+        refiners=refiners or ("lssl",),
+        few=[count for count in few if count],
+        repeats=repeats,
+        overwrite=overwrite,
+    )
+    print_report(report, out)
