@@ -8,6 +8,7 @@ from .main import LazyGroup
 EXPERIMENTS = {
     "transfer": ("evaluate_transfer", "Table 2: are synthesized versions of unseen faces recognised as their target?"),
     "augmentation": ("evaluate_augmentation", "Table 1, Fig. 8: does a classifier learn more from synthesized faces?"),
+    "diagnosis": ("evaluate_diagnosis", "Why synthesized faces help a classifier or harm it, and what mends it."),
     "domain-adaptation": (
         "evaluate_domain_adaptation",
         "Paper 3.2: do simulated faces, made to look real, teach a classifier of real ones?",

@@ -58,7 +58,9 @@ def evaluate_augmentation(
     if not counts or counts[0] < 1:
         raise LsslError(f"counts are {', '.join(map(str, counts)) or 'missing'}; give numbers of faces from 1 on")
     further: dict[str, Any] = {"counts": list(counts), "repeats": repeats, "sources": sources, "mend": asdict(mend)}
-    experiment = open_experiment("augmentation", settings, out, overwrite=overwrite, check=_fits(sources), **further)
+    experiment = open_experiment(
+        "augmentation", settings, out, overwrite=overwrite, check=check_sources(sources), **further
+    )
     results: dict[str, list[dict[str, Any]]] = {source: [] for source in sources}
     for fold in experiment.folds:
         name = f"fold-{fold.number:02d}"
@@ -66,7 +68,7 @@ def evaluate_augmentation(
 
             def make(fold: Fold = fold, name: str = name, source: str = source) -> dict[str, Any]:
                 parts = experiment.state.folder(name)
-                maker = _maker(experiment, fold, source, parts / "generator")
+                maker = fold_synthesizer(experiment, fold, source, parts / "generator")
                 own = experiment.state.folder(_part(name, source))
                 return augmentation_fold(
                     experiment, fold, maker, counts, repeats, own, real_out=parts / "real", mend=mend
@@ -82,7 +84,7 @@ def _part(name: str, source: str) -> str:
     return name if source == GENERATOR else f"{name}-{source}"
 
 
-def _fits(sources: Sequence[str]) -> Callable[[FaceFolder, str], None]:
+def check_sources(sources: Sequence[str]) -> Callable[[FaceFolder, str], None]:
     """The check, before any work, that a folder has what the synthesizers need that learn nothing."""
 
     def check(folder: FaceFolder, attribute: str) -> None:
@@ -94,7 +96,7 @@ def _fits(sources: Sequence[str]) -> Callable[[FaceFolder, str], None]:
     return check
 
 
-def _maker(experiment: Experiment, fold: Fold, source: str, generator_out: Path) -> Synthesizer:
+def fold_synthesizer(experiment: Experiment, fold: Fold, source: str, generator_out: Path) -> Synthesizer:
     """What a source's name stands for in a fold; a generator is trained first, on the fold's training people alone."""
     generator: Synthesizer | None = None
     if GENERATOR in source.split("+"):

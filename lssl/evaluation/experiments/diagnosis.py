@@ -1,0 +1,187 @@
+"""Why synthesized faces help a classifier or do not: are their labels right, are they like real faces, what mends it?
+
+An oracle, a classifier of everybody but the people whose faces are learnt from, judges the labels. It knows those who are
+tested: what is kept by it is a bound that shows what wrong labels cost, and no method.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from lssl.data import FaceFolder
+from lssl.evaluation.experiments.augmentation import (
+    Tested,
+    classifiers,
+    right_of_people,
+    same_iterations,
+    synthesize_training_faces,
+    synthetic_sheet,
+)
+from lssl.evaluation.experiments.experiment import Experiment
+from lssl.evaluation.experiments.fold_training import train_fold_classifier
+from lssl.evaluation.experiments.folds import Fold, rows_of
+from lssl.evaluation.measures.confusion import confusion_matrix
+from lssl.evaluation.measures.kernel import kernel_distance
+from lssl.inference.synthesizers import Synthesizer
+from lssl.models.classifier import TrainedClassifier, load_classifier
+from lssl.training.classifier_training import ClassifierConfig, labelled_faces, predict_faces
+
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What a classifier learns from.
+
+    real, synthetic: whether it sees the real training faces, and synthesized ones. keep: of the latter only those whose
+    label this judge ("oracle", "teacher") shares. changes: of the classifier's settings.
+    """
+
+    name: str
+    real: bool = True
+    synthetic: bool = True
+    keep: str = ""
+    changes: dict[str, float] = field(default_factory=dict)
+
+
+#: By key; the first three are always measured.
+ARMS = {
+    "real": Arm("real faces alone", synthetic=False),
+    "both": Arm("real + synthesized"),
+    "only": Arm("synthesized alone", real=False),
+    "only-right": Arm("synthesized alone, wrong ones dropped by the oracle", real=False, keep="oracle"),
+    "oracle": Arm("real + synthesized, wrong ones dropped by the oracle", keep="oracle"),
+    "teacher": Arm("real + synthesized, those dropped that a classifier of the real ones disputes", keep="teacher"),
+    "last": Arm("real + synthesized, real ones alone in the last 30%", changes={"real_last": 0.3}),
+    "quarter": Arm("real + synthesized, a quarter of each batch synthesized", changes={"synthetic_share": 0.25}),
+    "mixup": Arm("real faces alone, mixup", synthetic=False, changes={"mixup": 0.4}),
+    "smoothing": Arm("real faces alone, labels twice as smooth", synthetic=False, changes={"smoothing": 0.2}),
+}
+ALWAYS = ("real", "both", "only")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a fold's arms share: its real training faces, the classifiers that judge, the classifiers' settings."""
+
+    experiment: Experiment
+    fold: Fold
+    train: FaceFolder
+    oracle: TrainedClassifier
+    judge: ClassifierConfig
+    repeats: int
+
+    @property
+    def root(self) -> Path:
+        return self.experiment.state.folder(f"fold-{self.fold.number:02d}")
+
+    @property
+    def teacher(self) -> TrainedClassifier:
+        """The classifier of the real training faces alone; they must have been learnt."""
+        return load_classifier(self.root / "real" / "classifier-0", self.experiment.settings.device)
+
+
+def open_parts(experiment: Experiment, fold: Fold, per_class: int, repeats: int) -> Parts:
+    """Trains the oracle, or reads it."""
+    settings, train = experiment.settings, experiment.train_rows(fold)
+    others = sorted(set(experiment.folder.subjects) - set(fold.train))
+    oracle = train_fold_classifier(
+        settings.judge,
+        rows_of(experiment.folder, others),
+        experiment.group,
+        experiment.state.folder(f"fold-{fold.number:02d}") / "oracle",
+        weights=settings.weights,
+        device=settings.device,
+        quiet=settings.quiet,
+    )
+    judge = same_iterations(settings.judge, len(train), per_class, len(experiment.group.values))
+    return Parts(experiment, fold, train, oracle, judge, repeats)
+
+
+def without_synthesized(parts: Parts, arms: Sequence[str]) -> dict[str, Any]:
+    """The arms that see real faces alone, and what the oracle makes of the real training faces, which it does not know."""
+    found = {key: _measured(parts, key, key, None) for key in arms if not ARMS[key].synthetic}
+    return {"arms": found, "labels": _judged(parts.oracle, parts.train, parts).matrix}
+
+
+def with_synthesized(
+    parts: Parts, source: str, maker: Synthesizer, per_class: int, arms: Sequence[str]
+) -> dict[str, Any]:
+    """Labels, likeness and arms of the faces of one synthesizer, as plain values.
+
+    labels, reverse: confusion matrices, a row a label, of what the oracle and the classifier of the real training faces
+    take the synthesized faces for. distance: squared maximum mean discrepancy (KID's kernel) between the oracle's
+    features of the faces and of the tested people's real ones, and `real_distance`: the training people's in their place.
+    """
+    group, root = parts.experiment.group, parts.root / source
+    made = synthesize_training_faces(parts.experiment, maker, parts.train, per_class, root / "synthetic")
+    Image.fromarray(synthetic_sheet(made, group.name, group.values)).save(root / "sheet.png")
+    judged = {"oracle": _judged(parts.oracle, made, parts), "teacher": _judged(parts.teacher, made, parts)}
+    test = _features(parts.oracle, parts.experiment.test_rows(parts.fold), parts)
+    results: dict[str, Any] = {
+        "made": len(made),
+        "labels": judged["oracle"].matrix,
+        "reverse": judged["teacher"].matrix,
+        "distance": kernel_distance(test, _features(parts.oracle, made, parts))[0],
+        "real_distance": kernel_distance(test, _features(parts.oracle, parts.train, parts))[0],
+        "arms": {},
+        "used": {},
+    }
+    for key in (key for key in arms if ARMS[key].synthetic):
+        keep = ARMS[key].keep
+        used = made if not keep else made.select(np.flatnonzero(judged[keep].agreed).tolist())
+        results["used"][key] = len(used)
+        missing = set(group.values) - set(used.columns[group.name])
+        if missing:  # nothing of a class is right: there is no such classifier
+            continue
+        results["arms"][key] = _measured(parts, f"{source}-{key}", key, used)
+    return results
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What a classifier takes labelled faces for: the matrix, a row a label, and whether it agrees, face by face."""
+
+    matrix: list[list[int]]
+    agreed: NDArray[np.bool_]
+
+
+def _judged(judge: TrainedClassifier, faces: FaceFolder, parts: Parts) -> _Judged:
+    group = parts.experiment.group
+    data = labelled_faces(faces, group.name, group=group, device=parts.experiment.settings.device)
+    true, found = (values.numpy() for values in predict_faces(judge, data))
+    return _Judged(confusion_matrix(true, found, len(group.values)).tolist(), true == found)
+
+
+def _features(judge: TrainedClassifier, faces: FaceFolder, parts: Parts) -> NDArray[np.float32]:
+    group = parts.experiment.group
+    data = labelled_faces(faces, group.name, group=group, device=parts.experiment.settings.device)
+    batches = torch.arange(len(data)).split(_BATCH)
+    with torch.inference_mode():
+        found = [judge.features(data.batch(rows).image).cpu() for rows in batches]
+    features: NDArray[np.float32] = torch.cat(found).numpy()
+    return features
+
+
+def _measured(parts: Parts, name: str, key: str, synthetic: FaceFolder | None) -> dict[str, Any]:
+    """The classifiers of one arm, kept in the experiment's state."""
+    return parts.experiment.state.part(
+        f"fold-{parts.fold.number:02d}-{name}", partial(_learnt, parts, name, key, synthetic)
+    )
+
+
+def _learnt(parts: Parts, name: str, key: str, synthetic: FaceFolder | None) -> dict[str, Any]:
+    arm, experiment = ARMS[key], parts.experiment
+    learn, beside = (parts.train, synthetic) if arm.real else (synthetic, None)
+    judge = replace(parts.judge, **arm.changes)  # type: ignore[arg-type]
+    found: list[Tested] = classifiers(
+        experiment, parts.fold, judge, beside, parts.repeats, parts.root / name, real=learn
+    )
+    return {"matrices": [one.matrix for one in found], "people": right_of_people(found)}
