@@ -10,6 +10,7 @@ dataset.json      source, size, seed, which columns are attributes              
 
 import json
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lssl.data.landmarks import COUNT
+from lssl.data.picture_files import find_pictures
 from lssl.data.schema import AttributeSchema
 from lssl.data.tables import read_numbered_rows, same_name
 from lssl.errors import LsslError
@@ -249,10 +251,7 @@ def _read_columns(root: Path) -> dict[str, list[str]]:
     if not root.is_dir():
         raise LsslError(f"{root}: {'is a file; give a data set folder' if root.exists() else 'no such folder'}")
     if not path.is_file():
-        raise LsslError(
-            f"{path} is missing, so {root} is no data set folder; "
-            f"make one with `lssl prepare folder {root} OUT` or `lssl generate-faces OUT`"
-        )
+        raise LsslError(f"{path} is missing, so {root} is no data set folder; {_how_to_prepare(root)}")
     header, rows = read_table(path)
     for name in REQUIRED_COLUMNS:
         if name not in header:
@@ -264,6 +263,21 @@ def _read_columns(root: Path) -> dict[str, list[str]]:
     columns["file_name"] = [find.on_disk(name) for name in columns["file_name"]]
     columns["split"] = [as_split(name) for name in columns["split"]]
     return columns
+
+
+def _how_to_prepare(root: Path) -> str:
+    """The command that makes a data set folder of what lies in a folder without metadata.csv."""
+    pictures = find_pictures(root).pictures
+    if not pictures:
+        return f"it holds no pictures to make one of either; see `lssl prepare --help` and `lssl generate-faces {root}`"
+    out = (root if root.name not in ("", "..") else root.resolve()).with_name(f"{root.resolve().name}-prepared")
+    command = shlex.join(["lssl", "prepare", "folder", str(root), str(out)])
+    if all(path.parent == root for path in pictures):
+        return (
+            f"it holds {len(pictures)} pictures side by side: put them into a folder for each class ({root / 'happy'}, "
+            f"{root / 'neutral'}), then `{command}`, and give {out}"
+        )
+    return f"it holds {len(pictures)} pictures: `{command}`, and give {out}"
 
 
 def _read_description(root: Path) -> dict[str, Any]:

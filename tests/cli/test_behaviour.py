@@ -2,14 +2,21 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
+import zlib
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from lssl.cli.main import main
+from lssl.data import read_metadata
+from lssl.data.landmark_files import write_pts
 
 #: What asks a user or shows pages; they have no result.
 INTERACTIVE = {"doctor", "demo"}
@@ -107,3 +114,38 @@ def test_a_read_only_file_system_is_named(tmp_path) -> None:
         pytest.skip(f"no mounts here: {said.strip()[:100]}")
     assert "disk: cannot be written to (its file system is read-only); choose another folder" in said
     assert "code 1" in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "--data", "{photographs}"],
+        ["train-classifier", "--data", "{photographs}", "-o", "out"],
+        ["evaluate", "transfer", "--data", "{photographs}", "-o", "out"],
+    ],
+)
+def test_plain_photographs_where_a_prepared_folder_is_wanted_name_the_command_that_helps(tmp_path, words) -> None:
+    photographs = tmp_path / "my photographs"
+    for path in ("happy/a.png", "happy/b.png", "neutral/a.png", "neutral/b.png"):
+        write_photograph(photographs / path)
+    refused = CliRunner().invoke(main, [word.replace("{photographs}", str(photographs)) for word in words])
+    assert refused.exit_code == 1
+    command, folder = re.search(r"`lssl ([^`]+)`, and give (.*)", refused.output).groups()
+    prepared = CliRunner().invoke(main, [*shlex.split(command), "--size", "32", "--workers", "1"])
+    assert prepared.exit_code == 0, prepared.output
+    assert len(read_metadata(folder)) == 4
+
+
+def test_photographs_side_by_side_are_to_be_sorted_by_class_first(tmp_path) -> None:
+    write_photograph(tmp_path / "a.png")
+    refused = CliRunner().invoke(main, ["train", "--data", str(tmp_path)])
+    assert "side by side: put them into a folder for each class" in refused.output
+
+
+def write_photograph(path) -> None:
+    chance = np.random.default_rng(zlib.crc32(path.as_posix().encode()))
+    points = np.tile([[100.0, 100.0]], (68, 1)).astype(np.float32)
+    points[36:42], points[42:48], points[48:68] = [70, 90], [130, 90], [100, 150]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(chance.integers(0, 255, (200, 200, 3), dtype=np.uint8)).save(path)
+    write_pts(path.with_suffix(".pts"), points)

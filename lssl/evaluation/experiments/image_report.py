@@ -43,7 +43,8 @@ def own_network(
     if attribute is None:
         raise LsslError(
             f"{real.folder.root} has no attribute to train a feature network on; give one with --network "
-            "(Inception weights, or a classifier of `lssl train-classifier`)"
+            "(Inception weights, or a classifier of `lssl train-classifier`), or make a data set folder with classes "
+            "of it (`lssl prepare folder`)"
         )
     group = labelled_faces(real.folder, attribute).schema.groups[0]
     config = ClassifierConfig(iterations=iterations, seed=seed)
