@@ -15,6 +15,7 @@ from lssl.data import detect
 from lssl.data.align import CROP_SCALE, EYE_LINE, Similarity, check_inside, face_anchors, face_similarity, warp
 from lssl.data.folder import METADATA
 from lssl.data.images import Picture, read_picture
+from lssl.data.landmark_check import check_on_face
 from lssl.data.landmark_files import find_landmark_file, read_landmarks
 from lssl.data.picture_files import find_pictures
 from lssl.data.tables import same_name
@@ -110,7 +111,7 @@ def read_portrait(
 ) -> Portrait:
     """The face of a photograph: by its landmark file (see `find_landmark_file`), else found by dlib.
 
-    Raises LsslError (no face, several, cut off, on its side) or DetectionError, whose
+    Raises LsslError (no face, several, cut off, on its side, landmarks of another picture) or DetectionError, whose
     messages name the file.
     """
     picture = read_picture(path)
@@ -119,6 +120,8 @@ def read_portrait(
     try:
         points = only_face(picture.pixels, largest_face=largest_face) if known is None else known
         check_face(points, picture)
+        if file is not None:
+            check_on_face(points, picture.pixels, file.name)
     except detect.DetectionError:
         raise  # of no photograph in particular
     except LsslError as error:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lssl.data import detect
 from lssl.data.align import CROP_SCALE, check_inside, face_anchors, face_similarity, warp, warp_labels
+from lssl.data.landmark_check import check_on_face
 from lssl.data.landmark_files import check_used, find_landmark_file
 from lssl.data.portrait import check_not_blank, check_upright, only_face
 from lssl.data.readers import READERS, Listing, SourceRecord
@@ -244,6 +245,8 @@ def _crop(task: _Task) -> FaceRow:
     if points is not None:
         check_upright(points, loaded.orientation)
         check_inside(points, *loaded.image.shape[:2])
+        if points is loaded.landmarks:
+            check_on_face(points, loaded.image, "" if record.landmarks is None else record.landmarks.name)
     anchors = loaded.anchors if loaded.anchors is not None else face_anchors(_required(points))
     similarity = face_similarity(anchors, task.size, task.crop_scale)
     crop = warp(loaded.image, similarity, task.size)

@@ -3,25 +3,30 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from lssl.errors import LsslError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+_GRACE = 2.0  # seconds
 
 
 def map_in_processes(function: Callable[[Task], Result], tasks: Iterable[Task], workers: int) -> Iterator[Result]:
     """function(task) of each task, as they come; of pickled functions and tasks, in spawned processes.
 
-    A bounded number of tasks is under way, so that an interruption is soon over. Raises LsslError where a process is
-    killed (out of memory), and what `function` raises.
+    A bounded number of tasks is under way. Interrupted, or no longer asked, it gives those a moment and then ends their
+    processes: what they write, they write under another name first. Raises LsslError where a process is killed (out of
+    memory), and what `function` raises.
     """
+    before, ended = set(active_children()), False
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin_worker)
     try:
         remaining = iter(tasks)
@@ -33,16 +38,31 @@ def map_in_processes(function: Callable[[Task], Result], tasks: Iterable[Task], 
                 if len(pending) >= 2 * workers:
                     break
             if not pending:
+                ended = True
                 break
             for future in wait(pending, return_when="FIRST_COMPLETED").done:
                 del pending[future]
                 yield future.result()
     except BrokenProcessPool:
+        ended = True
         raise LsslError(
             "a worker process died (out of memory?); run the command again to go on, with fewer --workers"
         ) from None
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown(wait=ended, cancel_futures=True)
+        if not ended:
+            _end([child for child in active_children() if child not in before])
+
+
+def _end(children: Sequence[BaseProcess]) -> None:
+    """Waits a moment for processes to end, then ends them."""
+    until = time.monotonic() + _GRACE
+    for child in children:
+        child.join(max(0.0, until - time.monotonic()))
+        if child.is_alive():
+            child.terminate()
+    for child in children:
+        child.join()
 
 
 @contextmanager

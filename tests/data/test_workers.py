@@ -43,3 +43,18 @@ def test_all_tasks_are_done_and_a_dead_worker_is_one_sentence() -> None:
     assert sorted(map_in_processes(abs, range(-9, 10), 2)) == sorted(map(abs, range(-9, 10)))
     with pytest.raises(LsslError, match=r"a worker process died .*fewer --workers"):
         list(map_in_processes(os._exit, [3, 3, 3], 2))
+
+
+def test_tasks_that_go_on_do_not_hold_up_ctrl_c(tmp_path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT.replace("[0.01] * 400", "[300.0] * 4"))
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "script.py")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    time.sleep(1.0)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert err == ""
+    assert out == "stopped\n"
