@@ -1,6 +1,7 @@
 """`lssl augment`."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -105,6 +106,7 @@ def command(
     options = AugmentOptions(per_class, attribute, intensity, split, seed, landmarks, agreement)
     output = Output(quiet, as_json)
     processes = start_processes(device)
+    bars = ExitStack()
     try:
         if landmarks == "dlib" and not available():
             raise DetectionError(EXTRA_MISSING)
@@ -130,9 +132,10 @@ def command(
             teacher=judge,
             processes=processes,
             overwrite=overwrite,
-            progress=partial(_bar, output),
+            progress=partial(_bar, output, bars),
         )
     finally:
+        bars.close()
         stop_processes()
     if rows is None:
         return
@@ -145,12 +148,13 @@ def command(
         raise SystemExit(SOME_REFUSED)
 
 
-def _bar(output: Output, total: int, done: int) -> Callable[[int], None]:
+def _bar(output: Output, bars: ExitStack, total: int, done: int) -> Callable[[int], None]:
     from tqdm import tqdm
 
     from lssl.data.how_long import HowLong
 
     bar = tqdm(total=total, initial=done, unit="face", desc="synthesizing", disable=output.quiet)
+    bars.callback(bar.close)
     how_long = HowLong(output.beside_bar, total, done, unit="faces")
 
     def advance(count: int) -> None:

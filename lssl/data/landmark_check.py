@@ -14,8 +14,9 @@ _FACE_SIDE = 110  # pixels of a face in the search around the landmarks: the det
 _BOX_MOVED = np.array([-0.02, -0.08])
 _MOST_MOVED = 0.14
 _BOX_SIZES = (0.85, 1.25)
-_FAR = 0.5  # of the eyes' distance, a point's mean distance: dlib errs by 0.02 on photographs, 0.07 to 0.3 on drawn faces
-_ALIKE = 0.17  # the same once the one shape is moved and scaled onto the other: it is the same face
+# Mean distances of the points in distances between the eyes. dlib errs by 0.02 on photographs, by 0.07 to 0.3 on drawn faces.
+_FAR = 0.5  # the landmarks are not on this face
+_ALIKE = 0.17  # once moved and scaled onto it they are this face's
 _FIX = "mark this picture, or let dlib find them (--redetect, or take the file away)"
 
 
