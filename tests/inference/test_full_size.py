@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lssl.data.align import Similarity
-from lssl.inference.full_size import apply_edit
+from lssl.inference.moved_pixels import apply_edit
 from lssl.models.moving import Edit
 
 SIZE, PHOTO = 32, (150, 170)
@@ -80,3 +80,76 @@ def test_tone_and_paint(photograph, similarity):
     assert np.abs(darker - photograph[60:90, 60:90] * np.exp(-0.5)).max() < 1.5
     painted = apply_edit(photograph, similarity, edit(opacity=1.0, paint=0.5), everywhere)[60:90, 60:90]
     assert np.abs(painted - 1.5 * 127.5).max() <= 1
+
+
+def wavy_edit(seed=0):
+    chance = torch.Generator().manual_seed(seed)
+    smooth = torch.nn.functional.interpolate(
+        torch.randn(1, 5, 5, 5, generator=chance), size=(16, 16), mode="bicubic", align_corners=True
+    )
+    opacity = torch.zeros(1, 1, SIZE, SIZE)
+    opacity[:, :, 18:25, 10:22] = 0.9
+    paint = torch.rand(1, 3, SIZE, SIZE, generator=chance) * 2 - 1
+    return Edit(0.04 * smooth[:, :2], 0.1 * smooth[:, 2:], paint, opacity)
+
+
+def large_photograph():
+    """700 x 900, so that a face of it lies on several tiles."""
+    y, x = np.mgrid[:700, :900]
+    waves = np.stack([np.sin(x / 6) + np.cos(y / 9), np.sin((x + y) / 8), np.cos(x / 7) * np.sin(y / 5)], -1)
+    return np.clip(128 + 60 * waves, 0, 255).astype(np.uint8)
+
+
+def large_similarity():
+    angle, scale = 0.1, SIZE / 640
+    matrix = scale * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    return Similarity(matrix, np.array([15.5, 15.5]) - matrix @ np.array([440.0, 340.0]))
+
+
+def in_one_piece(photograph, similarity, edit, mask):
+    """The formula of `apply_edit`, every plane looked up at every pixel of the photograph."""
+    size = mask.shape[0]
+    y, x = np.mgrid[: photograph.shape[0], : photograph.shape[1]]
+    pixels = np.stack([x, y], -1).astype(np.float64)
+    places = 2 * (pixels @ similarity.matrix.T + similarity.offset + 0.5) / size - 1
+
+    def seen(planes, at, mode="bicubic"):
+        values = torch.nn.functional.grid_sample(
+            planes.double(), torch.from_numpy(at)[None], mode=mode, padding_mode="border", align_corners=False
+        )
+        return values[0].permute(1, 2, 0).numpy()
+
+    inside = seen(torch.from_numpy(mask)[None, None], places, "bilinear")
+    inside[inside < 1 / 512] = 0
+    shift = (seen(edit.flow, places) * inside * size / 2) @ similarity.inverse().matrix.T
+    shift *= np.clip((np.hypot(shift[..., :1], shift[..., 1:]) - 0.3) / 0.9, 0, 1)
+    extent = np.array(photograph.shape[1::-1])
+    source = torch.from_numpy(photograph).permute(2, 0, 1)[None]
+    moved = seen(source, 2 * (pixels + shift + 0.5) / extent - 1).clip(0, 255)
+    moved = moved * np.exp(seen(edit.tone, places) * inside)
+    opacity = np.clip((seen(edit.opacity, places) - 0.06) / 0.94, 0, 1) * inside
+    paint = (seen(edit.paint, places).clip(-1, 1) + 1) * 127.5
+    mean = (moved * inside).sum((0, 1))
+    for channel in (1, 2):
+        if mean[channel] <= mean[0]:
+            paint[..., channel] = np.minimum(paint[..., channel], paint[..., 0])
+    edited = np.clip(np.rint(moved + opacity * (paint - moved)), 0, 255)
+    return np.where(inside > 0, edited, photograph).astype(int)
+
+
+def test_tiles_and_fewer_samples_give_what_the_formula_gives():
+    photograph, similarity = large_photograph(), large_similarity()
+    made = apply_edit(photograph, similarity, wavy_edit(), disc()).astype(int)
+    away = np.abs(made - in_one_piece(photograph, similarity, wavy_edit(), disc()))
+    assert away.max() <= 1  # flow and tone are linear between their samples
+    assert (away > 0).mean() < 0.02
+    assert (made != photograph).any(-1).mean() > 0.2
+
+
+def test_tiles_side_by_side_give_the_same_as_one_by_one(monkeypatch):
+    photograph, similarity = large_photograph(), large_similarity()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    alone = apply_edit(photograph, similarity, wavy_edit(), disc())
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr("lssl.inference.moved_pixels._SIDE_BY_SIDE", 0)
+    assert np.array_equal(apply_edit(photograph, similarity, wavy_edit(), disc()), alone)

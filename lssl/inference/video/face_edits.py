@@ -17,8 +17,9 @@ from lssl.data.align import Similarity, face_anchors, face_similarity, warp
 from lssl.face3d.editing.edit import edit_photograph
 from lssl.face3d.editing.field import named_movement
 from lssl.face3d.editing.movement import PlacedFace, place_between
-from lssl.inference.full_size import apply_edit, says_movement
+from lssl.inference.full_size import says_movement
 from lssl.inference.model_edit import GROUP, ModelEditor
+from lssl.inference.moved_pixels import apply_edit
 from lssl.inference.synthesis import (
     InputFace,
     Target,

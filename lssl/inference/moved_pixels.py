@@ -1,0 +1,231 @@
+"""What a moving generator says of a face, done to the photograph's own pixels, tile by tile.
+
+The photograph may have a hundred megapixels: whatever is reckoned in floats is reckoned for a tile, the smooth planes on a
+coarser grid than the photograph's, and nothing where a tile neither moves nor is painted.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from lssl.data.align import Similarity
+from lssl.inference.video.pipeline import in_order
+from lssl.models.moving import Edit
+
+_LARGEST_GAP = 1 / 512  # below it, the mask counts as nothing: the photograph's pixels are left untouched
+# Pixels: a shift below the first is left out, beyond the second it is whole. What nobody sees move would only be blurred.
+_STILL, _MOVED = 0.3, 1.2
+_UNPAINTED = 0.06  # opacity below which the photograph is left as it is
+_OVERSHOOT = 1.4  # of a bicubic look-up beyond the values round it, at most (the sum of its weights' sizes, squared)
+_TILE = 256  # pixels
+# Flow and tone are looked up at so few pixels that linear in between they err by less than so much.
+_FLOW_ERROR, _TONE_ERROR = 0.04, 0.002  # pixels; a share of light
+_SIDE_BY_SIDE = 1 << 20  # pixels of a window from which tiles are shared among the processors
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Box = tuple[int, int, int, int]  # left, top, right, bottom, the last two not included
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """A tile after movement and tone. total (3,) and weight: sums of its colours times the mask, and of the mask.
+
+    Of one that paint covers, colours (1, 3, h, w), 0 to 255, and inside (1, 1, h, w), the mask.
+    """
+
+    box: Box
+    total: NDArray[np.float64]
+    weight: float
+    colours: Tensor | None = None
+    inside: Tensor | None = None
+
+
+def apply_edit(
+    photograph: NDArray[np.uint8], similarity: Similarity, edit: Edit, mask: NDArray[np.float32]
+) -> NDArray[np.uint8]:
+    """A copy of the photograph (H, W, 3) with one face of it edited.
+
+    Args:
+        similarity: from the photograph's pixels to the network's crop, see `lssl.data.align.Similarity`.
+        edit: of one face, N = 1, on any device.
+        mask: (S, S) in [0, 1], over the crop: where the edit applies.
+    """
+    result = photograph.copy()
+    tiles = _Tiles(photograph, similarity, Edit(*(plane.detach().float().cpu() for plane in edit)), mask, result)
+    left, top, right, bottom = window = _window(photograph.shape[:2], similarity, mask)
+    shared = (right - left) * (bottom - top) >= _SIDE_BY_SIDE and torch.get_num_threads() > 1
+    run = _side_by_side if shared else map
+    moved = [tile for tile in run(tiles.move, _cut(window, tiles.step)) if tile is not None]
+    mean = sum((tile.total for tile in moved), np.zeros(3)) / max(sum(tile.weight for tile in moved), 1.0)
+    held = [channel for channel in (1, 2) if mean[channel] <= mean[0]]
+    deque(run(partial(tiles.paint, held=held), [tile for tile in moved if tile.colours is not None]), maxlen=0)
+    return result
+
+
+class _Tiles:
+    """What is done to each tile; see `apply_edit`. step: pixels of the photograph between samples of flow and tone.
+
+    result (H, W, 3): a copy of the photograph, into which the tiles are written.
+    """
+
+    def __init__(
+        self,
+        photograph: NDArray[np.uint8],
+        similarity: Similarity,
+        edit: Edit,
+        mask: NDArray[np.float32],
+        result: NDArray[np.uint8],
+    ) -> None:
+        self._photograph, self._similarity, self._size, self._result = photograph, similarity, mask.shape[0], result
+        self._mask = torch.from_numpy(np.ascontiguousarray(mask, np.float32))[None, None]
+        # Half-sides of the crop to pixels of the photograph, a shift (x, y).
+        back = torch.from_numpy(similarity.inverse().matrix * (self._size / 2)).float()
+        self._smooth = torch.cat([torch.einsum("ij,njhw->nihw", back, edit.flow), edit.tone], 1)
+        self._paint = torch.cat([edit.opacity, edit.paint], 1)
+        cell = self._size / edit.flow.shape[-1] / similarity.scale
+        self.step = max(1, int(cell * min(1.0, _samples_apart(self._smooth))))
+
+    def move(self, box: Box) -> _Moved | None:
+        """Moves and lights a tile, and writes it where no paint follows. None where the mask does not reach it."""
+        left, top, right, bottom = box
+        if self._largest(self._mask, box) < _LARGEST_GAP:
+            return None
+        places = self._places(box, 1)
+        inside = F.grid_sample(self._mask, places, mode="bilinear", padding_mode="border", align_corners=False)
+        inside = inside.where(inside >= _LARGEST_GAP, inside.new_zeros(()))
+        weight = float(inside.sum())
+        if weight == 0:
+            return None
+        flow, tone = self._movement(box)
+        shift = flow * inside
+        length = torch.hypot(shift[:, :1], shift[:, 1:])
+        shift = shift * ((length - _STILL) / (_MOVED - _STILL)).clamp_(0, 1)
+        own = torch.from_numpy(self._photograph[top:bottom, left:right]).permute(2, 0, 1)[None]
+        colours = own.float() if float(length.max()) <= _STILL else self._look_up(shift, box)
+        colours = colours * torch.exp(tone * inside)
+        total = (colours * inside).sum((0, 2, 3)).double().numpy()
+        if _OVERSHOOT * self._largest(self._paint[:, :1], box) > _UNPAINTED:
+            return _Moved(box, total, weight, colours, inside)  # later: which hues paint may have is the whole face's
+        self._write(box, colours, inside)
+        return _Moved(box, total, weight)
+
+    def paint(self, tile: _Moved, held: list[int]) -> None:
+        """Paints a tile that was moved, without hues that no face has: skin, lips and teeth reflect red at least as well as
+        green and blue, so that those of the channels that are `held` are no more than red."""
+        assert tile.colours is not None
+        assert tile.inside is not None
+        paint = _bicubic(self._paint, self._places(tile.box, 1))
+        opacity = ((paint[:, :1] - _UNPAINTED) / (1 - _UNPAINTED)).clamp_(0, 1) * tile.inside
+        paint = (paint[:, 1:].clamp_(-1, 1) + 1) * 127.5
+        for channel in held:
+            paint[:, channel] = torch.minimum(paint[:, channel], paint[:, 0])
+        self._write(tile.box, torch.lerp(tile.colours, paint, opacity), tile.inside)
+
+    def _write(self, box: Box, colours: Tensor, inside: Tensor) -> None:
+        left, top, right, bottom = box
+        window = torch.from_numpy(self._result[top:bottom, left:right]).permute(2, 0, 1)
+        edited = colours.round().clamp_(0, 255).to(torch.uint8)[0]
+        window.copy_(torch.where(inside[0] > 0, edited, window))
+
+    def _places(self, box: Box, step: int) -> Tensor:
+        """Where in the crop, in half-sides (1, h, w, 2), every step-th pixel of a tile lies, the first and one past the last
+        for certain."""
+        left, top, right, bottom = box
+        w, h = (-(-(last - first - 1) // step) + 1 for first, last in ((left, right), (top, bottom)))
+        matrix = 2 * self._similarity.matrix / self._size
+        start = matrix @ [left, top] + 2 * (self._similarity.offset + 0.5) / self._size - 1
+        places = torch.empty(1, h, w, 2)
+        for k in range(2):  # from a tile's corner on float32 is fine enough, from a large photograph's it is not
+            across = torch.arange(w, dtype=torch.float32) * float(step * matrix[k, 0]) + float(start[k])
+            torch.add(across, (torch.arange(h) * float(step * matrix[k, 1]))[:, None], out=places[0, ..., k])
+        return places
+
+    def _movement(self, box: Box) -> tuple[Tensor, Tensor]:
+        """The shift in pixels of the photograph (1, 2, h, w) and the tone (1, 3, h, w) of a tile."""
+        left, top, right, bottom = box
+        seen = _bicubic(self._smooth, self._places(box, self.step))
+        if self.step > 1:
+            full = [self.step * (n - 1) + 1 for n in seen.shape[2:]]
+            seen = seen.contiguous(memory_format=torch.channels_last)  # which interpolate is quicker with
+            seen = F.interpolate(seen, size=full, mode="bilinear", align_corners=True)
+            seen = seen[:, :, : bottom - top, : right - left].contiguous(memory_format=torch.contiguous_format)
+        return seen[:, :2], seen[:, 2:]
+
+    def _look_up(self, shift: Tensor, box: Box) -> Tensor:
+        """The photograph (1, 3, h, w), floats, at a tile's places plus a shift, bicubic; beyond its border, the border's."""
+        height, width = self._photograph.shape[:2]
+        start, stop = [], []
+        for k, (first, last, extent) in enumerate(((box[0], box[2], width), (box[1], box[3], height))):
+            low, high = (float(v) for v in shift[:, k].aminmax())
+            start.append(min(max(first + int(np.floor(low)) - 3, 0), extent - 1))
+            stop.append(max(min(last + int(np.ceil(high)) + 3, extent), start[-1] + 1))
+        piece = self._photograph[start[1] : stop[1], start[0] : stop[0]]
+        values = torch.from_numpy(piece).permute(2, 0, 1)[None].float()
+        places = torch.empty(1, *shift.shape[2:], 2)
+        for k, extent in enumerate((stop[0] - start[0], stop[1] - start[1])):
+            own = torch.arange(box[k] - start[k], box[k + 2] - start[k], dtype=torch.float32).add_(0.5 - extent / 2)
+            torch.add(shift[:, k], own if k == 0 else own[:, None], out=places[..., k]).mul_(2 / extent)
+        return _bicubic(values, places).clamp_(0, 255)
+
+    def _largest(self, plane: Tensor, box: Box) -> float:
+        """No value of the plane (1, 1, S, S) that a look-up from a tile could meet is larger."""
+        left, top, right, bottom = box
+        corners = np.array([[left, top], [right - 1, top], [left, bottom - 1], [right - 1, bottom - 1]], np.float64)
+        there = corners @ self._similarity.matrix.T + self._similarity.offset
+        low = np.clip(np.floor(there.min(0)).astype(int) - 2, 0, self._size - 1)
+        high = np.clip(np.ceil(there.max(0)).astype(int) + 3, low + 1, self._size)
+        return float(plane[0, 0, low[1] : high[1], low[0] : high[0]].max())
+
+
+def _samples_apart(smooth: Tensor) -> float:
+    """How far apart, in cells of the grid of shifts and tones (1, 5, g, g), samples may lie: what is linear between two of
+    them errs by an eighth of the curvature times their distance squared along each axis."""
+    bend = smooth.new_zeros(smooth.shape[1])
+    for axis in (2, 3):
+        if smooth.shape[axis] > 2:
+            bend += smooth.diff(n=2, dim=axis).abs().amax((0, 2, 3)) / 8
+    worst = max(float(bend[:2].max()) / _FLOW_ERROR, float(bend[2:].max()) / _TONE_ERROR)
+    return worst**-0.5 if worst > 0 else np.inf
+
+
+def _bicubic(planes: Tensor, places: Tensor) -> Tensor:
+    return F.grid_sample(planes, places, mode="bicubic", padding_mode="border", align_corners=False)
+
+
+def _side_by_side(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    return in_order(function, items, torch.get_num_threads())
+
+
+def _cut(window: Box, step: int) -> list[Box]:
+    """Tiles of a window whose sides are so many samples long."""
+    left, top, right, bottom = window
+    side = max(1, _TILE // step) * step
+    return [
+        (x, y, min(x + side, right), min(y + side, bottom))
+        for y in range(top, bottom, side)
+        for x in range(left, right, side)
+    ]
+
+
+def _window(shape: tuple[int, ...], similarity: Similarity, mask: NDArray[np.float32]) -> Box:
+    """The pixels of the photograph that the mask can reach."""
+    rows, columns = np.nonzero(mask >= _LARGEST_GAP)
+    if len(rows) == 0:
+        return 0, 0, 0, 0
+    left, right, top, bottom = columns.min() - 1, columns.max() + 1, rows.min() - 1, rows.max() + 1
+    corners = np.array([[left, top], [right, top], [left, bottom], [right, bottom]], np.float64)
+    back = similarity.inverse()
+    there = corners @ back.matrix.T + back.offset
+    extent = np.array([shape[1], shape[0]])
+    low = np.clip(np.floor(there.min(0)).astype(int) - 1, 0, extent)
+    high = np.clip(np.ceil(there.max(0)).astype(int) + 2, low, extent)
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
