@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from lssl.models.export import load_generator as load_generator
 
 __version__ = "0.1.0"
-#: Public names and the modules they come from, on first use: `import lssl` and `lssl --help` do not wait for PyTorch.
+#: Public names and their modules, which are imported on first use: `import lssl` and `lssl --help` do not wait for PyTorch.
 _PUBLIC = {
     "FaceEditor": "lssl.inference.editor",
     "frontal": "lssl.inference.frontalize",

@@ -1,4 +1,4 @@
-"""`python -m lssl` is the same program as `lssl`, from a checkout that is not installed too."""
+"""`python -m lssl` is the same program as `lssl`; it also works from a checkout that is not installed."""
 
 import sys
 from importlib.util import find_spec, module_from_spec, spec_from_file_location

@@ -9,9 +9,9 @@ if TYPE_CHECKING:
 
 
 def choose_device(name: str | None = None) -> "torch.device":
-    """The device of a user's "cpu", "cuda" or "cuda:1"; None takes a GPU where there is one.
+    """The device that a user names: "cpu", "cuda" or "cuda:1"; None takes a GPU if there is one.
 
-    Raises LsslError for another word, and for a GPU that this machine does not have.
+    Raises LsslError for any other name, and for a GPU that this machine does not have.
     """
     import torch
 

@@ -1,9 +1,9 @@
-"""The one error that a user can put right."""
+"""The one exception for what a user can put right."""
 
 
 class LsslError(ValueError):
-    """Something that its user can put right: a file, a folder, an option, a missing package.
+    """Something that the user can put right: a file, a folder, an option, a missing package.
 
-    The message names the file, the argument and the fix. The command line prints it as one line (cli/main.py, the one
-    place that catches it); a wrong call of a function, such as a tensor of the wrong shape, is a plain ValueError.
+    The message names the file or argument, and the fix. The command line prints it as one line (in cli/main.py, the only
+    place that catches it). A wrong call of a function, such as a tensor of the wrong shape, is a plain ValueError.
     """

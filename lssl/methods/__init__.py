@@ -1,2 +1,2 @@
-"""A method is a file here: it defines `Settings` (a dataclass) and `Method` (see `lssl.training.method.Method`), and is
-chosen by its name. A new one touches its file and its preset."""
+"""A method is one file here: it defines `Settings` (a dataclass) and `Method` (see `lssl.training.method.Method`), and is
+chosen by its file name. A new one needs its file and a preset, nothing else."""

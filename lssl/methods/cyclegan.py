@@ -1,12 +1,12 @@
-"""CycleGAN (Zhu et al. 2017, https://arxiv.org/abs/1703.10593), the paper's comparison in Fig. 6 and Table 2.
+"""CycleGAN (Zhu et al. 2017, https://arxiv.org/abs/1703.10593), which the paper compares with in Fig. 6 and Table 2.
 
-The method knows pairs: of K values, K - 1 models between the first (neutral) and another, trained here side by side. They
-share nothing but the neutral faces that a step sees, so that this is K - 1 trainings in one. The preset `cyclegan` is the
-authors'; `cyclegan-small` is given what `standard` has, for few photographs: moves, R1, an averaged generator that moves
-and shades the picture.
+CycleGAN translates between two domains. For K values there are K - 1 models, each between the first value (neutral) and
+another, trained here side by side. They share only the neutral faces that a step sees, so this is K - 1 trainings in one.
+The preset `cyclegan` follows the authors; `cyclegan-small` has what `standard` uses for few photographs: moves, R1, and an
+averaged generator that moves and shades the picture.
 
-A value's pictures count as an epoch of the authors' 200, so `schedule.iterations` is 200 times as many as the value with
-most pictures has, by the batch's size (1 there).
+The authors train 200 epochs. An epoch is one pass over the pictures of the value that has most, so `schedule.iterations`
+should be 200 times their number, divided by the batch size (1 in the authors' code).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -43,7 +43,9 @@ class NetworkSettings:
 @dataclass(frozen=True)
 class LossSettings:
     cycle: float = 10.0
-    identity_share: float = 0.5  # of `cycle`, for what is in the domain already
+    identity_share: float = (
+        0.5  # weight, as a share of `cycle`, of leaving a picture alone that is in the domain already
+    )
     penalty: float = 0.0  # R1; beyond the authors
 
     def __post_init__(self) -> None:
@@ -53,7 +55,7 @@ class LossSettings:
 
 @dataclass(frozen=True)
 class PoolSettings:
-    size: int = 50  # made pictures that a discriminator's pool keeps
+    size: int = 50  # generated pictures that a discriminator's pool keeps
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -69,8 +71,8 @@ class Settings:
 
 @dataclass
 class Batch:
-    """`neutral`: a, faces of the first value; `others`: b of each other value, (N, 3, H, W) in [-1, 1] each; `pool`: what
-    `ImagePools.exchange` takes."""
+    """neutral: a, faces of the first value. others: b, faces of each other value; all (N, 3, H, W) in [-1, 1].
+    pool: the plan that `ImagePools.exchange` takes."""
 
     neutral: Tensor
     others: list[Tensor]
@@ -78,35 +80,36 @@ class Batch:
 
 
 class ImagePools:
-    """A pool of made pictures for each of `count` discriminators, as the authors have it (after SimGAN's).
+    """A pool of generated pictures for each of `count` discriminators, as in the authors' code (after SimGAN's).
 
-    Until a pool is full, pictures are kept and returned; then each is, with probability 1/2, kept in place of an older
-    one, which is returned. How full it is follows from the number of exchanges, so that all chance is drawn beforehand and
-    what happens on the device is a function of tensors of fixed shapes. Pictures are kept as uint8.
+    Until a pool is full, each picture is stored and returned; after that, with probability 1/2, it is stored in place of an
+    older one, which is returned instead. How full a pool is follows from the number of exchanges, so all random numbers can
+    be drawn beforehand, and what happens on the device is a function of tensors of fixed shapes. Pictures are stored as
+    uint8.
     """
 
     def __init__(self, count: int, size: int, batch_size: int, image_size: int, device: torch.device | str) -> None:
         if size < batch_size:
             raise LsslError(f"pool.size {size} is smaller than the batch of {batch_size}")
         self.count, self.size, self.batch_size = count, size, batch_size
-        # The last row of each takes what is not kept.
+        # The last row of each pool receives what is not to be stored.
         self.images = torch.zeros(count, size + 1, 3, image_size, image_size, dtype=torch.uint8, device=device)
 
     def draw(self, exchange: int, chance: torch.Generator) -> Plan:
-        """The chance of exchange number `exchange`, which are counted from 0: `place` and `swap`, (count, N)."""
+        """The random numbers of an exchange, counted from 0: `place` and `swap`, (count, N)."""
         numbers = exchange * self.batch_size + torch.arange(self.batch_size)
         filling = numbers < self.size
         places = torch.stack(
             [torch.randperm(self.size, generator=chance)[: self.batch_size] for _ in range(self.count)]
         )
         swap = (torch.rand(self.count, self.batch_size, generator=chance) < 0.5) & ~filling
-        # In the one batch that fills the pool up, nothing is taken out that is only coming in.
+        # The batch that fills the pool takes nothing out, lest it return what it has just stored.
         swap &= ~(filling.any() & ~filling)
         places = torch.where(swap, places, torch.where(filling, numbers, self.size))
         return {"place": places, "swap": swap}
 
     def exchange(self, number: int, made: Tensor, plan: Plan) -> Tensor:
-        """What discriminator `number` sees in place of made pictures (N, 3, H, W) in [-1, 1]."""
+        """What discriminator `number` sees instead of the generated pictures `made` (N, 3, H, W) in [-1, 1]."""
         place, swap, kept = plan["place"][number], plan["swap"][number], self.images[number]
         seen = torch.where(swap[:, None, None, None], to_float(kept[place]), made)
         kept.index_copy_(0, place, to_uint8(made))
@@ -134,12 +137,14 @@ class Method(FaceMethod):
         self.streams = [
             open_stream(self.config, domain, self.processes, f"domain{k}") for k, domain in enumerate(self.domains)
         ]
-        self.faces = open_stream(self.config, self.train_set, self.processes)  # says how strong the moves are
+        self.faces = open_stream(
+            self.config, self.train_set, self.processes
+        )  # for the moves' strength and random numbers
         for k, stream in enumerate(self.streams):
             stream.jitter, stream.seed = self.faces.jitter, self.config.seed + k
         batch_size = self.config.schedule.batch_size
         self.pools = ImagePools(2 * pairs, settings.pool.size, batch_size, self.size, device)
-        # What the generators made in their update, the discriminators see in theirs.
+        # What the generators made in their update, for the discriminators' update that follows.
         self.made = torch.zeros(2 * pairs, batch_size, 3, self.size, self.size, device=device)
         self.memory = {"pools": self.pools.images, "made": self.made}
 
@@ -166,7 +171,7 @@ class Method(FaceMethod):
         return translation(network, self.config)
 
     def generator_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
-        """The sum over the pairs of values, which share no network; terms are their means."""
+        """The loss is the sum over the pairs of values, which share no network; the terms logged are means over them."""
         found = []
         for k, other in enumerate(batch.others):
             there, back = self.translation(self.generator.there[k]), self.translation(self.generator.back[k])
@@ -203,7 +208,7 @@ class Method(FaceMethod):
 
 
 def translation(network: nn.Module, config: TrainConfig) -> Callable[[Tensor], Tensor]:
-    """The network in the run's precision, its pictures in float32."""
+    """The network, computed in the run's precision; its pictures are float32."""
 
     def translate(image: Tensor) -> Tensor:
         with autocast(config, image.device):
@@ -222,10 +227,12 @@ def pair_terms(
     *,
     identity: bool,
 ) -> tuple[Terms, tuple[Tensor, Tensor]]:
-    """The generators' terms of one pair of domains, and what they made of a (N, 3, H, W) and b.
+    """The generators' terms for one pair of domains, and what they made of a and b, both (N, 3, H, W) in [-1, 1].
 
-    g_adv: E (D_B(G_AB a) - 1)^2 + E (D_A(G_BA b) - 1)^2; g_bi: the cycle, |G_BA(G_AB a) - a|_1 + |G_AB(G_BA b) - b|_1; g_id:
-    |G_AB b - b|_1 + |G_BA a - a|_1. critics: of B and of A.
+    g_adv: E (D_B(G_AB a) - 1)^2 + E (D_A(G_BA b) - 1)^2.
+    g_bi: the cycle, |G_BA(G_AB a) - a|_1 + |G_AB(G_BA b) - b|_1.
+    g_id, if `identity`: |G_AB b - b|_1 + |G_BA a - a|_1.
+    there, back: G_AB and G_BA. critics: D_B and D_A.
     """
     to_b, to_a = there(a), back(b)
     terms = {
@@ -244,7 +251,7 @@ def generator_sum(terms: Terms, weights: LossSettings) -> Tensor:
 
 
 def critic_terms(critic: nn.Module, real: Tensor, fake: Tensor, *, penalty: bool) -> Terms:
-    """Of one discriminator: d_real E (D(real) - 1)^2, d_fake E D(fake)^2; with `penalty` d_gp, R1."""
+    """One discriminator's terms: d_real, E (D(real) - 1)^2; d_fake, E D(fake)^2; with `penalty`, d_gp, which is R1."""
     terms = {"d_real": least_squares(critic(real), 1.0), "d_fake": least_squares(critic(fake), 0.0)}
     if penalty:
         terms["d_gp"] = r1_penalty(critic, real)
@@ -252,7 +259,7 @@ def critic_terms(critic: nn.Module, real: Tensor, fake: Tensor, *, penalty: bool
 
 
 def critic_sum(terms: Terms, weights: LossSettings) -> Tensor:
-    """Half of d_real + d_fake, and the penalty."""
+    """(d_real + d_fake) / 2 + penalty d_gp."""
     loss = 0.5 * (terms["d_real"] + terms["d_fake"])
     return loss + weights.penalty * terms["d_gp"] if "d_gp" in terms else loss
 
@@ -263,18 +270,18 @@ def least_squares(score: Tensor, goal: float) -> Tensor:
 
 
 def check_pairs(schema: AttributeSchema, processes: Processes) -> None:
-    """Raises LsslError where CycleGAN cannot be: several attributes, several processes."""
+    """Raises LsslError for what CycleGAN cannot do: several attributes, several processes."""
     if len(schema.groups) > 1:
         raise LsslError(
-            f"CycleGAN knows the values of one attribute, not {', '.join(group.name for group in schema.groups)}: "
+            f"CycleGAN takes the values of one attribute, not {', '.join(group.name for group in schema.groups)}: "
             "choose one with --attributes (data.attributes)"
         )
     if processes.world_size > 1:
-        raise LsslError("CycleGAN trains in one process: its pools of made pictures are not shared")
+        raise LsslError("CycleGAN trains in one process: its pools of generated pictures are not shared")
 
 
 def check_size(train_set: FaceDataset) -> None:
-    """Raises LsslError for pictures that the networks do not take."""
+    """Raises LsslError for pictures of a size that the networks do not take."""
     check_square(train_set, 4, "another size")
     if train_set.size[0] < 32:
         raise LsslError(
@@ -284,7 +291,7 @@ def check_size(train_set: FaceDataset) -> None:
 
 
 def _of_value(train_set: FaceDataset, value: str) -> FaceDataset:
-    """The faces that show one value of the only attribute."""
+    """The faces with one value of the only attribute."""
     folder = train_set.folder
     rows = folder.rows_where(**{train_set.schema.groups[0].name: value})
     return FaceDataset(folder.select(rows), train_set.schema, device=train_set.device, side="none")

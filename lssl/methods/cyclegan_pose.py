@@ -1,7 +1,8 @@
-"""CycleGAN for pose normalization, the paper's comparison in Table 3: from simulated frontal faces to real ones and back.
+"""CycleGAN for pose normalization, which the paper compares with in Table 3: from simulated frontal faces to real ones and
+back.
 
-The losses are those of `cyclegan.py`. The two domains are what `lssl render-frontal` drew and real faces, which need not
-belong together; no attribute is asked for, and no photograph beside the simulated face is seen.
+The losses are those of `cyclegan.py`. The two domains are the faces that `lssl render-frontal` drew and real faces, which
+need not be of the same people. No attribute is asked for, and the networks do not see the original photograph.
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,7 +58,7 @@ class Method(FaceMethod):
     def __init__(self, inputs: Inputs) -> None:
         super().__init__(inputs)
         if self.processes.world_size > 1:
-            raise LsslError("CycleGAN trains in one process: its pools of made pictures are not shared")
+            raise LsslError("CycleGAN trains in one process: its pools of generated pictures are not shared")
         settings = self.settings
         check_size(self.train_set)
         network, device = settings.network, self.processes.device
@@ -76,7 +77,7 @@ class Method(FaceMethod):
         self.faces, self.notes = self.stream.faces, self.stream.notes
         batch_size = self.config.schedule.batch_size
         self.pools = ImagePools(2, settings.pool.size, batch_size, self.size, device)
-        # What the generators made in their update, the discriminators see in theirs.
+        # What the generators made in their update, for the discriminators' update that follows.
         self.made = torch.zeros(2, batch_size, 3, self.size, self.size, device=device)
         self.memory = {"pools": self.pools.images, "made": self.made}
 

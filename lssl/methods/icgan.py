@@ -1,10 +1,10 @@
-"""IcGAN (Perarnau et al. 2016, https://arxiv.org/abs/1611.06355), the paper's comparison in Fig. 6 and Table 2.
+"""IcGAN (Perarnau et al. 2016, https://arxiv.org/abs/1611.06355), which the paper compares with in Fig. 6 and Table 2.
 
-Three stages, all of them part of a run's iterations: a conditional GAN learns to paint faces from noise z and attributes y;
-then, with the generator frozen, an encoder learns to find z in what it paints, and another to find y in photographs. A face
-is translated by painting it anew from its z. The preset `icgan` is the authors'; `icgan-small` is given those of
-`standard`'s remedies that it can take, the moves and the size: there is no input to move, its averages are those of batch
-norm, whose batches R1 would tie together.
+A run's iterations have two stages. First a conditional GAN learns to paint faces from noise z and attributes y. Then, with
+the generator frozen, one encoder learns to find z in what it paints, and another to find y in photographs. A face is
+translated by painting it again from its z. The preset `icgan` follows the authors; `icgan-small` takes from `standard` what
+IcGAN can use, the moves and the size. It cannot use the rest: there is no input picture that the generator could move,
+averaged weights would not fit the statistics of batch norm, and R1 would mix the faces of a batch through batch norm.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ from lssl.training.losses import Terms
 from lssl.training.method import Update
 from lssl.training.samples import sample_grid
 
-_UPDATES = 4  # an iteration, of which two are done
+_UPDATES = 4  # per iteration; each stage runs two of them
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class Settings:
 
 @dataclass
 class Batch:
-    """`image`: x in [-1, 1]; `y_source`: its attributes, `y_wrong`: others; `z` (N, 100) and `y`, of another face, are what
-    a face is painted from. Each y is in {-1, 1}."""
+    """image: x (N, 3, H, W) in [-1, 1]. y_source: its attributes. y_wrong: attributes that are not its own. z (N, 100) and
+    y, taken from another face: what a face is painted from. Each y is (N, A) in {-1, 1}."""
 
     image: Tensor
     y_source: Tensor
@@ -75,7 +75,7 @@ class Method(FaceMethod):
     def __init__(self, inputs: Inputs) -> None:
         super().__init__(inputs)
         if self.processes.world_size > 1:
-            raise LsslError("IcGAN trains in one process: batch norm takes its batch's statistics")
+            raise LsslError("IcGAN trains in one process: its batch norm needs the statistics of the whole batch")
         settings = self.settings
         check_square(self.train_set, 2, "another size")
         try:
@@ -96,11 +96,11 @@ class Method(FaceMethod):
         self.kinds, self.kind = torch.unique(self.train_set.y, dim=0, return_inverse=True)
 
     def draw(self, step: int, *, warm_up: bool = False) -> Plan:
-        step //= _UPDATES  # all updates of an iteration see one batch, as there
+        step //= _UPDATES  # all updates of an iteration see one batch, as in the authors' code
         chance = self.faces.chance(step, "targets", warm_up=warm_up)
         rows, _ = self.faces.rows(step, warm_up=warm_up)
         others = torch.randint(len(self.train_set), (len(rows),), generator=chance)
-        # One of the other kinds of faces, as often as the data has it.
+        # Another set of attributes than the face's, with the frequency that it has in the data.
         often = torch.bincount(self.kind).float().repeat(len(rows), 1)
         often[torch.arange(len(rows)), self.kind[rows]] = 0
         wrong = torch.multinomial(often, 1, generator=chance)[:, 0]
@@ -144,7 +144,8 @@ class Method(FaceMethod):
         return loss, {"g_adv": loss}
 
     def latent_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
-        """E |E_z(G(z, y)) - z|^2, G frozen and as it is used; its batch norm statistics are kept fresh meanwhile."""
+        """E |E_z(G(z, y)) - z|^2 with G frozen and in eval mode; a pass in train mode keeps its batch norm statistics
+        up to date."""
         with torch.no_grad():
             self.generator.train()(batch.z, batch.y)
             image = self.generator.eval()(batch.z, batch.y)
@@ -171,7 +172,7 @@ class Method(FaceMethod):
         return super().exported({"generator": self.assembled(networks)}, iteration)
 
     def assembled(self, networks: Mapping[str, nn.Module]) -> IcGAN:
-        """G(E_z(x), y) of these very networks."""
+        """G(E_z(x), y), made of these networks themselves, not copies."""
         with torch.device("meta"):
             whole = IcGAN(self.schema.dimension, self.size, self.settings.network.width)
         for name in ("generator", "encoder_z", "encoder_y"):
@@ -183,5 +184,5 @@ class Method(FaceMethod):
 
 
 def cross_entropy(logits: Tensor, *, real: bool) -> Tensor:
-    """Of a discriminator's logits (N,): -log D where they should say real, else -log(1 - D); the mean."""
+    """Mean over a discriminator's logits (N,) of -log D if they should say real, else of -log(1 - D)."""
     return F.softplus(-logits if real else logits).mean()

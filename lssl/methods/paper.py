@@ -50,8 +50,8 @@ class Settings:
 
 @dataclass
 class Batch:
-    """`image`, `side`: x and s in [-1, 1]; `y_source`: the attributes y' of x; `y`: random targets; `alpha` (N,): where
-    between real and fake the gradient penalty is taken."""
+    """image, side: x (N, 3, H, W) and s (N, S, H, W) in [-1, 1]. y_source: the attributes y' of x. y: random targets; both
+    (N, A). alpha (N,) in [0, 1]: where between fake (0) and real (1) the gradient penalty is taken."""
 
     image: Tensor
     side: Tensor | None
@@ -61,7 +61,7 @@ class Batch:
 
 
 class Method(FaceMethod):
-    """Genc, Gdec and D = (D_src, D_cls) of section 3.1; P is trained before, and frozen."""
+    """Genc, Gdec and D = (D_src, D_cls) of section 3.1; the parser P is trained beforehand, and frozen."""
 
     settings: Settings
     weights: LossSettings
@@ -140,7 +140,7 @@ class Method(FaceMethod):
         terms["g_cls"] = losses.attribute_bce(logits, batch.y)
         # Eq. 4: identity.
         terms["g_id"] = losses.identity(fake_image.float(), image)
-        # Eq. 5: the parts of the face stay where they are. Table 1 is without it once: then there is no parser.
+        # Eq. 5: the parts of the face stay where they are. One variant of Table 1 leaves it out and has no parser.
         if self.parser is not None:
             with autocast(self.config, device):
                 with torch.no_grad():

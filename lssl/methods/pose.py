@@ -1,8 +1,8 @@
-"""Pose normalization (paper 3.2, Fig. 3b): x a simulated frontal face, s the photograph it came from.
+"""Pose normalization (paper 3.2, Fig. 3b): x is a simulated frontal face, s the photograph that it came from.
 
-The critic judges a single image, against real faces that need not belong to the simulated ones. Beyond the paper, as in
-`standard.py`: the generator moves and shades its input, the critic is a logistic one with R1, and judges a face as one of
-its attributes where those are known.
+The critic judges a single image, against real faces, which need not be of the same people. Beyond the paper, as in
+`standard.py`: the generator moves and shades its input; the critic has a logistic loss with R1, and judges whether a face
+is real given its attributes, if those are known.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,19 +33,21 @@ class NetworkSettings:
     critic_width: int = 32
     critic_layers: int = 5
     critic_init: Literal["pytorch", "he"] = "he"
-    critic_sees_target: bool = True  # D_src judges faces as ones of attributes y
+    critic_sees_target: bool = (
+        True  # D_src judges whether faces are real given y; needs real faces with known attributes
+    )
 
 
 @dataclass(frozen=True)
 class LossSettings:
-    """Weights; 0 switches a term off and spares its cost."""
+    """Weights; 0 switches a term off and saves its cost."""
 
     penalty: float = 0.03  # R1
     classification: float = 1.0  # of the generator
     critic_classification: float = 1.0
     identity: float = 5.0
     parsing: float = 0.0
-    # |x' - t|, t the subject's own frontal photograph of y, which the data of such experiments have.
+    # |x' - t|, t being the subject's own frontal photograph with y, which the databases of such experiments have.
     frontal: float = 3.0
 
 
@@ -146,7 +148,7 @@ class Method(FaceMethod):
         return loss + weights.critic_classification * terms["d_cls"], terms
 
     def score(self, image: Tensor, y: Tensor) -> Tensor:
-        """How real the critic finds x, as one of attributes y where it sees them."""
+        """How real the critic finds x, given y if `critic_sees_target`."""
         realism, logits = self.critic(image)
         if self.settings.network.critic_sees_target:
             return realism + losses.projection(logits, y, self.schema)

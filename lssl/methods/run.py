@@ -1,4 +1,4 @@
-"""From settings to a training loop: data (made first where none is named), face parser, run folder, resume."""
+"""From settings to a training loop: data (generated first if none is given), face parser, run folder, resume."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +20,7 @@ from lssl.training.loop import Loop
 from lssl.training.memory import keep_freed_memory
 from lssl.training.speed import apply_speed, resolve_speed
 
-#: Settings by the names of `lssl train`'s flags.
+#: The flags of `lssl train`, and the settings that they stand for.
 SHORT_NAMES = {
     "seed": "seed",
     "data": "data.folder",
@@ -60,16 +60,16 @@ def train(
 
     Args:
         data: a data set folder, see `lssl prepare`; None: faces of the embedded 3D model, generated first.
-        preset: "standard", "quick", "paper", "pose", "stargan" ...; None: quick without data, else standard.
-        out: run folder, made where missing; None: runs/<data>-<preset>.
-        resume: go on with the run in `out`.
-        device: "cpu", "cuda", "cuda:1"; None: a GPU where there is one.
-        parser: a trained face parser's file, where the preset's loss needs one; None: one is trained first.
+        preset: "standard", "quick", "paper", "pose", "stargan" ...; None: "standard" with data, "quick" without.
+        out: run folder, created if missing; None: runs/<data>-<preset>.
+        resume: continue the run in `out`.
+        device: "cpu", "cuda", "cuda:1"; None: a GPU if there is one.
+        parser: the file of a trained face parser, for presets whose loss needs one; None: one is trained first.
         quiet: print nothing.
-        settings: any of the preset's: iterations=2000, batch_size=8, seed=1 (`SHORT_NAMES`), or by their full names,
-            **{"losses.identity": 5}.
+        settings: any setting of the preset, by a short name (`SHORT_NAMES`), such as iterations=2000, batch_size=8,
+            seed=1, or by its full name, **{"losses.identity": 5}.
 
-    Raises LsslError for what is wrong, before long work, and where Ctrl-C stopped the run (what is there is saved).
+    Raises LsslError for anything wrong, before long work begins, and after Ctrl-C has stopped the run (its state is saved).
     """
     preset = preset or ("standard" if data else "quick")
     values = {SHORT_NAMES.get(name, name): value for name, value in settings.items()}
@@ -80,7 +80,7 @@ def train(
     parser_path = None if parser is None else Path(parser)
     loop, finished = run_training(config, folder, resume=resume, parser_path=parser_path, device=device, quiet=quiet)
     if not finished:
-        raise LsslError(f"{folder}: stopped at iteration {loop.iteration}; go on with resume=True")
+        raise LsslError(f"{folder}: stopped at iteration {loop.iteration}; continue with resume=True")
     return load_generator(folder, loop.processes.device)
 
 
@@ -99,9 +99,9 @@ def run_training(
     quiet: bool = False,
     begin: Callable[[Processes], None] = lambda processes: None,
 ) -> tuple[Loop, bool]:
-    """A whole run in this process (or this one's part of a run by torchrun); whether it finished.
+    """A whole run in this process (or this process's part of a run by torchrun): the loop, and whether it finished.
 
-    begin: called when the processes have found each other. Raises LsslError.
+    begin: called once the processes are connected. Raises LsslError as `prepare_run` and `Loop.train` do.
     """
     keep_freed_memory()
     try:
@@ -124,24 +124,24 @@ def prepare_run(
     quiet: bool = False,
     graphs: Graphs | None = None,
 ) -> Loop:
-    """A loop ready to `train()`. What is wrong is found here, before long work.
+    """A loop ready to `train()`, with its data, face parser and run folder.
 
-    Raises LsslError.
+    Raises LsslError for anything wrong with settings, data or folders, so that it is found before long work begins.
     """
     processes = processes or Processes()
     method = method_module(config.method).Method
     if config.schedule.batch_size % processes.world_size:
-        raise LsslError(f"batch size {config.schedule.batch_size} does not divide by {processes.world_size} processes")
+        raise LsslError(f"batch size {config.schedule.batch_size} is not divisible by {processes.world_size} processes")
     if checkpoints(out / "checkpoints") and not resume:
         raise LsslError(f"{out} holds a run already; continue it with --resume, or choose another --out")
     if resume and not checkpoints(out / "checkpoints"):
-        raise LsslError(f"{out / 'checkpoints'}: no checkpoint to resume from; repeat without --resume")
+        raise LsslError(f"{out / 'checkpoints'}: no checkpoint to resume from; repeat the command without --resume")
     if processes.first:
         check_writable(out)
     say = processes.first and not quiet
     if not config.data.folder:
         if method.needs_data:
-            raise LsslError(f"the method {config.method} needs --data, {method.needs_data}")
+            raise LsslError(f"the method {config.method} needs --data: {method.needs_data}")
         config = _with_generated_faces(config, out, processes, quiet)
     folder = method.select(read_metadata(config.data.folder, attributes=config.data.attributes or None), config)
     schema = folder.schema()
@@ -175,7 +175,7 @@ def open_faces(
     processes: Processes,
     split: str | None = None,
 ) -> FaceDataset:
-    """The faces as the method takes them, with the side image that it asks for."""
+    """The faces as the configured method takes them, with the side image that it asks for."""
     kind, channels = method_module(config.method).Method.side(config.settings)
     return FaceDataset(folder, schema, split=split, device=processes.device, side=kind, side_channels=channels)
 
@@ -191,7 +191,7 @@ def make_loop(
     quiet: bool = False,
     graphs: Graphs | None = None,
 ) -> Loop:
-    """The loop of the configured method on these faces. Raises LsslError."""
+    """The loop of the configured method on these faces. Raises LsslError if it cannot train on them."""
     processes = processes or Processes()
     config = resolve_speed(config, processes.device)
     apply_speed(config, processes.device)
@@ -205,7 +205,7 @@ def make_loop(
 
 
 def _with_generated_faces(config: TrainConfig, out: Path, processes: Processes, quiet: bool) -> TrainConfig:
-    """Renders the faces of the embedded model to `out/faces`, unless they are there, and names them in the settings."""
+    """Renders faces of the embedded model to `out/faces`, unless they are there; returns the settings that name them."""
     folder = out / "faces"
     if processes.first:
         from lssl.face3d.embedded import cache_key, load_embedded_model
@@ -217,7 +217,7 @@ def _with_generated_faces(config: TrainConfig, out: Path, processes: Processes, 
             faces.subjects, faces.expressions, size=faces.size, seed=config.seed, variation=faces.variation
         )
         if not quiet:
-            print(f"No --data: {faces.subjects} people of the embedded face model, to {folder}", flush=True)
+            print(f"No --data: generating {faces.subjects} people of the embedded face model in {folder}", flush=True)
         try:
             generator = FaceGenerator(load_embedded_model(), wanted)
         except ValueError as error:
@@ -229,13 +229,13 @@ def _with_generated_faces(config: TrainConfig, out: Path, processes: Processes, 
 
 
 def _parser(config: TrainConfig, out: Path, path: Path | None, processes: Processes, quiet: bool) -> FaceParser:
-    """The face parser of `path`, of the run folder, or trained now on the run's own faces and kept there."""
+    """The face parser from `path`, else from the run folder, else trained now on the run's faces and kept there."""
     from lssl.training.parser_training import load_parser, train_parser_for_run
 
     kept = out / "parser.safetensors"
     if path is None and not kept.is_file() and processes.first:
         if not quiet:
-            print("No --parser: training a face parser on these faces first", flush=True)
+            print("No --parser: first training a face parser on these faces", flush=True)
         train_parser_for_run(config.data.folder, kept, seed=config.seed, device=processes.device, progress=not quiet)
     processes.wait()
     return load_parser(path or kept)

@@ -1,10 +1,11 @@
-"""SimGAN (Shrivastava et al. 2017, https://arxiv.org/abs/1612.07828), the paper's comparison for pose normalization.
+"""SimGAN (Shrivastava et al. 2017, https://arxiv.org/abs/1612.07828), which the paper compares with for pose normalization.
 
-A refiner is kept near its input by an l1 self-regularization and made realistic by a discriminator that judges patches;
-the discriminator's fakes come half from a history of refined faces. The paper adds the attribute classification loss
-(3.2). The weights are `losses.identity`, 1 and `losses.classification`; like the authors, no penalty on the discriminator.
-The preset `simgan-paper` is the authors', but with Adam, as public re-implementations have it (theirs is SGD and batches of 512
-eyes); `simgan` has the size and time of the preset `pose`, and its output is added to the face.
+A refiner's output is kept near its input by an l1 self-regularization, and made realistic by a discriminator that judges
+patches; half of the discriminator's fakes come from a history of refined faces. The paper adds its attribute classification
+loss (3.2). The weights are `losses.identity`, 1 and `losses.classification`; as with the authors, the discriminator has no
+penalty. The preset `simgan-paper` follows the authors, but with Adam, as public re-implementations do (the authors used SGD
+and batches of 512 eyes). `simgan` has the size and the number of iterations of the preset `pose`, and its refiner's output
+is added to the face.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +33,9 @@ from lssl.training.speed import autocast
 class NetworkSettings:
     width: int = 24
     refiner_blocks: int = 4
-    output: Literal["direct", "residual"] = "residual"  # "direct": theirs; "residual": what is to be added to the face
+    output: Literal["direct", "residual"] = (
+        "residual"  # "direct": the face, as the authors; "residual": added to the input
+    )
     critic_width: int = 32
     side_channels: int = 3  # of the photograph in the sample grids; no network looks at it
 
@@ -46,7 +49,7 @@ class LossSettings:
 
 @dataclass(frozen=True)
 class HistorySettings:
-    size: int = 512  # refined faces
+    size: int = 512  # how many refined faces are kept
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -55,7 +58,7 @@ class HistorySettings:
 
 @dataclass(frozen=True)
 class RefinerSettings:
-    updates: int = 1  # an iteration: K_g there, beside schedule.critic_updates, K_d
+    updates: int = 1  # per iteration, K_g of the authors' algorithm 1; schedule.critic_updates is K_d
 
     def __post_init__(self) -> None:
         if self.updates < 1:
@@ -64,7 +67,7 @@ class RefinerSettings:
 
 @dataclass(frozen=True)
 class WarmUpSettings:
-    """There 3.1: first the refiner learns to leave faces alone, then the discriminator to tell them apart."""
+    """SimGAN 3.1: first the refiner learns to leave faces alone, then the discriminator to tell refined from real ones."""
 
     refiner: int = 200
     updates: int = 2000  # of the discriminator
@@ -87,21 +90,21 @@ class Batch:
 
 
 class RefinedHistory:
-    """The buffer of refined faces: at most `size` uint8 pictures; half of what the discriminator takes as fake.
+    """A buffer of at most `size` refined faces (uint8), from which half of the discriminator's fakes are taken.
 
-    How full it is follows from the number of exchanges, so that all its chance is drawn beforehand, and what happens on
-    the device is a function of tensors of fixed shapes.
+    How full it is follows from the number of exchanges, so all its random numbers can be drawn beforehand, and what happens
+    on the device is a function of tensors of fixed shapes.
     """
 
     def __init__(self, size: int, batch_size: int, image_size: int, device: torch.device | str = "cpu") -> None:
         self.size, self.batch_size = size, batch_size
         self.half = batch_size // 2
         self.entering = min(max(1, self.half), size)
-        # The last row takes what is overwritten at once.
+        # The last row receives faces whose place another face of the same batch takes.
         self.images = torch.zeros(size + 1, 3, image_size, image_size, dtype=torch.uint8, device=device)
 
     def draw(self, exchange: int, chance: torch.Generator) -> Plan:
-        """The chance of exchange number `exchange`, which are counted from 0."""
+        """The random numbers of an exchange, counted from 0."""
         before = min(self.size, exchange * self.entering)
         mixed = bool(self.half) and before >= self.half
         chosen = torch.zeros(self.half, dtype=torch.long)
@@ -115,9 +118,9 @@ class RefinedHistory:
         return {"chosen": chosen, "mixed": torch.tensor(mixed), "places": torch.tensor(places)}
 
     def exchange(self, refined: Tensor, plan: Plan) -> Tensor:
-        """A batch like `refined` (N, 3, H, W) in [-1, 1], whose second half is from the history once that has so many.
+        """`refined` (N, 3, H, W) in [-1, 1], with its second half replaced from the history once that holds enough faces.
 
-        Half of the refined faces go in: at the end while there is room, then in place of random ones.
+        The first half of `refined` is stored: at the end while there is room, then in place of random faces.
         """
         second = refined[len(refined) - self.half :]
         second = torch.where(plan["mixed"], to_float(self.images[plan["chosen"]]), second)
@@ -247,5 +250,5 @@ class Method(FaceMethod):
 
 
 def patch_loss(logits: Tensor, *, fake: bool) -> Tensor:
-    """Local adversarial loss: cross-entropy of each patch's logit (positive: refined), its mean over patches."""
+    """The local adversarial loss: the mean cross-entropy of the patches' logits (positive: refined)."""
     return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, float(fake)))

@@ -1,15 +1,16 @@
-"""Faces of few people, at any size: what goes beyond the paper, because the measures asked for it (docs/results.md).
+"""Faces of few people, at any size: what goes beyond the paper, because measurements called for it (docs/results.md).
 
 - The generator (`lssl.models.moving`) moves the face, changes its light, and paints last.
-- Its movement is taught by landmarks: where they lie in the subject's own picture of the attributes asked for, where the
-  data have one, else as far as the classes' mean shapes differ (`lssl.training.movement`). So a mouth that should smile
-  moves before a critic can be pleased by a tint.
-- Three critics: one of the whole face, which sees 128 pixels at most, and two of mouths and of eyes at full detail.
-  Each is logistic with R1, and judges a face as one of attributes y: D_src(x) + <y, D_cls(x)> (Miyato & Koyama 2018).
-- D_cls begins alone, on batches in which every class occurs equally often and at a rate of its own; where it does not
-  begin, it starts again from new weights at half that rate.
-- Random moves of the faces keep the critics from memorizing few photographs. Their strength follows what the
-  critics say of real training faces: if these are told too surely, moves grow (ADA, Karras et al. 2020, arXiv 2006.06676).
+- Its movement is taught by landmarks: by where they lie in the subject's own picture with the attributes asked for, if the
+  data has one, else by the difference of the classes' mean shapes (`lssl.training.movement`). So a mouth that should smile
+  moves before the generator finds that a mere tint can please a critic.
+- There are three critics: one of the whole face, which sees at most 128 pixels a side, and one each of mouths and eyes at
+  full detail. Each has a logistic loss with R1, and judges whether a face is real given its attributes y:
+  D_src(x) + <y, D_cls(x)> (Miyato & Koyama 2018).
+- D_cls is trained alone first, on batches in which every class occurs equally often, and with its own learning rate. If it
+  does not begin to learn, it starts again from new weights at half that rate.
+- Random moves of the faces keep the critics from memorizing few photographs. The moves' strength follows the critics'
+  scores of real training faces: if too many are recognised as real, it grows (ADA, Karras et al. 2020, arXiv 2006.06676).
 """
 
 import math
@@ -46,16 +47,16 @@ from lssl.training.movement import (
 from lssl.training.parts import PartCritics, PartCrops
 from lssl.training.speed import autocast
 
-_LEARNT = 0.9  # of the loss at chance: below it, D_cls has begun to learn
-_TELLING = 100  # updates after which its loss says so
+_LEARNT = 0.9  # share of the loss at chance below which D_cls has begun to learn
+_TELLING = 100  # updates after which its loss is conclusive
 _RESTARTS = 3
-_CRITIC_SIDE = 128  # pixels that the critic of the whole face sees at most
-_SURE = 0.6  # share by which real faces are told as real, above which the moves grow
+_CRITIC_SIDE = 128  # the largest picture side, in pixels, that the critic of the whole face sees
+_SURE = 0.6  # mean sign of real faces' scores above which the moves grow
 
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """Depths follow from the pictures' size."""
+    """The networks' depths follow from the pictures' size."""
 
     width: int = 16  # of the painter
     movement_width: int = 24
@@ -65,7 +66,7 @@ class NetworkSettings:
 
 @dataclass(frozen=True)
 class LossSettings:
-    """Weights; 0 switches a term off and spares its cost."""
+    """Weights; 0 switches a term off and saves its cost."""
 
     penalty: float = 1.0  # R1 of each critic's mean score
     parts: float = 1.0  # adversarial term of mouth and eyes
@@ -74,14 +75,14 @@ class LossSettings:
     bidirectional: float = 2.0
     movement: float = 30.0
     roughness: float = 10.0
-    paired: float = 5.0  # likeness to the subject's own picture of the attributes asked for, where there is one
+    paired: float = 5.0  # likeness to the subject's own picture with the attributes asked for, if there is one
     paint: float = 0.05  # opacity of the paint
-    own: float = 10.0  # |x' - x| where a face is asked for what it has
+    own: float = 10.0  # |x' - x| of faces that are asked for the attributes they have
 
 
 @dataclass(frozen=True)
 class WarmUpSettings:
-    updates: int = 400  # of D_cls alone; up to four times as many, each time from new weights, while it knows nothing
+    updates: int = 400  # of D_cls alone; up to four times in a row, from new weights, while it has learnt nothing
     learning_rate: float = 1e-4
     ramp: int = 200  # updates over which the critics' rate rises from there to schedule.critic_learning_rate
 
@@ -95,12 +96,13 @@ class Settings:
 
 @dataclass
 class Batch:
-    """N moved faces and what is asked for; landmarks are (N, 68, 2) in half-sides of the picture.
+    """N moved faces and what is asked of them; pictures are (N, C, H, W) in [-1, 1], landmarks (N, 68, 2) in half-sides.
 
-    image, side: x and s in [-1, 1], s None without side images. y_source: the attributes of x; y: those asked for.
-    before, after: the landmarks of x, and where they should go. target, theirs: the subject's own picture with attributes y
-    and its landmarks, the head held as in x, where `known` (N,) is 1. own (N,): 1 where y is what x has. shift (N, 3, 2):
-    random moves of the crops of mouth and eyes.
+    image, side: x and s; s is None without side images. y_source: the attributes of x. y: those asked for; both (N, A).
+    before, after: the landmarks of x, and where they should go.
+    target, theirs: the subject's own picture with attributes y and its landmarks, brought to the pose of x, for faces
+        with `known` (N,) 1.
+    own: (N,), 1 for faces that have y already. shift: (N, 3, 2), random shifts of the crops of mouth and eyes.
     """
 
     image: Tensor
@@ -126,7 +128,7 @@ class Method(FaceMethod):
         device = self.processes.device
         self.faces = open_stream(self.config, self.train_set, self.processes, moved=False)
         self.targets = targets_of(self.train_set, mirrored=self.faces.flip, pairs=bool(self.weights.paired))
-        # Shares of a batch that are expected to be asked for what they have, and to have the subject's own picture of that.
+        # Expected shares of a batch: asked for what they have; having the subject's own picture of what is asked for.
         self.own_share = 1 / len(self.targets.y)
         self.known_share = self.targets.known_share
         self.crops = PartCrops(self.size).to(device)
@@ -148,7 +150,7 @@ class Method(FaceMethod):
         self.shapes = None if self.targets.shapes is None else self.targets.shapes.to(device)
         self.memory = {
             "warm_up_loss": torch.tensor(self.at_chance, device=device),  # a running mean of D_cls's loss
-            "moves": torch.tensor(float(self.config.data.jitter), device=device),  # their strength, see `MOVES`
+            "moves": torch.tensor(float(self.config.data.jitter), device=device),  # the strength of the random moves
             "certainty": torch.tensor(0.0, device=device),  # a running mean of sign(D(real))
         }
 
@@ -216,7 +218,7 @@ class Method(FaceMethod):
         )
 
     def warm_up(self) -> Iterator[Stage]:
-        """D_cls alone on real faces, so that the first fakes are told where to go."""
+        """D_cls alone on real faces, so that it can guide the generator from the first iteration on."""
         settings, betas = self.settings.warm_up, self.config.schedule.betas
         rate, count = settings.learning_rate, settings.updates
         title = "warming up D_cls"
@@ -227,7 +229,7 @@ class Method(FaceMethod):
                 return
             if attempt < _RESTARTS:
                 rate /= 2
-                title = f"D_cls knew nothing yet: again from new weights, at {rate:.1e}"
+                title = f"D_cls has learnt nothing yet: again from new weights, rate {rate:.1e}"
                 with seeds.initial_weights(self.config.seed + 1000 * (attempt + 1)), torch.no_grad():
                     fresh = self._new_critic().to(self.processes.device)
                     for old, new in zip(self.critic.parameters(), fresh.parameters(), strict=True):
@@ -236,13 +238,13 @@ class Method(FaceMethod):
         if self.processes.first:
             names = ", ".join(group.name for group in self.schema.groups)
             warnings.warn(
-                f"after {(1 + _RESTARTS) * count} updates D_cls still tells {names} no better than chance, so the generator "
-                "will hardly learn to change it: look whether the labels are right, or raise warm_up.updates",
+                f"after {(1 + _RESTARTS) * count} updates D_cls still recognises {names} no better than chance, so the "
+                "generator will hardly learn to change it: check that the labels are right, or raise warm_up.updates",
                 stacklevel=2,
             )
 
     def classifier_has_begun(self) -> bool:
-        """Whether D_cls, over the processes, does better than chance."""
+        """Whether D_cls does better than chance, on the mean of all processes."""
         return self.processes.mean(self.memory["warm_up_loss"].clone()).item() < _LEARNT * self.at_chance
 
     def classifier_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
@@ -290,13 +292,13 @@ class Method(FaceMethod):
         return terms, loss
 
     def _score(self, critic: Discriminator, pictures: Tensor, y: Tensor) -> Tensor:
-        """How real a critic finds faces of attributes y, the mean over patches: so R1 means the same at every size."""
+        """How real a critic finds faces given y, (N, 1); the mean over patches, so that R1 means the same at every size."""
         realism, logits = critic(pictures)
         return (realism + losses.projection(logits, y, self.schema)).mean((2, 3))
 
     @torch.no_grad()
     def _adapt_moves(self, real_score: Tensor) -> None:
-        """Stronger moves while real training faces are told too surely, weaker ones while they are not."""
+        """Makes the moves stronger while too many real training faces are recognised as real, else weaker."""
         if not self.config.data.jitter:
             return
         self.memory["certainty"].lerp_(self.processes.mean(real_score.sign().mean()), 0.02)
@@ -340,7 +342,8 @@ class Method(FaceMethod):
         return loss, terms
 
     def _likeness(self, batch: Batch, fake: Tensor, mouth: Tensor, eyes: Tensor) -> Tensor:
-        """To the subject's own picture: mouth and eyes in detail, the face only coarsely, so that hair may differ."""
+        """The distance to the subject's own picture: mouth and eyes in detail, the face only coarsely, so that hair may
+        differ."""
         their_mouth, their_eyes = self.crops(batch.target, batch.theirs, batch.shift)
         coarse = self.critic_side // 4
         small, theirs = (F.adaptive_avg_pool2d(one, coarse) for one in (fake, batch.target))
@@ -351,7 +354,7 @@ class Method(FaceMethod):
         return likeness + 0.5 * losses.mean_where(known.repeat(2), (eyes - their_eyes).abs(), share)
 
     def seen(self, image: Tensor) -> Tensor:
-        """What the critic of the whole face sees."""
+        """The pictures at the size that the critic of the whole face sees."""
         if self.size == self.critic_side:
             return image
         return F.interpolate(image, size=(self.critic_side, self.critic_side), mode="area")
@@ -361,21 +364,19 @@ class Method(FaceMethod):
         return Discriminator(self.schema.dimension, 3, self.critic_side, self.settings.network.critic_width, layers)
 
     def word(self, values: Mapping[str, float]) -> str:
-        """Whether it learns: what D_cls knows, how far unseen faces go, how strong the moves have become."""
+        """How well D_cls recognises attributes, how far unseen faces move, how strong the random moves have become."""
         names = ", ".join(group.name for group in self.schema.groups)
         known = values["d_cls"] / self.at_chance
-        told = f"D_cls tells {names} (its loss is {known:.0%} of chance's)"
+        told = f"D_cls recognises {names} (its loss is {known:.0%} of chance level)"
         if known > _LEARNT:
-            told = (
-                f"D_cls hardly tells {names} (its loss is {known:.0%} of chance's): look whether the labels are right"
-            )
+            told = f"D_cls hardly recognises {names} (its loss is {known:.0%} of chance level): check that the labels are right"
         if (gone := self.way_gone()) is not None:
-            told += f"; unseen faces go {gone:.0%} of the way that they are asked to go"
-        return f"{told}; random moves of strength {self.memory['moves'].item():.2f}"
+            told += f"; unseen faces move {gone:.0%} of the way asked of them"
+        return f"{told}; random moves have strength {self.memory['moves'].item():.2f}"
 
     @torch.no_grad()
     def way_gone(self) -> float | None:
-        """`movement.way_gone` of the faces that samples show, each asked for all there is; None without landmarks."""
+        """`movement.way_gone` of the sample faces, each asked for every class; None without landmarks."""
         shown, shapes = self.shown, self.shapes
         if shown.landmarks is None or shapes is None:
             return None

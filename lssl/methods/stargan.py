@@ -1,8 +1,9 @@
-"""StarGAN (Choi et al. 2018, https://arxiv.org/abs/1711.09020), the paper's comparison in Tables 1 and 2.
+"""StarGAN (Choi et al. 2018, https://arxiv.org/abs/1711.09020), which the paper compares with in Tables 1 and 2.
 
-The preset `stargan` is the authors': a Wasserstein critic with penalty, a classification loss, a cycle, nothing else; no
-side image, no identity, latent or parsing loss. `stargan-small` is given what `standard` has, for few photographs: moves,
-a logistic critic with R1 of He's start that is warmed up, an averaged generator that moves and shades the picture.
+The preset `stargan` follows the authors: a Wasserstein critic with gradient penalty, a classification loss, a cycle, and
+nothing else: no side image, no identity, latent or parsing loss. `stargan-small` has what `standard` uses for few
+photographs: moves, a logistic critic with R1 and He initialization whose classifier is warmed up, and an averaged generator
+that moves and shades the picture.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,7 +38,7 @@ class NetworkSettings:
 
 @dataclass(frozen=True)
 class LossSettings:
-    """Weights; `adversarial` "logistic" has R1 for its penalty (beyond the authors)."""
+    """Weights; with `adversarial` "logistic" (beyond the authors), the penalty is R1."""
 
     adversarial: Literal["wasserstein", "logistic"] = "wasserstein"
     penalty: float = 10.0
@@ -59,8 +60,8 @@ class Settings:
 
 @dataclass
 class Batch:
-    """`image`: x in [-1, 1]; `y_source`: its attributes; `y`: the targets, labels of other faces; `alpha` (N,): where
-    between real and fake the gradient penalty is taken."""
+    """image: x (N, 3, H, W) in [-1, 1]. y_source: its attributes. y: the targets, labels of other faces; both (N, A).
+    alpha (N,) in [0, 1]: where between fake (0) and real (1) the gradient penalty is taken."""
 
     image: Tensor
     y_source: Tensor
@@ -166,8 +167,8 @@ class Method(FaceMethod):
 
 
 def classification(logits: Tensor, y: Tensor, schema: AttributeSchema) -> Tensor:
-    """Of logits and y (N, A), as the authors have it: cross-entropy of a softmax for one of several values, for binary
-    attributes the sum of their binary cross-entropies, its mean over the faces."""
+    """The classification loss of logits and y (N, A), as in the authors' code: softmax cross-entropy for an attribute with
+    several values; if all are binary, the sum of their binary cross-entropies, averaged over the faces."""
     if not all(group.binary for group in schema.groups):
         return losses.attribute_softmax(logits, y, schema)
     return F.binary_cross_entropy_with_logits(logits, y, reduction="sum") / len(y)

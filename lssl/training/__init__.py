@@ -1,4 +1,4 @@
-"""Training: settings, loss terms, chance, the loop, checkpoints, logging, several processes."""
+"""Training: settings, loss terms, random numbers, the loop, checkpoints, logging, several processes."""
 
 from lssl.training.config import TrainConfig
 from lssl.training.loop import Loop

@@ -1,7 +1,7 @@
 """Checkpoints: complete, atomic, and read without running any code from the file.
 
-A checkpoint is one `.pt` file of tensors, numbers and text. It is written beside its place, synced and renamed, so
-that whatever happens the newest file under its final name is whole.
+A checkpoint is one `.pt` file of tensors, numbers and text. It is written under a temporary name, synced and renamed, so
+that the newest file under its final name is complete whatever happens.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ FORMAT = 2
 def save_checkpoint(folder: Path, iteration: int, state: dict[str, Any], keep: int) -> Path:
     """Writes `folder/iteration_NNNNNNNN.pt` and then removes all but the newest `keep`.
 
-    Raises LsslError, leaving the earlier ones as they are, where the disk is full or not writable.
+    Raises LsslError if the disk is full or not writable; the earlier checkpoints stay as they are.
     """
     path = folder / f"iteration_{iteration:08d}.pt"
     temporary = folder / f".{path.name}.{os.getpid()}.tmp"
@@ -41,14 +41,16 @@ def save_checkpoint(folder: Path, iteration: int, state: dict[str, Any], keep: i
         last = latest_checkpoint(folder)
         kept = f"the last good checkpoint is {last}" if last else "there is no earlier checkpoint"
         then = "--resume" if last else "repeat the command (there is nothing to --resume yet)"
-        raise LsslError(f"{path}: cannot write the checkpoint ({error}); {kept}. Free space, then {then}") from error
+        raise LsslError(
+            f"{path}: cannot write the checkpoint ({error}); {kept}. Free some space, then {then}"
+        ) from error
     for old in checkpoints(folder)[:-keep]:
         old.unlink(missing_ok=True)
     return path
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Reads tensors, numbers and text only. Raises LsslError for anything else."""
+    """Reads tensors, numbers and text only. Raises LsslError for a file that holds anything else or cannot be read."""
     try:
         state = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
@@ -64,9 +66,9 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
 def load_newest(
     folder: Path, device: torch.device | str = "cpu"
 ) -> tuple[Path, dict[str, Any], list[tuple[Path, LsslError]]]:
-    """The newest checkpoint of a folder that can be read, its state, and the newer ones that cannot, each with why.
+    """The newest readable checkpoint of a folder, its state, and any newer ones that cannot be read, each with the reason.
 
-    Raises LsslError where there is none.
+    Raises LsslError if none can be read.
     """
     torn: list[tuple[Path, LsslError]] = []
     for path in reversed(checkpoints(folder)):
@@ -75,12 +77,12 @@ def load_newest(
         except LsslError as error:
             torn.append((path, error))
     if torn:
-        raise LsslError(f"{torn[0][1]}, nor is any before it; begin again in another --out")
+        raise LsslError(f"{torn[0][1]}, and neither is any before it; begin again in another --out")
     raise LsslError(f"{folder}: no checkpoint to resume from; repeat the command without --resume")
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """The whole checkpoints of a folder, oldest first."""
+    """The complete checkpoints of a folder, oldest first."""
     return sorted(path for path in folder.glob("iteration_*.pt") if _NAME.fullmatch(path.name))
 
 
@@ -90,11 +92,12 @@ def latest_checkpoint(folder: Path) -> Path | None:
 
 
 def load_weights(module: torch.nn.Module, state: dict[str, Any], path: Path, what: str) -> None:
-    """`load_state_dict` whose error says that the file is of another architecture, and where it differs first."""
+    """`load_state_dict` with a readable error. Raises LsslError naming a tensor in which the architectures differ."""
     own = module.state_dict()
     for name in own.keys() | state.keys():
         if name not in own or name not in state:
-            raise LsslError(f"{path} holds a {what} of another architecture: '{name}' is on one side only")
+            side = "not in the file" if name in own else "in the file only"
+            raise LsslError(f"{path} holds a {what} of another architecture: '{name}' is {side}")
         if own[name].shape != state[name].shape:
             raise LsslError(
                 f"{path} holds a {what} of another architecture: '{name}' is {tuple(state[name].shape)} there, "

@@ -24,16 +24,16 @@ _WARM_UP = 30
 
 @dataclass(frozen=True)
 class ClassifierConfig:
-    """AdamW with a warm-up and a cosine to zero, label smoothing, small moves, light and mirror of every face.
+    """AdamW with a warm-up and a cosine decay to zero, label smoothing, and every face moved, relit and mirrored at random.
 
-    iterations: 0 chooses 150 a class, at least 400, or 15 epochs where that is more, 5,000 at most.
+    iterations: 0 chooses the largest of 400, 150 per class and 15 epochs, but at most 5,000.
     learning_rate: 0 chooses 2e-3 for the small network, 1e-4 for the large ones.
-    jitter: strength of the moves, 1 as in `lssl.training.augmentation`.
-    synthetic_share: of each batch, where synthesized faces are given too.
-    real_last: share of the iterations, the last ones, that see real faces alone.
-    smoothing: of the labels.
-    mixup: two faces of a batch and their labels are mixed by a share from Beta(mixup, mixup) (Zhang et al. 2018,
-        https://arxiv.org/abs/1710.09412, where it is 0.2 to 0.4), 1 at most; 0: not.
+    jitter: strength of the moves, in the unit of `lssl.training.augmentation`.
+    synthetic_share: share of each batch, from 0 to 1, that is synthesized, if synthesized faces are given.
+    real_last: share of the iterations, the last ones, that see real faces only.
+    smoothing: of the labels, 0 to 1.
+    mixup: if not 0, two faces of a batch and their labels are mixed, with a share drawn from Beta(mixup, mixup), at most 1
+        (Zhang et al. 2018, https://arxiv.org/abs/1710.09412, use 0.2 to 0.4).
     """
 
     architecture: str = "small"
@@ -55,7 +55,7 @@ class ClassifierConfig:
                 raise LsslError(f"{name} is {getattr(self, name):g}; give a share from 0 to 1")
 
     def resolved(self, faces: int, classes: int) -> "ClassifierConfig":
-        """The same with the choices made for a number of training faces of so many classes."""
+        """A copy with the zeros replaced by the choices for this number of training faces and classes."""
         iterations = self.iterations or min(5000, max(400, 150 * classes, math.ceil(15 * faces / self.batch_size)))
         rate = self.learning_rate or (2e-3 if self.architecture == "small" else 1e-4)
         return replace(self, iterations=iterations, learning_rate=rate)
@@ -63,7 +63,7 @@ class ClassifierConfig:
 
 @dataclass
 class ClassifierResult:
-    """The trained classifier, frozen; iterations done; (iteration, mean loss) pairs; the time that it took."""
+    """The trained classifier, frozen; iterations done; whether Ctrl-C stopped it; (iteration, mean loss) pairs; seconds."""
 
     classifier: TrainedClassifier
     iterations: int
@@ -81,8 +81,8 @@ def labelled_faces(
 ) -> FaceDataset:
     """The faces of all rows, labelled with one attribute.
 
-    group: the classes; the values found if not given. Give the training classes for test faces.
-    Raises LsslError for a missing column or pictures of several sizes, and for one class or an unknown one.
+    group: the classes; by default the values found. For test faces, give the classes of the training faces.
+    Raises LsslError for a missing column, pictures of several sizes, a single class, or an unknown one.
     """
     if attribute not in folder.columns:
         raise LsslError(
@@ -94,9 +94,9 @@ def labelled_faces(
 
 
 def subject_split(folder: FaceFolder, seed: int = 0, fraction: float = 0.2) -> tuple[FaceFolder, FaceFolder]:
-    """(train, test) rows: the folder's own splits, or a share of the subjects held out where it has only one split.
+    """(train, test) rows: the folder's own splits; if it has only one, `fraction` of the subjects are held out.
 
-    Raises LsslError where a subject is in both splits, or where there is only one subject.
+    Raises LsslError if a subject is in both splits, or if there is only one subject.
     """
     splits = folder.splits
     if len(set(splits)) < 2:
@@ -110,7 +110,7 @@ def subject_split(folder: FaceFolder, seed: int = 0, fraction: float = 0.2) -> t
     if both:
         raise LsslError(
             f"{folder.root}/metadata.csv: subject '{both[0]}' is in split train and in split test "
-            f"({len(both)} such); a subject may be in one only"
+            f"({len(both)} such in all); a subject may be in one only"
         )
     return train, test
 
@@ -124,12 +124,13 @@ def train_classifier(
     progress: bool = False,
     on_log: Callable[[int, float], None] | None = None,
 ) -> ClassifierResult:
-    """Trains on all faces given; on the device of `faces`. Ctrl-C stops early and keeps what was learnt.
+    """Trains on all faces given, on the device of `faces`. Ctrl-C stops early and keeps what was learnt.
 
     Args:
         faces: from `labelled_faces`.
         synthetic: further faces, of the same classes and size: `synthetic_share` of each batch comes from these.
-        weights: a file for `load_pretrained` to start from.
+        weights: a file of pretrained weights to start from, as `load_pretrained` reads it.
+        on_log: called with (iteration, mean loss) at each log line.
 
     The same seed gives the same weights (bit for bit on the CPU), and the caller's random state stays as it was.
     Raises LsslError for a class without a face, ValueError for weights that do not fit.
@@ -175,7 +176,7 @@ def train_classifier(
 
 @torch.inference_mode()
 def predict_faces(classifier: TrainedClassifier, faces: FaceDataset, batch_size: int = 64) -> tuple[Tensor, Tensor]:
-    """(true, predicted) class indices, int64 (N,) on the CPU, of all faces; their classes must be the classifier's."""
+    """(true, predicted) class indices of all faces, int64 (N,) on the CPU. Raises LsslError if the classes differ."""
     own = faces.schema.groups[0]
     if own.values != classifier.classes:
         raise LsslError(
@@ -190,7 +191,7 @@ def predict_faces(classifier: TrainedClassifier, faces: FaceDataset, batch_size:
 
 
 class _Batches:
-    """Random batches of moved, lit and mirrored faces; each real and each synthetic face comes once an epoch."""
+    """Random batches of moved, relit and mirrored faces; each real and each synthetic face comes once per epoch."""
 
     def __init__(self, faces: FaceDataset, synthetic: FaceDataset | None, config: ClassifierConfig) -> None:
         self.config = config

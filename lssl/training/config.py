@@ -1,7 +1,7 @@
-"""What a training run is: one dataclass a concern, filled from a TOML preset, then a file, then flags.
+"""What a training run is: one dataclass per concern, filled from a TOML preset, then a file, then flags.
 
-A method's own settings are the dataclass `Settings` of its file in `lssl/methods/`; its sections stand beside the
-common ones, so that a new method adds nothing here.
+A method's own settings are the dataclass `Settings` of its file in `lssl/methods/`; its sections stand next to the
+common ones, so a new method adds nothing here.
 """
 
 import dataclasses
@@ -15,23 +15,23 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from lssl.errors import LsslError
 
-#: "auto" is decided by the machine; true and false stand for "on" and "off".
+#: "auto" depends on the machine; true and false stand for "on" and "off".
 Switch = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    folder: str = ""  # data set folder; "" makes faces of the embedded model first
+    folder: str = ""  # data set folder; "": first generate faces of the embedded model
     attributes: tuple[str, ...] = ()  # columns of metadata.csv; empty: the folder's own choice
     flip: bool = True  # mirror with probability 1/2
-    # Random shift, turn, scale and light of a face: 1 is +-8% shift, 6 degrees, 5% scale. `standard` begins with it.
+    # Random shift, turn, scale and light of a face: 1 is +-8% shift, 6 degrees, 5% scale. `standard` starts from it.
     jitter: float = 0.0
-    workers: int = 2  # threads that read pictures, where they do not fit in memory
+    workers: int = 2  # threads that read pictures, if they do not fit in memory
 
 
 @dataclass(frozen=True)
 class FacesConfig:
-    """The generated faces that a run without `data.folder` makes first (`lssl generate-faces` has the same names)."""
+    """The faces that a run without `data.folder` generates first (the names are those of `lssl generate-faces`)."""
 
     subjects: int = 100
     expressions: tuple[str, ...] = ()  # empty: all that the embedded model has
@@ -43,9 +43,9 @@ class FacesConfig:
 class ScheduleConfig:
     iterations: int = 10_000  # generator updates
     batch_size: int = 8  # of all processes together
-    critic_updates: int = 5  # a generator update
+    critic_updates: int = 5  # per generator update
     learning_rate: float = 1e-4
-    critic_learning_rate: float = 0.0  # 0: the same
+    critic_learning_rate: float = 0.0  # 0: the same as learning_rate
     beta1: float = 0.5
     beta2: float = 0.999
     decay_start: float = 1.0  # from this share of all iterations on, the learning rate falls linearly to 0; 1: never
@@ -62,15 +62,15 @@ class ScheduleConfig:
 
 @dataclass(frozen=True)
 class SpeedConfig:
-    """None changes what is computed, but for rounding."""
+    """None of these changes what is computed, except for rounding."""
 
-    graph: Switch = "auto"  # each update one CUDA graph; "auto": on a GPU
+    graph: Switch = "auto"  # each update as one CUDA graph; "auto": on a GPU
     bf16: Switch = "off"  # bfloat16 autocast of generator and parser; "auto": where the chip has it
     channels_last: Switch = "auto"  # "auto": on a GPU
-    tf32: bool = True  # a GPU's float32 products and convolutions with a mantissa of 10 bits
+    tf32: bool = True  # a GPU's float32 products and convolutions use a mantissa of 10 bits
     threads: int = 0  # of the CPU; 0: measured when a run begins and when it slows down
-    # Deterministic algorithms on a GPU too, for bitwise resume there. PyTorch has none for the gradient of a picture that
-    # is moved, so `standard` and `pose` repeat there but for rounding.
+    # Deterministic algorithms on a GPU too, so that a resumed run repeats bit for bit. PyTorch has none for the gradient of
+    # a moved picture (grid_sample), so `standard` and `pose` repeat there only up to rounding.
     deterministic: bool = False
 
 
@@ -79,8 +79,8 @@ class OutputConfig:
     log_every: int = 10  # iterations
     sample_every: int = 250
     checkpoint_every: int = 250
-    checkpoint_minutes: float = 5.0  # at the latest after this time
-    keep: int = 2  # checkpoints
+    checkpoint_minutes: float = 5.0  # the longest time between two checkpoints
+    keep: int = 2  # how many checkpoints
     sample_faces: int = 8
 
 
@@ -88,7 +88,7 @@ class OutputConfig:
 class TrainConfig:
     """A whole run. `TrainConfig.preset(name)` or `TrainConfig.load(file)`, then `with_overrides`.
 
-    method: a file of `lssl/methods/`. settings: that file's `Settings`; its defaults if not given.
+    method: the name of a file of `lssl/methods/`. settings: that file's `Settings`; by default, its defaults.
     """
 
     method: str = "paper"
@@ -123,22 +123,22 @@ class TrainConfig:
 
     @classmethod
     def load_run(cls, path: str | Path) -> "TrainConfig":
-        """Reads a run folder's config.toml, which has all settings; one that lacks any was cut off, and would go on as
-        another run. Raises LsslError naming what is missing."""
+        """Reads a run folder's config.toml, which has all settings: a file that lacks any was cut off, and the run would
+        continue with other settings. Raises LsslError naming what is missing."""
         values = _read_toml(path)
         config = cls.from_dict(values, str(path))
         lacking = [name for name in config.to_dict() if name not in values]
         if lacking or not config.data.folder:
             what = f"it has no {', '.join(lacking)}" if lacking else "it names no data.folder"
             raise LsslError(
-                f"{path} is not the whole file that a run writes: {what}; put its settings back (--config FILE gives others), "
-                "or begin again in another --out"
+                f"{path} is not the complete file that a run writes: {what}; restore it, give the settings by "
+                "--config FILE, or begin again in another --out"
             )
         return config
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], source: str = "settings") -> "TrainConfig":
-        """Sections by name, the common ones and those of the method. Raises LsslError naming what is wrong."""
+        """From sections by name, the common ones and the method's. Raises LsslError naming `source` and what is wrong."""
         kind = method_settings(str(values.get("method", cls.method)))
         own = get_type_hints(kind)
         common = {name: hint for name, hint in get_type_hints(cls).items() if name != "settings"}
@@ -148,7 +148,10 @@ class TrainConfig:
         return cls(**chosen, settings=settings)
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> "TrainConfig":
-        """A copy in which `{"losses.parsing": 0}` and the like are set; text is read as TOML values are."""
+        """A copy with settings changed, such as `{"losses.parsing": 0}`; text is parsed as a TOML value.
+
+        Raises LsslError for a setting that does not exist or a value of the wrong type.
+        """
         tree = self.to_dict()
         for name, value in overrides.items():
             *sections, last = name.split(".")
@@ -166,7 +169,7 @@ class TrainConfig:
         return self.from_dict(tree, "overrides")
 
     def for_method(self, name: str) -> "TrainConfig":
-        """The same run with another method: its preset's own settings, under those of these that it has, too."""
+        """The same run with another method: the preset of that name, overridden by those of these settings that it shares."""
         if name == self.method:
             return self
         other = self.preset(name).to_dict()
@@ -212,7 +215,7 @@ def methods() -> list[str]:
 
 
 def method_module(name: str) -> Any:
-    """The file `lssl/methods/<name>.py`: a plug-in, looked up by name, of which nothing here knows more."""
+    """The module `lssl/methods/<name>.py`: a plug-in that is known here by its name only. Raises LsslError if unknown."""
     if name not in methods():
         raise LsslError(f"method is '{name}', expected one of: {', '.join(methods())}")
     return importlib.import_module(f"lssl.methods.{name}")
@@ -243,7 +246,7 @@ def _read_toml(path: str | Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise LsslError(f"{path}: not TOML ({error})") from None
     if not values:
-        raise LsslError(f"{path} has no settings in it; give a run's config.toml, or name a --preset")
+        raise LsslError(f"{path} has no settings in it; give a run's config.toml or a --preset")
     return values
 
 

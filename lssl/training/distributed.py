@@ -1,7 +1,7 @@
-"""Several processes (torchrun): each takes its share of the global batch, gradients are averaged.
+"""Several processes (torchrun): each takes its share of the global batch, and gradients are averaged.
 
 The networks are not wrapped in DistributedDataParallel: a step calls parts of them (encode, decode, realism) several
-times, and its one backward is followed by one all-reduce of all gradients, which is all that data parallelism needs.
+times, and its one backward pass is followed by one all-reduce of all gradients, which is all that data parallelism needs.
 """
 
 import os
@@ -17,7 +17,7 @@ from lssl.device import choose_device
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among `world_size`; rank 0 is the one that writes."""
+    """This process among `world_size`; only rank 0 writes files."""
 
     rank: int = 0
     world_size: int = 1
@@ -40,7 +40,7 @@ class Processes:
                     dist.broadcast(tensor, 0)
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replaces each gradient by its mean over the processes, in one all-reduce."""
+        """Replaces each gradient with its mean over the processes, in one all-reduce."""
         if self.world_size == 1:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
@@ -51,13 +51,14 @@ class Processes:
             gradient.copy_(part.view_as(gradient))
 
     def mean(self, values: Tensor) -> Tensor:
+        """The mean of `values`, of any shape, over the processes; may overwrite them."""
         if self.world_size > 1:
             dist.all_reduce(values)
             values = values / self.world_size
         return values
 
     def any(self, flag: bool) -> bool:
-        """True on every process where it is true on one."""
+        """True on every process if `flag` is true on at least one."""
         if self.world_size == 1:
             return flag
         value = torch.tensor(float(flag), device=self.device)
@@ -70,9 +71,9 @@ class Processes:
 
 
 def start_processes(device: str | None = None) -> Processes:
-    """Joins torchrun's processes where its variables are set (NCCL on GPUs, gloo on CPUs); else one process.
+    """Joins torchrun's processes if its environment variables are set (NCCL on GPUs, gloo on CPUs); else there is one.
 
-    device: "cpu", "cuda", "cuda:1"; None takes a GPU where there is one.
+    device: "cpu", "cuda", "cuda:1"; None takes a GPU if there is one.
     """
     chosen = choose_device(device)
     world_size = int(os.environ.get("WORLD_SIZE", "1"))

@@ -1,6 +1,6 @@
-"""What the methods that train on labelled faces have in common: nothing of their networks and losses.
+"""What the methods that train on labelled faces share: everything but their networks and losses.
 
-A method of `lssl/methods/` is one class below this one, and no method is made from another.
+A method of `lssl/methods/` derives directly from this class; no method derives from another.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ from lssl.training.samples import sample_grid, sample_rows
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a method is built from. parser: the frozen face parser, where `needs_parser` asks for one."""
+    """What a method is built from. parser: the frozen face parser, if `needs_parser` asks for one."""
 
     config: TrainConfig
     train_set: FaceDataset
@@ -33,20 +33,22 @@ class Inputs:
 
 
 class FaceMethod:
-    """The parts of `lssl.training.method.Method` that most methods share; each may be defined otherwise.
+    """The parts of `lssl.training.method.Method` that most methods share; a method may override any of them.
 
     Attributes:
-        settings: the `Settings` of the method's file; `weights` its section `losses`.
-        schema, size: what y means, and the pictures' side in pixels.
+        settings: the `Settings` of the method's file.
+        weights: the section `losses` of these.
+        schema: what the attribute vectors y (N, A) mean.
+        size: the pictures' side in pixels.
         shown: faces of unseen subjects, for the samples.
     """
 
     networks: dict[str, nn.Module]
     averaged: tuple[str, ...] = ("generator",)
     memory: dict[str, Tensor] = {}
-    needs_data = ""  # what --data must name; "": without it, generated faces are made first
+    needs_data = ""  # what --data must be; "": optional, faces are generated without it
     task = "attribute-synthesis"
-    notes: Sequence[str] = ()  # said before training
+    notes: Sequence[str] = ()  # printed before training
     settings: Any
     weights: Any
 
@@ -63,7 +65,7 @@ class FaceMethod:
         return iter(())
 
     def samples(self, networks: Mapping[str, nn.Module]) -> Image.Image:
-        """A row an unseen face, a column an attribute's value."""
+        """A grid: one row per unseen face, one column per attribute value."""
         return sample_grid(networks["generator"], self.shown, self.schema)
 
     def about(self, iteration: int) -> dict[str, Any]:
@@ -83,12 +85,12 @@ class FaceMethod:
 
     @staticmethod
     def select(folder: FaceFolder, config: TrainConfig) -> FaceFolder:
-        """The folder as it is trained on; raises LsslError where it cannot be."""
+        """The part of the folder that this method trains on. Raises LsslError if it cannot train on it."""
         return with_varying_attributes(folder, config)
 
     @staticmethod
     def side(settings: Any) -> tuple[str, int]:
-        """What the side image is and its channels, as `FaceDataset` takes them; here there is none."""
+        """The kind of side image and its channels, as `FaceDataset` takes them; by default there is none."""
         return "none", 1
 
     @staticmethod
@@ -97,7 +99,7 @@ class FaceMethod:
 
 
 def side_image(kind: str, channels: int) -> tuple[str, int]:
-    """What `FaceMethod.side` says of a side image with so many channels; 0: none."""
+    """The value of `FaceMethod.side` for a side image with so many channels; 0: none."""
     return (kind, channels) if channels else ("none", 1)
 
 

@@ -1,6 +1,6 @@
-"""The faces that a training step sees: drawn on the CPU from (seed, step), gathered and moved on the device.
+"""The faces that a training step sees: chosen on the CPU from (seed, step), gathered and moved on the device.
 
-The two halves meet in a plan, a dictionary of small CPU tensors of fixed shapes. All of a step's chance is in it, so
+The two halves meet in a plan, a dictionary of small CPU tensors of fixed shapes. It holds all random numbers of a step, so
 that what happens on the device is a pure function of the plan and may become a CUDA graph.
 """
 
@@ -23,28 +23,28 @@ Plan = dict[str, Tensor]
 
 @dataclass
 class Faces:
-    """N moved faces: x (N, 3, H, W) and s (N, S, H, W) in [-1, 1], None without side images, and y (N, A)."""
+    """N faces of a step, moved at random."""
 
-    image: Tensor
-    side: Tensor | None
-    y: Tensor
+    image: Tensor  # x (N, 3, H, W) in [-1, 1]
+    side: Tensor | None  # s (N, S, H, W) in [-1, 1]; None without side images
+    y: Tensor  # (N, A)
     landmarks: Tensor | None = None  # (N, 68, 2) in pixels, moved with the faces
 
 
 class FaceStream:
     """The order in which training sees a data set, mirrored and moved at random; its whole state is (seed, step).
 
-    The global batch of a step depends on the seed and the step alone: the processes share it out, and an interruption
-    or a move from disk to memory leave it as it is. Each face comes once an epoch; an epoch's last faces, fewer than a
-    batch, are joined by the first of the next.
+    The global batch of a step depends only on the seed and the step: it is the same for any number of processes, after an
+    interruption, and whether faces are in memory or on disk. Each face comes once per epoch; a batch that the last faces
+    of an epoch do not fill is completed with the first of the next.
 
     Args:
         dataset: the faces, on the device.
-        batch_size: of all processes together; must divide by their number.
+        batch_size: of all processes together; must be divisible by their number.
         flip: mirror each face with probability 1/2.
         jitter: strength of the moves (`lssl.training.augmentation`); 0: none.
-        workers: threads that read pictures, where the data set is not in memory.
-        name: of the plan's entries, where a step sees several streams.
+        workers: threads that read pictures, if the data set is not in memory.
+        name: prefix of the plan's entries, for steps that see several streams.
     """
 
     def __init__(
@@ -61,18 +61,18 @@ class FaceStream:
     ) -> None:
         self.processes = processes or Processes()
         if batch_size < 1 or batch_size % self.processes.world_size:
-            raise ValueError(f"batch size {batch_size} does not divide by {self.processes.world_size} processes")
+            raise ValueError(f"batch size {batch_size} is not divisible by {self.processes.world_size} processes")
         self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
         self.flip, self.jitter, self.name = flip, jitter, name
         self._epoch: tuple[tuple[int, str], Tensor] | None = None
         self._readers = None if dataset.in_memory else ThreadPoolExecutor(max(1, workers))
 
     def chance(self, step: int, purpose: str, *, warm_up: bool = False) -> torch.Generator:
-        """The generator of one purpose of this stream at a step."""
+        """The random generator of this stream for one purpose at one step."""
         return seeds.generator(self.seed, step, f"{self._phase(warm_up)} {purpose}")
 
     def rows(self, step: int, *, warm_up: bool = False) -> tuple[Tensor, Tensor]:
-        """The global batch's rows (B,) at a step, and which of them are mirrored (B,)."""
+        """The rows of the global batch at a step, int64 (B,), and which of them are mirrored, bool (B,)."""
         positions = range(step * self.batch_size, (step + 1) * self.batch_size)
         count, phase = len(self.dataset), self._phase(warm_up)
         rows = torch.stack([self._order(position // count, phase)[position % count] for position in positions])
@@ -82,9 +82,10 @@ class FaceStream:
         return rows, flip
 
     def draw(self, step: int, *, warm_up: bool = False, rows: Tensor | None = None, name: str | None = None) -> Plan:
-        """This process's share of a step: rows, mirrors, moves, and the pixels where they are not in memory.
+        """This process's share of a step: rows, mirrors, moves, and the pixels if they are not in memory.
 
-        rows: others (B,) than the next of the epoch; they are mirrored alike. name: of the entries, if not the stream's.
+        rows: rows (B,) to use instead of the epoch's next ones; they are mirrored by the same draw.
+        name: prefix of the entries, instead of the stream's name.
         """
         following, flip = self.rows(step, warm_up=warm_up)
         rows = following if rows is None else rows
@@ -102,7 +103,7 @@ class FaceStream:
     def batch(self, plan: Plan, *, name: str | None = None, draw_side: bool = True) -> Faces:
         """The faces of a plan that is on the device. The side image is drawn once, after the moves.
 
-        draw_side: False leaves heatmaps to who moves the faces further.
+        draw_side: False draws no heatmaps, for a caller that will move the faces further.
         """
         prefix = f"{name or self.name}."
         own = {k.removeprefix(prefix): v for k, v in plan.items() if k.startswith(prefix)}
@@ -135,8 +136,8 @@ class FaceStream:
 def open_stream(
     config: TrainConfig, dataset: FaceDataset, processes: Processes, name: str = "face", *, moved: bool = True
 ) -> FaceStream:
-    """The stream of a run's faces, by its settings. moved: False for a method that moves them itself."""
-    # Mirroring a face turns its yaw to the other side, which the label would not follow.
+    """The stream of a run's faces, from its settings. moved: False for a method that moves them itself."""
+    # Mirroring a face turns it to the other side, but its yaw label would stay.
     turned = any(group.name == "yaw" for group in dataset.schema.groups)
     return FaceStream(
         dataset,
@@ -151,17 +152,20 @@ def open_stream(
 
 
 def check_square(dataset: FaceDataset, factor: int, settings: str) -> None:
-    """Raises LsslError unless the pictures are squares whose side divides by `factor`; `settings` would change it."""
+    """Raises LsslError unless the pictures are squares with a side divisible by `factor`.
+
+    settings: which settings would change the factor, for the message.
+    """
     height, width = dataset.size
     if height != width or height % factor:
         raise LsslError(
-            f"{dataset.folder.root} has pictures of {width}x{height}, but the networks need squares whose side divides by "
-            f"{factor}: prepare the data with another --size, or set {settings}"
+            f"{dataset.folder.root} has pictures of {width}x{height}, but the networks need squares with a side divisible "
+            f"by {factor}: prepare the data with another --size, or set {settings}"
         )
 
 
 def about(dataset: FaceDataset, iteration: int) -> dict[str, Any]:
-    """What an exported network says of its training."""
+    """What an exported network records of its training."""
     return {
         "data": dataset.folder.root.name,
         "subjects": dataset.subjects,
@@ -171,7 +175,7 @@ def about(dataset: FaceDataset, iteration: int) -> dict[str, Any]:
 
 
 def with_varying_attributes(folder: FaceFolder, config: TrainConfig) -> FaceFolder:
-    """The folder with those of its attributes that have several values, unless the run names its own."""
+    """The folder reduced to attributes with several values, unless the run names its attributes."""
     if config.data.attributes:
         return folder
     return replace(folder, attributes=folder.varying_attributes() or folder.attributes)

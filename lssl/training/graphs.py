@@ -1,8 +1,8 @@
-"""CUDA graphs of updates: what was a thousand kernel launches from Python becomes one replay.
+"""CUDA graphs of updates: a thousand kernel launches from Python become one replay.
 
-An update is a function of a plan (small tensors drawn on the CPU) and of the weights. The first few times it runs as it
-is; then it is captured, and from then on a step is one asynchronous copy of the plan into a fixed buffer and one
-replay. Where capture is refused, the update goes on as it was, with one warning that says why.
+An update is a function of a plan (small tensors drawn on the CPU) and of the weights. The first few times it runs
+eagerly; then it is captured, and from then on a step is one asynchronous copy of the plan into a fixed buffer and one
+replay. If the capture fails, updates keep running eagerly, after one warning that says why.
 """
 
 import queue
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lssl.training.faces import Plan
 
-_EAGER_RUNS = 3  # before capture: cuDNN chooses its algorithms, Adam makes its state
+_EAGER_RUNS = 3  # before capture: cuDNN chooses its algorithms, Adam allocates its state
 _AHEAD = 8  # plans that may be drawn before they are used
 _ALIGNMENT = 16  # bytes
 
@@ -26,14 +26,14 @@ class Backend(Protocol):
     """What records and replays work: a GPU, or, in tests, a stand-in on the CPU."""
 
     def stream(self) -> AbstractContextManager[Any]:
-        """Everything that is captured, replayed or waits for a replay runs within this."""
+        """Whatever is captured, is replayed or waits for a replay must run within this context."""
 
     def capture(self, work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-        """Records the work without doing it; returns its replay, and its result, which each replay overwrites."""
+        """Records the work without doing it; returns a function that replays it, and its result, which replays overwrite."""
 
 
 class CudaBackend:
-    """Capture into CUDA graphs, which share one pool of memory: they are replayed one after another on one stream."""
+    """Captures into CUDA graphs. They share one memory pool, since they are replayed one after another on one stream."""
 
     def __init__(self, device: torch.device) -> None:
         self._stream = torch.cuda.Stream(device)
@@ -49,16 +49,16 @@ class CudaBackend:
 
     def capture(self, work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
         graph = torch.cuda.CUDAGraph()
-        # The thread that draws plans waits for copies meanwhile, which only this mode allows it to.
+        # Meanwhile the thread that draws plans waits for copies, which only this mode allows.
         with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
             result = work()
         return graph.replay, result
 
 
 class PlanBuffer:
-    """A plan's tensors in one fixed buffer on the device, filled by one copy.
+    """A plan's tensors in one fixed buffer on the device, filled by a single copy.
 
-    Every plan must have the names, shapes and types of the first, `like`.
+    Every plan must have the names, shapes and dtypes of `like`.
     """
 
     def __init__(self, like: Plan, device: torch.device) -> None:
@@ -73,12 +73,12 @@ class PlanBuffer:
         self.plan = self._views(self._bytes)
 
     def slot(self) -> tuple[Tensor, Plan]:
-        """A buffer on the CPU, pinned for a GPU, and the plan's tensors in it."""
+        """A new buffer on the CPU, pinned for a GPU, and the plan's tensors as views of it."""
         memory = torch.zeros(self._size, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
         return memory, self._views(memory)
 
     def fill(self, views: Plan, plan: Plan) -> None:
-        """Writes a plan into a slot's tensors. Raises ValueError where it is not like the first."""
+        """Writes a plan into a slot's tensors. Raises ValueError if it differs from `like` in names, shapes or dtypes."""
         if plan.keys() != self._places.keys():
             raise ValueError(f"a step's plan has {sorted(plan)}, but the first had {sorted(self._places)}")
         for name, values in plan.items():
@@ -90,7 +90,7 @@ class PlanBuffer:
             views[name].copy_(values)
 
     def load(self, memory: Tensor) -> Plan:
-        """Copies a slot to the device without waiting for it."""
+        """Starts copying a slot to the device, without waiting; returns the plan's tensors there."""
         self._bytes.copy_(memory, non_blocking=True)
         return self.plan
 
@@ -103,7 +103,7 @@ class PlanBuffer:
 
 
 class PlansAhead:
-    """Plans of successive steps, drawn by a thread; `next` brings one to the device."""
+    """Plans of successive steps, drawn ahead by a thread; `next` brings the following one to the device."""
 
     def __init__(self, draw: Callable[[int], Plan], step: int, buffer: PlanBuffer) -> None:
         self._draw, self._step, self._buffer = draw, step, buffer
@@ -149,7 +149,7 @@ class PlansAhead:
 
 
 class Graphs:
-    """Runs updates, captured once they have run a few times."""
+    """Runs updates, and captures each once it has run a few times."""
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
@@ -158,7 +158,7 @@ class Graphs:
         self._captured: dict[str, tuple[Callable[[], None], Tensor]] = {}
 
     def run(self, name: str, work: Callable[[], Tensor]) -> Tensor:
-        """Does the work: by a replay where it was captured under this name, else as it is."""
+        """Does the work: by a replay if it was captured under this name, else eagerly."""
         if name in self._captured:
             replay, result = self._captured[name]
             replay()
@@ -172,8 +172,8 @@ class Graphs:
             reason = str(error).strip().splitlines()
             self.refused = f"{type(error).__name__}: {reason[0] if reason else 'no reason given'}"
             warnings.warn(
-                f"the update '{name}' cannot be captured in a CUDA graph, so training goes on without graphs, more slowly "
-                f"({self.refused}); speed.graph=false spares the attempt",
+                f"the update '{name}' cannot be captured in a CUDA graph, so training continues without graphs, more slowly "
+                f"({self.refused}); set speed.graph=false to skip the attempt",
                 stacklevel=2,
             )
             return work()

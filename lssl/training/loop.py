@@ -1,4 +1,4 @@
-"""The only training loop. It knows methods by a small protocol, and nothing of faces, critics or papers."""
+"""The only training loop. It knows methods through a small protocol, and nothing of faces, critics or papers."""
 
 import sys
 import time
@@ -34,7 +34,7 @@ from lssl.training.threads import ThreadChoice
 _STATE = {"method", "facts", "networks", "averages", "optimizers", "memory", "sums", "summed", "iteration"}
 
 
-#: The iteration by which a run says in words whether it learns.
+#: The iteration at which a run says in words whether it is learning.
 WORD_AT = 100
 
 
@@ -42,14 +42,15 @@ class Loop:
     """Trains a method into a run folder.
 
     Args:
-        config: the run, its switches decided (`resolve_speed`).
+        config: the run's settings, with every "auto" decided (`resolve_speed`).
         method: what is trained, built on `processes.device`.
-        folder: the run folder, made where it is not there.
+        folder: the run folder, created if missing.
         quiet: no progress bar.
-        graphs: runs updates captured; by default on a GPU, as `speed.graph` says.
+        graphs: what captures updates; by default chosen by `speed.graph`.
 
-    `train()` runs to the end (True) or until SIGINT or SIGTERM, after which the state is saved (False). All chance
-    comes from (seed, step), so a resumed run repeats an uninterrupted one bit for bit on the CPU, with one number of threads.
+    `train()` runs to the end (True) or until SIGINT or SIGTERM, upon which it saves its state (False). All random numbers
+    come from (seed, step), so on the CPU, with the same number of threads, a resumed run equals an uninterrupted one bit
+    for bit.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class Loop:
         self.threads = ThreadChoice(lambda text: None, [torch.get_num_threads()])
 
     def train(self) -> bool:
-        """Runs until `schedule.iterations`; True when finished, False when told to stop."""
+        """Runs until `schedule.iterations`; True if finished, False if told to stop."""
         self.folder.mkdir(parents=True, exist_ok=True)
         log = None
         if self.processes.first:
@@ -133,13 +134,13 @@ class Loop:
                     return
 
     def _agreed(self, flag: bool, now: bool) -> bool:
-        """Whether the flag is set on one of the processes; GPUs ask one another, and wait, only where that is `now`."""
+        """Whether the flag is set on any process. Asking makes GPUs wait for one another, so they ask only if `now`."""
         if self.processes.world_size > 1 and self.processes.device.type == "cuda" and not now:
             return False
         return self.processes.any(flag)
 
     def iterate(self, plans: Plans, rate: float) -> None:
-        """One iteration: each update in order, as often as it says."""
+        """One iteration: each update in order, `update.times` times."""
         self.steps.begin(self.iteration)
         for update in self.updates:
             begin, end = (share * self.config.schedule.iterations for share in update.during)
@@ -162,7 +163,7 @@ class Loop:
         return self.steps.plans(partial(self.method.draw, warm_up=warm_up), step)
 
     def _warm_up(self, log: MetricsLog | None, stop: Sequence[int]) -> bool:
-        """What comes before the first iteration; False when told to stop meanwhile."""
+        """What comes before the first iteration; False if told to stop during it."""
         with self.plans(warm_up=True) as plans:
             for stage in self.method.warm_up():
                 if stage.anew:
@@ -181,9 +182,10 @@ class Loop:
         return True
 
     def resume(self, path: Path | None = None) -> Path:
-        """Continues from a checkpoint, the run folder's newest that can be read if not given. Raises LsslError.
+        """Continues from a checkpoint, by default the newest readable one of the run folder; returns its path.
 
-        One that cannot be read is named and set aside under another name, so that the run's next one takes its place.
+        Unreadable ones are reported and renamed to *.torn, so that the run can write them again. Raises LsslError if none
+        can be read, or if it is of another method or other data.
         """
         folder = self.folder / "checkpoints"
         torn: list[tuple[Path, LsslError]] = []
@@ -192,10 +194,10 @@ class Loop:
         else:
             state = load_checkpoint(path, self.processes.device)
         if lacking := _STATE - state.keys():
-            raise LsslError(f"{path}: not a whole checkpoint: it has no {', '.join(sorted(lacking))}")
+            raise LsslError(f"{path}: not a complete checkpoint: it has no {', '.join(sorted(lacking))}")
         self.processes.wait()
         for other, error in torn if self.processes.first else ():
-            print(f"{error}; going on from {path.name}", file=sys.stderr, flush=True)
+            print(f"{error}; continuing from {path.name}", file=sys.stderr, flush=True)
             other.rename(other.with_suffix(".torn"))
         if state["method"] != self.config.method:
             raise LsslError(f"{path} is a checkpoint of the method {state['method']}, not {self.config.method}")
@@ -210,7 +212,7 @@ class Loop:
         return path
 
     def save(self) -> None:
-        """Writes a checkpoint and generator.safetensors (rank 0); others wait."""
+        """Writes a checkpoint and generator.safetensors on rank 0; the other processes wait. Raises LsslError on failure."""
         if self.processes.first:
             save_checkpoint(self.folder / "checkpoints", self.iteration, self.state_dict(), self.config.output.keep)
             exported = self.method.exported(self.steps.delivered, self.iteration)
@@ -220,7 +222,7 @@ class Loop:
                 save_generator(self.folder / "generator.safetensors", exported)
             except OSError as error:
                 good = latest_checkpoint(self.folder / "checkpoints")
-                raise LsslError(f"{self.folder}: cannot write ({error}); the checkpoint {good} is good") from error
+                raise LsslError(f"{self.folder}: cannot write ({error}); the checkpoint {good} is complete") from error
         self.processes.wait()
 
     def state_dict(self) -> dict[str, Any]:
@@ -236,7 +238,7 @@ class Loop:
         return {"batch_size": self.config.schedule.batch_size, **self.method.facts()}
 
     def _means(self) -> dict[str, float]:
-        """Means since the last call, over the processes too. Raises LsslError where one is not finite."""
+        """The terms' means since the last call, over all processes. Raises LsslError if one is not finite."""
         names = [name for update in self.sums for name in self.steps.terms[update]]
         sums = self.processes.mean(torch.cat(list(self.sums.values())))
         values = (sums / max(1, self.summed)).tolist()
@@ -269,7 +271,7 @@ class Loop:
 
 
 def _advice(good: Path | None) -> str:
-    """How to go on once there is room to write."""
+    """How to continue once there is room to write."""
     if good is None:
-        return "there is no checkpoint yet. Free space, then repeat the command"
-    return f"the last good checkpoint is {good}. Free space, then --resume"
+        return "there is no checkpoint yet. Free some space, then repeat the command"
+    return f"the last good checkpoint is {good}. Free some space, then --resume"

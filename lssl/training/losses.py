@@ -1,8 +1,8 @@
 """The terms of the losses, eq. 1 to 7 and beyond, one small function each.
 
-All take and return float tensors; every term is a scalar, a mean over the batch (and over elements for l1 terms, as
-in the authors' code). Images and side images are (N, C, H, W) in [-1, 1]. What a term is called in metrics.jsonl, on the
-progress bar and in losses.png is declared once, by `term`.
+All take and return float tensors; every term is a scalar, a mean over the batch (for l1 terms also over elements, as
+in the authors' code). Images and side images are (N, C, H, W) in [-1, 1]. The names of a term in metrics.jsonl, on the
+progress bar and in losses.png are declared once, by `term` or `declare`.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 @dataclass(frozen=True)
 class Term:
-    """How a logged value is called: `name` in metrics.jsonl, `label` on the bar, `panel` of losses.png."""
+    """What a logged value is called: `name` in metrics.jsonl, `label` on the progress bar, `panel` in losses.png."""
 
     name: str
     label: str
@@ -35,13 +35,13 @@ TERMS: dict[str, Term] = {}
 
 
 def declare(name: str, label: str, panel: str) -> str:
-    """Makes a term known to log, bar and figure; returns its name."""
+    """Declares a term that no function below computes, for the log, the progress bar and the figure; returns its name."""
     TERMS[name] = Term(name, label, panel)
     return name
 
 
 def term(name: str, label: str, panel: str) -> Callable[[Function], Function]:
-    """`declare` for the function that computes the term."""
+    """Decorator: `declare` for the function that computes the term."""
 
     def known(function: Function) -> Function:
         declare(name, label, panel)
@@ -58,14 +58,17 @@ declare("d_part", "part_r", "critics of mouth and eyes")
 
 
 def wasserstein(real_score: Tensor, fake_score: Tensor) -> Tensor:
-    """What the critic minimizes: -L_GAN of eq. 1 without its penalty, E[D(fake)] - E[D(real)]."""
+    """What the critic minimizes, -L_GAN of eq. 1 without the penalty: E[D(fake)] - E[D(real)]."""
     return fake_score.mean() - real_score.mean()
 
 
 def critic_and_penalty(
     critic: Discriminator, samples: Tensor, real: Tensor, fake: Tensor, alpha: Tensor
 ) -> tuple[CriticOutput, Tensor]:
-    """D(samples), and L_gp of eq. 1: (|grad D_src| - 1)^2 at alpha real + (1 - alpha) fake, alpha (N,) in [0, 1]."""
+    """D(samples), and L_gp of eq. 1: the mean of (|grad D_src| - 1)^2 at alpha real + (1 - alpha) fake, alpha (N,) in [0, 1].
+
+    Both come from one joint pass, `lssl.ops.features_and_penalty`.
+    """
     features, penalty = features_and_penalty(
         critic.trunk, critic.realism_head, samples, real, fake, target=1.0, alpha=alpha
     )
@@ -96,8 +99,8 @@ def attribute_bce(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def attribute_softmax(logits: Tensor, y: Tensor, schema: AttributeSchema) -> Tensor:
-    """L_cls as the authors' code has it: cross-entropy over each categorical group, binary cross-entropy for binary
-    ones, summed over the groups."""
+    """L_cls as in the authors' code: cross-entropy over each categorical group, binary cross-entropy for binary ones,
+    summed over the groups. Logits and y are (N, A)."""
     terms = []
     for group in schema.groups:
         part = schema.slices[group.name]
@@ -109,7 +112,7 @@ def attribute_softmax(logits: Tensor, y: Tensor, schema: AttributeSchema) -> Ten
 
 
 def softmax_at_chance(y: Tensor, schema: AttributeSchema) -> float:
-    """What `attribute_softmax` is for a guess that knows only how often each value occurs among y (N, A)."""
+    """The value of `attribute_softmax` for a guess that knows only how often each value occurs among y (N, A)."""
     share = y.double().mean(0)
     of_values = -torch.xlogy(share, share)
     of_both = of_values - torch.xlogy(1 - share, 1 - share)
@@ -120,9 +123,9 @@ def softmax_at_chance(y: Tensor, schema: AttributeSchema) -> float:
 
 
 def projection(logits: Tensor, y: Tensor, schema: AttributeSchema) -> Tensor:
-    """<y, D_cls> of a critic that judges faces as ones of attributes y (Miyato & Koyama 2018), (N, 1, 1, 1).
+    """<y, D_cls> (N, 1, 1, 1) of a critic that judges whether faces are real given y (projection, Miyato & Koyama 2018).
 
-    Logits and y are (N, A); y is centred in each group, so that logits that are all alike count for nothing.
+    Logits and y are (N, A); y is centred in each group, so that equal logits add nothing.
     """
     parts = []
     for group in schema.groups:
@@ -156,7 +159,7 @@ def identity(fake: Tensor, image: Tensor) -> Tensor:
 
 @term("g_parse", "parse", "generator: identity, parsing, frontal")
 def parsing(fake_logits: Tensor, image_logits: Tensor) -> Tensor:
-    """L_p of eq. 5: pixel-wise softmax loss of P(x') against P(x), less the entropy of P(x), so that equal maps cost 0.
+    """L_p of eq. 5: pixel-wise softmax loss of P(x') against P(x), minus the entropy of P(x), so that equal maps cost 0.
 
     The entropy does not depend on the generator, so gradients are those of the plain softmax loss.
     Logits are (N, classes, H, W).
@@ -168,7 +171,7 @@ def parsing(fake_logits: Tensor, image_logits: Tensor) -> Tensor:
 
 @term("g_front", "front", "generator: identity, parsing, frontal")
 def frontal(fake: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """|x' - t|_1 where `weight` (N, 1, H, W) in [0, 1] says that t is known; beyond the paper, which learns unpaired."""
+    """|x' - t|_1, weighted by how far t is known, `weight` (N, 1, H, W) in [0, 1]; the paper trains without pairs."""
     return ((fake - target).abs() * weight).sum() / (fake.shape[1] * weight.sum()).clamp(min=1.0)
 
 
@@ -176,12 +179,12 @@ declare("g_part", "part", "critics of mouth and eyes")
 declare("g_move", "move", "generator: landmarks missed")
 declare("g_pair", "pair", "generator: own picture, own attributes")
 declare("g_own", "own", "generator: own picture, own attributes")
-declare("d_wrong", "wrong", "fake images, E[D(x', s')]")  # IcGAN: real images beside other attributes than theirs
+declare("d_wrong", "wrong", "fake images, E[D(x', s')]")  # IcGAN: real images with attributes that are not theirs
 declare("e_z", "z", "encoders")
 declare("e_y", "y", "encoders")
 
 
 def mean_where(chosen: Tensor, values: Tensor, share: float) -> Tensor:
-    """The mean of values (N, ...) over the samples where chosen (N,) is 1, by the `share` of such samples that is expected:
-    so several processes, each with a part of the batch, have the same loss as one."""
+    """The mean of values (N, ...) over the samples for which chosen (N,) is 1, divided by the expected `share` of such
+    samples, not the batch's own: so several processes with a part of the batch each have the same loss as one process."""
     return (values.flatten(1).mean(1) * chosen).mean() / share

@@ -1,4 +1,4 @@
-"""Memory that a CPU training keeps for its next iteration."""
+"""Keeps the memory of one CPU training iteration for the next."""
 
 import ctypes
 import sys
@@ -8,7 +8,7 @@ _NEVER = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Tells the C library not to give freed memory back to the system; True where it can be told (Linux, glibc).
+    """Tells the C library not to return freed memory to the system; True if it can be told (Linux with glibc).
 
     A training iteration asks for the same large tensors over and over. By default each is fresh memory from the
     system, which first fills every page with zeros: at the paper's size that took as long as the arithmetic.

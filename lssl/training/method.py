@@ -1,4 +1,4 @@
-"""What the loop knows of a method: its networks, a step's batch, its updates in order, its samples, the file it leaves."""
+"""What the loop knows of a method: its networks, its batches, its updates in order, its samples, the file it exports."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ class Update:
 
     networks: names of the networks whose weights it changes; the others are frozen meanwhile. Updates of the same
         networks share one optimizer (Adam).
-    loss: a batch to (the scalar that is minimized, the terms to log). A pure function of the batch, the weights and
+    loss: maps a batch to (the scalar to minimize, the terms to log). A pure function of the batch, the weights and
         tensors on the device: it may become a CUDA graph.
     learning_rate: before the schedule's decay.
-    times: how often an iteration does it, each time with another batch; the last one is logged.
-    ramp: (share, iterations): the rate rises linearly from that share of it over so many iterations.
-    during: from and up to which share of all iterations it is done at all, for methods of several stages.
+    times: how often it runs per iteration, each time on another batch; the last one is logged.
+    ramp: (share, iterations): the rate rises linearly from `share` of itself over that many iterations.
+    during: (from, to): the shares of all iterations between which it runs, for methods with several stages.
     """
 
     name: str
@@ -36,16 +36,16 @@ class Update:
     during: tuple[float, float] = (0.0, 1.0)
 
     def share(self, iteration: int) -> float:
-        """What the ramp makes of the rate."""
+        """The ramp's factor of the learning rate."""
         start, length = self.ramp
         return start + (1 - start) * min(1.0, iteration / length) if length else 1.0
 
 
 @dataclass(frozen=True)
 class Stage:
-    """`count` times one update before the first iteration; `title` is its progress bar's.
+    """One update, repeated `count` times before the first iteration; `title` names its progress bar.
 
-    anew: the method has given the update's networks new weights, in place, so its optimizer forgets the old ones.
+    anew: the method has reset the weights of the update's networks in place, so the optimizer's state is reset, too.
     """
 
     title: str
@@ -59,31 +59,31 @@ class Method(Protocol):
 
     #: What is trained and saved, by name.
     networks: dict[str, nn.Module]
-    #: Names of those that are averaged, where the schedule says so.
+    #: Names of the networks whose weights are averaged, if `schedule.ema` is set.
     averaged: tuple[str, ...]
-    #: What else the losses read and change from step to step: tensors on the device, which a checkpoint holds.
+    #: What else the losses read and change from step to step: tensors on the device, kept in checkpoints.
     memory: dict[str, Tensor]
 
     def draw(self, step: int, *, warm_up: bool = False) -> Plan:
-        """All chance of one update, on the CPU, from (seed, step): tensors of the same shapes at every step."""
+        """All random numbers of one update, on the CPU, from (seed, step): tensors of the same shapes at every step."""
 
     def batch(self, plan: Plan) -> Any:
-        """What the losses see, made on the device from a plan that is there."""
+        """What the losses see, made on the device from a plan that is already there."""
 
     def updates(self) -> Sequence[Update]:
-        """An iteration, in order."""
+        """The updates of an iteration, in order."""
 
     def warm_up(self) -> Iterator[Stage]:
-        """What comes before the first iteration; the next stage is asked for when the last one is done."""
+        """What comes before the first iteration; each stage is requested when the one before is done."""
 
     def samples(self, networks: Mapping[str, nn.Module]) -> Image.Image:
-        """A picture of what (averaged) networks do to unseen subjects."""
+        """A picture of what the (averaged) networks do to unseen subjects."""
 
     def exported(self, networks: Mapping[str, nn.Module], iteration: int) -> TrainedGenerator:
-        """What the run delivers."""
+        """The generator that the run exports."""
 
     def facts(self) -> dict[str, Any]:
-        """What a checkpoint must agree with, such as the number of faces."""
+        """What a checkpoint must agree with to be resumed, such as the number of faces."""
 
     def word(self, values: Mapping[str, float]) -> str:
-        """A line on whether it learns, from the mean of each term since the last log line, said once; "": none."""
+        """One line, printed once, on whether it is learning; values: each term's mean since the last log line. "": none."""

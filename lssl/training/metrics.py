@@ -1,4 +1,4 @@
-"""What a run says about itself: metrics.jsonl, the progress bar, losses.png (Fig. 11), TensorBoard where it is installed."""
+"""What a run reports: metrics.jsonl, the progress bar, losses.png (Fig. 11), and TensorBoard if it is installed."""
 
 import importlib.util
 import json
@@ -17,7 +17,7 @@ from lssl.training.losses import TERMS
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The objects of a metrics.jsonl; a last line cut short by a kill is left out."""
+    """The rows of a metrics.jsonl, one per logged iteration; a last line cut short by a kill is left out."""
     rows = []
     if path.is_file():
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -29,7 +29,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 class MetricsLog:
-    """Appends one object a logged iteration; on resume drops what lies after the checkpoint, so none stands twice."""
+    """Appends one row per logged iteration; on resume, drops rows after the checkpoint, so that none appears twice."""
 
     def __init__(
         self, folder: Path, iteration: int, total: int, *, tensorboard: bool = True, quiet: bool = False
@@ -50,7 +50,7 @@ class MetricsLog:
         self.bar.update()
 
     def write(self, iteration: int, values: dict[str, float]) -> None:
-        """values: each term's mean since the last call, `seconds` an iteration, `learning_rate`."""
+        """Logs values: each term's mean since the last call, `seconds` per iteration, `learning_rate`."""
         self._file.write(json.dumps({"iteration": iteration, **{k: round(v, 6) for k, v in values.items()}}) + "\n")
         self._file.flush()
         self.bar.set_postfix_str(
@@ -63,14 +63,14 @@ class MetricsLog:
                 self._board.add_scalar(f"{kind}/{name}", value, iteration)
 
     def say(self, text: str) -> None:
-        """A line above the progress bar."""
+        """Prints a line above the progress bar."""
         if not self.bar.disable:
             self.bar.write(text)
 
     @contextmanager
     def warm_up(self, what: str, count: int) -> Iterator[Callable[[], object]]:
-        """A bar of its own for `count` updates before the first iteration; call what it gives after each. The time they
-        take does not count as that of iterations."""
+        """A separate bar for `count` updates before the first iteration; call the function it yields after each. Their
+        time does not count towards the time per iteration."""
         self.bar.clear()
         with tqdm(total=count, desc=what, unit="it", disable=self.bar.disable, dynamic_ncols=True, leave=False) as bar:
             yield bar.update
@@ -85,7 +85,7 @@ class MetricsLog:
 
 
 def draw_losses(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """losses.png: a panel a term, or for terms that share one, over the iterations; the critic's first, as in Fig. 11."""
+    """losses.png: each term over the iterations, one panel per term unless terms share one; the critic's first (Fig. 11)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

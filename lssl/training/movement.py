@@ -1,8 +1,9 @@
 """What a data set says about how faces move from one set of attributes to another.
 
-Beyond the paper. The generator's flow is taught where landmarks go: to the subject's own picture of the attributes asked
-for, where the folder has one ("paired"), else as far as the classes' mean shapes differ. Shapes are compared in the
-aligned frame of the crops, in half-sides of the picture: (0, 0) is its middle, x right, y down, the border at 1.
+Beyond the paper. The generator's flow is taught where landmarks go: to where they are in the subject's own picture with the
+attributes asked for, if the folder has one ("paired"), else by the difference of the classes' mean shapes. Shapes are
+compared in the aligned frame of the crops, in half-sides of the picture: (0, 0) is its middle, x right, y down, the border
+at 1.
 """
 
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from torch.nn import functional as F
 from lssl.data import FaceDataset
 from lssl.data.landmarks import flip_landmarks, half_sides
 
-#: (68,) Mouth and eyes tell expressions; the contour and the nose are found less exactly, and move with the head.
+#: (68,) Mouth and eyes carry the expression; the contour and the nose are located less exactly, and move with the head.
 LANDMARK_WEIGHTS = torch.tensor([0.5] * 17 + [1.0] * 10 + [0.5] * 9 + [1.5] * 12 + [2.0] * 20)
-#: (68,) How far each landmark lies before the eyes, in distances between them; of the mean of the built-in model `ict`.
+#: (68,) How far each landmark lies in front of the eyes, in units of the distance between them; from the mean face of the
+#: built-in model `ict`.
 _HALF_CONTOUR, _HALF_BROW, _EYE = [0.0, 0.3, 0.9, 1.5, 2.5, 3.7, 5.1, 6.6], [4.3, 5.3, 6.2, 6.8, 7.1], [4.9, 5.7, 5.9]
 _LIPS = [6.5, 7.6, 8.1, 8.2, 8.1, 7.6, 6.5, 7.2, 7.7, 7.9, 7.7, 7.2, 6.5, 7.4, 7.6, 7.4, 6.5, 7.4, 7.6, 7.4]
 LANDMARK_DEPTH = (
@@ -29,18 +31,19 @@ LANDMARK_DEPTH = (
     - 5.6
 ) / 6.6
 _PLANE = float(LANDMARK_DEPTH[48:].mean()) / 2  # between eyes and mouth
-# The head's pose is read off what expressions hardly move: contour beside the ears, nose, corners of the eyes.
+# The head's pose is read off what expressions hardly move: the contour next to the ears, the nose, the corners of the eyes.
 _STABLE = [0, 1, 2, 14, 15, 16, *range(27, 36), 36, 39, 42, 45]
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What may be asked for in a data set, and what it has for that.
+    """The sets of attributes that may be asked for in a data set (its classes), and what the data set knows about each.
 
-    y: (C, A), the sets of attributes that its faces have. of_row: (N,), which of them each face has.
-    shapes: (C, 68, 2), their mean landmarks in half-sides, symmetric where faces are mirrored; None without landmarks.
+    y: (C, A), the distinct sets of attributes that its faces have. of_row: (N,), which of them each face has.
+    shapes: (C, 68, 2), their mean landmarks in half-sides, symmetric if faces are mirrored; None without landmarks.
     partner: (N, C), a row of the same subject with those attributes; -1: there is none.
-    pose: (N, C, 6), what puts the partner's head as it should be held, see `with_pose`; 0 without a partner or landmarks.
+    pose: (N, C, POSE), the change of pose that gives the partner's head the pose wanted of the result (`with_pose`); 0
+        without a partner or landmarks.
     """
 
     y: Tensor
@@ -51,12 +54,12 @@ class Targets:
 
     @property
     def known_share(self) -> float:
-        """Share of (face, attributes asked for) for which the subject's own picture is there; itself counts."""
+        """Share of (face, class) combinations for which the subject has a picture; the face itself counts."""
         return float((self.partner >= 0).float().mean())
 
 
 def targets_of(dataset: FaceDataset, *, mirrored: bool, pairs: bool = True) -> Targets:
-    """Looks a data set through. mirrored: faces are mirrored at random. pairs: whether to look for a subject's others."""
+    """The targets of a data set. mirrored: faces are mirrored at random. pairs: look for a subject's other pictures, too."""
     y, of_row = torch.unique(dataset.y, dim=0, return_inverse=True)
     subject = dataset.subject_index
     partner = torch.full((len(of_row), len(y)), -1)
@@ -84,12 +87,15 @@ def targets_of(dataset: FaceDataset, *, mirrored: bool, pairs: bool = True) -> T
     return Targets(y, of_row, shapes, partner, pose)
 
 
-POSE = 6  #: numbers that say how a head is held otherwise: turn and scale (2), shift (2), yaw and pitch
+POSE = 6  #: numbers that describe a change of a head's pose: turn and scale (2), shift (2), yaw and pitch
 
 
 def pose_between(points: Tensor, wanted: Tensor) -> Tensor:
-    """(M, POSE): how a head with landmarks points (M, 68, 2) must be held to have `wanted`, as far as what expressions
-    hardly move tells: least squares. Nobody holds their head alike in two photographs, and no generator can know how."""
+    """(M, POSE): the change of pose that brings landmarks `points` closest to `wanted`, both (M, 68, 2) in half-sides.
+
+    Least squares over the landmarks that expressions hardly move. Nobody holds their head alike in two photographs, and no
+    generator can know the difference.
+    """
     columns = _pose_columns(points, LANDMARK_DEPTH)[:, _STABLE].flatten(1, 2)
     missed = (wanted - points)[:, _STABLE].flatten(1)
     square = columns.transpose(1, 2) @ columns + 1e-6 * torch.eye(POSE)
@@ -97,18 +103,18 @@ def pose_between(points: Tensor, wanted: Tensor) -> Tensor:
 
 
 def with_pose(points: Tensor, pose: Tensor, depth: Tensor) -> Tensor:
-    """Landmarks (N, 68, 2) of heads held otherwise by pose (N, POSE); depth (68,) on their device, see LANDMARK_DEPTH."""
+    """Landmarks (N, 68, 2) after a change of pose (N, POSE); depth: LANDMARK_DEPTH on their device."""
     return points + (_pose_columns(points, depth) @ pose[:, None, :, None])[..., 0]
 
 
 def mirrored_pose(pose: Tensor) -> Tensor:
-    """The pose (N, POSE) of mirrored faces."""
+    """The same change of pose (N, POSE) for mirrored faces."""
     return pose * pose.new_tensor([1, -1, -1, 1, -1, 1])
 
 
 def pose_affine(pose: Tensor) -> Tensor:
-    """Affine maps (N, 2, 3) for `move_images` that hold heads otherwise by pose (N, POSE), as far as a plane goes: at the
-    depth of mouth and brows."""
+    """Affine maps (N, 2, 3) for `move_images` that approximate a change of pose (N, POSE): exact at one depth, halfway
+    between the eyes and the mouth."""
     a, b = 1 + pose[:, 0], pose[:, 1]
     shift = pose[:, 2:4] + _PLANE * pose[:, 4:]
     inverse = torch.stack([a, b, -b, a], 1).reshape(-1, 2, 2) / (a * a + b * b)[:, None, None]
@@ -116,7 +122,7 @@ def pose_affine(pose: Tensor) -> Tensor:
 
 
 def _pose_columns(points: Tensor, depth: Tensor) -> Tensor:
-    """(N, 68, 2, POSE): what each number of a pose does to each landmark's x and y."""
+    """(N, 68, 2, POSE): the derivative of each landmark's x and y by each number of the pose."""
     x, y = points.unbind(-1)
     one, none, depth = torch.ones_like(x), torch.zeros_like(x), depth.expand_as(x)
     across = torch.stack([x, -y, one, none, depth, none], -1)
@@ -125,7 +131,7 @@ def _pose_columns(points: Tensor, depth: Tensor) -> Tensor:
 
 
 def balanced_rows(of_row: Tensor, count: int, step: int, generator: torch.Generator) -> Tensor:
-    """`count` random rows in which the classes of `of_row` (N,) occur equally often, as far as `count` goes.
+    """`count` random rows, int64 (count,), with the classes of `of_row` (N,) occurring equally often, give or take one.
 
     A classifier that begins with unequal batches first learns how often each class occurs in each, and overshoots.
     """
@@ -142,7 +148,8 @@ def balanced_rows(of_row: Tensor, count: int, step: int, generator: torch.Genera
 def movement_error(flow: Tensor, before: Tensor, after: Tensor, weights: Tensor) -> Tensor:
     """How far the flow (N, 2, g, g) misses: at each landmark's new place `after` it should point back to `before`.
 
-    Both (N, 68, 2) in half-sides; the mean of |dx| + |dy| with weights (68,), see `LANDMARK_WEIGHTS`.
+    before, after: (N, 68, 2) in half-sides. Returns the mean of |dx| + |dy|, weighted by `weights` (68,), such as
+    LANDMARK_WEIGHTS.
     """
     there = F.grid_sample(flow, after[:, :, None].float(), padding_mode="border", align_corners=False)[..., 0]
     missed = (there.transpose(1, 2) - (before - after)).abs().sum(2)
@@ -150,8 +157,8 @@ def movement_error(flow: Tensor, before: Tensor, after: Tensor, weights: Tensor)
 
 
 def way_gone(flow: Tensor, before: Tensor, asked: Tensor, weights: Tensor) -> float:
-    """Share of the way that landmarks before (N, 68, 2), in half-sides, are asked to go, by asked (N, 68, 2), and do by a
-    flow (N, 2, g, g): 0 where it moves nothing, 1 where it moves as far as that, in that direction."""
+    """How much of the asked movement a flow (N, 2, g, g) makes: 0 if it moves nothing, 1 if it moves as far as asked in
+    that direction. before, asked: (N, 68, 2), landmarks and the displacements asked of them, in half-sides."""
     there = F.grid_sample(flow, (before + asked)[:, :, None].float(), padding_mode="border", align_corners=False)[
         ..., 0
     ]

@@ -1,5 +1,5 @@
-"""What training of pose normalization (paper 3.2, Fig. 3b) sees: simulated faces beside their photographs, and real
-faces that need not belong to them. Shared by `pose`, `simgan` and `cyclegan_pose`."""
+"""What the training of pose normalization (paper 3.2, Fig. 3b) sees: simulated faces paired with their photographs, and
+real faces, which need not be of the same people. Shared by `pose`, `simgan` and `cyclegan_pose`."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,16 +30,16 @@ from lssl.training.faces import Plan, about, open_stream
 from lssl.training.samples import translate_all
 
 KEPT = "normalized"
-_FRONTAL = 10.0  # degrees: turned further, a photograph is no target for a frontal face
+_FRONTAL = 10.0  # degrees of yaw beyond which a photograph is no target for a frontal face
 
 
 @dataclass(frozen=True)
 class PoseSettings:
-    """What the critic takes as real, and what the generator is asked for."""
+    """Which faces the critic takes as real, and what the generator is asked for."""
 
     real_faces: str = ""  # data set folder of real faces; "": the photographs in the data's own side/
-    near_frontal: float = 10.0  # of those, the photographs within this yaw in degrees; all where there are too few
-    keep: float = 1.0  # share of the targets that say "as in the photograph": y = 0, which normalizing asks for
+    near_frontal: float = 10.0  # of those, only the photographs within this yaw in degrees; all if these are too few
+    keep: float = 1.0  # share of the targets that say "as in the photograph" (y = 0), as normalizing does
 
     def __post_init__(self) -> None:
         if not 0 < self.keep <= 1:
@@ -48,9 +48,13 @@ class PoseSettings:
 
 @dataclass
 class PairBatch:
-    """`image`: x, simulated; `side`: s, its photograph; `y_source`: their attributes; `y`: the target's; `given`: what the
-    generator is told, which is nothing where the target is x's own; `real`: real faces, `y_real` their attributes (None:
-    not known); `target`, `target_weight` (N, 1, H, W): where x' should come to lie, where that is known."""
+    """N simulated faces with their photographs, and N real faces; pictures are (N, C, H, W) in [-1, 1].
+
+    image: x, simulated. side: s, its photograph. y_source: their attributes (N, A). y: those of the target.
+    given: what the generator is told (N, A): y, but 0 in groups in which the target is x's own.
+    real: real faces. y_real: their attributes (N, A); None: not known.
+    target: what x' should look like, weighted by `target_weight` (N, 1, H, W) in [0, 1], which is 0 where that is unknown.
+    """
 
     image: Tensor
     side: Tensor | None
@@ -69,7 +73,11 @@ class PairBatch:
 
 
 class PairStream:
-    """Draws and gathers `PairBatch`es. `labels_needed`: a setting that needs real faces whose attributes are known."""
+    """Draws and gathers `PairBatch`es.
+
+    frontal: give each face's target, too. labels_needed: the name of a setting that needs the real faces' attributes.
+    Raises LsslError if a data set lacks what is needed.
+    """
 
     def __init__(
         self,
@@ -129,7 +137,7 @@ class PairStream:
         return replace(batch, target=target, target_weight=weight)
 
     def about(self, iteration: int, method: str) -> dict[str, Any]:
-        """What the exported network says of its training."""
+        """What the exported network records of its training."""
         settings = self.train_set.folder.info.get("settings", {})
         rendering = {name: settings[name] for name in ("background", "model") if name in settings}
         subjects = sorted({*self.train_set.subjects, *self.real_set.subjects})
@@ -145,10 +153,10 @@ class PairStream:
 
 
 class FrontalTargets:
-    """Where the data has it: each training subject's own near-frontal photograph of given attributes.
+    """Each training subject's own near-frontal photographs with given attributes, where the data set has them.
 
-    Raises LsslError where there is none. The photographs lie as the simulated faces do, so that a face can be
-    compared with them pixel by pixel inside the face region, which is that of the mean landmarks.
+    The photographs are aligned as the simulated faces are, so that a face can be compared with them pixel by pixel inside
+    the face region, that of the mean landmarks. Raises LsslError if the data set has none within `limit` degrees of yaw.
     """
 
     def __init__(self, train_set: FaceDataset, limit: float) -> None:
@@ -165,7 +173,8 @@ class FrontalTargets:
             self.rows.setdefault((subject, tuple(self.photographs.y[row].tolist())), []).append(row)
 
     def of(self, rows: Tensor, y: Tensor, chance: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Rows of `photographs` (N,) of the subjects of training rows (N,) with attributes y, and whether there is one."""
+        """For training rows (N,): rows (N,) of `photographs` of the same subjects with attributes y (N, A), and whether
+        there is one, bool (N,)."""
         keys = [(self.subjects[row], tuple(values)) for row, values in zip(rows.tolist(), y.tolist(), strict=True)]
         draw = torch.rand(len(keys), generator=chance).tolist()
         found = [self.rows.get(key, []) for key in keys]
@@ -181,7 +190,7 @@ def _face_weight(landmarks: NDArray[np.float32], size: tuple[int, int]) -> Tenso
 
 
 def select_pairs(folder: FaceFolder, config: TrainConfig) -> FaceFolder:
-    """The folder with the attributes that its frontal faces have; raises LsslError where it holds no pairs."""
+    """The folder with the attributes of its frontal faces. Raises LsslError if it holds no pairs."""
     check_pairs(folder)
     return folder if config.data.attributes else replace(folder, attributes=frontal_attributes(folder))
 
@@ -189,9 +198,9 @@ def select_pairs(folder: FaceFolder, config: TrainConfig) -> FaceFolder:
 def open_real_faces(config: TrainConfig, train_set: FaceDataset, pose: PoseSettings) -> tuple[FaceDataset, bool]:
     """The faces that the critic takes as real, and whether their attributes are known.
 
-    `pose.real_faces` is a data set folder (its training split, where it has one). Without it: the photographs of the
-    training folder that look to the front, by the yaw that `lssl render-frontal` found, or all where those are fewer
-    than a batch. Raises LsslError.
+    `pose.real_faces` is a data set folder (its training split, if it has one). Without it: the photographs of the training
+    folder that face the camera, by the yaw that `lssl render-frontal` found, or all of them if these are fewer than a
+    batch. Raises LsslError if the two have pictures of different sizes.
     """
     schema = train_set.schema
     if not pose.real_faces:
@@ -215,7 +224,7 @@ def open_real_faces(config: TrainConfig, train_set: FaceDataset, pose: PoseSetti
 
 
 def normalizer_grid(generator: nn.Module, shown: FaceBatch, stream: PairStream, *, targets: bool) -> Image.Image:
-    """A row a face: photograph, simulated, normalized, then, with `targets`, each target."""
+    """A grid with one row per face: photograph, simulated, normalized, then, with `targets`, each target attribute."""
     kept = stream.kept.to(shown.y).expand_as(shown.y)
     columns = [("simulated", shown.image), (KEPT, generator(shown.image, shown.side, kept)[0])]
     if shown.side is not None:

@@ -19,12 +19,12 @@ from lssl.errors import LsslError
 
 @dataclass
 class ParserFaces:
-    """Pictures uint8 (N, 3, H, W) and labels uint8 (N, H, W) of both splits; `source` says where the labels are from."""
+    """Pictures uint8 (N, 3, H, W) and labels uint8 (N, H, W) of both splits; `source` says where the labels come from."""
 
     images: Tensor
     labels: Tensor
     train: Tensor  # rows, int64
-    test: Tensor  # rows of subjects that are not trained on
+    test: Tensor  # rows, int64, of subjects that are not trained on
     source: str
 
     @property
@@ -35,12 +35,12 @@ class ParserFaces:
 def open_parser_faces(
     data: str | Path | FaceFolder, *, masks: str = "auto", max_faces: int = 4000, seed: int = 0
 ) -> ParserFaces:
-    """Loads a data set folder for the parser. Without a test split a tenth of the subjects is held out.
+    """Loads a data set folder for the parser. Without a test split, a tenth of the subjects is held out.
 
-    masks: `folder` takes the folder's masks/, `landmarks` draws them (lip outline, eye outlines, face hull), `auto`
-        takes the first that is there.
-    max_faces: of more pictures than this, evenly spread ones are used.
-    Raises LsslError for a folder that has neither, or a label out of range.
+    masks: `folder` reads the folder's masks/; `landmarks` draws masks from landmarks (lip outline, eye outlines, face
+        hull); `auto` takes the folder's if it has them, else draws them.
+    max_faces: if there are more pictures, this many are used, evenly spread.
+    Raises LsslError for a folder that has neither, for a label out of range, and for a single subject.
     """
     folder = data if isinstance(data, FaceFolder) else read_metadata(data)
     if len(folder) > max_faces:
@@ -74,7 +74,7 @@ def open_parser_faces(
 def augment(images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Random mirror, turn, scale, shift, light and noise: uint8 in, floats (N, 3, H, W) in [-1, 1] and int64 labels out.
 
-    Translated faces are not as sharp, bright and well placed as those that were prepared; the parser must read them too.
+    A generator's faces are not as sharp, bright and well placed as prepared photographs; the parser must read them, too.
     """
     count = len(images)
 

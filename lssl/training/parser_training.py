@@ -1,4 +1,4 @@
-"""Trains the face parser P (paper 3.1, Fig. 4), and trains one for `lssl train` where none is given."""
+"""Trains the face parser P (paper 3.1, Fig. 4), also for `lssl train` when no parser is given."""
 
 import json
 import math
@@ -31,7 +31,7 @@ COLOURS = ((24, 24, 28), (236, 188, 158), (206, 48, 74), (66, 128, 214))
 
 @dataclass(frozen=True)
 class ParserConfig:
-    """Adam with a warm-up and a cosine to zero; the rare classes weigh more."""
+    """Adam with a warm-up and a cosine decay to zero; rare classes weigh more."""
 
     width: int = 16
     iterations: int = 1000
@@ -43,7 +43,8 @@ class ParserConfig:
 
 @dataclass
 class ParserResult:
-    """The trained parser, frozen; intersection over union a part on people it has not seen; iterations done."""
+    """The trained parser, frozen; each part's intersection over union on people it has not seen; iterations done; whether
+    Ctrl-C stopped it; (iteration, mean loss) pairs."""
 
     parser: FaceParser
     iou: dict[str, float]
@@ -60,9 +61,9 @@ def train_parser(
     progress: bool = False,
     on_log: Callable[[int, float], None] | None = None,
 ) -> ParserResult:
-    """Trains a parser. Ctrl-C (KeyboardInterrupt) stops it early; what it has learnt is returned.
+    """Trains a parser. Ctrl-C (KeyboardInterrupt) stops it early; what it has learnt by then is returned.
 
-    Leaves the caller's random state as it was: the same seed gives the same parser wherever it is called.
+    Neither uses nor changes the caller's random state: the same seed gives the same parser.
     """
     config = config or ParserConfig()
     device = torch.device(device)
@@ -100,14 +101,14 @@ def train_parser(
 
 @torch.no_grad()
 def parse(parser: FaceParser, images: Tensor, batch_size: int = 32) -> Tensor:
-    """The most probable label, uint8 (N, H, W), of uint8 pictures (N, 3, H, W), on the parser's device."""
+    """Each pixel's most probable label, uint8 (N, H, W) on the CPU, of uint8 pictures (N, 3, H, W)."""
     device = next(parser.parameters()).device
     parts = [parser(to_float(chunk.to(device))).argmax(1).byte().cpu() for chunk in images.split(batch_size)]
     return torch.cat(parts)
 
 
 def parser_iou(parser: FaceParser, faces: ParserFaces, rows: Tensor) -> dict[str, float]:
-    """Intersection over union of each part over all pixels of the rows; NaN for a part that occurs nowhere."""
+    """Each part's intersection over union, over all pixels of these rows of `faces`; NaN for a part that never occurs."""
     found, true = parse(parser, faces.images[rows]), faces.labels[rows]
     iou = {}
     for label, part in enumerate(PARSER_CLASSES):
@@ -119,7 +120,7 @@ def parser_iou(parser: FaceParser, faces: ParserFaces, rows: Tensor) -> dict[str
 
 
 def parser_maps(parser: FaceParser, images: Tensor, labels: Tensor | None = None) -> Image.Image:
-    """Fig. 4: a row a face: input, the maps of lips, face skin and eyes, all in colour; the true labels where given.
+    """Fig. 4, one row per face: input, the maps of lips, skin and eyes, all parts in colour, and the true labels if given.
 
     images: uint8 (N, 3, H, W). labels: uint8 (N, H, W).
     """
@@ -152,7 +153,7 @@ def write_parser_run(out: Path, faces: ParserFaces, config: ParserConfig, result
 
 
 def parser_report(faces: ParserFaces, config: ParserConfig, result: ParserResult) -> dict[str, Any]:
-    """What was trained on what, and what it reached, as plain values."""
+    """What was trained, on what, and how well it does, as plain values for JSON."""
     return {
         "iou": {part: round(value, 4) if math.isfinite(value) else None for part, value in result.iou.items()},
         "iterations": result.iterations,
@@ -175,9 +176,9 @@ def train_parser_for_run(
     iterations: int = 300,
     width: int = 16,
 ) -> ParserResult:
-    """The short way that `lssl train` takes when no parser is given: a small parser for the run's own faces.
+    """Trains a small parser for a run's own faces, quickly: what `lssl train` does when no parser is given.
 
-    Writes `path` and, beside it, `parser_maps.png`. Raises KeyboardInterrupt when interrupted, writing nothing.
+    Writes `path` and, next to it, `parser_maps.png`. If interrupted, raises KeyboardInterrupt and writes nothing.
     """
     faces = open_parser_faces(data, seed=seed)
     config = ParserConfig(width=width, iterations=iterations, batch_size=8, seed=seed)
@@ -194,7 +195,7 @@ def train_parser_for_run(
 
 
 def load_parser(path: Path, device: torch.device | str = "cpu") -> FaceParser:
-    """As `lssl.models.parser.load_parser`, with an LsslError for whatever is wrong with the file."""
+    """As `lssl.models.parser.load_parser`, but raises LsslError whatever is wrong with the file."""
     try:
         return _load_parser(path, device)
     except (LsslError, FileNotFoundError) as error:
@@ -202,18 +203,18 @@ def load_parser(path: Path, device: torch.device | str = "cpu") -> FaceParser:
 
 
 def _levels(size: tuple[int, int]) -> int:
-    """Down-samplings that the pictures' sides allow, four at most."""
+    """How many down-samplings the pictures' sides allow, four at most."""
     for levels in (4, 3, 2):
         if all(side % 2**levels == 0 for side in size):
             return levels
-    raise LsslError(f"pictures of {size[1]}x{size[0]} pixels: the face parser needs sides that divide by 4")
+    raise LsslError(f"pictures of {size[1]}x{size[0]} pixels: the face parser needs sides divisible by 4")
 
 
 def _class_weights(labels: Tensor) -> Tensor:
     """One over the fourth root of each class's share, mean 1; 0 for a class that never occurs.
 
-    On London at 64x64 (300 iterations, width 8) the lips' and eyes' IoU was 0.64 and 0.61 with it, 0.63 and 0.42 with
-    equal weights, 0.55 and 0.52 with the square root, which makes the parts too large.
+    On London at 64x64 (300 iterations, width 8), the IoU of lips and eyes was 0.64 and 0.61 with these weights, 0.63 and
+    0.42 with equal ones, and 0.55 and 0.52 with the square root, which makes the parts too large.
     """
     share = torch.bincount(labels.reshape(-1).long(), minlength=len(PARSER_CLASSES)).float()
     share = share / share.sum()

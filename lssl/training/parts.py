@@ -1,4 +1,4 @@
-"""The parts of a face that people look at, mouth and eyes: their crops, and critics of them."""
+"""The parts of a face that people look at, mouth and eyes: crops of them, and critics of the crops."""
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +14,11 @@ _SLOPE = 0.2  # of the critics' leaky ReLU
 
 
 class PartCrops(nn.Module):
-    """Cuts what people look at out of pictures (N, 3, S, S): the mouth, and both eyes as if each were a left one.
+    """Cuts the mouth and both eyes out of pictures (N, 3, S, S); right eyes are mirrored, so that all look like left ones.
 
-    __call__(image, landmarks in half-sides (N, 68, 2), shift (N, 3, 2) of mouth and eyes) gives the mouths
-    (N, 3, *mouth_size) and the eyes (2 N, 3, *eye_size), at the picture's own resolution.
+    __call__(image, landmarks, shift), with landmarks (N, 68, 2) and shifts (N, 3, 2) of mouth, left and right crop, both in
+    half-sides of the picture, gives the mouths (N, 3, *mouth_size) and the eyes (2 N, 3, *eye_size) at the picture's own
+    resolution.
     """
 
     mouth_grid: Tensor
@@ -40,7 +41,7 @@ class PartCrops(nn.Module):
 
 
 class PartCritics(nn.Module):
-    """A critic of mouths and one of eyes, at the picture's own resolution."""
+    """A critic of mouths and a critic of eyes, for the crops of `PartCrops`."""
 
     def __init__(self, attribute_dim: int, crops: PartCrops, width: int) -> None:
         super().__init__()

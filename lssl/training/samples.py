@@ -1,4 +1,4 @@
-"""Sample grids: unseen subjects, input and every target; a header with names."""
+"""Sample grids: unseen subjects, each with its input and every target, under a header with names."""
 
 from collections.abc import Callable
 
@@ -9,12 +9,12 @@ from torch import Tensor
 from lssl.data import AttributeSchema, FaceBatch, FaceDataset, to_uint8
 from lssl.data.sheet import labelled_grid
 
-#: (x, s, y) -> (x', s'), as a `Generator`.
+#: (x, s, y) -> (x', s'), like a `Generator`.
 Translator = Callable[[Tensor, Tensor | None, Tensor], tuple[Tensor, Tensor | None]]
 
 
 def sample_rows(dataset: FaceDataset, count: int) -> list[int]:
-    """Rows of as many subjects as there are, spread over the data set, and over the attribute values of their pictures."""
+    """`count` rows, of different subjects as far as possible, spread over the data set and over the attribute values."""
     by_subject: dict[int, list[int]] = {}
     for row, subject in enumerate(dataset.subject_index.tolist()):
         by_subject.setdefault(subject, []).append(row)
@@ -30,7 +30,7 @@ def sample_rows(dataset: FaceDataset, count: int) -> list[int]:
 
 @torch.no_grad()
 def translate_all(generator: Translator, batch: FaceBatch, schema: AttributeSchema) -> list[tuple[str, Tensor]]:
-    """(name, x' (N, 3, H, W)) for each value of each group, the other groups left as they are in the input."""
+    """(name, x' (N, 3, H, W)) for each value of each group; the other groups keep the input's values."""
     columns = []
     repeated = [value for _, value in schema.targets()]
     for group, value in schema.targets():
@@ -41,6 +41,6 @@ def translate_all(generator: Translator, batch: FaceBatch, schema: AttributeSche
 
 
 def sample_grid(generator: Translator, batch: FaceBatch, schema: AttributeSchema) -> Image.Image:
-    """A row a face: the input, then each target, under a header with their names."""
+    """A grid with one row per face: the input, then each target, under a header with their names."""
     columns = [("input", batch.image), *translate_all(generator, batch, schema)]
     return labelled_grid([to_uint8(images) for _, images in columns], [name for name, _ in columns])

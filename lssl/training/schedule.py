@@ -1,4 +1,4 @@
-"""Learning rate over the iterations, and the averaged networks."""
+"""The learning rate over the iterations, and the running average of networks."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from lssl.training.config import ScheduleConfig
 
 
 def decayed(config: ScheduleConfig, iteration: int) -> float:
-    """The share of the learning rate at an iteration: 1, then linear to 0 from `decay_start` on (paper 4)."""
+    """The factor of the learning rate at an iteration: 1 until `decay_start`, then linearly down to 0 (paper 4)."""
     start = config.decay_start * config.iterations
     if iteration < start or start >= config.iterations:
         return 1.0
@@ -15,7 +15,7 @@ def decayed(config: ScheduleConfig, iteration: int) -> float:
 
 
 def average_weight(decay: float, iteration: int) -> float:
-    """What the newest weights count for in the average; more in the first iterations, whose memory is shorter."""
+    """The newest weights' share of the average, 1 - decay; larger in the first iterations, so that the average follows."""
     return 1 - min(decay, (1 + iteration) / (10 + iteration))
 
 

@@ -1,4 +1,4 @@
-"""All chance of a run comes from (seed, number, purpose); nothing else in training makes a generator."""
+"""All random numbers of a run come from (seed, number, purpose); nothing else in training makes a generator."""
 
 import hashlib
 from collections.abc import Iterator
@@ -8,14 +8,14 @@ import torch
 
 
 def generator(seed: int, number: int, purpose: str) -> torch.Generator:
-    """A CPU generator for one purpose at one step (or epoch) of the run with this seed; equal arguments, equal numbers."""
+    """A CPU generator for one purpose at one step (or epoch) of a run; equal arguments give equal random numbers."""
     digest = hashlib.blake2b(f"{seed} {number} {purpose}".encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest) >> 1)
 
 
 @contextmanager
 def initial_weights(seed: int) -> Iterator[None]:
-    """Networks built inside start from the weights of this seed; the caller's random state stays as it was."""
+    """Networks built in this context start from the weights of this seed; the caller's random state stays as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a wish to stop, which the loop grants when its state is saved."""
+"""SIGINT and SIGTERM as requests to stop, which the loop follows once its state is saved."""
 
 import signal
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import Any
 
 @contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """A list that gets the signal's number on SIGINT or SIGTERM; a second SIGINT interrupts at once."""
+    """Yields a list that receives the signal's number on SIGINT or SIGTERM; a second signal by Ctrl-C interrupts at once."""
     caught: list[int] = []
 
     def remember(number: int, _frame: Any) -> None:
@@ -18,7 +18,7 @@ def stop_signals() -> Iterator[list[int]]:
 
     try:
         before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: signals are its affair
+    except ValueError:  # not in the main thread, which alone may handle signals
         yield caught
         return
     try:

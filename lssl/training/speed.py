@@ -1,4 +1,4 @@
-"""What of a run's speed settings the machine decides."""
+"""The speed settings of a run that depend on the machine."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from lssl.training.config import Switch, TrainConfig
 
 
 def resolve_speed(config: TrainConfig, device: torch.device) -> TrainConfig:
-    """The settings with every "auto" of `speed` turned into what this machine does best."""
+    """The settings with every "auto" of `speed` replaced by what is best on this device."""
     speed = config.speed
     on_gpu = device.type == "cuda"
     return replace(
@@ -23,7 +23,7 @@ def resolve_speed(config: TrainConfig, device: torch.device) -> TrainConfig:
 
 
 def apply_speed(config: TrainConfig, device: torch.device) -> None:
-    """Tells PyTorch how this process computes: on a GPU TF32 or not, and the fastest convolutions."""
+    """Sets up PyTorch for the process: threads and determinism; on a GPU also TF32 and the choice of convolutions."""
     if config.speed.threads:
         torch.set_num_threads(config.speed.threads)
     torch.use_deterministic_algorithms(config.speed.deterministic, warn_only=True)
@@ -34,7 +34,7 @@ def apply_speed(config: TrainConfig, device: torch.device) -> None:
 
 
 def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
-    """What generator and parser compute in, to be entered anew each time."""
+    """The precision of generator and parser: a context to create for each use."""
     return torch.autocast(device.type, torch.bfloat16, enabled=config.speed.bf16 == "on")
 
 

@@ -1,4 +1,4 @@
-"""One update of a method on the device: loss, backward, Adam, average; as it is, or captured as a CUDA graph."""
+"""One update of a method on the device: loss, backward, Adam, average; run eagerly, or captured as a CUDA graph."""
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ from lssl.training.schedule import average_weight, update_average
 
 
 class Scalar:
-    """A number on the device, which captured work reads; setting it to what it is costs nothing."""
+    """A number on the device that captured work reads; setting it to the value it has costs nothing."""
 
     def __init__(self, device: torch.device) -> None:
         self.tensor = torch.zeros((), device=device)
@@ -35,11 +35,11 @@ class Plans(Protocol):
     """The plans of successive steps."""
 
     def next(self) -> Plan:
-        """The next step's."""
+        """The next step's plan."""
 
 
 class PlansInTurn:
-    """Each step's plan, drawn when it is asked for."""
+    """Draws each step's plan when it is asked for."""
 
     def __init__(self, draw: Callable[[int], Plan], step: int) -> None:
         self._draw, self._step = draw, step
@@ -52,7 +52,7 @@ class PlansInTurn:
 class Steps:
     """The networks of a method, their averages and their optimizers, and how an update changes them.
 
-    graphs: runs updates captured; by default on a GPU, as `speed.graph` says.
+    graphs: what captures updates; by default chosen by `speed.graph`.
     """
 
     def __init__(self, config: TrainConfig, method: Method, processes: Processes, graphs: Graphs | None = None) -> None:
@@ -71,20 +71,21 @@ class Steps:
         self.buffer: PlanBuffer | None = None
         self.rates: dict[tuple[str, ...], Scalar] = {}
         self.optimizers = {update.networks: self._optimizer(update) for update in method.updates()}
-        self.terms: dict[str, list[str]] = {}  # an update's name: those of its terms
+        self.terms: dict[str, list[str]] = {}  # by update: the names of its terms
 
     @property
     def delivered(self) -> dict[str, nn.Module]:
-        """The networks, averaged where they are averaged."""
+        """The networks by name, those with an average replaced by it."""
         return {**self.networks, **self.averages}
 
     def begin(self, iteration: int) -> None:
-        """The updates of this iteration follow."""
+        """To be called before the updates of an iteration."""
         self.average_weight.set(average_weight(self.decay, iteration))
 
     def run(self, update: Update, plan: Plan, rate: float = 1.0) -> Tensor:
-        """One update on a plan; the values of its terms, whose names are in `self.terms`."""
-        if update.networks not in self.optimizers:  # the warm-up's own
+        """Runs one update on a plan. rate: factor of its learning rate. Returns the values of its terms, (T,) in the order
+        of `self.terms`; a captured update overwrites them the next time."""
+        if update.networks not in self.optimizers:  # used by the warm-up only
             self.optimizers[update.networks] = self._optimizer(update)
         optimizer = self.optimizers[update.networks]
         if update.networks in self.rates:
@@ -130,7 +131,7 @@ class Steps:
         return torch.optim.Adam(parameters, rate.tensor, update.betas, fused=True, capturable=on_gpu)
 
     def forget(self, update: Update) -> None:
-        """Puts an optimizer back to its first step, in place, as captured work knows its tensors."""
+        """Resets an update's optimizer to its first step, in place, since captured work refers to its tensors."""
         if update.networks not in self.optimizers:
             return
         for state in self.optimizers[update.networks].state.values():
@@ -143,12 +144,12 @@ class Steps:
         self.optimizers = {update.networks: self.optimizers[update.networks] for update in updates}
 
     def stream(self) -> AbstractContextManager[Any]:
-        """What all steps, and whatever waits for them, run within."""
+        """The context in which all steps, and whatever waits for them, must run."""
         return nullcontext() if self.graphs is None else self.graphs.backend.stream()
 
     @contextmanager
     def plans(self, draw: Callable[[int], Plan], step: int) -> Iterator[Plans]:
-        """The plans from `step` on; drawn ahead by a thread where updates are captured."""
+        """The plans from `step` on; drawn ahead by a thread if updates are captured."""
         if self.graphs is None:
             yield PlansInTurn(draw, step)
             return
@@ -169,7 +170,7 @@ class Steps:
         }
 
     def load(self, state: dict[str, Any], path: Path) -> None:
-        """What `state_dict` gave, from the checkpoint `path`. Raises LsslError for one of other networks."""
+        """Restores what `state_dict` returned. path: the checkpoint, for the LsslError raised if the networks differ."""
         for name, network in self.networks.items():
             load_weights(network, state["networks"][name], path, name)
         for name, network in self.averages.items():
@@ -177,7 +178,7 @@ class Steps:
         for networks, optimizer in self.optimizers.items():
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": state["optimizers"]["+".join(networks)], "param_groups": groups})
-            if networks in self.rates:  # loading has put a copy in its place
+            if networks in self.rates:  # loading has replaced it by a copy
                 for group in optimizer.param_groups:
                     group["lr"] = self.rates[networks].tensor
         for name, values in self.method.memory.items():

@@ -1,4 +1,4 @@
-"""The training loop of a network that learns from labels: the face parser and the classifiers share it."""
+"""The training loop of networks that learn from labels: the face parser and the classifiers."""
 
 import math
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from lssl.errors import LsslError
 
 @dataclass
 class Fitted:
-    """Iterations done; whether Ctrl-C ended them; (iteration, mean loss since the last) pairs."""
+    """Iterations done; whether Ctrl-C ended them; (iteration, mean loss since the last pair) pairs."""
 
     iterations: int
     interrupted: bool
@@ -31,10 +31,11 @@ def fit(
     progress: bool = False,
     on_log: Callable[[int, float], None] | None = None,
 ) -> Fitted:
-    """Minimizes: the rate rises over `warm_up` iterations (at most a tenth), then falls to 0 as half a cosine.
+    """Minimizes a loss; the rate rises over `warm_up` iterations (at most a tenth) and falls to 0 along half a cosine.
 
-    what: what the progress bar and the error call the network. loss_of_a_batch: draws the next batch.
-    Ctrl-C stops early. Raises LsslError where the loss is not finite.
+    what: the network's name on the progress bar and in errors. loss_of_a_batch: draws the next batch and returns its loss.
+    on_log: called with (iteration, mean loss) every `log_every` iterations.
+    Ctrl-C stops early. Raises LsslError if the loss is not finite.
     """
     from tqdm import trange
 

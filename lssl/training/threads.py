@@ -1,7 +1,7 @@
-"""How many threads a training on the CPU takes: measured on its own work, when it begins and when it slows down.
+"""How many threads training on the CPU uses: measured on its own work, when it begins and when it slows down.
 
-Two threads wait for one another at the end of every small parallel region. On a busy machine that made an
-iteration fifteen times slower, where one thread would have taken twice as long.
+Threads wait for one another at the end of every small parallel region. On a busy machine this made iterations with two
+threads fifteen times slower; one thread would have taken only twice as long.
 """
 
 import statistics
@@ -10,18 +10,18 @@ from collections.abc import Callable
 
 import torch
 
-_ROUNDS = 3  # measured with each number of threads; the fastest counts
-_SLOWER = 1.7  # than it was: measured again
-_WATCHED = 10  # pieces of work whose median says so
-_PATIENCE = 30  # pieces of work between two measurements, at least
+_ROUNDS = 3  # pieces of work measured with each number of threads; the fastest one counts
+_SLOWER = 1.7  # how much slower work must become to be measured again
+_WATCHED = 10  # pieces of work whose median decides that
+_PATIENCE = 30  # the fewest pieces of work between two measurements
 
 
 class ThreadChoice:
-    """Tries numbers of threads on successive pieces of work of one kind, and keeps the fastest.
+    """Tries numbers of threads on successive pieces of the same kind of work, and keeps the fastest.
 
     Args:
-        say: called with a sentence on each choice.
-        threads: numbers to try; the current one, its half and 1 if not given. One number: nothing is measured.
+        say: called with a sentence about each choice.
+        threads: numbers to try; by default the current one, its half and 1. With a single number nothing is measured.
         use: sets the number.
     """
 
@@ -37,7 +37,7 @@ class ThreadChoice:
         self.begin()
 
     def begin(self) -> None:
-        """Other work comes now: what was measured says nothing of it."""
+        """To be called when other work begins, for which earlier measurements say nothing."""
         self._seconds: dict[int, list[float]] = {}
         self._recent: deque[float] = deque(maxlen=_WATCHED)
         self._skip = True  # the first piece allocates and chooses algorithms
@@ -46,7 +46,7 @@ class ThreadChoice:
         self._next()
 
     def done(self, seconds: float) -> None:
-        """A piece of work took so long."""
+        """To be called after each piece of work, with the time that it took."""
         if len(self.threads) < 2:
             return
         if self.chosen is not None:
@@ -58,7 +58,7 @@ class ThreadChoice:
             self._next()
 
     def _next(self) -> None:
-        """On to the next number to try, or to the choice."""
+        """Moves on to the next number to try or, once all are measured, to the choice."""
         for threads in self.threads:
             if len(self._seconds.setdefault(threads, [])) < _ROUNDS:
                 if len(self.threads) > 1:

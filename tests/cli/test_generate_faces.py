@@ -60,7 +60,7 @@ def test_somebody_is_in_either_split_and_what_cannot_be_trained_on_is_refused(tm
     for arguments, reason in (
         (["--subjects", 1], "one split is empty"),
         (["--expressions", "happy"], "no attribute has two values"),
-        (["--size", 40], "pictures of 40 pixels, which do not divide by 16"),
+        (["--size", 40], "pictures of 40 pixels, which is not divisible by 16"),
         ([], "2 training faces, fewer than the batch of 8"),
     ):
         result = run(tmp_path / str(len(reason)), *SMALL, *arguments)

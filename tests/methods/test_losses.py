@@ -120,5 +120,5 @@ def test_d_cls_of_standard_begins_again_while_it_knows_nothing(standard, tmp_pat
 
 def test_d_cls_of_standard_that_never_begins_is_told(standard, tmp_path):
     method = prepare_run(standard.with_overrides({"warm_up.updates": 100}), tmp_path / "run", quiet=True).method
-    with pytest.warns(UserWarning, match="after 400 updates D_cls still tells expression no better than chance"):
+    with pytest.warns(UserWarning, match="after 400 updates D_cls still recognises expression no better than chance"):
         assert len(list(method.warm_up())) == 4

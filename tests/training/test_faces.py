@@ -44,5 +44,5 @@ def test_processes_share_out_the_batch_of_one(faces) -> None:
     parts = [FaceStream(data, 4, seed=3, jitter=1.0, processes=Processes(rank, 2)) for rank in range(2)]
     for step in range(4):
         assert torch.equal(images(one, step), torch.cat([images(part, step) for part in parts]))
-    with pytest.raises(ValueError, match="does not divide by 3 processes"):
+    with pytest.raises(ValueError, match="is not divisible by 3 processes"):
         FaceStream(data, 4, seed=0, processes=Processes(0, 3))

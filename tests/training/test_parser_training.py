@@ -132,7 +132,7 @@ def test_without_a_test_split_some_people_are_held_out(tmp_path) -> None:
 
 def test_odd_sizes_are_refused_by_name(tmp_path) -> None:
     faces = open_parser_faces(make_folder(tmp_path / "data", size=30))
-    with pytest.raises(LsslError, match="sides that divide by 4"):
+    with pytest.raises(LsslError, match="sides divisible by 4"):
         train_parser(faces, ParserConfig(iterations=1))
 
 

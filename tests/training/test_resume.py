@@ -46,13 +46,13 @@ def test_a_torn_newest_checkpoint_is_named_and_the_one_before_it_goes_on(config,
     loop = prepare_run(config, torn, resume=True, quiet=True)
     said = capsys.readouterr().err
     assert f"{newest}: not a readable checkpoint" in said
-    assert f"going on from {before.name}" in said
+    assert f"continuing from {before.name}" in said
     assert loop.train()
     assert checkpoints(torn / "checkpoints")[-1].name == newest.name
     assert weights(torn) == weights(whole)
     for path in checkpoints(torn / "checkpoints"):
         cut(path, 0.3)
-    with pytest.raises(LsslError, match=r"not a readable checkpoint .*nor is any before it"):
+    with pytest.raises(LsslError, match=r"not a readable checkpoint .*neither is any before it"):
         prepare_run(config, torn, resume=True, quiet=True)
 
 
@@ -78,7 +78,7 @@ def test_cut_settings_are_an_error_at_once(config, tmp_path, text, message) -> N
     (out / "config.toml").write_text(text)
     result = train("--out", out, "--resume")
     assert result.exit_code == 1
-    assert f"config.toml {'' if message.startswith('has') else 'is not the whole file'}" in result.output
+    assert f"config.toml {'' if message.startswith('has') else 'is not the complete file'}" in result.output
     assert message in result.output
     with pytest.raises(LsslError):
         TrainConfig.load_run(out / "config.toml")
