@@ -1,1 +1,1 @@
-"""What was reached: measures, the paper's experiments, and the reports."""
+"""How good results are: measures, the paper's experiments, and reports."""

@@ -1,4 +1,4 @@
-"""Plots of the reports: they must be readable on a light and on a dark page, so they use colours of middle lightness."""
+"""Plots for the reports, in colours of medium lightness, since they must be readable on light and dark pages."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def confusion_figure(matrix: NDArray[np.integer], classes: Sequence[str]) -> "Figure":
-    """A confusion matrix (row: true, column: predicted) as shares of each row in percent, coloured by share."""
+    """A confusion matrix (row: true, column: predicted), shown and coloured as the percentage of each row."""
     from matplotlib.colors import LinearSegmentedColormap
 
     count = len(classes)
@@ -41,7 +41,7 @@ def confusion_figure(matrix: NDArray[np.integer], classes: Sequence[str]) -> "Fi
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """An empty figure (inches) that belongs to no window."""
+    """An empty figure of this size in inches, without a window."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""One experiment's results as a page for people, and as JSON and CSV for programs."""
+"""The results of an experiment as a page for people, and as JSON and CSV for programs."""
 
 import base64
 import csv
@@ -47,7 +47,7 @@ code { background: var(--band); padding: .1rem .35rem; border-radius: 4px; overf
 
 @dataclass
 class Table:
-    """Rows of one table; `best` names the columns whose largest (or, prefixed by '-', smallest) value is marked."""
+    """A table; `best` names the columns whose largest (or, with the prefix '-', smallest) value is highlighted."""
 
     title: str
     header: list[str]
@@ -68,7 +68,7 @@ class Report:
     def __init__(self, title: str, command: str, seed: int) -> None:
         self.title, self.command, self.seed = title, command, seed
         self.started = datetime.now(UTC)
-        self.earlier_seconds = 0.0  # spent before this object was made: training, calls that were interrupted
+        self.earlier_seconds = 0.0  # spent before this object was created: training, interrupted calls
         self.tables: list[Table] = []
         self.conclusions: list[str] = []  # sentences that end the output on the console
         self.results: dict[str, Any] = {}
@@ -101,7 +101,7 @@ class Report:
         )
 
     def image(self, image: NDArray[np.uint8], caption: str, *, photographs: bool = False) -> None:
-        """Adds a picture, uint8 (H, W, 3), inside the page: as PNG, or where it shows photographs as fine JPEG."""
+        """Adds a picture, uint8 (H, W, 3), embedded in the page: as PNG or, if it shows photographs, as high-quality JPEG."""
         buffer = io.BytesIO()
         if photographs:
             Image.fromarray(image).save(buffer, "JPEG", quality=92, subsampling=0)
@@ -118,7 +118,7 @@ class Report:
         )
 
     def plot(self, figure: "Figure", caption: str) -> None:
-        """Adds a matplotlib figure as SVG whose ink follows the page's light or dark theme."""
+        """Adds a matplotlib figure as SVG whose black follows the page's light or dark theme."""
         import matplotlib as mpl
 
         buffer = io.StringIO()
@@ -129,7 +129,7 @@ class Report:
         self._body.append(f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>")
 
     def write(self, folder: str | Path) -> Path:
-        """Writes the three files into `folder` (made where missing) and returns the page's path."""
+        """Writes the three files into `folder` (created if missing) and returns the page's path."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         seconds = self.earlier_seconds + (datetime.now(UTC) - self.started).total_seconds()
@@ -165,7 +165,7 @@ class Report:
 
 
 def format_value(value: Any) -> str:
-    """A cell's text: floats with two digits (more below 0.1), None as a dash, pairs as mean and deviation."""
+    """A cell's text: floats with two decimals (more below 0.1), None as a dash, pairs as mean ± standard deviation."""
     if value is None:
         return "–"
     if isinstance(value, tuple | list):
@@ -193,7 +193,7 @@ def console_table(table: Table) -> str:
 
 
 def machine_kind() -> str:
-    """The machine in a few words: its GPU, or its processor kind and core count."""
+    """The machine in a few words: its GPU, or its processor architecture and number of threads."""
     import torch
 
     if torch.cuda.is_available():

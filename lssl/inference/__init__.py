@@ -1,1 +1,1 @@
-"""A trained file at work: photographs, folders, frontal faces."""
+"""Using what was trained: on photographs, videos, data set folders and frontal faces."""

@@ -1,4 +1,4 @@
-"""`lssl.FaceEditor`: faces changed in a program's own pictures, as `lssl synthesize` changes them in files."""
+"""`lssl.FaceEditor`: changes faces in a program's own pictures, as `lssl synthesize` does in files."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,21 +26,21 @@ LARGEST_INTENSITY = 1.5
 
 
 class _Edit(Protocol):
-    """One face, made ready."""
+    """One face, prepared for edits."""
 
     def change(self, photograph: NDArray[np.uint8], target: Target | Blend) -> NDArray[np.uint8]: ...
 
 
 class FaceEditor:
-    """Changes faces in photographs; each photograph keeps its size, and what is not face is left as it was.
+    """Changes faces in photographs; each photograph keeps its size, and everything outside the face stays as it was.
 
     Args:
-        model: a built-in generator ("london"), "3d" (the fitted 3D face model), a run folder, a folder of
+        model: a built-in generator ("london"), "3d" (the fitted 3D face model), a run folder, a folder written by
             `save_pretrained`, or a generator's file; or what `lssl.load_generator` returned.
-        device: of the network, "cpu", "cuda", "cuda:1"; None: a GPU where there is one.
-        landmarks: finds faces, see `Detector`; dlib where none is given.
+        device: of the network, "cpu", "cuda", "cuda:1"; None: a GPU if there is one.
+        landmarks: finds faces, see `Detector`; by default dlib.
 
-    Raises FileNotFoundError or LsslError for what is no generator.
+    Raises FileNotFoundError or LsslError if `model` is no generator.
 
     Examples:
         >>> from PIL import Image
@@ -69,14 +69,14 @@ class FaceEditor:
     def from_pretrained(
         cls, name: str | Path, device: str | torch.device | None = "cpu", landmarks: Detector | None = None
     ) -> "FaceEditor":
-        """The editor of a folder that `save_pretrained` wrote, a built-in name, or `owner/name` on the Hugging Face hub.
+        """The editor for a folder that `save_pretrained` wrote, a built-in name, or `owner/name` on the Hugging Face hub.
 
-        Raises FileNotFoundError or LsslError for what is no generator, and where huggingface_hub would be needed.
+        Raises FileNotFoundError or LsslError if it is no generator, or if huggingface_hub is needed but not installed.
         """
         return cls(find_folder(name), device, landmarks)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Writes generator.safetensors, config.json and README.md, the model card, into a folder, made where missing.
+        """Writes generator.safetensors, config.json and the model card README.md into a folder, created if missing.
 
         Raises LsslError for "3d", which has no weights.
         """
@@ -85,15 +85,15 @@ class FaceEditor:
     def push_to_hub(
         self, repository: str, *, private: bool = False, token: str | None = None, message: str = "Upload by lssl"
     ) -> str:
-        """Uploads what `save_pretrained` writes to `owner/name` of the Hugging Face hub; returns its address.
+        """Uploads what `save_pretrained` writes to `owner/name` on the Hugging Face hub; returns its address.
 
-        token: of the hub, where one is not stored by `hf auth login`. Raises LsslError without huggingface_hub.
+        token: for the hub, unless one is stored by `hf auth login`. Raises LsslError for "3d" and without huggingface_hub.
         """
         return push_folder(repository, self._network(), self.card, private=private, token=token, message=message)
 
     def _network(self) -> TrainedGenerator:
         if isinstance(self.model, ModelEditor):
-            raise LsslError(f'"{EDIT_3D}" has no weights to save: it is there wherever lssl is')
+            raise LsslError(f'"{EDIT_3D}" has no weights to save: it is part of lssl')
         return self.model
 
     @property
@@ -115,7 +115,7 @@ class FaceEditor:
         return torch.device("cpu") if isinstance(self.model, ModelEditor) else next(self.model.parameters()).device
 
     def to(self, device: str | torch.device | None) -> "FaceEditor":
-        """Moves the network; returns the editor."""
+        """Moves the network to a device; returns the editor itself."""
         if isinstance(self.model, TrainedGenerator):
             self.model.to(choose_device(None if device is None else str(device)))
         return self
@@ -131,23 +131,23 @@ class FaceEditor:
         faces: Faces = "largest",
         landmarks: Any = None,
     ) -> Any:
-        """The photograph with its face changed, of the kind that was given.
+        """The photograph with its face changed, as the same kind of object that was given.
 
         Args:
             image: a PIL image (mode, size, EXIF and colour profile are kept; palettes, CMYK and 16 bits come back as
-                RGB), a file's path (gives a PIL image), a uint8 array (H, W, 3), a tensor (3, H, W) in [-1, 1] or uint8;
-                or several: (N, H, W, 3), (N, 3, H, W), a list of any of these (gives as many).
+                RGB), a file's path (returns a PIL image), a uint8 array (H, W, 3), or a tensor (3, H, W) in [-1, 1] or
+                uint8. Or several, of which as many are returned: (N, H, W, 3), (N, 3, H, W), a list of any of these.
             to: a value such as "happy"; "happy+dark" for two attributes at once; or {value: how far}.
-            intensity: how far to go, 0 (as it was) to 1 (fully) and up to 1.5; multiplies the numbers of a mapping.
-            source: what the photograph shows, such as "happy". Not given: neutral, normal light, front; "3d" reads
+            intensity: how far to go, from 0 (as it was) to 1 (fully) and up to 1.5; multiplies the numbers of a mapping.
+            source: what the photograph shows, such as "happy". By default neutral, normal light, front; "3d" reads
                 a smile or an open mouth from the face.
-            on: moves the network to this device first, where it stays.
-            faces: "largest" or "all" that are found.
-            landmarks: (68, 2) or (K, 68, 2), x and y in pixels of the picture as it is seen (after EXIF's orientation)
-                instead of a search; for several pictures one such array each.
+            on: first moves the network to this device, where it stays.
+            faces: "largest", or "all" that are found.
+            landmarks: instead of a search, (68, 2) or (K, 68, 2): x and y in pixels of the picture as it is seen (after
+                EXIF's orientation); for several pictures one such array each.
 
-        Raises LsslError where no face is found, the face is cut off, too small or on its side, for an unknown value, and for a picture
-        of another shape or range; of several pictures it names which.
+        Raises LsslError if no face is found, if the face is cut off, too small or on its side, for an unknown value, and for
+        a picture of another shape or range; with several pictures, it says which one.
         """
 
         def changed(picture: GivenPicture, marks: Any) -> Any:
@@ -164,7 +164,7 @@ class FaceEditor:
         faces: Faces = "largest",
         landmarks: Any = None,
     ) -> "OpenPhotograph":
-        """One photograph made ready for many edits: its faces are found, cropped and fitted once. Arguments as `edit`'s."""
+        """Prepares one photograph for many edits: its faces are found, cropped and fitted once. For arguments see `edit`."""
         return self._open(given_picture(image), source=source, on=on, faces=faces, landmarks=landmarks)
 
     def _open(
@@ -193,15 +193,17 @@ class FaceEditor:
         return NetworkEdit(self.model, InputFace("face", crop, points, shown, portrait.image, similarity))
 
     def target(self, to: Wanted, intensity: float = 1.0) -> Blend:
-        """What a wish means to this model: how far to go to each (group, value). Raises LsslError for an unknown value, and for numbers
-        outside 0 to 1.5."""
+        """What `to` and `intensity` mean to this model: how far to go to each (group, value).
+
+        Raises LsslError for an unknown value, and for an intensity outside 0 to 1.5.
+        """
         wishes = {to: 1.0} if isinstance(to, str) else dict(to)
         shares: dict[tuple[str, str], float] = {}
         for word, share in wishes.items():
             (meant,) = parse_targets(self.schema, [word], [1.0])
             far = float(share) * float(intensity)
             if not 0 <= far <= LARGEST_INTENSITY:
-                raise LsslError(f"{word}: intensity {far:g} does not lie between 0 and {LARGEST_INTENSITY:g}")
+                raise LsslError(f"{word}: intensity {far:g} is not between 0 and {LARGEST_INTENSITY:g}")
             for pair in meant.values.items():
                 if far > 0:
                     shares[pair] = shares.get(pair, 0.0) + far
@@ -212,8 +214,8 @@ class OpenPhotograph:
     """One photograph with its faces found, cropped and fitted: what `FaceEditor.open` returns.
 
     Attributes:
-        landmarks: (K, 68, 2) float32, of the faces that are edited, pixels of the picture as it is seen.
-        pixels: uint8 RGB (H, W, 3), the picture as it is seen.
+        landmarks: (K, 68, 2) float32, of the faces that are edited, in pixels of the picture as it is seen.
+        pixels: uint8 RGB (H, W, 3), the picture as it is seen, before edits.
     """
 
     def __init__(
@@ -237,7 +239,7 @@ class OpenPhotograph:
         return self._picture.pixels
 
     def edit(self, to: Wanted, intensity: float = 1.0) -> Any:
-        """The photograph with its faces changed, of the kind that was opened; see `FaceEditor.edit`."""
+        """The photograph with its faces changed, as the same kind of object that was opened; see `FaceEditor.edit`."""
         return self._picture.back(self.edited_pixels(to, intensity))
 
     def edited_pixels(self, to: Wanted, intensity: float = 1.0) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""A trained generator for programs that have no lssl: ONNX, or PyTorch's own exported program (.pt2)."""
+"""A trained generator for programs without lssl: as ONNX, or as PyTorch's own exported program (.pt2)."""
 
 import contextlib
 import importlib.util
@@ -20,15 +20,16 @@ from lssl.ops.portable import portable_operators
 
 ONNX, PT2 = "onnx", "pt2"
 SIDES = ("landmarks", "heatmap")
-OPSET = 20  # of ONNX: the first whose GridSample and AffineGrid do what PyTorch's do
+OPSET = 20  # of ONNX: the first whose GridSample and AffineGrid match PyTorch's
 _EXTRA_MISSING = "ONNX needs onnx, onnxscript and onnxruntime: pip install 'lssl[export]'"
 
 
 class Translation(nn.Module):
-    """The exported function: a face's crop and what it shall show, to the changed crop.
+    """The exported function: from a face's crop and what it should show to the changed crop.
 
-    image (N, 3, S, S) in [-1, 1]; landmarks (N, 68, 2), pixels of the crop, or heatmap (N, C, S, S) in [-1, 1]; attributes
-    (N, A); source (N, A), for networks that ask what the picture shows. Returns (N, 3, S, S) in [-1, 1].
+    Inputs, as far as the network needs them (`names`): image (N, 3, S, S) in [-1, 1]; landmarks (N, 68, 2), in pixels of the
+    crop, or heatmap (N, C, S, S) in [-1, 1]; attributes (N, A), what the face should show; source (N, A), what it shows.
+    Returns (N, 3, S, S) in [-1, 1].
     """
 
     def __init__(self, generator: TrainedGenerator, side: str = "landmarks") -> None:
@@ -66,7 +67,7 @@ class Translation(nn.Module):
         return tuple(made[name] for name in self.names)
 
     def describe(self) -> dict[str, str]:
-        """What the file says of itself: each input and output, and what the numbers of `attributes` mean."""
+        """The file's metadata: each input and output, and what the numbers of `attributes` mean."""
         schema, size = self.generator.schema, self.generator.image_size
         channels = self.generator.network.side_channels
         framing = self.generator.info.get("alignment", {})
@@ -75,8 +76,8 @@ class Translation(nn.Module):
             "landmarks": f"(N, {COUNT}, 2) float32: x, y of the 68 landmarks in the image's pixels, centres at integers",
             "heatmap": f"(N, {channels}, {size}, {size}) float32 in [-1, 1]: Gaussians at the 68 landmarks, sigma "
             f"{self.generator.heatmap_sigma:g} pixels, their largest value, 2 v - 1",
-            "attributes": f"(N, {schema.dimension}) float32: {', '.join(schema.names)}; 1 for what it shall show",
-            "source": f"(N, {schema.dimension}) float32: as attributes, of what the image shows",
+            "attributes": f"(N, {schema.dimension}) float32: {', '.join(schema.names)}; 1 for what it should show",
+            "source": f"(N, {schema.dimension}) float32: like attributes, but what the image shows now",
         }
         return {
             **{f"input {name}": shapes[name] for name in self.names},
@@ -89,7 +90,7 @@ class Translation(nn.Module):
 
 
 def exported_program(translation: Translation) -> Any:
-    """The traced function, any number of faces, in PyTorch's own operators alone."""
+    """The function, traced for any number of faces, in PyTorch's own operators only."""
     inputs = translation.examples()
     batch = torch.export.Dim("batch", min=1, max=4096)
     shapes = (tuple({0: batch} for _ in inputs),)
@@ -100,7 +101,7 @@ def exported_program(translation: Translation) -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what the exporters say of packages that are not installed and of their own old names."""
+    """Silences the exporters' warnings about packages that are not installed and about their own deprecated names."""
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -113,15 +114,16 @@ def _quiet() -> Iterator[None]:
 
 
 def export_generator(generator: TrainedGenerator, path: str | Path, kind: str, *, side: str = "landmarks") -> Path:
-    """Writes a generator (on the CPU) as ONNX or as a .pt2 file; returns the path.
+    """Writes a generator as an ONNX or a .pt2 file; returns the path. Moves the generator to the CPU.
 
     Args:
         kind: "onnx" or "pt2".
-        side: what a network with a side image takes: "landmarks", from which the file draws the heatmap itself, or "heatmap".
+        side: the input of networks with a side image: "landmarks", from which the file draws the heatmap itself, or
+            "heatmap".
 
     The file's inputs and outputs are those of `Translation`; its metadata (ONNX: metadata_props, .pt2: the extra file
-    lssl.json) says their shapes and ranges, and which number of `attributes` means what.
-    Raises LsslError where onnx is not installed.
+    lssl.json) gives their shapes and ranges, and what each number of `attributes` means.
+    Raises LsslError for another kind or side, and if ONNX is asked for but not installed.
     """
     path = Path(path)
     if kind not in (ONNX, PT2):
@@ -163,7 +165,8 @@ def _write_onnx(program: Any, translation: Translation, path: Path) -> None:
 def largest_difference(
     generator: TrainedGenerator, path: str | Path, *, side: str = "landmarks", faces: int = 3
 ) -> float:
-    """How far an exported file's results are from the network's own, the largest of some faces' pixels, in [-1, 1]."""
+    """The largest difference, over the pixels in [-1, 1] of some random faces, between an exported file's results and the
+    network's own."""
     translation = Translation(generator.cpu().eval(), side)
     inputs = translation.examples(faces, seed=1)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Which photographs give which frontal face: loose photographs with their landmark files, or a data set folder's."""
+"""Which photographs make which frontal face: loose photographs with their landmark files, or a data set folder's faces."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,14 +13,16 @@ from lssl.data.landmark_files import check_used, find_landmark_file
 from lssl.data.portrait import safe_name, unique_names
 from lssl.errors import LsslError
 
-POSE_ATTRIBUTE = "yaw"  # of the photograph: the drawn face has another
+POSE_ATTRIBUTE = "yaw"  # describes the photograph, not the frontal face drawn from it
 
 
 @dataclass(frozen=True)
 class Job:
-    """Photographs of one subject that give one frontal face. landmarks: a file a photograph, None to find them.
+    """Photographs of one subject from which one frontal face is drawn.
 
-    attributes: those of the drawn face. notes: what else metadata.csv shall say of it.
+    key: the drawn face's file name, without suffix. landmarks: one file per photograph; None to detect them.
+    attributes: those of the drawn face. notes: its further columns in metadata.csv.
+    points: known landmarks, (68, 2) per photograph, in pixels; these take precedence over `landmarks`.
     """
 
     key: str
@@ -36,10 +38,11 @@ class Job:
 def photograph_jobs(
     photographs: Sequence[Path], *, landmarks: Path | None = None, one_subject: bool = False
 ) -> list[Job]:
-    """Jobs for loose photographs: one each, or one of all of them (views of one subject).
+    """Jobs for loose photographs: one each or, with `one_subject`, one for all of them as views of one subject.
 
     landmarks: a .pts or .csv file for a single photograph, or a folder of them; see `find_landmark_file`. Results are
-    named by the photographs, numbered where two have one name. Raises LsslError for one file of several photographs.
+    named after the photographs, and numbered if two have the same name. Raises LsslError for a single landmark file with
+    several photographs.
     """
     if landmarks is not None and landmarks.is_file() and len(photographs) > 1:
         raise LsslError(
@@ -56,12 +59,12 @@ def photograph_jobs(
 
 
 def folder_jobs(folder: FaceFolder, *, one_subject: bool = False, expression: str | None = None) -> list[Job]:
-    """A job for each face of a data set folder, named by its file.
+    """A job for each face of a data set folder, named after its file.
 
-    one_subject: a job for all faces of a subject whose attributes agree, but for their yaw: views of one face.
-    expression: the expression that will be drawn, which the `expression` attribute then is.
-    An attribute `yaw` is the photograph's, not the drawn face's: it becomes the column `photograph_yaw`.
-    Raises LsslError where the folder has no landmarks.
+    one_subject: one job for all faces of a subject whose attributes agree except for yaw: views of one face.
+    expression: the expression that will be drawn, which becomes the attribute `expression`.
+    The attribute `yaw` describes the photograph, not the drawn face: it becomes the column `photograph_yaw`.
+    Raises LsslError if the folder has no landmarks.
     """
     if folder.landmarks is None:
         raise LsslError(f"{folder.root} has no landmarks.npy; prepare it with `lssl prepare`")
@@ -96,7 +99,7 @@ def folder_jobs(folder: FaceFolder, *, one_subject: bool = False, expression: st
 
 
 def check_landmarks_can_be_had(jobs: Sequence[Job]) -> None:
-    """Raises LsslError where a photograph has no landmarks and nothing is installed to find them."""
+    """Raises LsslError if a photograph has no landmarks and no detector is installed to find them."""
     for job in jobs:
         if job.points is None and None in job.landmarks and not detect.available():
             raise LsslError(f"{job.photographs[job.landmarks.index(None)]} has no landmarks: {detect.EXTRA_MISSING}")

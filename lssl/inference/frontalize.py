@@ -1,4 +1,4 @@
-"""Photographs in, frontal faces out: landmarks, fit, frontal rendering, and the files that a user gets."""
+"""From photographs to frontal faces: landmarks, fit, frontal rendering, and the files that a user gets."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -28,14 +28,18 @@ from lssl.inference.frontal_jobs import Job
 from lssl.inference.pictures import Detector, GivenPicture, find_portraits, given_pictures
 
 _TURNTABLE = (*range(-40, 41, 5), *range(35, -40, -5))  # degrees of yaw
-DISTANCE = 150.0  # centimetres; faces are photographed from 80 to 300
+DISTANCE = 150.0  # centimetres; most faces are photographed from 80 to 300
 FIT_COLUMNS = ("yaw", "pitch", "roll", "error", "doubt", "views", "weights_file")
 
 
 @dataclass(frozen=True)
 class Options:
-    """What to draw; see `render_frontal`. model: a face model's file, None for the embedded one. distance: of the
-    camera, centimetres (see `fit_landmarks`)."""
+    """What to draw; see `frontal` below for most of these.
+
+    model: a face model's file; None for the embedded one. distance: of the camera, in centimetres (see `fit_landmarks`).
+    largest_face: take the largest of several faces, instead of raising. mesh: suffix of the mesh file to write, if any.
+    turntable: write an animated view. keep_doubtful: draw faces with an unreliable fit, too.
+    """
 
     model: str | None = None
     size: int = 128
@@ -53,14 +57,14 @@ class Options:
 
 @cache
 def load_model(path: str | None) -> BilinearFaceModel:
-    """The face model of a file, or the embedded one; read once a process. Raises ValueError naming the file."""
+    """A face model from its file, or the embedded one; read once per process. Raises ValueError naming the file."""
     return load_face_model("embedded" if path is None else path)
 
 
 def frontalize(job: Job, options: Options, out: Path) -> dict[str, Any]:
     """Does one job: writes its pictures into the data set folder `out` and returns the writer's journal entry.
 
-    Raises LsslError saying what is wrong.
+    Raises LsslError for photographs that cannot be read or used, and for an unreliable fit.
     """
     portraits = [_portrait(job, index, options) for index in range(len(job.photographs))]
     fit, painter, face = draw_frontal(portraits, options, [Path(path).name for path in job.photographs])
@@ -93,15 +97,17 @@ def frontalize(job: Job, options: Options, out: Path) -> dict[str, Any]:
 def draw_frontal(
     portraits: Sequence[Portrait], options: Options, names: Sequence[str]
 ) -> tuple[FaceFit, FacePainter, FrontalFace]:
-    """The face of some photographs of one person, fitted, and drawn as the options say; names: of the photographs, for
-    messages. Raises LsslError for a fit that is not to be trusted."""
+    """The face in one or more photographs of one person, fitted, and drawn as the options say.
+
+    names: of the photographs, for messages. Raises LsslError for an unreliable fit, unless doubtful ones are kept.
+    """
     model = load_model(options.model)
     images, points = [p.image for p in portraits], [p.landmarks for p in portraits]
     fit = fit_landmarks(model, torch.from_numpy(np.stack(points))[None], distance=options.distance)
     for name, reason in zip(names, fit.reasons, strict=True):
         if reason and not options.keep_doubtful:
             which = f"{name}: " if len(names) > 1 else ""
-            raise LsslError(f"{which}the fit is not to be trusted: {reason}")
+            raise LsslError(f"{which}the fit is not reliable: {reason}")
     painter = FacePainter(model, fit, images, size=options.size, remove_light=options.remove_light)
     face = draw_face(
         painter,
@@ -133,23 +139,24 @@ def frontal(
     detector: Detector | None = None,
     keep_doubtful: bool = False,
 ) -> Any:
-    """The face of a photograph, seen from the front: what `lssl render-frontal` draws. Square, of the kind that was given.
+    """The face of a photograph seen from the front, as `lssl render-frontal` draws it: square, and the same kind of object as
+    was given.
 
     Args:
-        image: a PIL image, a file's path, a uint8 array, a tensor, or several, as `FaceEditor.edit` takes them; of
-            several faces in one, the largest.
-        size: side of the result, pixels, 32 to 2048.
+        image: a PIL image, a file's path, a uint8 array, a tensor, or several, as `FaceEditor.edit` takes them; if a
+            picture shows several faces, the largest is drawn.
+        size: side of the result in pixels, 32 to 2048.
         background: "plain" (grey), "original" (the photograph's surroundings, bent to meet the face), or "blur".
-        expression: of the model, such as "neutral", instead of the photograph's own.
+        expression: an expression of the model, such as "neutral", instead of the photograph's own.
         yaw, pitch: degrees; positive turns the face to the picture's right, and lowers the chin.
         remove_light: even light instead of the photograph's.
-        distance: of the camera, centimetres; a selfie: 40. inf: weak perspective.
-        model: "embedded" (also None), "ict", or a face model's file.
-        landmarks: (68, 2), pixels of the picture as it is seen; for several pictures one such array each.
-        detector: finds faces where no landmarks are given, see `lssl.inference.pictures.Detector`; dlib where None.
-        keep_doubtful: draw faces whose fit is not to be trusted, too.
+        distance: of the camera, in centimetres, such as 40 for a selfie; inf: weak perspective.
+        model: "embedded" (the same as None), "ict", or a face model's file.
+        landmarks: (68, 2), in pixels of the picture as it is seen; for several pictures one such array each.
+        detector: finds faces if no landmarks are given, see `lssl.inference.pictures.Detector`; by default dlib.
+        keep_doubtful: draw faces with an unreliable fit, too.
 
-    Raises LsslError where there is no face, the fit is not to be trusted, or an argument is wrong.
+    Raises LsslError if there is no face, the fit is not reliable, or an argument is wrong.
     """
     if not 32 <= size <= 2048:
         raise LsslError(f"size={size}: expected 32 to 2048 pixels")
@@ -171,13 +178,13 @@ def frontal(
 
 
 def _named(job: Job, path: str, message: str) -> str:
-    """The message with the photograph's name where the job has several."""
+    """The message, with the photograph's name in front if the job has several."""
     return f"{Path(path).name}: {message}" if len(job.photographs) > 1 else message
 
 
 def _fit_columns(fit: FaceFit, doubts: Sequence[str], weights: str, photographs: Sequence[str]) -> dict[str, str]:
-    """What metadata.csv says of a fit: a number a view, with spaces between; degrees, and eye distances; and why the
-    face is doubtful, '' where it is not."""
+    """A fit's columns of metadata.csv: one number per view, separated by spaces, angles in degrees, the error in eye
+    distances; and why the face is doubtful ('' if it is not)."""
 
     def text(values: torch.Tensor, digits: int) -> str:
         return " ".join(f"{value:.{digits}f}" for value in values.tolist())
@@ -211,7 +218,7 @@ def _portrait(job: Job, index: int, options: Options) -> Portrait:
 
 
 def clear_extras(out: Path) -> None:
-    """Removes what `frontalize` wrote into a data set folder beside the data set."""
+    """Removes what `frontalize` wrote into a data set folder in addition to the data set."""
     for pattern in ("comparisons/*.png", "fits/*.npz", "meshes/*.*", "turntables/*.gif", "fits.csv"):
         for path in out.glob(pattern):
             path.unlink()
@@ -220,7 +227,7 @@ def clear_extras(out: Path) -> None:
 def frontalize_all(
     jobs: Sequence[Job], options: Options, out: Path, workers: int
 ) -> Iterator[tuple[Job, dict[str, Any]]]:
-    """Each job with the writer's journal entry, as they come; a failed one's entry holds `rejected`, the reason."""
+    """Yields each job with the writer's journal entry, as jobs finish; a failed job's entry has the reason as `rejected`."""
     load_model(options.model)
     if workers <= 1 or len(jobs) <= 1:
         for job in jobs:
@@ -236,10 +243,12 @@ def _try_named(job: Job, *, options: Options, out: Path) -> tuple[Job, dict[str,
 def _try(job: Job, options: Options, out: Path) -> dict[str, Any]:
     try:
         return frontalize(job, options, out)
-    except OSError:  # a full disk stops all of them
+    except OSError:  # such as a full disk, which stops all jobs
         raise
     except Exception as error:
-        known = isinstance(error, ValueError | detect.DetectionError)  # and all the readers' errors
+        known = isinstance(
+            error, ValueError | detect.DetectionError
+        )  # LsslError, which all readers raise, is a ValueError
         reason = str(error) if known else f"unexpected {type(error).__name__}: {error}"
         return {"key": job.key, "source": " ".join(job.photographs), "rejected": reason}
 

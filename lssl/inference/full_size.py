@@ -1,8 +1,8 @@
 """A moving generator's edit on the photograph's own pixels, at the photograph's own size.
 
 Flow and tone are smooth, so they are as good at 12 megapixels as at 128 pixels: the photograph's pixels are moved and
-lit, and hair, skin and stubble stay as sharp as they were. Only the paint (teeth, the inside of a mouth) comes from the
-network's own resolution. What lies outside the face is the photograph's, bit for bit.
+relit, and hair, skin and stubble stay as sharp as they were. Only the paint (teeth, the inside of a mouth) has the network's
+own resolution. Everything outside the face is the photograph's, bit for bit.
 """
 
 from dataclasses import replace
@@ -27,7 +27,7 @@ from lssl.models.moving import MovingGenerator
 
 
 def says_movement(model: TrainedGenerator) -> bool:
-    """Whether a generator says movement, tone and paint apart."""
+    """Whether a generator gives movement, tone and paint separately."""
     return isinstance(model.network, MovingGenerator)
 
 
@@ -36,7 +36,8 @@ def whole_photograph(
 ) -> NDArray[np.uint8]:
     """The photograph (H, W, 3) that a face was read from, with the face changed to a target.
 
-    A moving generator's edit is done to the photograph's own pixels; of another's, `translated` (S, S, 3) is pasted back.
+    A moving generator's edit is applied to the photograph's own pixels; with any other generator, `translated`
+    (S, S, 3) is pasted back. Raises ValueError for a face that was not read from a photograph.
     """
     if face.photograph is None or face.similarity is None or face.landmarks is None:
         raise ValueError(f"{face.name} was not read from a photograph")
@@ -46,7 +47,7 @@ def whole_photograph(
 
 
 class NetworkEdit:
-    """A face of a photograph, made ready once for a trained generator, for any number of edits."""
+    """A face of a photograph, prepared once for any number of edits by a trained generator."""
 
     def __init__(self, model: TrainedGenerator, face: InputFace) -> None:
         if face.similarity is None or face.landmarks is None:
@@ -59,7 +60,7 @@ class NetworkEdit:
 
     @torch.inference_mode()
     def change(self, photograph: NDArray[np.uint8], target: Target | Blend) -> NDArray[np.uint8]:
-        """A copy of the photograph (H, W, 3), or of what other edits made of it, with this face changed."""
+        """A copy of the photograph (H, W, 3), which other edits may have changed, with this face changed."""
         if not says_movement(self._model):
             (made,) = translate_batch(self._model, [self._face], [target])
             return paste_back(replace(self._face, photograph=photograph), made)

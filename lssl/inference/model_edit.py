@@ -1,7 +1,7 @@
-"""`3d`: another expression by the fitted 3D face model alone. Nothing is trained, and the photograph keeps its size.
+"""`3d`: changes expressions with the fitted 3D face model only. Nothing is trained, and the photograph keeps its size.
 
-The model is fitted to the photograph's landmarks, its expression is changed, and the visible surface's movement moves
-the photograph's own pixels (lssl/face3d/editing).
+The model is fitted to the photograph's landmarks, its expression is changed, and the movement of its visible surface
+moves the photograph's own pixels (lssl/face3d/editing).
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,9 +31,9 @@ GROUP = "expression"
 
 @dataclass(frozen=True)
 class ModelEditor:
-    """Edits expressions with a bilinear face model; stands where a trained generator does for reading photographs.
+    """Edits expressions with a bilinear face model; takes a trained generator's place when photographs are read.
 
-    image_size: pixels of the crops that contact sheets show; the edit itself is done in the whole photograph.
+    image_size: side in pixels of the crops that contact sheets show; the edit itself is made in the whole photograph.
     """
 
     model: BilinearFaceModel
@@ -41,7 +41,7 @@ class ModelEditor:
 
     @classmethod
     def load(cls, model: str = "ict") -> "ModelEditor":
-        """model: a built-in face model's name, or a file. Raises LsslError naming it."""
+        """The editor with a built-in face model, by its name, or with a model's file. Raises LsslError naming it."""
         return cls(load_face_model(model))
 
     @property
@@ -50,23 +50,23 @@ class ModelEditor:
 
     @property
     def info(self) -> dict[str, object]:
-        """No framing of its own: crops as `lssl prepare` makes them."""
+        """Empty, so that faces are cropped as `lssl prepare` crops them."""
         return {}
 
     def place(self, landmarks: NDArray[np.floating] | Tensor) -> PlacedFace:
-        """The model, fitted to landmarks (68, 2), pixels. Raises LsslError where it does not fit."""
+        """The model fitted to landmarks (68, 2), in pixels. Raises LsslError if the fit is doubtful."""
         placed = place_face(self.model, torch.as_tensor(landmarks, dtype=torch.float32))
         if placed.doubt:
             raise LsslError(f"the 3D face does not fit: {placed.doubt}")
         return placed
 
     def prepared(self, folder: FaceFolder) -> Iterator[InputFace]:
-        """The faces of a data set folder, of any size; its column `expression`, where there is one, is their source.
+        """The faces of a data set folder, of any size; its column `expression`, if there is one, says what they show.
 
-        Raises LsslError where the folder has no landmarks.
+        Raises LsslError if the folder has no landmarks.
         """
         if folder.landmarks is None:
-            raise LsslError(f"{folder.root} has no landmarks.npy, which the 3D edit needs; make it by `lssl prepare`")
+            raise LsslError(f"{folder.root} has no landmarks.npy, which the 3D edit needs; make it with `lssl prepare`")
         known = folder.columns.get(GROUP)
         for row in range(len(folder)):
             source = {GROUP: known[row]} if known is not None and known[row] in self.model.expressions else {}
@@ -74,9 +74,9 @@ class ModelEditor:
             yield InputFace(path.stem, read_image(path), folder.landmarks[row], source)
 
     def edit_face(self, face: InputFace, targets: Sequence[Target]) -> list[NDArray[np.uint8]]:
-        """The whole photograph of an input face, or a prepared face's picture, with each target.
+        """The whole photograph of an input face (for a prepared face, its picture), changed to each target.
 
-        Raises LsslError where the model does not fit the face.
+        Raises LsslError if the model does not fit the face.
         """
         if face.landmarks is None:
             raise ValueError(f"{face.name}: the 3D edit needs landmarks")
@@ -98,10 +98,10 @@ class ModelEditor:
 
 
 class PlacedEdit:
-    """A face of a photograph, fitted once, for any number of edits.
+    """A face of a photograph, fitted once for any number of edits.
 
-    photograph uint8 (H, W, 3), landmarks (68, 2) in its pixels; source: the expression that it shows, None to read it from
-    the face. Raises LsslError where the model does not fit.
+    photograph: uint8 (H, W, 3). landmarks: (68, 2) in its pixels. source: the expression that it shows; None to read it
+    from the face. Raises LsslError if the model does not fit.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class PlacedEdit:
         self._source = source
 
     def change(self, photograph: NDArray[np.uint8], target: Target | Blend) -> NDArray[np.uint8]:
-        """A copy of the photograph, or of what other edits made of it, with this face changed."""
+        """A copy of the photograph, which other edits may have changed, with this face changed."""
         shares = {value: share for (_, value), share in target.shares.items()}
         movement = blended_movement(self._placed, shares, leaving(list(shares.values())), self._source)
         return edit_face(replace(self._seen, image=photograph), movement)

@@ -1,26 +1,26 @@
-"""New people of a known class: photographs of two people who show the same, mixed in shape and in colours.
+"""New people with a known label: photographs of two people with the same label, mixed in shape and colour.
 
-Each photograph is bent so that its landmarks lie between the two faces' (a thin plate spline, Bookstein 1989, Principal
-Warps), then the two are blended. What both show, the mixture shows, so its label is as right as theirs; who it is, is new.
+Each photograph is warped so that its landmarks lie between the two faces' (by a thin plate spline, Bookstein 1989, Principal
+Warps); then the two are blended. The mixture shows what both show, so its label is as right as theirs, but it is a new person.
 """
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_STIFFNESS = 1e-3  # landmarks are found to a pixel or so; a spline that bends for that crumples the face
-_KNOTS = 24  # places along a side at which the spline is reckoned
+_STIFFNESS = 1e-3  # landmarks are accurate to a pixel or so; a spline that followed such errors would crumple the face
+_KNOTS = 24  # places along a side at which the spline is evaluated
 _BORDER = torch.tensor([(x, y) for x in (-1.0, 0.0, 1.0) for y in (-1.0, 0.0, 1.0) if (x, y) != (0.0, 0.0)])
 
 
 def morph_faces(
     first: Tensor, second: Tensor, points: Tensor, other_points: Tensor, shape: Tensor, colour: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Mixtures of two faces each.
+    """Mixtures of N pairs of faces.
 
-    first, second: (N, 3, H, W) float. points, other_points: their landmarks (N, K, 2) in half-sides of the picture, as
-    `lssl.data.landmarks.half_sides`. shape, colour: (N,) the second one's share, 0 to 1.
-    Returns the pictures (N, 3, H, W) and where their landmarks lie (N, K, 2).
+    first, second: (N, 3, H, W) float. points, other_points: their landmarks (N, K, 2) in half-sides of the picture, see
+    `lssl.data.landmarks.half_sides`. shape, colour: (N,), the second face's share, 0 to 1.
+    Returns the pictures (N, 3, H, W) and their landmarks (N, K, 2) in half-sides.
     """
     landmarks = torch.lerp(points, other_points, shape[:, None, None])
     bent = bend_images(first, points, landmarks)
@@ -29,15 +29,15 @@ def morph_faces(
 
 
 def bend_images(images: Tensor, points: Tensor, goals: Tensor) -> Tensor:
-    """Pictures (N, C, H, W) bent so that points (N, K, 2) come to lie at goals (N, K, 2), both in half-sides.
+    """Pictures (N, C, H, W) warped so that points (N, K, 2) come to lie at goals (N, K, 2), both in half-sides.
 
-    The picture's border stays, to a pixel, where it is.
+    The picture's border stays where it is, to within a pixel.
     """
     border = _BORDER.to(points).expand(len(points), -1, -1)
     places, values = torch.cat([goals, border], 1), torch.cat([points, border], 1)
     height, width = images.shape[-2:]
     here = F.affine_grid(torch.eye(2, 3)[None].to(points), [1, 1, height, width], align_corners=False)
-    # The spline is smooth: reckoned at few places, and interpolated in between.
+    # The spline is smooth, so it is evaluated at few places and interpolated in between.
     coarse = [min(side, _KNOTS) for side in (height, width)]
     knots = F.affine_grid(torch.eye(2, 3)[None].to(points), [1, 1, *coarse], align_corners=True)
     steps = spline(places, values - places, knots.reshape(1, -1, 2).expand(len(points), -1, -1))
@@ -47,7 +47,7 @@ def bend_images(images: Tensor, points: Tensor, goals: Tensor) -> Tensor:
 
 
 def spline(places: Tensor, values: Tensor, at: Tensor) -> Tensor:
-    """(N, M, D): a smoothed thin plate spline through values (N, K, D) at places (N, K, 2), read at `at` (N, M, 2)."""
+    """A smoothed thin plate spline through values (N, K, D) at places (N, K, 2), evaluated at `at` (N, M, 2): (N, M, D)."""
     count = places.shape[1]
     plane = torch.cat([torch.ones_like(places[..., :1]), places], 2)
     bending = _kernel(torch.cdist(places, places)) + _STIFFNESS * torch.eye(count, device=places.device)

@@ -1,6 +1,6 @@
-"""Pictures as programs hold them (PIL images, arrays, tensors), as uint8 RGB and back again, and the faces in them.
+"""Converts pictures as programs hold them (PIL images, arrays, tensors) to uint8 RGB and back, and finds the faces in them.
 
-What comes back is of the kind that was given, and where its pixels were not changed they are the given ones.
+A result is the same kind of object as was given, and pixels that were not changed keep their exact values.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,9 +22,9 @@ from lssl.data.portrait import Portrait, check_face, only_face
 from lssl.errors import LsslError
 
 _SMALLEST_SIDE = 16
-_KEPT_MODES = ("RGB", "L", "RGBA", "LA")  # others come back as RGB
-_STORED = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}  # the orientation that undoes each
-#: Finds faces: a picture, uint8 RGB (H, W, 3), to the 68 landmarks (K, 68, 2) of its faces, pixels.
+_KEPT_MODES = ("RGB", "L", "RGBA", "LA")  # pictures of other modes come back as RGB
+_STORED = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}  # for each EXIF orientation, the one that undoes it
+#: Finds faces: takes a picture, uint8 RGB (H, W, 3), and returns the landmarks of its K faces, (K, 68, 2) in pixels.
 Detector = Callable[[NDArray[np.uint8]], Any]
 Faces = Literal["largest", "all"]
 Back = Callable[[NDArray[np.uint8]], Any]
@@ -32,8 +32,11 @@ Back = Callable[[NDArray[np.uint8]], Any]
 
 @dataclass(frozen=True)
 class GivenPicture:
-    """pixels: uint8 RGB (H, W, 3), upright. back: makes of changed pixels the picture that was given, changed. fresh: makes
-    of pixels of any size another picture of that kind. orientation: by EXIF, of the stored pixels."""
+    """A picture that a program gave.
+
+    pixels: uint8 RGB (H, W, 3), upright. back: turns changed pixels into a changed copy of what was given. fresh: turns
+    pixels of any size into a new object of the same kind. orientation: EXIF's, of the stored pixels.
+    """
 
     pixels: NDArray[np.uint8]
     back: Back
@@ -43,17 +46,18 @@ class GivenPicture:
 
 @dataclass(frozen=True)
 class Given:
-    """pictures: those in what a program gave. several: whether it gave a batch. join: makes a batch of their results, of the
-    kind that was given; of a single picture, that picture."""
+    """The pictures that a program gave. several: whether it gave a batch. join: makes a batch of the results, of the same
+    kind as was given; for a single picture, returns its result."""
 
     pictures: list[GivenPicture]
     several: bool
     join: Callable[[list[Any]], Any]
 
     def each(self, change: Callable[[GivenPicture, Any], Any], landmarks: Any = None) -> Any:
-        """What `change` makes of each picture and its landmarks, as one batch; of a single picture, that.
+        """The results of `change` for each picture and its landmarks, joined.
 
-        landmarks: of the picture, or of several pictures one a picture; None: none are known. An LsslError names the picture.
+        landmarks: those of the picture, or a sequence with one entry per picture of a batch; None: not known. An LsslError
+        for a picture of a batch says which one.
         """
         count = len(self.pictures)
         marks = [landmarks] if not self.several else [None] * count if landmarks is None else list(landmarks)
@@ -71,11 +75,11 @@ class Given:
 
 
 def given_pictures(given: Any) -> Given:
-    """The pictures in what a program gives.
+    """The pictures that a program gives.
 
-    given: a PIL image, a file's path, a uint8 array (H, W, 3), a tensor (3, H, W) in [-1, 1] or uint8; or several: arrays
-        (N, H, W, 3), tensors (N, 3, H, W), a list or tuple of any of these.
-    Raises LsslError for anything else, naming what is expected; TypeError for a kind of object that holds no picture.
+    given: a PIL image, a file's path, a uint8 array (H, W, 3), a tensor (3, H, W) in [-1, 1] or uint8; or several: an array
+        (N, H, W, 3), a tensor (N, 3, H, W), a list or tuple of any of these.
+    Raises LsslError for another shape, type or range, saying what is expected; TypeError for any other kind of object.
     """
     if isinstance(given, Tensor) and given.ndim == 4:
         return Given([_of_tensor(image) for image in given], True, torch.stack)
@@ -98,13 +102,13 @@ def given_picture(given: Any) -> GivenPicture:
         picture = read_picture(given)
         back = partial(_image_with, metadata=picture.metadata)
         return GivenPicture(picture.pixels, back, back)
-    raise TypeError(f"a PIL image, an array, a tensor or a file's path is expected, not {type(given).__name__}")
+    raise TypeError(f"expected a PIL image, an array, a tensor or a file's path, not {type(given).__name__}")
 
 
 def _of_array(image: NDArray[Any]) -> GivenPicture:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise LsslError(
-            f"an array of a picture is uint8 (height, width, 3), RGB; got {image.dtype} {image.shape}"
+            f"a picture as an array must be uint8 (height, width, 3), RGB; got {image.dtype} {image.shape}"
             + (": multiply by 255 and convert" if image.dtype.kind == "f" else "")
         )
     _check_size(image)
@@ -114,7 +118,7 @@ def _of_array(image: NDArray[Any]) -> GivenPicture:
 def _of_tensor(image: Tensor) -> GivenPicture:
     if image.ndim != 3 or image.shape[0] != 3 or not (image.dtype == torch.uint8 or image.dtype.is_floating_point):
         raise LsslError(
-            "a tensor of a picture is (3, height, width), of floats in [-1, 1] or uint8; got "
+            "a picture as a tensor must be (3, height, width), floats in [-1, 1] or uint8; got "
             f"{str(image.dtype).removeprefix('torch.')} {tuple(image.shape)}"
         )
     image = image.detach()
@@ -128,7 +132,7 @@ def _of_tensor(image: Tensor) -> GivenPicture:
         return GivenPicture(np.ascontiguousarray(start), bytes_back, bytes_back)
     low, high = (float(value) for value in image.aminmax()) if image.numel() else (0.0, 0.0)
     if not -1.001 <= low <= high <= 1.001:
-        raise LsslError(f"a tensor of a picture lies in [-1, 1]; got {low:g} to {high:g}")
+        raise LsslError(f"a picture as a tensor of floats must lie in [-1, 1]; got {low:g} to {high:g}")
     pixels = np.ascontiguousarray(to_uint8(image).permute(1, 2, 0).cpu().numpy())
     _check_size(pixels)
 
@@ -144,7 +148,7 @@ def _of_tensor(image: Tensor) -> GivenPicture:
 
 
 def _of_pil(image: Image.Image) -> GivenPicture:
-    """Upright by EXIF for the search; what comes back is stored as it was, with its EXIF and colour profile."""
+    """Turned upright by EXIF for the search; a result is stored the way the given image was, with its EXIF and colour profile."""
     orientation = exif_orientation(image)
     mode = image.mode if image.mode in _KEPT_MODES else "RGBA" if image.has_transparency_data else "RGB"
     stored = np.asarray(image.convert(mode).convert("RGB"))
@@ -159,7 +163,7 @@ def _of_pil(image: Image.Image) -> GivenPicture:
             made.putalpha(alpha)
         made.info = {name: value for name, value in image.info.items() if name != "transparency"}
         if image.mode not in _KEPT_MODES:
-            made.info.pop("icc_profile", None)  # of another number of channels
+            made.info.pop("icc_profile", None)  # it is for another number of channels
         return made
 
     fresh = partial(_image_with, metadata=upright_metadata(image))
@@ -185,10 +189,10 @@ def _check_size(pixels: NDArray[Any]) -> None:
 def find_portraits(
     picture: GivenPicture, faces: Faces = "largest", landmarks: Any = None, detector: Detector | None = None
 ) -> list[Portrait]:
-    """The largest face of a picture, or all that can be used: with given landmarks (68, 2) or (K, 68, 2), those of a detector,
-    or those that dlib finds.
+    """The largest face of a picture, or all usable ones.
 
-    Raises LsslError where there is none, or the largest is cut off or on its side; DetectionError without dlib.
+    landmarks: (68, 2) or (K, 68, 2), in pixels, if known; else `detector` finds them, by default dlib.
+    Raises LsslError if there is no face, or none that is usable (cut off, on its side); DetectionError if dlib is missing.
     """
     if faces not in ("largest", "all"):
         raise LsslError(f"faces={faces!r}: expected 'largest' or 'all'")
@@ -218,14 +222,14 @@ def find_portraits(
 
 
 def _landmark_sets(given: Any) -> list[NDArray[np.float32]]:
-    """(68, 2) or (K, 68, 2), of any numbers, as K arrays. Raises LsslError for another shape."""
+    """Landmarks (68, 2) or (K, 68, 2), of any number type, as K float32 arrays. Raises LsslError for another shape."""
     points = np.asarray(given.detach().cpu() if isinstance(given, torch.Tensor) else given, dtype=np.float32)
     if points.size == 0:
         return []
     if points.ndim == 2:
         points = points[None]
     if points.ndim != 3 or points.shape[1:] != (COUNT, 2):
-        raise LsslError(f"landmarks are ({COUNT}, 2) or (faces, {COUNT}, 2), x and y in pixels; got {points.shape}")
+        raise LsslError(f"landmarks must be ({COUNT}, 2) or (faces, {COUNT}, 2), x and y in pixels; got {points.shape}")
     return list(points)
 
 

@@ -1,4 +1,4 @@
-"""Photographs as a trained generator's data set folder: what `lssl augment` makes of a folder without metadata.csv."""
+"""Turns photographs into a data set folder for a trained generator, as `lssl augment` does with a plain folder."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,10 +20,12 @@ from lssl.models.export import TrainedGenerator
 def open_faces(
     data: Path, model: TrainedGenerator, prepared: Path, say: Callable[[str], None] = lambda text: None
 ) -> FaceFolder:
-    """A data set folder as it is; a photograph, or a folder of them, as `prepared`, aligned as the model's faces are.
+    """Opens a data set folder as it is; prepares a photograph, or a folder of photographs, to the folder `prepared` first,
+    aligned like the model's training faces.
 
-    The names of folders above a picture that are values of the model say what it shows; of the rest it is taken to show
-    what `source_values` says. All are of split train. Raises LsslError.
+    What a picture shows is taken from the names of the folders it lies in, if they are values of the model, and otherwise
+    from `source_values`. All pictures get the split train. Raises LsslError if there is no picture, if all are taken to show
+    the same, or if landmarks are missing and dlib is not installed.
     """
     data = existing_path(data)
     if (data / METADATA).is_file():
@@ -48,13 +50,13 @@ def open_faces(
     if all(record.columns == records[0].columns for record in records):
         shown = " and ".join(records[0].columns.values())
         raise LsslError(
-            f"{data}: all {len(records)} photographs are taken to show {shown}, so there is none to make that from; put "
-            f"them into folders named by what they show ({', '.join(model.schema.groups[0].values[:3])})"
+            f"{data}: all {len(records)} photographs are taken to show {shown}, so there is none to change into that; put "
+            f"them into folders named after what they show ({', '.join(model.schema.groups[0].values[:3])})"
         )
     if not detect.available() and (bare := [record.path for record in listing.records if record.needs_detector]):
         raise detect.DetectionError(f"{bare[0]} has no landmark file; {detect.EXTRA_MISSING}")
     taken = ", ".join(f"{name} {value}" for name, value in plain.items())
-    say(f"{data}: {len(files)} photographs, prepared to {prepared}; where no folder's name says more they show {taken}")
+    say(f"{data}: {len(files)} photographs, prepared to {prepared}; unless a folder's name says otherwise, {taken}")
     options = PrepareOptions(model.image_size, framing(model).crop_scale, test_fraction=0)
     report = prepare("folder", root, prepared, options, listing=listing)
     if report.rejected:

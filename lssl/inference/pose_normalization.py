@@ -1,4 +1,4 @@
-"""Using a trained pose normalizer: simulated frontal faces and their photographs in, realistic frontal faces out."""
+"""Uses a trained pose normalizer: from simulated frontal faces and their photographs to realistic frontal faces."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,12 +17,12 @@ from lssl.errors import LsslError
 from lssl.models.export import TrainedGenerator, load_generator
 
 TASK = "pose-normalization"
-#: Faces are normalized in fixed groups of this size, so that a stopped and repeated run gives the same bits.
+#: Faces are normalized in fixed groups of this size, so that a run that is stopped and repeated gives the same bits.
 GROUP = 32
 
 
 def load_normalizer(path: str | Path, device: torch.device | str = "cpu") -> TrainedGenerator:
-    """`load_generator` that raises LsslError for a generator of another task."""
+    """As `load_generator`, but raises LsslError for a generator of another task."""
     model = load_generator(path, device)
     if model.task != TASK:
         raise LsslError(
@@ -44,9 +44,9 @@ def normalize_faces(
 
     Args:
         model: from `load_normalizer`.
-        simulated: uint8 (N, S, S, 3), what `render_frontal` drew, S the model's `image_size`.
-        photographs: uint8 (N, S, S, 3), the aligned photographs they were drawn from.
-        to: values of attributes to change, such as {"expression": "happy"}; the others stay as in the photograph.
+        simulated: uint8 (N, S, S, 3), what `render_frontal` drew; S is the model's `image_size`.
+        photographs: uint8 (N, S, S, 3), the aligned photographs that they were drawn from.
+        to: attributes to change, such as {"expression": "happy"}; the others stay as in the photograph.
 
     Returns uint8 (N, S, S, 3). No label of the photographs is used. Raises ValueError for other sizes, LsslError for
     a generator of another task, and for an unknown attribute or value.
@@ -75,7 +75,7 @@ def normalize_faces(
 
 
 def check_simulated(folder: FaceFolder, model: TrainedGenerator) -> None:
-    """Raises LsslError where the folder has no photographs beside its faces, or another size than the model."""
+    """Raises LsslError if the folder lacks its faces' photographs (side/), or has pictures of another size than the model."""
     check_pairs(folder)
     for row in range(len(folder)):
         if not folder.side_path(row).is_file():
@@ -96,10 +96,10 @@ def normalize_folder(
     to: Mapping[str, str] | None = None,
     on_done: Callable[[int], None] | None = None,
 ) -> None:
-    """Normalizes the faces of a folder that `lssl render-frontal` wrote, those that `writer` does not have yet.
+    """Normalizes those faces of a folder written by `lssl render-frontal` that `writer` does not have yet.
 
     Writes images/ (normalized), side/ (photographs) and comparisons/ (photograph, simulated, normalized); landmarks,
-    attributes and further columns are the folder's, but what `to` changes. on_done is called with each advance.
+    attributes and further columns are the folder's, except what `to` changes. on_done is called with 1 after each face.
     """
     rows = [range(len(folder))[start : start + GROUP] for start in range(0, len(folder), GROUP)]
     for group in rows:
@@ -119,9 +119,9 @@ def normalize_folder(
 
 
 def parse_changes(model: TrainedGenerator, text: str) -> dict[str, str]:
-    """A user's `happy` or `expression=happy,lighting=dark`, as `normalize_faces` takes it.
+    """What a user wrote, such as `happy` or `expression=happy,lighting=dark`, as `normalize_faces` takes it.
 
-    Raises LsslError, also where the model learnt to keep all attributes.
+    Raises LsslError for an unknown value, and if the model learnt to keep all attributes.
     """
     changes: dict[str, str] = {}
     for word in text.split(","):
@@ -132,8 +132,8 @@ def parse_changes(model: TrainedGenerator, text: str) -> dict[str, str]:
             changes[group] = value
     if changes and model.info.get("keep") == 1:
         raise LsslError(
-            "this model normalizes faces as they are: it was trained with pose.keep = 1. Train one with "
-            "`--set pose.keep=0.5` for other expressions"
+            "this model cannot change attributes: it was trained with pose.keep = 1. Train one with "
+            "`--set pose.keep=0.5` for that"
         )
     return changes
 
@@ -162,7 +162,7 @@ def _row(
 
 
 def _to_tensor(pictures: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], channels: int) -> torch.Tensor:
-    """uint8 (N, S, S, 3) to float (N, channels, S, S) in [-1, 1]; one channel is grey as in `FaceDataset`."""
+    """uint8 (N, S, S, 3) to float (N, channels, S, S) in [-1, 1]; a single channel is grey, as in `FaceDataset`."""
     if channels == 1:
         grey = np.stack([np.asarray(Image.fromarray(np.asarray(picture)).convert("L")) for picture in pictures])
         return to_float(torch.from_numpy(grey)[:, None])

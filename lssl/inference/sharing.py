@@ -1,4 +1,4 @@
-"""Generators as folders that others can use: weights, settings and a model card, on a disk or the Hugging Face hub."""
+"""Generators as folders to share: weights, settings and a model card, on disk or on the Hugging Face hub."""
 
 import importlib.util
 import json
@@ -12,11 +12,11 @@ from lssl.models.export import FILE, WEIGHTS, TrainedGenerator, built_in_generat
 
 CARD = "README.md"
 SETTINGS = "config.json"
-_HUB_MISSING = "the Hugging Face hub needs huggingface_hub: pip install huggingface_hub"
+_HUB_MISSING = "the Hugging Face hub needs huggingface_hub: pip install huggingface_hub"  # ends a sentence of `_hub`
 
 
 def model_card(model: str | Path) -> str | None:
-    """The card that lies beside a built-in generator or in a folder; None where there is none."""
+    """The model card, in Markdown, of a built-in generator or in a generator's folder; None if there is none."""
     path = Path(model)
     if str(model) in built_in_generators() and not path.exists():
         path = WEIGHTS / f"{model}.md"
@@ -28,7 +28,7 @@ def model_card(model: str | Path) -> str | None:
 
 
 def save_folder(folder: Path, generator: TrainedGenerator, card: str | None) -> None:
-    """Writes generator.safetensors, config.json and README.md (the card) into a folder, made where missing."""
+    """Writes generator.safetensors, config.json and README.md (the card) into a folder, created if missing."""
     folder.mkdir(parents=True, exist_ok=True)
     save_generator(folder / FILE.name, generator)
     settings = {
@@ -44,22 +44,22 @@ def save_folder(folder: Path, generator: TrainedGenerator, card: str | None) -> 
 
 
 def find_folder(name: str | Path) -> str | Path:
-    """A built-in name or a path as it is; `owner/name`, where no such folder is there, is fetched from the hub.
+    """Returns a built-in name or a path as it is; `owner/name`, if there is no such folder, is fetched from the hub.
 
-    Raises FileNotFoundError for a folder that is not there, and LsslError where the hub cannot be asked.
+    Raises LsslError if the hub is needed but huggingface_hub is not installed.
     """
     text = str(name)
     if Path(name).exists() or text in built_in_generators() or text.count("/") != 1 or text.startswith((".", "/", "~")):
         return name
-    hub = _hub(f"{text}: there is no such folder, and to look for it on ")
+    hub = _hub(f"{text}: there is no such folder, and looking it up on ")
     return Path(hub.snapshot_download(text, allow_patterns=[FILE.name, SETTINGS, CARD]))
 
 
 def push_folder(
     repository: str, generator: TrainedGenerator, card: str | None, *, private: bool, token: str | None, message: str
 ) -> str:
-    """Uploads what `save_folder` writes to `owner/name`, made where missing; returns the address of what was written."""
-    api = _hub("to upload to ").HfApi(token=token)
+    """Uploads what `save_folder` writes to `owner/name`, created if missing; returns the address of the upload."""
+    api = _hub("uploading to ").HfApi(token=token)
     api.create_repo(repository, private=private, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         save_folder(Path(folder), generator, card)
@@ -75,7 +75,7 @@ def _hub(why: str) -> Any:
 
 
 def _plain_card(generator: TrainedGenerator) -> str:
-    """What the file itself knows; the rest is for its author to say."""
+    """A card with what the file itself knows; the rest is for its author to add."""
     groups = "; ".join(f"{group.name}: {', '.join(group.values)}" for group in generator.schema.groups)
     value = generator.schema.groups[0].values[-1]
     lines = [
@@ -97,7 +97,7 @@ def _plain_card(generator: TrainedGenerator) -> str:
         f'lssl.FaceEditor.from_pretrained("this folder").edit("photo.jpg", "{value}").save("changed.png")',
         "```",
         "",
-        "Licence of the training data, intended use and what it cannot: to be added by the author.",
+        "Licence of the training data, intended use and limits: to be added by the author.",
         "",
     ]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Translating faces with a trained generator: raw photographs (find, align, translate, paste back) or prepared ones."""
+"""Translates faces with a trained generator: raw photographs (find, align, translate, paste back) or prepared ones."""
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ _PLAIN = ("neutral", "normal", "0", "front", "frontal")
 
 @dataclass(frozen=True)
 class Target:
-    """One picture that is asked for: the values to change, how far (0 the source, 1 fully, 1.5 beyond), its name."""
+    """One result to make: the attribute values to change to, how far (0: not at all, 1: fully, 1.5: beyond), its name."""
 
     values: Mapping[str, str]
     intensity: float
@@ -44,7 +44,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Blend:
-    """A picture that is asked for by how far to go to each of several (group, value), such as a row of sliders says."""
+    """One result to make, by how far to go to each of several (group, value), as a row of sliders gives it."""
 
     shares: Mapping[tuple[str, str], float]
     name: str
@@ -52,13 +52,13 @@ class Blend:
 
 @dataclass
 class InputFace:
-    """A face as the generator takes it. The photograph, the similarity from it, and the landmarks in it are there for raw
-    photographs only."""
+    """A face as the generator takes it. `photograph`, `similarity` (from it to the crop) and `places` are set only if it
+    comes from a raw photograph."""
 
     name: str
     image: NDArray[np.uint8]  # (S, S, 3)
     landmarks: NDArray[np.float32] | None
-    source: dict[str, str]  # a value a group
+    source: dict[str, str]  # what the face shows: a value per group
     photograph: NDArray[np.uint8] | None = None
     similarity: Similarity | None = None
     places: NDArray[np.float32] | None = None  # the landmarks in the photograph
@@ -66,9 +66,10 @@ class InputFace:
 
 
 def parse_targets(schema: AttributeSchema, texts: Sequence[str], intensities: Sequence[float]) -> list[Target]:
-    """Targets from users' words: `happy`, `expression=happy`, several at once as `happy+dark`; each at each intensity.
+    """Targets from users' words, such as `happy`, `expression=happy`, or `happy+dark` for two at once; each at each
+    intensity.
 
-    No texts: every value of every group. Raises LsslError for a word that the model does not know.
+    Without texts: every value of every group. Raises LsslError for a word that the model does not know.
     """
     chosen = [_pairs(schema, text) for text in texts] if texts else [[pair] for pair in schema.targets()]
     several = len(set(intensities)) > 1
@@ -84,7 +85,7 @@ def parse_targets(schema: AttributeSchema, texts: Sequence[str], intensities: Se
 
 
 def target_words(schema: AttributeSchema, text: str) -> list[str]:
-    """The values that a user lists with commas; one with a comma in it stands in quotes, or alone."""
+    """Splits a user's list at its commas; a value that contains a comma must be quoted, or be the only one."""
     if schema.knows(text):
         return [text]
     words = next(csv.reader([text], skipinitialspace=True), [])
@@ -92,7 +93,7 @@ def target_words(schema: AttributeSchema, text: str) -> list[str]:
 
 
 def _pairs(schema: AttributeSchema, text: str) -> list[tuple[str, str]]:
-    """(group, value) of `happy` or `happy+dark`; a value that has a plus in it is taken whole."""
+    """The (group, value) pairs of `happy` or `happy+dark`; a value that contains a plus is kept whole."""
     parts = text.split("+")
     for count in range(len(parts), 1, -1):
         if schema.knows(first := "+".join(parts[:count])):
@@ -102,7 +103,8 @@ def _pairs(schema: AttributeSchema, text: str) -> list[tuple[str, str]]:
 
 
 def source_values(schema: AttributeSchema, given: Sequence[str]) -> dict[str, str]:
-    """What a raw photograph is taken to show: the given values, else neutral, normal light, yaw 0, or the first value."""
+    """What a raw photograph is assumed to show, by group: the given values, else neutral, normal light, yaw 0, or the first
+    value. Raises LsslError for an unknown value."""
     values = {}
     for group in schema.groups:
         plain = [value for value in _PLAIN if value in group.values]
@@ -116,7 +118,7 @@ def source_values(schema: AttributeSchema, given: Sequence[str]) -> dict[str, st
 def target_vector(schema: AttributeSchema, source: Mapping[str, str], target: Target | Blend) -> Tensor:
     """y (A,) = y_source + intensity (y_target - y_source): 0 gives the source's, 1 the target's attributes.
 
-    Of several values of one group, each is added by its share; of what the source shows `leaving` is taken away.
+    If several values of one group are asked for, each is added by its share, and the source's value is reduced by `leaving`.
     """
     y = start = schema.encode(source)
     for group in schema.groups:
@@ -131,13 +133,13 @@ def target_vector(schema: AttributeSchema, source: Mapping[str, str], target: Ta
 
 
 def leaving(shares: Sequence[float]) -> float:
-    """How much of what a face shows is given up for several shares: all that they ask for, but no more than the whole,
-    or than one of them asks for alone (which may go beyond)."""
+    """How much of what a face shows is given up for several values with these shares: their sum, but at most 1, or the
+    largest share if that exceeds 1."""
     return min(sum(shares), max(1.0, *shares)) if shares else 0.0
 
 
 class Framed(Protocol):
-    """What says how faces lie in the crops that it takes: a trained generator, or what stands for one."""
+    """What knows the framing of the crops that it takes: a trained generator, or a stand-in for one."""
 
     @property
     def image_size(self) -> int: ...
@@ -147,7 +149,7 @@ class Framed(Protocol):
 
 
 def framing(model: Framed) -> Framing:
-    """How the model's training faces lay in their crops; the framing of `lssl prepare` where it does not say."""
+    """How the model's training faces were framed in their crops; if it does not say, the framing of `lssl prepare`."""
     known = model.info.get("alignment")
     if not isinstance(known, dict):
         return Framing()
@@ -162,9 +164,9 @@ def read_photograph(
     landmarks_dir: Path | None = None,
     largest_face: bool = False,
 ) -> InputFace:
-    """Reads, finds and aligns one face; see `read_portrait`, also for what is raised.
+    """Reads a photograph, finds and aligns its face. Raises LsslError and DetectionError as `read_portrait`.
 
-    landmarks_dir: a folder of landmark files, or the file.
+    source: what it shows, see `source_values`. landmarks_dir: a folder of landmark files, or a single file.
     """
     portrait = read_portrait(path, landmarks=landmarks_dir, largest_face=largest_face)
     frame = framing(model)
@@ -176,9 +178,9 @@ def read_photograph(
 
 
 def prepared_faces(folder: FaceFolder, model: TrainedGenerator) -> Iterator[InputFace]:
-    """The faces of a data set folder, attributes from its columns.
+    """The faces of a data set folder, with what they show from its columns.
 
-    Raises LsslError for another picture size, and LsslError for a column or value that the model does not know.
+    Raises LsslError for pictures of another size than the model's, a missing column, and a value that the model lacks.
     """
     check_folder(folder, model)
     schema = model.schema
@@ -195,7 +197,7 @@ def prepared_faces(folder: FaceFolder, model: TrainedGenerator) -> Iterator[Inpu
 
 
 def check_folder(folder: FaceFolder, model: TrainedGenerator) -> None:
-    """Raises LsslError where the folder lacks what the model needs."""
+    """Raises LsslError if the folder lacks a column, a value's class or the landmarks that the model needs."""
     for group in model.schema.groups:
         if group.name not in folder.columns:
             raise LsslError(
@@ -211,7 +213,7 @@ def check_folder(folder: FaceFolder, model: TrainedGenerator) -> None:
 def translate_batch(
     model: TrainedGenerator, faces: Sequence[InputFace], targets: Sequence[Target | Blend]
 ) -> list[NDArray[np.uint8]]:
-    """Each face to its own target, in one batch: uint8 pictures (S, S, 3)."""
+    """Translates each face to its own target, in one batch; returns uint8 pictures (S, S, 3)."""
     device = next(model.parameters()).device
     image = to_float(torch.from_numpy(np.stack([f.image for f in faces])).permute(0, 3, 1, 2).to(device))
     landmarks = None
@@ -229,7 +231,7 @@ def translate_batch(
 def translate_all(
     model: TrainedGenerator, faces: Sequence[InputFace], targets: Sequence[Target], *, batch_size: int = 16
 ) -> list[list[NDArray[np.uint8]]]:
-    """Each face to each target, a list of uint8 pictures (S, S, 3) a face."""
+    """Translates each face to each target; returns for each face a list of uint8 pictures (S, S, 3)."""
     results: list[list[NDArray[np.uint8]]] = [[] for _ in faces]
     for start in range(0, len(faces), batch_size):
         chunk = faces[start : start + batch_size]
@@ -240,11 +242,11 @@ def translate_all(
 
 
 def paste_back(face: InputFace, translated: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The whole photograph with the translated face in it, feathered, in the photograph's own sharpness.
+    """The whole photograph with the translated face in it, feathered, as sharp as the photograph.
 
-    What the generator changes is added to the photograph, so that what it leaves keeps the photograph's fine detail;
-    where the change is large (a mouth that opened) the generator's pixels replace it, or the old mouth would shine
-    through.
+    The generator's change is added to the photograph, so that what it does not change keeps the photograph's fine detail;
+    where the change is large (a mouth that opened), the generator's pixels replace it, or the old mouth would show
+    through. Raises ValueError for a face that was not read from a photograph.
     """
     if face.photograph is None or face.similarity is None or face.landmarks is None:
         raise ValueError(f"{face.name} was not read from a photograph")
@@ -277,7 +279,7 @@ def paste_back(face: InputFace, translated: NDArray[np.uint8]) -> NDArray[np.uin
 
 
 def face_feather(landmarks: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """1 on the face and a little around it, falling softly to 0 before the crop's border."""
+    """A mask (size, size) in [0, 1]: 1 on the face and a little around it, falling softly to 0 before the crop's border."""
     mask = landmark_mask(landmarks, (size, size)) > 0
     grown = _blur(mask.astype(np.float32), size / 20)
     soft = _blur(np.clip(grown * 2.5, 0, 1), size / 40)
@@ -295,7 +297,7 @@ def _blur(values: NDArray[np.float32], radius: float) -> NDArray[np.float32]:
 def _resample(
     planes: NDArray[np.float32], similarity: Similarity, low: NDArray[np.int_], shape: tuple[int, ...]
 ) -> NDArray[np.float32]:
-    """The crop's planes (S, S, C) seen in a window of the photograph that starts at `low`: bicubic, border repeated."""
+    """The crop's planes (S, S, C), resampled to a window of the photograph that starts at `low`: bicubic, border repeated."""
     size = planes.shape[0]
     y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float64)
     at = np.stack([x + low[0], y + low[1]], -1) @ similarity.matrix.T + similarity.offset

@@ -1,7 +1,7 @@
-"""What can make labelled faces of labelled faces: a trained generator, the 3D edit, the mixing of two people.
+"""What can make new labelled faces from labelled faces: a trained generator, the 3D edit, the mixing of two people.
 
-Each plans its faces beforehand, all chance of it, so that a folder has the same bytes on any number of processes, and
-makes them of the training faces given to it alone.
+Each plans all of its faces beforehand, with all random numbers, so that a folder has the same bytes on any number of
+processes. Each uses only the faces given to it.
 """
 
 import zlib
@@ -28,19 +28,19 @@ from lssl.inference.morph import morph_faces
 from lssl.inference.synthesis import InputFace, Target, check_folder, translate_batch
 from lssl.models.export import TrainedGenerator
 
-#: Synthesizers that need no training, by the name that commands know them by.
+#: Synthesizers that need no training, by their names on the command line.
 UNTRAINED = ("3d", "morph")
 GENERATOR = "generator"
 _FITTED = 64  # faces that are fitted together
-_SHARES = (0.25, 0.75)  # of a mixture's second face: with less the people are those that are known, with more too
+_SHARES = (0.25, 0.75)  # of a mixture's second face: outside this range the result looks like one of the two people
 
 
 @dataclass(frozen=True)
 class Order:
-    """One face to make: of which row of the data, mirrored or not, to which value, how strongly.
+    """One face to make: from which row of the data, mirrored or not, to which value, how strongly.
 
-    others: further rows that it takes from, and `shares` how much; what they are says the synthesizer. part: whose of
-    several synthesizers it is.
+    others: further rows that the face is made from, and `shares`: how much of each; their meaning depends on the
+    synthesizer. part: which of several combined synthesizers makes it.
     """
 
     key: str
@@ -55,7 +55,8 @@ class Order:
 
 @dataclass
 class Made:
-    """A face that was made: the picture (H, W, 3), the values of its source, its landmarks (68, 2) where known."""
+    """A face that was made: the picture (H, W, 3), its source's attribute values, its landmarks (68, 2) in pixels if known,
+    and further columns for metadata.csv."""
 
     picture: NDArray[np.uint8]
     source: dict[str, str]
@@ -64,33 +65,33 @@ class Made:
 
 
 class Synthesizer(Protocol):
-    """Makes faces of each value of one attribute of those of a folder."""
+    """Makes faces with each value of one attribute from the faces of a folder."""
 
     def group(self, folder: FaceFolder, attribute: str) -> AttributeGroup:
-        """The classes. Raises LsslError where the folder lacks what is needed."""
+        """The attribute whose values are the classes. Raises LsslError if the folder lacks what is needed."""
         ...
 
     def attributes(self, folder: FaceFolder) -> list[str]:
-        """The columns of the folder that is made."""
+        """The attribute columns of the resulting folder."""
         ...
 
     def settings(self) -> dict[str, Any]:
-        """What decides its faces."""
+        """What the faces depend on, for the folder's record."""
         ...
 
     def plan(
         self, folder: FaceFolder, group: AttributeGroup, per_class: int, intensity: tuple[float, float], seed: int
     ) -> list[Order]:
-        """`per_class` orders of each value, sorted by key."""
+        """`per_class` orders for each value, sorted by key. intensity: the range to draw from."""
         ...
 
     def make(self, folder: FaceFolder, orders: Sequence[Order], attribute: str) -> list[Made | str]:
-        """The faces of some orders, or why there is none."""
+        """For each order the face, or the reason why there is none."""
         ...
 
 
 class GeneratorSynthesizer:
-    """A trained generator changes each face from another class to the one asked for."""
+    """A trained generator changes faces of other classes to the class asked for."""
 
     def __init__(self, model: TrainedGenerator, name: str = "") -> None:
         self.model, self.name = model, name
@@ -123,11 +124,11 @@ class GeneratorSynthesizer:
 
 
 class MorphSynthesizer:
-    """New people: two who show the same, mixed (`lssl.inference.morph`); intensity plays no part."""
+    """Makes new people by mixing two people of the same class (`lssl.inference.morph`); ignores the intensity."""
 
     def group(self, folder: FaceFolder, attribute: str) -> AttributeGroup:
         if folder.landmarks is None:
-            raise LsslError(f"{folder.root} has no landmarks.npy, which morph needs; make it by `lssl prepare`")
+            raise LsslError(f"{folder.root} has no landmarks.npy, which morph needs; make it with `lssl prepare`")
         return _own_group(folder, attribute)
 
     def attributes(self, folder: FaceFolder) -> list[str]:
@@ -159,7 +160,7 @@ class MorphSynthesizer:
         return sorted(orders, key=lambda order: order.key)
 
     def make(self, folder: FaceFolder, orders: Sequence[Order], attribute: str) -> list[Made | str]:
-        """The second face of each order is mirrored where it says so: of two faces that makes another pair."""
+        """An order's mirroring applies to its second face only, so that the same two faces make a different pair."""
         del attribute
         pictures, landmarks = [], []
         for order in orders:
@@ -186,11 +187,11 @@ class MorphSynthesizer:
 
 
 class EditSynthesizer:
-    """The 3D edit moves each face from another class to the one asked for, as the faces of the data move.
+    """The 3D edit moves faces of other classes to the class asked for, the way that people in the data do.
 
-    The model is fitted to the landmarks of all faces; what a training person's expression is more than the same
-    person's own of the face's class is added to the face. So it needs no names that the model knows, and each person's
-    way is one more.
+    The face model is fitted to the landmarks of all faces. The difference between two expressions of some training person,
+    in the class asked for and in the face's own class, is added to the face. So the classes need no names that the model
+    knows, and every person adds another way to show them.
     """
 
     def __init__(self, model: str | Path = "ict") -> None:
@@ -199,7 +200,7 @@ class EditSynthesizer:
 
     def group(self, folder: FaceFolder, attribute: str) -> AttributeGroup:
         if folder.landmarks is None:
-            raise LsslError(f"{folder.root} has no landmarks.npy, which the 3D edit needs; make it by `lssl prepare`")
+            raise LsslError(f"{folder.root} has no landmarks.npy, which the 3D edit needs; make it with `lssl prepare`")
         return _own_group(folder, attribute)
 
     def attributes(self, folder: FaceFolder) -> list[str]:
@@ -211,7 +212,7 @@ class EditSynthesizer:
     def plan(
         self, folder: FaceFolder, group: AttributeGroup, per_class: int, intensity: tuple[float, float], seed: int
     ) -> list[Order]:
-        """others: (the model person's row of the value, the same person's row of the face's own class)."""
+        """`others` of an order: (some person's row with the value, the same person's row with the face's own class)."""
         shown: dict[tuple[str, str], list[int]] = {}
         for row, value in enumerate(folder.columns[group.name]):
             shown.setdefault((folder.subjects[row], value), []).append(row)
@@ -251,7 +252,7 @@ class EditSynthesizer:
         return made
 
     def _placed(self, folder: FaceFolder, row: int) -> PlacedFace:
-        """The model in the picture of a row, fitted in fixed groups of rows, so that the groups of a process play no part."""
+        """The model fitted to a row's face; in fixed groups of rows, so that the result does not depend on the processes."""
         assert folder.landmarks is not None
         if self._fits[0] is not folder:
             self._fits = (folder, {})
@@ -262,7 +263,7 @@ class EditSynthesizer:
 
 
 class CombinedSynthesizer:
-    """Several synthesizers by turns, each for its part of every class."""
+    """Several synthesizers, each of which makes an equal part of every class."""
 
     def __init__(self, parts: Sequence[Synthesizer]) -> None:
         self.parts = list(parts)
@@ -300,9 +301,9 @@ class CombinedSynthesizer:
 
 
 def open_synthesizer(name: str, generator: Synthesizer | None = None) -> Synthesizer:
-    """One of `UNTRAINED`, or `generator`, by name; several with a plus, as in `generator+morph`.
+    """The synthesizer of a name: one of `UNTRAINED`, or `generator`; several joined by a plus, as in `generator+morph`.
 
-    Raises LsslError for a name that is unknown.
+    Raises LsslError for an unknown name.
     """
     parts: list[Synthesizer] = []
     for word in name.split("+"):
@@ -318,9 +319,9 @@ def open_synthesizer(name: str, generator: Synthesizer | None = None) -> Synthes
 def plan_changes(
     folder: FaceFolder, group: AttributeGroup, per_class: int, intensity: tuple[float, float], seed: int
 ) -> list[Order]:
-    """For each value, faces of other values by turns, each first plain, then mirrored; sorted by key.
+    """For each value, orders from faces of other values in turn, each first plain, then mirrored; sorted by key.
 
-    Raises LsslError where no face of another value is there to start from.
+    Raises LsslError if there is no face of another value to start from.
     """
     orders = []
     for value, name in zip(group.values, unique_names(group.values), strict=True):
@@ -339,7 +340,7 @@ def plan_changes(
 
 
 def read_face(folder: FaceFolder, row: int, mirrored: bool) -> tuple[NDArray[np.uint8], Any]:
-    """(picture, landmarks or None) of a row, mirrored if asked."""
+    """(picture (H, W, 3), landmarks (68, 2) or None) of a row, mirrored on request."""
     image = read_image(folder.image_path(row))
     points = None if folder.landmarks is None else folder.landmarks[row]
     if mirrored:
@@ -360,6 +361,6 @@ def _own_group(folder: FaceFolder, attribute: str) -> AttributeGroup:
 
 
 def _by_turns(count: int, number: int, chance: np.random.Generator) -> NDArray[np.int64]:
-    """`number` picks of `count` things: each once in random order, then again in another."""
+    """`number` indices below `count`: each once in random order, then each again in another order, and so on."""
     rounds = -(-number // count)
     return np.concatenate([chance.permutation(count) for _ in range(rounds)])[:number]

@@ -24,12 +24,12 @@ GROUP = 16
 
 @dataclass(frozen=True)
 class AugmentOptions:
-    """What decides the content of the folder.
+    """What the content of the folder depends on.
 
     attribute: the group whose values are the classes; the model's first if empty.
-    intensity: range from which each face's is drawn, 1 is the training's.
-    landmarks: `none`, or `dlib` to find them in each result; one in which no face is found is then rejected.
-    agreement: what a teacher must give a face's class, 0 to 1.
+    intensity: range from which each face's intensity is drawn; 1 is that of training.
+    landmarks: `none`, or `dlib` to find them in each result; a result without a detectable face is then rejected.
+    agreement: the least probability, 0 to 1, that a teacher must give a face's class.
     """
 
     per_class: int = 1000
@@ -53,20 +53,20 @@ def augment_folder(
     overwrite: bool = False,
     progress: Callable[[int, int], Callable[[int], None]] | None = None,
 ) -> int | None:
-    """Writes the folder and returns its rows (None on processes other than the first).
+    """Writes the folder and returns the number of its rows (None on processes other than the first).
 
-    model: a trained generator, called model_name, or another synthesizer.
-    teacher: a classifier of the same classes; a face is rejected whose class it gives less than options.agreement. It must
-        not know anybody on whom a classifier is to be tested.
-    Goes on where an earlier call stopped. progress(total, done) gives a function that is called with each advance.
-    Raises LsslError before work starts.
+    model: a trained generator, named model_name, or another synthesizer.
+    teacher: a classifier of the same classes; faces whose class it gives less than options.agreement are rejected. It must
+        not have seen anybody on whom a classifier is to be tested.
+    progress: progress(total, done) returns a function that is called with each advance.
+    Continues where an earlier call stopped. Raises LsslError before work starts if the folder or the teacher does not fit.
     """
     processes = processes or Processes()
     maker = GeneratorSynthesizer(model, model_name) if isinstance(model, TrainedGenerator) else model
     group = maker.group(folder, options.attribute)
     if teacher is not None and teacher.classes != group.values:
         raise LsslError(
-            f"the teacher knows the classes {', '.join(teacher.classes)}, but {group.name} has {', '.join(group.values)}"
+            f"the teacher has the classes {', '.join(teacher.classes)}, but {group.name} has {', '.join(group.values)}"
         )
     data = folder if options.split == "all" else folder.split(options.split)
     orders = maker.plan(data, group, options.per_class, options.intensity, options.seed)
@@ -150,7 +150,7 @@ def _make(
 def _agreement(
     teacher: TrainedClassifier | None, made: list[Made | str], orders: list[Order], group: AttributeGroup
 ) -> list[tuple[float, str] | None]:
-    """For each face (what the teacher gives its class, 0 to 1; what it takes it for); None without a teacher."""
+    """For each face (the probability that the teacher gives its class, the class that it predicts); None without a teacher."""
     faces = [face.picture for face in made if not isinstance(face, str)]
     if teacher is None or not faces:
         return [None] * len(made)

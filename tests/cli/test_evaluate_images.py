@@ -69,7 +69,7 @@ def test_errors_come_at_once_and_name_the_fix(folders):
     real = str(folders / "real")
     for arguments, message in (
         ((real, str(folders / "nothing")), "no such folder"),
-        ((real, real, "--split", "test"), "no metadata.csv, so no split"),
+        ((real, real, "--split", "test"), "no metadata.csv, so there is no split"),
         ((real, real, "--attribute", "smile"), "has no column 'smile'"),
         ((real, real, "--lpips", str(folders / "classifier.safetensors")), "give torchvision's AlexNet or VGG-16"),
     ):

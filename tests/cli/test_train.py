@@ -43,7 +43,7 @@ def test_a_run_says_by_its_hundredth_iteration_whether_it_learns(judged):
 
 def test_a_run_ends_with_what_it_learnt_class_by_class(judged):
     out, said = judged
-    assert f"On 2 people who were not trained on (more in {out}/report.html):" in said
+    assert f"On 2 people not seen in training (more in {out}/report.html):" in said
     assert "\n  happy  " in said
     assert json.loads((out / "results.json").read_text())["portraits"]["people"] == 2
     assert (out / "report.html").is_file()

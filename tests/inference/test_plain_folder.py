@@ -1,4 +1,4 @@
-"""Photographs in folders named by what they show, as a data set folder of the model's."""
+"""Photographs in folders named after what they show, as a data set folder of the model's."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,7 +59,7 @@ def test_names_of_folders_say_what_photographs_show(tmp_path) -> None:
 def test_photographs_that_all_show_one_thing_are_refused_before_the_work(tmp_path) -> None:
     write(tmp_path / "a.png")
     with pytest.raises(
-        LsslError, match=r"all 1 photographs are taken to show neutral.*folders named by what they show"
+        LsslError, match=r"all 1 photographs are taken to show neutral.*folders named after what they show"
     ):
         open_faces(tmp_path / "a.png", Model(), tmp_path / "prepared")
     assert not (tmp_path / "prepared").exists()

@@ -120,7 +120,7 @@ def test_a_teacher_rejects_what_it_takes_for_another_class(people, tmp_path):
     rejected = (tmp_path / "out" / "rejected.csv").read_text()
     assert f"takes it for {group.values[0]}" in rejected
     strange = TrainedClassifier(Bright(), AttributeGroup("expression", ("a", "b")), "small", 48)
-    with pytest.raises(LsslError, match="the teacher knows the classes a, b"):
+    with pytest.raises(LsslError, match="the teacher has the classes a, b"):
         made("morph", people, tmp_path / "strange", teacher=strange)
 
 

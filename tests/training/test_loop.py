@@ -349,7 +349,7 @@ def test_columns_that_do_not_vary_are_left_out_unless_asked_for(config, faces, t
 
 
 def test_sizes_that_do_not_fit(config, tmp_path):
-    with pytest.raises(LsslError, match=r"16x16.*divides by 64"):
+    with pytest.raises(LsslError, match=r"16x16.*divisible by 64"):
         prepare_run(config.with_overrides({"network.critic_layers": 6}), tmp_path / "run", quiet=True)
     with pytest.raises(LsslError, match="fewer than the batch"):
         prepare_run(config.with_overrides({"schedule.batch_size": 100}), tmp_path / "run", quiet=True)

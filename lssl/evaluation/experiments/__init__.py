@@ -1,1 +1,1 @@
-"""One file a table or figure of the paper, with what they share."""
+"""One file per table or figure of the paper, and what they share."""

@@ -1,4 +1,4 @@
-"""Which part of the method earns its place: Tables 1 and 2 for generators that lack one each."""
+"""Which parts of the method earn their place: Tables 1 and 2 for generators that each lack one part."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,12 +37,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "without paired pictures": {"losses.paired": 0.0},
     "without critics of parts": {"losses.parts": 0.0},
 }
-#: What the full variant has where a preset leaves a part out.
+#: What the full variant switches on if the preset leaves it out.
 _PARTS = {"network.side_channels": 1, "losses.bidirectional": 5.0, "losses.parsing": 1.0}
 
 
 def variant_config(config: TrainConfig, variant: str) -> TrainConfig:
-    """The training settings of a variant: all parts on, then its own off."""
+    """The training settings of a variant: all parts on, except the one that it lacks."""
     tree = config.to_dict()
     missing = {
         name: value
@@ -63,17 +63,19 @@ def evaluate_ablation(
     repeats: int = 1,
     overwrite: bool = False,
 ) -> Report:
-    """Runs (or goes on with) the experiment and writes report.html, results.json and results.csv to `out`.
+    """Runs (or continues) the experiment and writes report.html, results.json and results.csv to `out`.
 
-    per_class: synthesized faces a class with which a classifier is trained.
-    repeats: such classifiers, seeds apart, averaged in each fold.
-    Raises LsslError before work starts.
+    per_class: synthesized faces per class with which a classifier is trained.
+    repeats: classifiers with different seeds, averaged in each fold.
+    Raises LsslError before work starts if the data or the settings do not fit.
     """
     unknown = [variant for variant in variants if variant not in VARIANTS]
     if unknown:
         raise LsslError(f"no variant '{unknown[0]}'; there are: {', '.join(VARIANTS)}")
     changed = {variant: any(map(settings.training.has, VARIANTS[variant])) for variant in variants}
-    variants = [variant for variant in variants if variant == FULL or changed[variant]]  # what the method has
+    variants = [
+        variant for variant in variants if variant == FULL or changed[variant]
+    ]  # only parts that the method has
     identities = detect.available()
     experiment = open_experiment(
         "ablation",
@@ -146,7 +148,7 @@ def _measure_variant(
 def ablation_table(
     experiment: Experiment, results: dict[str, list[dict[str, Any]]], per_class: int, repeats: int
 ) -> Table:
-    """A row a variant: transfer, augmentation, identity, reconstruction; the first row is real faces alone."""
+    """A row per variant: transfer, augmentation, identity, reconstruction; the first row is for real faces alone."""
     some = next(iter(results.values()))
     rows: list[list[Any]] = [
         [
@@ -177,10 +179,10 @@ def ablation_table(
             row[column] = value
             rows.append(row)
     note = (
-        f"Transfer: percent of unseen faces, changed to another class, that a classifier of real faces recognises as it. "
-        f"Augmentation: percent of real unseen faces recognised by a classifier of real and {per_class} synthesized faces "
-        f"a class{f', mean of {repeats}' if repeats > 1 else ''}. Identity: median dlib distance to the input. "
-        "SSIM: with the input, asked for its own class."
+        f"Transfer: percent of unseen faces, changed to another class, that a classifier of real faces recognises as that "
+        f"class. Augmentation: percent of real unseen faces recognised by a classifier trained on real faces and {per_class} "
+        f"synthesized ones per class{f', mean of {repeats}' if repeats > 1 else ''}. Identity: median dlib distance to the "
+        "input. SSIM: between the input and the result when asked for the input's own class."
     )
     return Table(
         "The method without its parts",
@@ -197,7 +199,7 @@ def _report(
     report.earlier_seconds = experiment.state.seconds
     report.paragraph(experiment.describe())
     report.paragraph(
-        "In each fold all generators, the face parser and all classifiers learn from the same training people alone. "
+        "In each fold, all generators, the face parser and all classifiers learn only from the same training people. "
         f"Weights of the full variant: {_weights(experiment)}. Each generator is trained for "
         f"{generator_budget(experiment.settings)}."
     )
@@ -207,7 +209,7 @@ def _report(
     for variant in results:
         path = experiment.state.root / f"fold-00-{variant.replace(' ', '-')}" / "grid.png"
         with Image.open(path) as grid:
-            report.image(np.asarray(grid.convert("RGB")), f"{variant}; a red frame: taken for another class.")
+            report.image(np.asarray(grid.convert("RGB")), f"{variant}; a red frame: classified as another class.")
     report.results.update(folds=experiment.subjects(), variant_results=results, settings=experiment.state.settings)
     return report
 
@@ -218,7 +220,7 @@ def _weights(experiment: Experiment) -> str:
 
 
 def _verdict(results: dict[str, list[dict[str, Any]]], per_class: int) -> str:
-    """Whether each part earns its place here, said as plainly when it does not."""
+    """Whether each part earns its place here, stated as plainly if it does not."""
     if FULL not in results:
         return "The full method was not among the variants."
     sentences = []
@@ -232,5 +234,8 @@ def _verdict(results: dict[str, list[dict[str, Any]]], per_class: int) -> str:
         ):
             gain = np.array([value(a) - value(b) for a, b in zip(results[FULL], folds, strict=True)])
             parts.append(f"{name} {gain.mean():+.1f}" + (f" ± {gain.std(ddof=1):.1f}" if len(gain) > 1 else ""))
-        sentences.append(f"against {variant}: {', '.join(parts)}")
-    return f"The full method, in points of accuracy, {'; '.join(sentences)}. A negative number: the part costs here."
+        sentences.append(f"{variant}: {', '.join(parts)}")
+    return (
+        f"The full method's gain over each variant, in points of accuracy: {'; '.join(sentences)}. A negative number means "
+        "that the part does harm here."
+    )

@@ -27,7 +27,7 @@ from lssl.models.export import TrainedGenerator
 
 _TILE = 128
 _GAP = 4
-_LINE = (255, 196, 0)  # amber: seen on every skin and on grey
+_LINE = (255, 196, 0)  # amber: visible on any skin and on grey
 _DIM = 0.36
 
 
@@ -46,12 +46,12 @@ def show_activations(
     """Adds the sheet of units and their tables to the report; returns the sheet, uint8 (H, W, 3).
 
     Args:
-        layer: of the encoder, counted from 1; the paper shows the fifth.
-        units: how many to show; `chosen` names them instead.
-        pictures: faces a unit.
-        quantile: a unit is active where it is above this quantile of all its activations.
+        layer: layer of the encoder, counted from 1; the paper shows the fifth.
+        units: how many units to show, unless `chosen` gives their numbers.
+        pictures: faces per unit.
+        quantile: a unit counts as active where it is above this quantile (0 to 1) of all its activations.
 
-    Raises LsslError for a layer or unit that the model has not.
+    Raises LsslError for a layer or unit that the model does not have.
     """
     about = encoder_layer(model, layer)
     if wrong := [number for number in chosen if not 0 <= number < about.units]:
@@ -71,11 +71,11 @@ def show_activations(
     sheet = np.asarray(draw_sheet(rows, labels=labels, tile=_TILE, gap=_GAP))
     silent = about.units - len(found)
     report.paragraph(
-        f"{about}. {len(faces)} faces. Each row shows the faces that activate one unit most, of different people; what "
-        f"is bright is where the unit is above the {100 * quantile:g}% quantile of all its activations."
+        f"{about}. {len(faces)} faces. Each row shows the faces, of different people, that activate one unit most; they are "
+        f"bright where the unit is above the {100 * quantile:g}% quantile of all its activations."
         + (f" {silent} units never change." if silent else "")
     )
-    where = "named" if chosen else "the steadiest and sharpest of each region"
+    where = "chosen by number" if chosen else "the most consistent and sharpest of each region"
     report.image(sheet, f"Units of encoder layer {layer} ({where}) and the face regions that activate them most.")
     if faces.folder.landmarks is not None:
         report.table(_region_table(found))
@@ -105,14 +105,14 @@ def _region_table(units: Sequence[Unit]) -> Table:
         share = 100 * float(np.mean([unit.share for unit in steady])) if steady else None
         rows.append([region, counts[region], 100 * counts[region] / len(units), share])
     note = (
-        "By where most of a unit's top faces have their peak, judged by the landmarks; the last column is how many of "
+        "A unit's region is where most of its top faces have their peak, by the landmarks; the last column is how many of "
         "these faces agree, on average."
     )
     return Table("Where the layer's units look", ["region", "units", "% of units", "faces that agree, %"], rows, note)
 
 
 def _unit_table(units: Sequence[Unit], faces: FaceDataset) -> Table:
-    """The units shown; with what their top faces have in common, where the folder says what faces show."""
+    """The units shown, with what their top faces have in common if the folder has attributes."""
     groups = faces.schema.groups
     header = ["unit", "region", "faces that agree, %", "focus", *(f"mostly ({group.name})" for group in groups)]
     rows: list[list[Any]] = []
@@ -128,7 +128,7 @@ def _unit_table(units: Sequence[Unit], faces: FaceDataset) -> Table:
 
 
 def _highlighted(faces: FaceDataset, row: int, heat: NDArray[np.float32], threshold: float) -> NDArray[np.uint8]:
-    """The face, bright where the unit is active, dim and grey elsewhere, with a line between."""
+    """The face: bright where the unit is active, dim and grey elsewhere, with a line between the two."""
     pixels = faces[row]["image"].permute(1, 2, 0).numpy()
     tile = np.asarray(Image.fromarray(pixels).resize((_TILE, _TILE), Image.Resampling.BICUBIC), np.float32)
     active = heat > min(threshold, float(heat.max()) - 1e-6)

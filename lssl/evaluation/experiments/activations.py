@@ -29,7 +29,7 @@ from lssl.models import Generator
 from lssl.models.blocks import ConvNorm
 from lssl.models.export import TrainedGenerator
 
-#: Parts of a face by their landmarks; what else there is: forehead, cheeks and chin, surroundings.
+#: Parts of a face by their landmarks; the other regions are forehead, cheeks and chin, and surroundings.
 PARTS = {
     "mouth": (*OUTER_LIPS, *INNER_LIPS),
     "eyes": (*LEFT_EYE, *RIGHT_EYE),
@@ -37,13 +37,14 @@ PARTS = {
     "nose": (*NOSE_BRIDGE, *NOSE_BASE),
 }
 REGIONS = (*PARTS, "forehead", "cheeks and chin", "surroundings")
-_NEAR = 0.22  # of the distance between the eyes' centres: so close to a part's landmarks is the part
+_NEAR = 0.22  # how close to a part's landmarks belongs to the part, in distances between the eyes' centres
 _BATCH = 32
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer of the encoder. number counts from 1; size: (height, width) of its maps; receptive_field in pixels."""
+    """A layer of the encoder. number: counted from 1, of `layers`. size: (height, width) of its maps. receptive_field: in
+    pixels."""
 
     number: int
     layers: int
@@ -61,8 +62,8 @@ class Layer:
 
 @dataclass(frozen=True)
 class Peaks:
-    """Where each of U units is most active in each of N pictures: value (N, U), place (N, U, 2) in pixels (x, y), and
-    contrast (N, U), the peak above the map's mean in the map's standard deviations."""
+    """Where each of U units is most active in each of N pictures: value (N, U); place (N, U, 2), x and y in pixels; and
+    contrast (N, U), the peak's height above the map's mean, in standard deviations of the map."""
 
     value: NDArray[np.float32]
     place: NDArray[np.float32]
@@ -73,7 +74,7 @@ class Peaks:
 class Unit:
     """One unit: the pictures (rows) that activate it most, of different people, and where their peaks lie.
 
-    region: the most frequent one among these pictures, with its share of them. focus: their mean contrast.
+    region: the most frequent region of the peaks; share: of these pictures with it, 0 to 1. focus: their mean contrast.
     """
 
     number: int
@@ -86,7 +87,7 @@ class Unit:
 def open_faces(folder: FaceFolder, model: TrainedGenerator, device: torch.device | str = "cpu") -> FaceDataset:
     """The folder's faces with the side images that the model's encoder takes.
 
-    Raises LsslError where the folder does not fit the model.
+    Raises LsslError if the folder does not fit the model.
     """
     channels = model.network.side_channels
     side = "none"
@@ -105,7 +106,7 @@ def open_faces(folder: FaceFolder, model: TrainedGenerator, device: torch.device
 def encoder_layer(model: TrainedGenerator, number: int) -> Layer:
     """The encoder's layer `number`, counted from 1: convolutions first, then residual blocks.
 
-    Raises LsslError where the model has no such layer.
+    Raises LsslError if the model has no such layer.
     """
     network = _generator(model)
     if not 1 <= number <= len(network.encoder):
@@ -161,9 +162,9 @@ def region_of(points: NDArray[np.float32], landmarks: NDArray[np.float32], size:
 
 
 def summarise_units(peaks: Peaks, folder: FaceFolder, size: tuple[int, int], pictures: int) -> list[Unit]:
-    """Every unit that responds at all, with its `pictures` most activating faces, of different people where known.
+    """Every unit that responds at all, with the `pictures` faces that activate it most, of different people if known.
 
-    Regions are named where the folder has landmarks, and "" elsewhere.
+    Regions are "" if the folder has no landmarks.
     """
     people = folder.subjects if all(folder.subjects) else folder.file_names
     orders = np.argsort(-peaks.value, axis=0, kind="stable").T
@@ -188,7 +189,7 @@ def summarise_units(peaks: Peaks, folder: FaceFolder, size: tuple[int, int], pic
 
 
 def choose_units(units: Sequence[Unit], count: int) -> list[Unit]:
-    """`count` units to show: the regions take turns, each with its unit of the steadiest and sharpest response next."""
+    """`count` units to show: the regions take turns, each with its next unit in order of consistency and sharpness."""
     queues = {region: [u for u in units if u.region == region] for region in (*REGIONS, "")}
     for queue in queues.values():
         queue.sort(key=lambda unit: (-round(unit.share, 3) * unit.focus, unit.number))
@@ -204,7 +205,7 @@ def choose_units(units: Sequence[Unit], count: int) -> list[Unit]:
 def unit_thresholds(
     model: TrainedGenerator, faces: FaceDataset, layer: Layer, units: Sequence[int], quantile: float
 ) -> NDArray[np.float32]:
-    """The activation above which a unit counts as active: its quantile over all places of all faces (U,)."""
+    """The activation (U,) above which each of these units counts as active: its quantile over all places of all faces."""
     index = list(units)
     values = [
         maps[:, index].permute(1, 0, 2, 3).flatten(1).cpu() for maps in _maps(model, faces, layer, range(len(faces)))
@@ -223,7 +224,7 @@ def unit_maps(model: TrainedGenerator, faces: FaceDataset, layer: Layer, unit: U
 def _maps(
     model: TrainedGenerator, faces: FaceDataset, layer: Layer, rows: Sequence[int], progress: str = ""
 ) -> Iterator[Tensor]:
-    """The layer's activations (n, U, h, w) of the rows, batch by batch."""
+    """The layer's activations (n, U, h, w) for the rows, batch by batch."""
     from tqdm import tqdm
 
     encoder = _generator(model).encoder[: layer.number]
@@ -235,5 +236,7 @@ def _maps(
 
 def _generator(model: TrainedGenerator) -> Generator:
     if not isinstance(model.network, Generator):
-        raise LsslError(f"a {type(model.network).__name__} has no encoder; give a generator of `lssl train`")
+        raise LsslError(
+            f"a {type(model.network).__name__} has no encoder; give a generator trained with --preset paper or pose"
+        )
     return model.network

@@ -1,4 +1,4 @@
-"""Table 1 and Fig. 8: what a classifier gains from synthesized faces, tested on real people it has not seen."""
+"""Table 1 and Fig. 8: what a classifier gains from synthesized faces, tested on real people that it has not seen."""
 
 import math
 import shutil
@@ -29,11 +29,11 @@ _SHEET_ROWS = 6
 
 @dataclass(frozen=True)
 class Mend:
-    """What is done that synthesized faces help.
+    """What is done to make synthesized faces more useful.
 
-    agreement: a classifier of the fold's real training faces must give a synthesized face's class so much, 0 to 1; with 0
-        all are kept.
-    intensity: range from which each face's strength is drawn.
+    agreement: the least probability, 0 to 1, that a classifier of the fold's real training faces must give a synthesized
+        face's class; 0 keeps all.
+    intensity: range from which each face's intensity is drawn.
     """
 
     agreement: float = 0.0
@@ -42,7 +42,7 @@ class Mend:
 
 @dataclass(frozen=True)
 class Tested:
-    """What a classifier makes of a fold's real test faces: the confusion matrix, and [right, faces] of each person."""
+    """A classifier's result on a fold's real test faces: the confusion matrix, and [correct, faces] for each person."""
 
     matrix: list[list[int]]
     people: dict[str, list[int]]
@@ -58,9 +58,9 @@ def synthesize_training_faces(
     mend: Mend | None = None,
     teacher: TrainedClassifier | None = None,
 ) -> FaceFolder:
-    """`per_class` faces of each class, made from the training faces; goes on where an earlier call stopped.
+    """`per_class` faces of each class, made from the training faces; continues where an earlier call stopped.
 
-    With a teacher, fewer: those that it disagrees with are missing.
+    With a teacher there are fewer, since faces that it disagrees with are left out. Raises LsslError if none is left.
     """
     mend = mend or Mend()
     options = AugmentOptions(
@@ -103,9 +103,10 @@ def first_of_each_class(synthetic: FaceFolder, attribute: str, per_class: int) -
 
 
 def same_iterations(judge: ClassifierConfig, real: int, per_class: int, classes: int) -> ClassifierConfig:
-    """The settings of all classifiers that are compared: as many iterations as the one with most faces needs.
+    """Settings for all classifiers that are compared: as many iterations as the one with the most faces needs.
 
-    per_class: synthesized faces a class of the largest set; each should be seen at least once. Given iterations stay.
+    per_class: synthesized faces per class in the largest set, each of which should be seen at least once. If the settings
+    give iterations, these are kept.
     """
     if judge.iterations:
         return judge
@@ -115,7 +116,7 @@ def same_iterations(judge: ClassifierConfig, real: int, per_class: int, classes:
 
 
 def tested(judge: TrainedClassifier, test: FaceFolder, experiment: Experiment) -> Tested:
-    """On a fold's real test faces."""
+    """Tests a classifier on a fold's real test faces."""
     faces = labelled_faces(test, experiment.group.name, group=experiment.group, device=experiment.settings.device)
     true, predicted = predict_faces(judge, faces)
     matrix: list[list[int]] = confusion_matrix(true.numpy(), predicted.numpy(), len(experiment.group.values)).tolist()
@@ -145,9 +146,10 @@ def classifiers(
     *,
     real: FaceFolder | None = None,
 ) -> list[Tested]:
-    """`repeats` classifiers, seeds apart, trained on real (+ synthetic), on the fold's test faces.
+    """The results of `repeats` classifiers with different seeds, trained on the fold's real (and synthetic) faces.
 
-    real: the faces that stand for the real ones; those of the fold's training people if not given.
+    real: faces to use in place of the real ones; by default those of the fold's training people.
+    Raises LsslError if any of these faces shows somebody who is tested.
     """
     train, test = experiment.train_rows(fold) if real is None else real, experiment.test_rows(fold)
     for faces in (train, synthetic):
@@ -180,11 +182,11 @@ def augmentation_fold(
     real_out: Path | None = None,
     mend: Mend | None = None,
 ) -> dict[str, Any]:
-    """One fold's confusion matrices: `real` alone, and `synthetic` by the number of faces a class, as plain values; under
-    `people` what is right of each person, summed over the repeats, by the same names.
+    """One fold's confusion matrices as plain values: `real` alone, and `synthetic` by the number of faces per class. Under
+    `people`, by the same keys: [correct, faces] for each person, summed over the repeats.
 
-    real_out: where the classifiers of real faces alone are kept, out/real if not given; several generators share them.
-    Writes out/sheet.png, some of the synthesized faces; the faces themselves are removed at the end.
+    real_out: where the classifiers of real faces alone are kept, which several generators may share; by default out/real.
+    Writes out/sheet.png with some of the synthesized faces; the faces themselves are removed at the end.
     """
     mend = mend or Mend()
     train = experiment.train_rows(fold)
@@ -215,7 +217,7 @@ def augmentation_fold(
 
 
 def right_of_people(found: Sequence[Tested]) -> dict[str, list[int]]:
-    """[right, faces] of each person, summed over classifiers."""
+    """[correct, faces] for each person, summed over classifiers."""
     sums: dict[str, list[int]] = {}
     for one in found:
         for subject, (right, faces) in one.people.items():
@@ -225,7 +227,7 @@ def right_of_people(found: Sequence[Tested]) -> dict[str, list[int]]:
 
 
 def synthetic_sheet(synthetic: FaceFolder, attribute: str, classes: Sequence[str]) -> np.ndarray:
-    """Synthesized faces, a column a class."""
+    """A sheet of synthesized faces, one column per class, uint8 (H, W, 3)."""
     import torch
 
     columns = []

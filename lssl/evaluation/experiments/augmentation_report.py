@@ -30,7 +30,7 @@ from lssl.inference.synthesizers import GENERATOR, GeneratorSynthesizer, Synthes
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Fig. 8's numbers of synthesized faces an expression.
+#: Fig. 8's numbers of synthesized faces per expression.
 PAPER_COUNTS = (500, 1000, 2000, 5000, 10000)
 _DRAWS = 2000
 _COLOURS = ("#2f7fd0", "#2a9d5c", "#8a4fc7", "#c43b5b")
@@ -47,12 +47,12 @@ def evaluate_augmentation(
     mend: Mend | None = None,
     overwrite: bool = False,
 ) -> Report:
-    """Runs (or goes on with) the experiment and writes report.html, results.json and results.csv to `out`.
+    """Runs (or continues) the experiment and writes report.html, results.json and results.csv to `out`.
 
-    counts: synthesized faces a class, one point of the curve each.
-    repeats: classifiers a point, seeds apart, whose accuracies are averaged in each fold.
-    sources: what makes the faces, each a row of its own; names as `open_synthesizer` takes them.
-    Raises LsslError before work starts.
+    counts: numbers of synthesized faces per class, one point of the curve each.
+    repeats: classifiers per point, with different seeds, whose accuracies are averaged in each fold.
+    sources: what makes the faces, each with rows of its own; names as `open_synthesizer` takes them.
+    Raises LsslError before work starts if the data or the settings do not fit.
     """
     counts, mend, sources = sorted(set(counts)), mend or Mend(), list(dict.fromkeys(sources))
     if not counts or counts[0] < 1:
@@ -85,7 +85,7 @@ def _part(name: str, source: str) -> str:
 
 
 def check_sources(sources: Sequence[str]) -> Callable[[FaceFolder, str], None]:
-    """The check, before any work, that a folder has what the synthesizers need that learn nothing."""
+    """A check that a folder has what the untrained synthesizers need, to be made before any work."""
 
     def check(folder: FaceFolder, attribute: str) -> None:
         for source in sources:
@@ -97,7 +97,7 @@ def check_sources(sources: Sequence[str]) -> Callable[[FaceFolder, str], None]:
 
 
 def fold_synthesizer(experiment: Experiment, fold: Fold, source: str, generator_out: Path) -> Synthesizer:
-    """What a source's name stands for in a fold; a generator is trained first, on the fold's training people alone."""
+    """The synthesizer of a source's name in a fold; a generator is trained first, only on the fold's training people."""
     generator: Synthesizer | None = None
     if GENERATOR in source.split("+"):
         settings = experiment.settings
@@ -115,12 +115,12 @@ def fold_synthesizer(experiment: Experiment, fold: Fold, source: str, generator_
 
 
 def mean_accuracy(matrices: list[list[list[int]]]) -> float:
-    """Percent, mean over repeated classifiers."""
+    """The accuracy in percent, averaged over repeated classifiers' confusion matrices."""
     return float(np.mean([accuracy(matrix) for matrix in matrices]))
 
 
 def accuracies(results: list[dict[str, Any]], counts: Sequence[int]) -> dict[int, list[float]]:
-    """Percent by number of synthesized faces a class (0: real faces alone), a value a fold."""
+    """Accuracy in percent by number of synthesized faces per class (0: real faces alone), with one value per fold."""
     table = {0: [mean_accuracy(r["real"]) for r in results]}
     for count in counts:
         table[count] = [mean_accuracy(r["synthetic"][str(count)]) for r in results]
@@ -142,7 +142,14 @@ def augmentation_table(
             made = round(float(np.mean([min(r["made"], count * classes) for r in found])))
             interval = f"{gain_interval(found, count)[1]:.1f}"
             rows.append(
-                [f"real + {count} a class, {source}", over_folds(values[count]), over_folds(gain), interval, real, made]
+                [
+                    f"real + {count} per class, {source}",
+                    over_folds(values[count]),
+                    over_folds(gain),
+                    interval,
+                    real,
+                    made,
+                ]
             )
     paper = paper_figures("augmentation", experiment.source)
     if paper is not None:
@@ -150,7 +157,7 @@ def augmentation_table(
     note = f"Percent of real test faces recognised; all classifiers had {some[0]['iterations']} iterations"
     note += f", {repeats} of each are averaged" if repeats > 1 else ""
     note += "; mean and standard deviation over the folds" if len(some) > 1 else ""
-    note += f". The interval: 95% of {_DRAWS} draws of the people who are tested."
+    note += f". The interval covers 95% of {_DRAWS} resamplings of the people who are tested."
     return Table(
         "Classifiers trained with synthesized faces",
         ["trained on", "accuracy", "gain", "gain's interval, +-", "real faces", "synthesized"],
@@ -163,9 +170,9 @@ def augmentation_table(
 def gain_interval(
     results: Sequence[dict[str, Any]], name: int | str, over: str = "real", seed: int = 0
 ) -> tuple[float, float]:
-    """(gain, half of its 95% interval), points: the people tested in all folds are drawn anew (a bootstrap).
+    """(gain, half of its 95% interval), in points, by resampling the people tested in all folds (a bootstrap).
 
-    name, over: under which names of `people` the classifiers' right faces stand, those that gain and those of before.
+    name, over: the keys of `people` for the classifiers that gain, and for those that they are compared with.
     """
     before, after, faces = [], [], []
     for result in results:
@@ -182,17 +189,18 @@ def gain_interval(
 
 
 def conclusion(source: str, results: Sequence[dict[str, Any]], count: int) -> str:
-    """Whether they help, in a sentence."""
+    """Whether a source's faces help, in a sentence."""
     gain, half = gain_interval(results, count)
     people = round(float(np.mean([result["real_people"] for result in results])))
     what = "synthesized faces" if source == GENERATOR else f"synthesized faces ({source})"
     if abs(gain) <= half:
-        return f"{what} make no difference that is sure: {gain:+.1f} +- {half:.1f} points with {people} people"
-    return f"{what} {'help' if gain > 0 else 'harm'} by {abs(gain):.1f} +- {half:.1f} points with {people} people"
+        return f"{what} make no significant difference: {gain:+.1f} +- {half:.1f} points with {people} people"
+    effect = "raise" if gain > 0 else "lower"
+    return f"{what} {effect} the accuracy by {abs(gain):.1f} +- {half:.1f} points with {people} people"
 
 
 def curve(results: dict[str, list[dict[str, Any]]], counts: Sequence[int]) -> "Figure":
-    """Fig. 8: accuracy over the number of synthesized faces a class; the band is the deviation over the folds."""
+    """Fig. 8: accuracy over the number of synthesized faces per class; the band is one standard deviation over folds."""
     figure = new_figure(6.4, 3.6)
     axes = figure.add_subplot()
     some = next(iter(results.values()))
@@ -209,7 +217,7 @@ def curve(results: dict[str, list[dict[str, Any]]], counts: Sequence[int]) -> "F
         axes.set_xscale("log")
     axes.set_xticks(counts, [f"{count / 1000:g}K" if count >= 500 else str(count) for count in counts])
     axes.minorticks_off()
-    axes.set_xlabel("synthesized faces a class")
+    axes.set_xlabel("synthesized faces per class")
     axes.set_ylabel("accuracy on unseen people (%)")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
@@ -234,13 +242,13 @@ def _report(
     report.paragraph(experiment.describe())
     trained = any(GENERATOR in source.split("+") for source in results)
     report.paragraph(
-        "In each fold whatever is trained learns from the same training people; the synthesized faces are made from the "
-        "faces of those people. Nobody who is tested is seen by any of it. "
+        "In each fold, everything that is trained learns from the same training people, and the synthesized faces are made "
+        "from their faces. Nobody who is tested is seen by any of it. "
         + (f"A generator is trained for {generator_budget(experiment.settings)}. " if trained else "")
         + f"{judge.synthetic_share:.0%} of each batch is synthesized"
         + (f", none in the last {judge.real_last:.0%} of the iterations" if judge.real_last else "")
         + (
-            f"; of the synthesized faces those are kept whose class a classifier of the real ones gives at least {mend.agreement:g}."
+            f"; a synthesized face is kept if a classifier of the real ones gives its class at least {mend.agreement:g}."
             if mend.agreement
             else "."
         )
@@ -254,13 +262,13 @@ def _report(
         with Image.open(experiment.state.root / _part("fold-00", source) / "sheet.png") as sheet:
             report.image(
                 np.asarray(sheet.convert("RGB")),
-                f"Some of the first fold, {source}, a column a class they are labelled with.",
+                f"Some of the first fold's faces, {source}; one column per class that they are labelled with.",
             )
     report.heading("Confusion")
     some = next(iter(results.values()))
     shown = [("real faces alone", [r["real"] for r in some])]
     for source, found in results.items():
-        shown.append((f"real + {counts[-1]} a class, {source}", [r["synthetic"][str(counts[-1])] for r in found]))
+        shown.append((f"real + {counts[-1]} per class, {source}", [r["synthetic"][str(counts[-1])] for r in found]))
     for name, matrices in shown:
         total = np.sum([matrix for repeated in matrices for matrix in repeated], axis=0)
         report.plot(

@@ -1,4 +1,4 @@
-"""What a classifier reaches on people it has not seen: `lssl train-classifier`'s report."""
+"""How well a classifier does on people that it has not seen: the report of `lssl train-classifier`."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ _MISTAKES = 8
 
 
 def class_table(matrix: NDArray[np.integer], classes: tuple[str, ...], title: str = "Accuracy by class") -> Table:
-    """Faces, accuracy (share of the class's faces) and precision (share of the predictions that are right), in percent."""
+    """Per class: faces, accuracy (share of its faces that are recognised) and precision (share of the predictions of it that
+    are correct), in percent. matrix: (C, C), rows are true classes."""
     rows: list[list[Any]] = []
     for k, name in enumerate(classes):
         faces, predicted = int(matrix[k].sum()), int(matrix[:, k].sum())
@@ -40,7 +41,8 @@ def write_classifier_run(
     config: ClassifierConfig,
     command: str,
 ) -> Report:
-    """Writes classifier.safetensors, confusion.png, report.html, results.json and results.csv to the folder `out`."""
+    """Tests a trained classifier, and writes classifier.safetensors, confusion.png, report.html, results.json and
+    results.csv to the folder `out`."""
     classifier = result.classifier
     true, predicted = predict_faces(classifier, test)
     matrix = confusion_matrix(true.numpy(), predicted.numpy(), len(classifier.classes))
@@ -62,9 +64,9 @@ def write_classifier_run(
     report = Report(f"Classifier of {classifier.group.name}: {train.folder.root.name}", command, config.seed)
     report.earlier_seconds = result.seconds
     report.paragraph(
-        f"A {classifier.architecture} network, {result.iterations} iterations of {config.batch_size} faces, learnt from "
-        f"{len(train)} faces of {len(train.subjects)} people and was tested on {len(test)} faces of "
-        f"{len(test.subjects)} other people: {100 * accuracy:.2f}% right."
+        f"A {classifier.architecture} network was trained for {result.iterations} iterations of {config.batch_size} faces on "
+        f"{len(train)} faces of {len(train.subjects)} people, and tested on {len(test)} faces of "
+        f"{len(test.subjects)} other people: {100 * accuracy:.2f}% correct."
         + (" The training was interrupted." if result.interrupted else "")
     )
     report.table(class_table(matrix, classifier.classes))
@@ -89,7 +91,7 @@ def _mistakes(
 ) -> None:
     wrong = (true != predicted).nonzero()[:, 0]
     if not len(wrong):
-        report.paragraph("Every unseen face is classified rightly.")
+        report.paragraph("Every unseen face is classified correctly.")
         return
     shown = wrong[:_MISTAKES]
     columns = [test[int(row)]["image"][None] for row in shown]
@@ -98,5 +100,5 @@ def _mistakes(
     report.heading("Mistakes")
     report.image(
         np.asarray(labelled_grid(columns, names)),
-        f"{len(shown)} of {len(wrong)} mistakes, each under what it was taken for; in truth: {', '.join(truths)}.",
+        f"{len(shown)} of {len(wrong)} mistakes, each under the class predicted; the true classes: {', '.join(truths)}.",
     )

@@ -1,4 +1,4 @@
-"""Tables 1 and 2 with a row a method: `lssl evaluate transfer|augmentation --method NAME ...`."""
+"""Tables 1 and 2 with a row per method: `lssl evaluate transfer|augmentation --method NAME ...`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -35,12 +35,12 @@ from lssl.models.classifier import TrainedClassifier
 from lssl.models.cyclegan import faithful
 from lssl.models.export import TrainedGenerator
 
-#: An experiment's results: a list of folds and seeds for each contender's name.
+#: An experiment's results: for each contender's name, a list with one entry per fold and seed.
 Results = dict[str, list[dict[str, Any]]]
 _FIGURE_FACES = 4
 _COMPOSED = (
-    "CycleGAN knows pairs: from neutral to another class, or back, is one generator; from one other class to another it is "
-    "composed over neutral, which the method itself does not know."
+    "CycleGAN translates between two classes: from neutral to another class, or back, takes one generator; between two other "
+    "classes it is composed via neutral, which goes beyond the method itself."
 )
 
 
@@ -54,11 +54,11 @@ def compare_transfer(
     portraits: bool = True,
     overwrite: bool = False,
 ) -> Report:
-    """Table 2 with a row a method, and Fig. 6: runs (or goes on) and writes the report to `out`.
+    """Table 2 with a row per method, and Fig. 6: runs (or continues) the experiment and writes the report to `out`.
 
-    seeds: trainings of each method in each fold; the fold's classifier is one for all of them.
-    portraits: also the two-sample test of the measures at full size, where the folder has landmarks.
-    Raises LsslError before work starts.
+    seeds: trainings of each method in each fold; all of them share the fold's classifier.
+    portraits: add the measures at full size, such as the two-sample test, if the folder has landmarks.
+    Raises LsslError before work starts if the data or the settings do not fit.
     """
     identities = detect.available()
     experiment = _open(
@@ -94,7 +94,7 @@ def compare_transfer(
     sheet = _figure(experiment, contenders)
     sheet.save(out / "figure.png")
     report.image(
-        np.asarray(sheet), "Each person's photograph, then a row a method, a column a class; first fold and seed."
+        np.asarray(sheet), "Each person's photograph; one row per method, one column per class; first fold and seed."
     )
     _finish(report, experiment, results, out)
     return report
@@ -112,7 +112,7 @@ def compare_augmentation(
     mend: Mend | None = None,
     overwrite: bool = False,
 ) -> Report:
-    """Table 1 with a row a method; as `compare_transfer`. counts, repeats: as `evaluate_augmentation` takes them."""
+    """Table 1 with a row per method, as `compare_transfer`. counts, repeats: as in `evaluate_augmentation`."""
     counts, mend = sorted(set(counts)), mend or Mend()
     further = {"counts": counts, "repeats": repeats, "mend": asdict(mend)}
     experiment = _open("augmentation", settings, contenders, out, seeds, overwrite, **further)
@@ -129,15 +129,15 @@ def compare_augmentation(
     for contender in contenders:
         with Image.open(experiment.state.root / _part(experiment.folds[0], contender, 0) / "sheet.png") as sheet:
             report.image(
-                np.asarray(sheet.convert("RGB")), f"{contender.name}, a column a class they are labelled with."
+                np.asarray(sheet.convert("RGB")), f"{contender.name}; one column per class that they are labelled with."
             )
     _finish(report, experiment, results, out)
     return report
 
 
 def routes(judge: TrainedClassifier, result: Transferred) -> dict[str, Any]:
-    """[right, asked] of translations that start at the first class, and of those to another class that one generator of
-    CycleGAN makes (`single`) or that it composes (`composed`)."""
+    """[recognised, asked] for translations to another class: those that start at the first class (`from_first`), those for
+    which CycleGAN has a generator (`single`), and those that it composes of two (`composed`)."""
     count = len(result.classes)
     guesses = np.stack([classify(judge, result.pictures[:, t]) for t in range(count)], 1)
     source = np.broadcast_to(result.source[:, None], guesses.shape)
@@ -150,7 +150,7 @@ def routes(judge: TrainedClassifier, result: Transferred) -> dict[str, Any]:
 
 
 def feature_distance(judge: TrainedClassifier, result: Transferred) -> float:
-    """The Frechet distance of real test faces and their translations to other classes, in the classifier's features."""
+    """The Frechet distance between real test faces and their translations to other classes, in the classifier's features."""
     network = classifier_network(judge, "the fold's classifier")
     changed = np.arange(len(result.classes))[None] != result.source[:, None]
     real, made = (_features(network, images) for images in (result.images, result.pictures[changed]))
@@ -167,7 +167,8 @@ def _features(network: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def transfer_table(experiment: Experiment, contenders: Sequence[Contender], results: Results) -> Table:
-    """Table 2: what is recognised, what stays of person and picture, what tells made from real; the paper's beside it."""
+    """Table 2: what is recognised, what is kept of person and picture, how well made can be told from real; the paper's
+    figures next to it."""
     title, paper = published("transfer")
     first = experiment.group.values[0]
     some = results[contenders[0].name]
@@ -196,19 +197,21 @@ def transfer_table(experiment: Experiment, contenders: Sequence[Contender], resu
                 value = over_runs([_share(r[key]) for r in found])
                 rows.append([f"{contender.name}: {name}", value, *[None] * 7])
     note = (
-        "Unseen faces changed to another class, percent that a classifier of real faces recognises as it: all, those that start "
-        f"at {first}, and all judged beside the person's own photographs. Identity: median distance of dlib's embedding to the "
-        "input (under 0.6 is usually one person). SSIM: with the input, asked for its own class. FID: Frechet distance to the "
-        "real test faces in that classifier's features. Told from real: the largest area under the curve of the two-sample test "
-        "over classes and regions, 0.5 is perfect; a high percentage beside a high area is no expression but a trace that pleases "
-        f"the classifier. Mean and standard deviation over folds and seeds. {title}: the paper's own, of other faces. {_COMPOSED}"
+        "Recognised: percent of unseen faces, changed to another class, that a classifier of real faces recognises as that class: "
+        f"all, those that start at {first}, and all judged relative to the person's own photographs (beside own). Identity: median "
+        "distance of dlib's embedding to the input (under 0.6 is usually the same person). SSIM: between the input and the result "
+        "when asked for the input's own class. FID: Frechet distance to the real test faces in that classifier's features. Told "
+        "from real: the largest area under the curve of the two-sample test over classes and regions, 0.5 is perfect; a high "
+        "percentage together with a high area means a trace that pleases the classifier, not an expression. Mean and standard "
+        f"deviation over folds and seeds. {title}: the paper's own figures, for other faces. {_COMPOSED}"
     )
     header = ["method", "recognised", f"from {first}", "beside own", "identity", "SSIM", "FID", "told from real", title]
     return Table("Changed to another class", header, rows, note)
 
 
 def augmented_table(contenders: Sequence[Contender], results: Results, counts: Sequence[int], repeats: int) -> Table:
-    """Table 1: accuracy on real unseen people of a classifier of real and each method's faces; the paper's beside it."""
+    """Table 1: accuracy on unseen people of a classifier trained on real and each method's faces; the paper's figures next
+    to it."""
     title, paper = published("augmentation")
     some = results[contenders[0].name]
     alone = over_runs(_once(some, lambda r: mean_accuracy(r["real"])))
@@ -220,11 +223,12 @@ def augmented_table(contenders: Sequence[Contender], results: Results, counts: S
         values = [over_runs([mean_accuracy(r["synthetic"][str(count)]) for r in found]) for count in counts]
         rows.append([contender.name, *values, over_runs(gains), paper.get(IN_THE_PAPER.get(contender.name, ""))])
     note = (
-        f"Percent of real faces of unseen people recognised by classifiers of real faces and so many synthesized ones a class, all "
-        f"with {some[0]['iterations']} iterations{f', {repeats} of each are averaged' if repeats > 1 else ''}; the gain is over real "
-        f"faces alone, with the most. Mean and standard deviation over folds and seeds. {title}: the paper's own, of other faces."
+        f"Percent of real faces of unseen people recognised by classifiers trained on real and so many synthesized faces per class, "
+        f"all with {some[0]['iterations']} iterations{f'; {repeats} of each are averaged' if repeats > 1 else ''}. Gain: of the "
+        f"largest number over real faces alone. Mean and standard deviation over folds and seeds. {title}: the paper's own figures, "
+        "for other faces."
     )
-    header = ["trained on real and", *(f"{count} a class" for count in counts), "gain", title]
+    header = ["trained on real and", *(f"{count} per class" for count in counts), "gain", title]
     return Table("Classifiers trained with synthesized faces", header, rows, note)
 
 
@@ -263,7 +267,7 @@ def _run(
     seeds: int,
     judged: Callable[[TrainedGenerator, Fold, Path], dict[str, Any]],
 ) -> Results:
-    """Trains and judges each contender, in each fold, with each seed; what is done is read."""
+    """Trains and judges each contender in each fold with each seed; reads what an earlier run has finished."""
     results: Results = {contender.name: [] for contender in contenders}
     for fold in experiment.folds:
         for seed in range(seeds):
@@ -292,8 +296,8 @@ def _begin(title: str, experiment: Experiment, command: str, contenders: Sequenc
     report.earlier_seconds = experiment.state.seconds
     report.paragraph(experiment.describe())
     report.paragraph(
-        "In each fold all methods and classifiers learn from the same training people alone. A method's own preset is its "
-        "authors' losses, optimizer and start; one that ends in -small is given what the preset standard has, for few faces."
+        "In each fold, all methods and classifiers learn only from the same training people. A baseline's own preset has its "
+        "authors' losses, optimizer and initialization; one that ends in -small has what the preset standard uses for few faces."
     )
     return report
 
@@ -304,7 +308,7 @@ def _finish(report: Report, experiment: Experiment, results: Results, out: Path)
 
 
 def _once(results: Sequence[dict[str, Any]], value: Callable[[dict[str, Any]], float | None]) -> list[float | None]:
-    """A value of the fold alone, once a fold."""
+    """A value that depends on the fold only, once per fold."""
     return [value(result) for result in results if result["seed"] == 0]
 
 

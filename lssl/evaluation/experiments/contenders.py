@@ -1,4 +1,4 @@
-"""Methods that are compared: each trained on the same faces of the same folds, once a seed, and what was the same."""
+"""Methods to compare: each is trained on the same faces of the same folds, once per seed; and a table of what was the same."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ IN_THE_PAPER = {"paper": "LSSL", "stargan": "StarGAN", "cyclegan": "CycleGAN", "
 
 @dataclass(frozen=True)
 class Contender:
-    """A row of the tables: a preset by its name, with the changes that all contenders got."""
+    """A row of the tables: a preset by its name, with the changes made to all contenders."""
 
     name: str
     config: TrainConfig
@@ -33,10 +33,10 @@ class Contender:
 def open_contenders(
     names: Sequence[str], settings: Settings, changes: Mapping[str, Any], quick: Mapping[str, Any] | None = None
 ) -> list[Contender]:
-    """The presets by name, each with those of the changes that it has.
+    """The presets by name, each with those changes whose settings it has.
 
-    changes: as `TrainConfig.with_overrides` takes them. quick: changes that give way to these.
-    Raises LsslError for an unknown or repeated name, and for a change that fits none of them.
+    changes: as `TrainConfig.with_overrides` takes them. quick: changes that `changes` override.
+    Raises LsslError for an unknown or repeated name, and for a change to a setting that none of them has.
     """
     if len(set(names)) < len(names):
         raise LsslError(f"a method is named twice: {', '.join(names)}")
@@ -54,9 +54,9 @@ def open_contenders(
 def train_contender(
     experiment: Experiment, contender: Contender, train: FaceFolder, seed: int, out: Path, *, parser_path: Path
 ) -> tuple[TrainedGenerator, dict[str, Any]]:
-    """The contender's generator, trained on `train` alone, and the facts for `same_table`.
+    """The contender's generator, trained only on `train`, and the facts for `same_table`.
 
-    seed: counted from the experiment's. Seconds are those of training, of earlier calls that were stopped as well.
+    seed: added to the experiment's. The seconds include earlier calls that were stopped.
     """
     settings = experiment.settings
     config = replace(contender.config, seed=settings.seed + seed)
@@ -112,15 +112,15 @@ def same_table(
     note = (
         f"All on the same {len(experiment.folds)} fold{'s' if len(experiment.folds) > 1 else ''} by subject, "
         f"{seeds} seed{'s' if seeds > 1 else ''} each. Iterations are updates of the generator (IcGAN: of its GAN and then of its "
-        "encoders; CycleGAN: of all its pairs at once). Moves: mirroring, and the strength of random shifts, turns, sizes and "
-        "light (data.jitter). Average: the decay of the averaged generator. Parameters in millions: of all networks that are "
-        "trained, and of what is used. Seconds are training's, warm-up and face parser with it."
+        "encoders; CycleGAN: of all its pairs at once). Moves: mirroring, and the strength of random shifts, turns, scalings and "
+        "changes of light (data.jitter). Average: the decay of the averaged generator. Parameters in millions: of all networks "
+        "that are trained, and of those used to translate. Seconds of training include warm-up and face parser."
     )
     header = ["method", "faces", "trainings", "moves", "iterations", "batch", "warm-up", "average", "seconds"]
     return Table("What was the same", [*header, "trained (M)", "used (M)"], rows, note)
 
 
 def over_runs(values: Sequence[float | None]) -> float | tuple[float, float] | None:
-    """(mean, standard deviation) over folds and seeds; the value itself where there is one; None where none is known."""
+    """(mean, standard deviation) over folds and seeds; a single value as it is; None if no value is known."""
     known = [value for value in values if value is not None and np.isfinite(value)]
     return over_folds(known) if known else None

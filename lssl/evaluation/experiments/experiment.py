@@ -23,15 +23,15 @@ from lssl.training.distributed import Processes
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides an experiment's results.
+    """What an experiment's results depend on.
 
     attribute: the column whose values are the classes; the folder's first attribute if empty.
-    folds: 1 is the folder's own split by subject, more are folds over all subjects.
-    real_subjects: train on so many of a fold's training subjects only; 0: all.
-    training, judge: of the generators and the classifiers that the experiment trains.
+    folds: 1 is the folder's own split by subject; more are folds over all subjects.
+    real_subjects: how many of a fold's training subjects to train on; 0: all.
+    training, judge: settings of the generators and the classifiers that the experiment trains.
     weights: a file of pretrained weights for the classifiers to start from.
-    parser_iterations: of the face parsers, where the generators have a parsing loss.
-    note: a sentence for the report; it decides nothing.
+    parser_iterations: of the face parsers, if the generators have a parsing loss.
+    note: a sentence for the report; it changes no result.
     """
 
     data: Path
@@ -50,7 +50,8 @@ class Settings:
 
 @dataclass
 class Experiment:
-    """An opened experiment: checked data, folds, classes, state. `schema` is of all the generator's attributes."""
+    """An opened experiment: checked data, folds, classes, state. schema: all attributes of the generators. group: the one
+    whose values are the classes."""
 
     settings: Settings
     folder: FaceFolder
@@ -65,7 +66,7 @@ class Experiment:
 
     @property
     def source(self) -> str | None:
-        """The database that the folder was prepared from."""
+        """The name of the database that the folder was prepared from, if known."""
         name = self.folder.info.get("source")
         return name if isinstance(name, str) else None
 
@@ -86,7 +87,7 @@ class Experiment:
         if len(self.folds) > 1:
             parts = f"{len(self.folds)} folds by subject"
         else:
-            parts = f"{trained} people trained on, {tested} others tested" if trained else f"{tested} people tested"
+            parts = f"{trained} people to train on, {tested} others to test" if trained else f"{tested} people to test"
         few = f", {self.settings.real_subjects} people of each training part" if self.settings.real_subjects else ""
         return (
             f"{len(self.folder)} faces of {people} people, {self.group.name}: {', '.join(self.group.values)}; "
@@ -110,12 +111,13 @@ def open_experiment(
     check: Callable[[FaceFolder, str], None] | None = None,
     **further: Any,
 ) -> Experiment:
-    """Reads and checks the data before any work, then opens (or begins) the state in `out`.
+    """Reads and checks the data before any work, then opens (or creates) the state in `out`.
 
-    trained: the classes and attributes of what was trained before; then nothing is, and faces to test are enough.
-    check: raises LsslError where the folder and the column of its classes will not do for this experiment.
-    further: settings of this experiment alone.
-    Raises LsslError for whatever is wrong.
+    trained: the classes and attributes of what was trained before, if nothing is to be trained; then only test faces are
+        needed.
+    check: called with the folder and the column of its classes; raises LsslError if they do not suit this experiment.
+    further: settings of this experiment only, which are recorded in the state.
+    Raises LsslError for anything wrong with the data or an earlier state.
     """
     names = settings.training.data.attributes or None
     folder = read_metadata(settings.data, attributes=names)
@@ -160,7 +162,7 @@ def _trained_attributes(folder: FaceFolder, attribute: str) -> tuple[str, ...]:
 
 
 def check_unseen(part: TrainedGenerator | TrainedClassifier, folds: Sequence[Fold]) -> None:
-    """Raises LsslError where a given part was trained on somebody who is tested, as far as its `info` tells."""
+    """Raises LsslError if a given part was trained on somebody who is tested, according to its `info`."""
     known = part.info.get("subjects")
     if known:
         seen = sorted(set(known) & {subject for fold in folds for subject in fold.test})
@@ -172,14 +174,14 @@ def check_unseen(part: TrainedGenerator | TrainedClassifier, folds: Sequence[Fol
 
 
 def accuracy(matrix: Any) -> float:
-    """Percent on the diagonal of a confusion matrix; NaN for an empty one."""
+    """The accuracy of a confusion matrix in percent; NaN for an empty one."""
     counts = np.asarray(matrix)
     total = counts.sum()
     return 100 * float(np.trace(counts)) / float(total) if total else float("nan")
 
 
 def over_folds(values: Sequence[float]) -> float | tuple[float, float]:
-    """(mean, standard deviation over the folds), or the value itself where there is one fold."""
+    """(mean, standard deviation) over the folds, or the value itself if there is one fold."""
     if len(values) == 1:
         return float(values[0])
     return float(np.mean(values)), float(np.std(values, ddof=1))

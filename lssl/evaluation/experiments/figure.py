@@ -1,4 +1,4 @@
-"""Fig. 6: unseen people, the photograph, then a row a method, a column a class; `lssl evaluate figure`."""
+"""Fig. 6: photographs of unseen people with one row per method and one column per class; `lssl evaluate figure`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,8 @@ from lssl.models.export import load_generator
 def draw_figure(
     faces: NDArray[np.uint8], made: Sequence[NDArray[np.uint8]], names: Sequence[str], classes: Sequence[str]
 ) -> Image.Image:
-    """For each face (N, S, S, 3) the photograph, and a row a method of `made` (N, classes, S, S, 3), uint8."""
+    """For each of the faces (N, S, S, 3): the face, and for each method a row of its results. made: for each method
+    (N, classes, S, S, 3); all uint8."""
     empty = np.full_like(faces[0], 255)
     rows, labels = [], []
     for k, face in enumerate(faces):
@@ -38,10 +39,11 @@ def make_figure(
     changes: Mapping[str, Any] | None = None,
     quick: Mapping[str, Any] | None = None,
 ) -> Image.Image:
-    """Draws out/figure.png: the given models' rows, then those of presets trained first on the training split.
+    """Draws out/figure.png: the rows of the given models, then those of presets, which are first trained on the training
+    split.
 
-    changes, quick: of the presets, see `open_contenders`. What was trained is kept in `out`, and read when repeated.
-    Raises LsslError before work starts.
+    changes, quick: to the presets' settings, see `open_contenders`. Trained generators are kept in `out` and reused.
+    Raises LsslError before work starts if the data or the settings do not fit.
     """
     given = {name: load_generator(path, settings.device) for name, path in models.items()}
     contenders = open_contenders(methods, settings, changes or {}, quick)

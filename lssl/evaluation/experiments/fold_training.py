@@ -1,6 +1,6 @@
-"""Trains what a fold needs, on its training faces alone: generator (with its face parser) and classifier.
+"""Trains what a fold needs, only on its training faces: generator (with its face parser) and classifier.
 
-Each part is kept in the experiment's state; a part that is finished is read, one that was stopped goes on.
+Each part is kept in the experiment's state: a finished part is read, a generator that was stopped is continued.
 """
 
 from pathlib import Path
@@ -31,9 +31,9 @@ def train_fold_generator(
 ) -> TrainedGenerator:
     """A generator trained on all `faces`, and on nothing else, in the run folder `out`.
 
-    Its sample grids show training faces: nobody else is known here. With `losses.parsing` a face parser is trained on
-    the same faces first, and kept in `parser_path` (out/parser.safetensors if not given; variants share one). Raises
-    KeyboardInterrupt when it was stopped; the run goes on at the next call.
+    Its sample grids show training faces, since no others may be seen here. If the method needs a face parser, one is first
+    trained on the same faces and kept in `parser_path`, which variants may share (by default out/parser.safetensors).
+    Raises KeyboardInterrupt if it is stopped; the next call continues the run.
     """
     path = out / "generator.safetensors"
     processes = processes or Processes()
@@ -60,7 +60,7 @@ def train_fold_generator(
         loop.resume()
     if not loop.train():
         raise KeyboardInterrupt
-    for checkpoint in checkpoints(out / "checkpoints"):  # the generator is done; ten folds of them would fill a disk
+    for checkpoint in checkpoints(out / "checkpoints"):  # no longer needed, and those of ten folds would fill a disk
         checkpoint.unlink()
     return load_generator(path, processes.device)
 
@@ -78,7 +78,7 @@ def train_fold_classifier(
 ) -> TrainedClassifier:
     """A classifier trained on all `faces` (and the synthesized ones), and on nothing else, kept in the folder `out`.
 
-    Raises KeyboardInterrupt when it was stopped, keeping nothing.
+    Raises KeyboardInterrupt if it is stopped, and then keeps nothing.
     """
     if (out / FILE_NAME).is_file():
         return load_classifier(out, device)

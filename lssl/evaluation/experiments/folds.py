@@ -1,4 +1,4 @@
-"""Who is trained on and who is tested: folds by subject, and the checks of a folder before hours are spent on it."""
+"""Whom to train on and whom to test: folds by subject, and the checks of a folder before hours are spent on it."""
 
 import hashlib
 from collections.abc import Iterable
@@ -22,14 +22,14 @@ class Fold:
     def __post_init__(self) -> None:
         both = sorted(set(self.train) & set(self.test))
         if both:
-            raise LsslError(f"fold {self.number}: subject '{both[0]}' is both trained on and tested")
+            raise LsslError(f"fold {self.number}: subject '{both[0]}' is both in training and in test")
 
     def to_dict(self) -> dict[str, object]:
         return {"fold": self.number, "train": list(self.train), "test": list(self.test)}
 
 
 def subject_folds(subjects: Iterable[str], count: int, seed: int) -> list[Fold]:
-    """`count` folds of equal size (but for one subject), each subject tested once; the same for the same seed.
+    """`count` folds of equal size (give or take one subject), each subject tested once; the same for the same seed.
 
     Raises LsslError for fewer than two folds, or more folds than subjects.
     """
@@ -45,9 +45,9 @@ def subject_folds(subjects: Iterable[str], count: int, seed: int) -> list[Fold]:
 
 
 def given_split(folder: FaceFolder, *, trains: bool = True) -> Fold:
-    """The folder's own train and test subjects as the only fold. Raises LsslError where there is no such split.
+    """The folder's own train and test subjects as the only fold. Raises LsslError if it has no such split.
 
-    trains: whether anything is trained; if not, faces to test are enough.
+    trains: whether anything is to be trained; if not, only test faces are needed.
     """
     parts = {
         name: sorted({folder.subjects[row] for row in folder.rows_where(split=name)}) for name in ("train", "test")
@@ -79,7 +79,7 @@ def rows_of(folder: FaceFolder, subjects: Iterable[str], split: str = "train") -
 
 
 def limit_subjects(fold: Fold, count: int) -> Fold:
-    """The fold with only `count` of its training subjects (0: all), the first in an order that the names decide."""
+    """The fold with only `count` of its training subjects (0: all); the choice depends on their names only."""
     if not count or count >= len(fold.train):
         return fold
     order = sorted(fold.train, key=lambda name: hashlib.sha256(f"few:{name}".encode()).digest())
@@ -89,12 +89,12 @@ def limit_subjects(fold: Fold, count: int) -> Fold:
 def check_faces(
     folder: FaceFolder, attribute: str, folds: list[Fold], known: AttributeGroup | None = None
 ) -> AttributeGroup:
-    """Checks all that an experiment needs before it starts, every picture included, and returns the classes.
+    """Checks everything that an experiment needs before it starts, including every picture, and returns the classes.
 
-    known: the classes of what is trained already, of which the faces may have some alone.
+    known: the classes of what is trained already; the faces need not have all of them.
 
-    Raises LsslError: no such column, one class, no subjects, an unreadable picture, pictures of
-    several sizes, or a fold whose training part lacks a class.
+    Raises LsslError for a missing column, a single class, missing subjects, an unreadable picture, pictures of several
+    sizes, and a fold whose training part lacks a class.
     """
     table = f"{folder.root}/metadata.csv"
     if attribute not in folder.columns:
@@ -102,8 +102,8 @@ def check_faces(
     nameless = [row for row, subject in enumerate(folder.subjects) if not subject]
     if nameless:
         raise LsslError(
-            f"{table}, line {nameless[0] + 2}: no subject ({len(nameless)} such rows); whom a picture shows must be known "
-            "to test on unseen people: prepare the folder with --subject-pattern"
+            f"{table}, line {nameless[0] + 2}: no subject ({len(nameless)} such rows); to test on unseen people, every "
+            "picture needs its subject: prepare the folder with --subject-pattern"
         )
     if known is None:
         group = AttributeSchema.from_columns({attribute: folder.columns[attribute]}).groups[0]
@@ -117,7 +117,7 @@ def check_faces(
         missing = [value for value in group.values if value not in found]
         if missing:
             raise LsslError(
-                f"{folder.root}: of the {len(fold.train)} subjects trained on in fold {fold.number} none has "
+                f"{folder.root}: of the {len(fold.train)} training subjects of fold {fold.number} none has "
                 f"{attribute} '{missing[0]}'; use fewer folds, another --seed or more subjects"
             )
     check_images(folder)

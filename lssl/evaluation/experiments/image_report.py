@@ -1,4 +1,4 @@
-"""The page of `lssl evaluate images`: every measure of the fakes, and the pictures that explain them."""
+"""The report of `lssl evaluate images`: every measure of the fakes, and pictures that explain the measures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,9 +36,9 @@ def own_network(
     seed: int = 0,
     device: torch.device | str = "cpu",
 ) -> FeatureNetwork:
-    """A small classifier of the real pictures' labels, trained now and kept in `out`: features where none are given.
+    """A small classifier of the real pictures' labels, trained now and kept in `out`, for features if no network is given.
 
-    Raises LsslError where the pictures have no labels to learn from.
+    Raises LsslError if the pictures have no labels to learn from.
     """
     if attribute is None:
         raise LsslError(
@@ -68,10 +68,10 @@ def compare_images(
     """Adds all tables and pictures to the report.
 
     Args:
-        sources: where the fakes' inputs are looked up: the whole folder of which `real` may be a part.
-        attribute: the column that holds what was synthesized.
-        pairs: the most pairs of a kind to measure.
-        cache: a folder for features, so that a stopped run goes on.
+        sources: where the fakes' inputs are looked up: the whole folder, of which `real` may be a part.
+        attribute: the column that says what was synthesized.
+        pairs: the largest number of pairs of each kind to measure.
+        cache: a folder for features, so that a stopped run can be continued.
     """
     table, real_features, fake_features = set_distances(real, fake, judges, cache, seed=seed, progress=progress)
     report.table(table)
@@ -79,8 +79,8 @@ def compare_images(
     images = None
     if made is None:
         report.paragraph(
-            "Which picture each fake was made from is not known (no column made_from, no equal file names), so nothing "
-            "is measured on pairs."
+            "It is not known which picture each fake was made from (there is no column made_from, and no equal file names), "
+            "so nothing is measured on pairs."
         )
     else:
         made, images = made_pairs(sources, fake, made, pairs, seed)
@@ -98,13 +98,13 @@ def compare_images(
     measured, distances = pair_measures(columns, judges)
     if measured.rows:
         if made is not None:
-            measured.note += f" Sources are known by {made.by}."
+            measured.note += f" Sources are identified by {made.by}."
         report.table(measured)
         report.results["identity_distances"] = distances
     report.table(
         diversity_table(
             [
-                # Where each input went to one target only, its source stands for the other one.
+                # If each input was changed to one target only, its source takes the other one's place.
                 ("targets of one input", within["fake", "targets"] or images, within["real", "targets"]),
                 (f"people of one {what}", within["fake", "people"], within["real", "people"]),
             ],
@@ -127,7 +127,7 @@ def compare_images(
 
 
 def _show_pairs(report: Report, images: PairImages, labels: Sequence[str]) -> None:
-    """A few pairs, as many different targets as there are."""
+    """A few pairs, of as many different targets as possible."""
     turns: dict[str, list[int]] = {}
     for k, label in enumerate(labels):
         turns.setdefault(label, []).append(k)
@@ -135,7 +135,7 @@ def _show_pairs(report: Report, images: PairImages, labels: Sequence[str]) -> No
     chosen = sorted(order[:_SHOWN], key=lambda k: labels[k])
     report.image(
         _stacked(images.first[chosen], images.second[chosen], [labels[k] for k in chosen]),
-        "Sources above, what was made from them below, under its target.",
+        "Sources above, what was made from them below, under the name of the target.",
     )
 
 
@@ -145,7 +145,7 @@ def _show_strangers(report: Report, images: PairImages, distances: Sequence[floa
     worst = one_each(np.argsort(distances)[::-1].tolist(), sources, _SHOWN)
     report.image(
         _stacked(images.first[worst], images.second[worst], [f"{distances[k]:.2f}" for k in worst]),
-        "The pairs farthest apart in identity, with their distance: source above, fake below.",
+        "The pairs with the largest identity distance, which is given: source above, fake below.",
     )
 
 
@@ -157,7 +157,7 @@ def _show_farthest(
     fake_features: NDArray[np.float32],
     labels: Sequence[str],
 ) -> None:
-    """The fakes that are farthest from any real picture, above the real picture that is nearest to each."""
+    """The fakes that are farthest from any real picture, each above the real picture nearest to it."""
     nearest = np.zeros(len(fake), np.int64)
     distance = np.zeros(len(fake))
     real_square = (real_features**2).sum(1)
@@ -170,11 +170,11 @@ def _show_farthest(
     worst = one_each(np.argsort(distance)[::-1].tolist(), made_from, _SHOWN)
     report.image(
         _stacked(fake.read(worst), real.read(nearest[worst].tolist()), [labels[k] for k in worst]),
-        "The fakes least like any real picture in the network's features, above the real picture nearest to each.",
+        "The fakes least like any real picture in the network's features, each above the real picture nearest to it.",
     )
 
 
 def _stacked(above: NDArray[np.uint8], below: NDArray[np.uint8], names: Sequence[str]) -> NDArray[np.uint8]:
-    """One column a pair, a picture above the other, a name above both."""
+    """One column per pair, one picture above the other, under their name."""
     columns = [torch.from_numpy(np.stack(pair)).permute(0, 3, 1, 2) for pair in zip(above, below, strict=True)]
     return np.asarray(labelled_grid(columns, list(names)))

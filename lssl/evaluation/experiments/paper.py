@@ -1,7 +1,7 @@
-"""The paper's own figures: rows beside ours where the data set is the paper's; where methods are compared, a column of
-their own that names its data set."""
+"""The paper's own figures: rows next to ours if the data set is the paper's; in comparisons of methods, a column of their
+own that names their data set."""
 
-#: experiment: (`source` in dataset.json, what it is called, [(method, accuracy in percent)])
+#: experiment: (`source` in dataset.json, the table's title, [(method, accuracy in percent)])
 _FIGURES: dict[str, tuple[str, str, list[tuple[str, float]]]] = {
     "augmentation": (
         "oulu-casia",
@@ -30,13 +30,13 @@ _FIGURES: dict[str, tuple[str, str, list[tuple[str, float]]]] = {
 
 
 def paper_figures(experiment: str, source: str | None) -> tuple[str, list[tuple[str, float]]] | None:
-    """(the paper's table, [(method, accuracy)]), or None where the data set is not the paper's."""
+    """(the paper's table, [(method, accuracy in percent)]), or None if the data set is not the paper's."""
     wanted, title, rows = _FIGURES[experiment]
     return (title, rows) if source == wanted else None
 
 
 def published(experiment: str) -> tuple[str, dict[str, float]]:
-    """(the paper's table, {method: accuracy}), for a column that says whose faces these are of."""
+    """(title of a column that names the paper's data set, {method: accuracy in percent})."""
     _, title, rows = _FIGURES[experiment]
     return f"paper ({title})", dict(rows)
 
@@ -51,7 +51,7 @@ _POSE: list[tuple[str, tuple[float, float, float]]] = [
 
 
 def paper_pose_figures(source: str | None) -> tuple[str, list[tuple[str, dict[str, float]]]] | None:
-    """(Table 3, [(method, {"±15": accuracy, ...})]), or None where the data set is not BU-3DFE."""
+    """(title, [(method, {"±15": accuracy in percent, ...})]) of Table 3, or None if the data set is not BU-3DFE."""
     if source != "bu3dfe":
         return None
     return "Table 3, BU-3DFE", [(name, dict(zip(("±15", "±30", "±45"), v, strict=True))) for name, v in _POSE]

@@ -1,4 +1,4 @@
-"""Made portraits and the real ones beside them, brought to one size: what the measures at full size look at."""
+"""Made portraits and real ones to compare them with, brought to one size, for the measures at full size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ from lssl.inference.synthesis import (
 )
 from lssl.models.export import TrainedGenerator
 
-#: What `lssl generate-faces` writes as the source of its folders, whose landmarks are projected vertices.
+#: The source that `lssl generate-faces` records in its folders, whose landmarks are projected vertices.
 GENERATED = "generate-faces"
 MOST_MADE, MOST_REAL = 240, 600  # pictures; a picture of SIDE pixels takes 0.8 MB
 _BATCH = 8
@@ -31,15 +31,15 @@ _BATCH = 8
 
 @dataclass
 class JudgedPortraits:
-    """What is judged, at its working size, with landmarks found alike in every picture.
+    """What is judged, at its working size, with landmarks found in the same way in every picture.
 
-    made: labelled with the class asked for. before: the photographs that they were made from, one each.
-    real: photographs of all people and classes. written: of each picture of `real`, what the writing and reading of the
-        made pictures makes of it.
+    made: made pictures, labelled with the class asked for. before: the photograph that each was made from.
+    real: photographs of all people and classes. written: the same, after the processing (resizing, cropping, pasting) that
+        made pictures go through.
     own: for each made picture, the same person's real picture of the class asked for, in the same light and pose; or None.
-    anew: whether the landmarks were found in the pictures themselves; else the made ones have their photographs'.
+    anew: whether the landmarks were found in the pictures themselves; else made pictures have their photographs'.
     geometry: by (person, class asked for), the true landmarks (68, 2) of the face before, and of the same person's face in
-        that class; of generated faces, whose vertices are known. Empty for photographs.
+        that class; for generated faces only, whose vertices are known.
     """
 
     made: list[FacePicture]
@@ -58,9 +58,9 @@ def prepare_portraits(
     real: Sequence[FacePicture],
     written: Sequence[FacePicture] | None = None,
 ) -> JudgedPortraits:
-    """Brings all to one size, that of the made pictures or SIDE if that is less, and finds their landmarks anew.
+    """Brings all to one size, that of the made pictures or SIDE if that is less, and finds their landmarks again.
 
-    Raises LsslError where there is nothing to judge, or a made picture has another shape than its photograph.
+    Raises LsslError if there is nothing to judge, or if a made picture has another shape than its photograph.
     """
     if not made:
         raise LsslError("there is no made picture to judge")
@@ -68,8 +68,8 @@ def prepare_portraits(
         (height, width), (h, w) = picture.image.shape[:2], photograph.image.shape[:2]
         if abs(height * w - width * h) > max(height, width, h, w):
             raise LsslError(
-                f"the picture made of '{picture.subject}' is {width}x{height}, its photograph {w}x{h}: they do not lie on "
-                "one another; give whole photographs (lssl synthesize --paste)"
+                f"the picture made of '{picture.subject}' is {width}x{height}, its photograph {w}x{h}: they do not match; "
+                "give whole photographs (lssl synthesize --paste)"
             )
     side = min(SIDE, *(max(portrait.image.shape[:2]) for portrait in made))
     anew = detect.available()
@@ -86,7 +86,7 @@ def prepare_portraits(
 
 
 def photographs_of(folder: FaceFolder) -> Path | None:
-    """Where the photographs lie that a folder's crops were taken from; None where it does not say, or they are gone."""
+    """The folder of the photographs that a data set's crops were taken from; None if unknown, or if they are gone."""
     names, root = folder.columns.get("source_file"), folder.info.get("settings", {}).get("path")
     if not names or not root:
         return None
@@ -96,14 +96,15 @@ def photographs_of(folder: FaceFolder) -> Path | None:
 def gather_portraits(
     model: TrainedGenerator, folder: FaceFolder, attribute: str, tested: Sequence[str], *, seed: int = 0
 ) -> JudgedPortraits:
-    """What the generator makes of one plain photograph of every tested person, in each other class, beside real ones.
+    """One plain (neutral) photograph of every tested person, changed to each other class, with real ones to compare with.
 
-    Where the photographs that the folder was prepared from are there, the faces are pasted back into them, as `lssl
+    If the photographs that the folder was prepared from are still there, the faces are pasted back into them, as `lssl
     synthesize --paste` does, and judged at SIDE pixels; else the crops are judged as they are.
 
     Args:
-        folder: with landmarks; all its people, `tested` among them, give the real pictures.
-    Raises LsslError where the folder has no landmarks or no tested person, or does not fit the model.
+        folder: with landmarks; the real pictures are of all its people, including `tested`.
+        attribute: the one to change.
+    Raises LsslError if the folder has no landmarks or no tested person, or does not fit the model.
     """
     if folder.landmarks is None:
         raise LsslError(f"{folder.root} has no landmarks.npy, by which portraits are measured")
@@ -128,7 +129,7 @@ def gather_portraits(
                 whole = crop if face.photograph is None else whole_photograph(model, face, target, crop)
                 made.append(_picture(folder.subjects[row], value, face, whole))
                 before.append(_picture(folder.subjects[row], value, face, _whole(face)))
-    wanted = set(tested)  # whose own pictures are to stand beside the made ones
+    wanted = set(tested)  # whose own pictures are compared with the made ones
     kept = _at_most([row for row, subject in enumerate(folder.subjects) if subject in wanted], MOST_REAL, rng)
     strangers = [row for row, subject in enumerate(folder.subjects) if subject not in wanted]
     kept = sorted(kept + _at_most(strangers, MOST_REAL - len(kept), rng))
@@ -136,7 +137,7 @@ def gather_portraits(
     labels = folder.columns[attribute]
     real = [_picture(folder.subjects[r], labels[r], f, _whole(f)) for r, f in zip(kept, real_faces, strict=True)]
     written = real
-    if not says_movement(model):  # what a moving generator leaves alone are the photograph's own pixels
+    if not says_movement(model):  # a moving generator works on the photograph's own pixels
         written = [
             _picture(folder.subjects[r], labels[r], f, _placed(f, f.image))
             for r, f in zip(kept, real_faces, strict=True)
@@ -154,7 +155,7 @@ def gather_portraits(
 
 
 def _alike(folder: FaceFolder, attribute: str, rows: Sequence[int]) -> dict[tuple[str, str], tuple[int, int]]:
-    """By (person, class): each of `rows`, and the row of the same person in that class, all other attributes equal."""
+    """By (person, class): the person's row of `rows`, and the person's row in that class with all other attributes equal."""
     names = [name for name in folder.attributes if name != attribute]
 
     def rest(row: int) -> tuple[str, ...]:
@@ -200,7 +201,7 @@ def _picture(subject: str, label: str, face: InputFace, image: np.ndarray) -> Fa
 
 
 def _one_a_person(folder: FaceFolder, attribute: str, plain: str, tested: set[str]) -> list[int]:
-    """A row of each tested person: of the plain class where there is one."""
+    """One row of each tested person, with the plain class if there is one."""
     chosen: dict[str, int] = {}
     for row, subject in enumerate(folder.subjects):
         if subject not in tested:

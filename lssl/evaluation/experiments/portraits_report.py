@@ -1,7 +1,7 @@
-"""Made portraits judged at full size: every measure that a smudge does not pass, as plain values and as tables.
+"""Made portraits judged at full size, by measures that a mere smudge cannot pass, as plain values and as tables.
 
-What is judged is what a user sees: whole photographs with the change in them, 512 pixels high and wide, beside real
-photographs of the class that was asked for.
+What is judged is what a user sees: whole photographs with the change in them, at 512 pixels, compared with real photographs
+of the class asked for.
 """
 
 from collections.abc import Sequence
@@ -31,15 +31,15 @@ _KEPT = {
     "sharpness": "sharpness away from the mouth, made / photograph (median)",
     "off_face": "change off the face, 0 to 255 (median)",
     "identity": "identity distance to the photograph (median)",
-    "identity_real": "the same, of the person's real picture of the class",
+    "identity_real": "the same for the person's real picture of the class",
 }
 
 
 def measure_portraits(judged: JudgedPortraits, *, seed: int = 0) -> dict[str, Any]:
     """All measures as plain values; `portrait_tables` shows them.
 
-    size: pixels of the longer side. anew: whether landmarks were found in the pictures themselves.
-    two_sample, movement: a list, an entry a class and region or part. judges: a list. kept: what must stay.
+    size: the longer side in pixels. anew: whether landmarks were found in the pictures themselves. two_sample: a list with
+    an entry per class and region; movement: per class and part; judges: per judge. kept: what must stay as it was.
     """
     asked = sorted({picture.label for picture in judged.made})
     people = len({picture.subject for picture in judged.real})
@@ -146,7 +146,7 @@ def _embeddings(pictures: Sequence[FacePicture]) -> NDArray[np.float32]:
 
 
 def portrait_tables(results: Sequence[dict[str, Any]]) -> list[Table]:
-    """The tables of one or several folds' `measure_portraits`, the two-sample test first."""
+    """The tables for the results of `measure_portraits` in one or several folds, the two-sample test first."""
     return [_two_sample_table(results), _movement_table(results), _judges_table(results), _kept_table(results)]
 
 
@@ -168,11 +168,11 @@ def _two_sample_table(results: Sequence[dict[str, Any]]) -> Table:
             + counts
         )
     note = (
-        f"Pictures of {results[0]['size']} pixels. A fresh classifier, trained on some people's made and real pictures of the "
-        "class, tested on others: area under the curve, 0.5 is perfect. 95% interval over people. Rewritten: the real "
-        "pictures against themselves after the reading, resizing, cropping and writing of the made ones. Control: the same "
-        "of half the people against real ones of the other half, mean and standard error over 20 halvings. Both must be "
-        "about 0.5."
+        f"Pictures of {results[0]['size']} pixels. A fresh classifier is trained on some people's made and real pictures of the "
+        "class and tested on others: area under the curve, 0.5 is perfect. 95% interval over people. Rewritten: the real "
+        "pictures against themselves after the reading, resizing, cropping and writing that made ones go through. Control: "
+        "such pictures of half of the people against real ones of the other half, mean and standard error over 20 halvings. "
+        "Both must be about 0.5."
     )
     header = ["made or real?", "area", "95% interval", "rewritten", "control", "made", "real"]
     return Table("Two-sample test", header, rows, note)
@@ -187,9 +187,9 @@ def _movement_table(results: Sequence[dict[str, Any]]) -> Table:
         name = f"{entries[0]['label']}: {entries[0]['part']}"
         rows.append([name, *values, _mean(entries, "ratio"), sum(e["people"] for e in entries)])
     note = (
-        "Medians over people, in distances between the eyes, by landmarks found anew in every picture. Ratio: median of a "
-        "person's made over the same person's real movement, of those who move the part by 0.02 or more (where nobody has a "
-        "real picture of the class, over the class's); a dash where the class does not move it."
+        "Medians over people, in distances between the eyes, by landmarks found in every picture itself. Ratio: median of a "
+        "person's made movement over the same person's real one, of those who move the part by 0.02 or more (over the class's "
+        "if nobody has a real picture of the class); a dash if the class does not move the part."
     )
     if not all(result["anew"] for result in results):
         note = (
@@ -197,9 +197,7 @@ def _movement_table(results: Sequence[dict[str, Any]]) -> Table:
             + note
         )
     if known:
-        note += (
-            " Vertices: the real movement by the generated faces' own geometry, which shows how far the landmarks err."
-        )
+        note += " Vertices: the real movement by the generated faces' geometry, which shows the error of the landmarks."
     return Table("Movement", columns, rows, note)
 
 
@@ -210,8 +208,8 @@ def _judges_table(results: Sequence[dict[str, Any]]) -> Table:
         for entries in _together(results, "judges", ("judge",))
     ]
     note = (
-        "Percent recognised as asked, and real ones as what they show, by judges that learnt from other people; the smallest "
-        "first. Beside own: counted from the middle of the same person's photographs of every class."
+        "Percent of made pictures recognised as the class asked for, and of real ones as what they show, by judges trained on "
+        "other people; the smallest first. Beside own: relative to the mean of the same person's photographs of every class."
     )
     header = ["judge", "made", "real", "made, beside own", "real, beside own"]
     return Table("Recognised at several sizes", header, rows, note)
@@ -220,7 +218,7 @@ def _judges_table(results: Sequence[dict[str, Any]]) -> Table:
 def _kept_table(results: Sequence[dict[str, Any]]) -> Table:
     kept = [result["kept"] for result in results]
     rows: list[list[Any]] = [[name, _mean(kept, key)] for key, name in _KEPT.items() if all(key in k for k in kept)]
-    note = "Sharpness: variance of the Laplacian. Identity: dlib's embedding, under 0.6 usually one person."
+    note = "Sharpness: variance of the Laplacian. Identity: dlib's embedding; under 0.6 is usually the same person."
     return Table("What must stay", ["measure", "value"], rows, note)
 
 
@@ -239,14 +237,15 @@ def _mean(entries: Sequence[dict[str, Any]], name: str) -> float | tuple[float, 
 
 
 def _number(value: float) -> float | None:
-    """The value, or None where there is none: JSON knows no NaN."""
+    """The value, or None for NaN, which JSON does not have."""
     return None if np.isnan(value) else float(value)
 
 
 def portrait_sheet(judged: JudgedPortraits, label: str, *, most: int = SHOWN, close: bool = False) -> NDArray[np.uint8]:
-    """Photograph, result, and the person's real picture of the class, at SIDE pixels; people spread over those there are.
+    """A sheet, uint8 (H, W, 3): photograph, result, and the person's real picture of the class, at SIDE pixels; `most` people
+    at most, evenly chosen.
 
-    close: the mouths alone, as the two-sample test sees them, four times as large.
+    close: only the mouths, as the two-sample test sees them, four times as large.
     """
     chosen = [k for k, p in enumerate(judged.made) if p.label == label]
     chosen = [chosen[k * len(chosen) // min(most, len(chosen))] for k in range(min(most, len(chosen)))]
@@ -263,7 +262,7 @@ def portrait_sheet(judged: JudgedPortraits, label: str, *, most: int = SHOWN, cl
 
 
 def save_sheets(judged: JudgedPortraits, folder: Path) -> None:
-    """Writes a contact sheet a class, `sheet-<class>.jpg`, and one of the mouths, `mouths-<class>.jpg`."""
+    """Writes a contact sheet per class, `sheet-<class>.jpg`, and one of the mouths, `mouths-<class>.jpg`."""
     for label in sorted({picture.label for picture in judged.made}):
         for name, close in (("sheet", False), ("mouths", True)):
             sheet = Image.fromarray(portrait_sheet(judged, label, most=8, close=close))
@@ -276,6 +275,6 @@ def add_sheets(report: Report, folder: Path) -> None:
     for path in sorted(folder.glob("sheet-*.jpg")):
         with Image.open(path) as sheet:
             caption = (
-                f"{path.stem.removeprefix('sheet-')}: photograph, result, the person's real picture where there is one."
+                f"{path.stem.removeprefix('sheet-')}: photograph, result, the person's real picture if there is one."
             )
             report.image(np.asarray(sheet.convert("RGB")), caption, photographs=True)

@@ -1,4 +1,4 @@
-"""Table 3: a classifier of frontal faces looks at turned ones: as they are, turned to the front, and made realistic."""
+"""Table 3: a classifier of frontal faces on turned faces: as they are, turned to the front, and made realistic."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ from lssl.models.export import TrainedGenerator
 class Method:
     """One row of the table.
 
-    key: names its files. normalizer: the trained generator of a fold; None for what needs none.
+    key: for file names. normalizer: returns the trained generator of a fold; None if the method needs none.
     """
 
     name: str
@@ -40,10 +40,10 @@ FRONTAL = Method("simulated frontal", "frontal")
 
 @dataclass(frozen=True)
 class TurnedFaces:
-    """The faces under test, and the simulated frontal face of each where one could be drawn.
+    """The faces under test, and the simulated frontal face of each if one could be drawn.
 
-    column: of the yaw; yaws: its values, in degrees, by size. simulated: what `lssl render-frontal` drew (images/, and
-    side/ the photograph, aligned); place: the row there of each face, or None.
+    column: the one with the yaw. yaws: its values as text and in degrees, ascending. simulated: what `lssl render-frontal`
+    drew, with the aligned photographs in side/. place: for each face its row there, or None.
     """
 
     folder: FaceFolder
@@ -58,18 +58,21 @@ class TurnedFaces:
         return [row for row, who in enumerate(self.folder.subjects) if who in wanted and values[row] == yaw]
 
     def photographs(self, rows: Sequence[int]) -> list[NDArray[np.uint8]]:
-        """uint8 (S, S, 3) each."""
+        """The pictures of rows as they are, uint8 (S, S, 3) each."""
         return [read_image(self.folder.image_path(row)) for row in rows]
 
     def drawn(self, rows: Sequence[int]) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
-        """The simulated faces of rows that have one, and the aligned photographs that these came from."""
+        """The simulated faces of those rows that have one, and the aligned photographs that they were drawn from."""
         there = [place for row in rows if (place := self.place[row]) is not None]
         simulated = [read_image(self.simulated.image_path(row)) for row in there]
         return simulated, [read_image(self.simulated.side_path(row)) for row in there]
 
 
 def frontal_yaw(folder: FaceFolder, column: str) -> dict[str, float]:
-    """The yaw values of a folder, as text and in degrees, by size. Raises LsslError without frontal and turned ones."""
+    """The yaw values of a folder, as text and in degrees, ascending.
+
+    Raises LsslError unless the column has angles, with both frontal (0) and turned faces.
+    """
     where = f"{folder.root}/metadata.csv"
     if column not in folder.columns:
         raise LsslError(
@@ -84,20 +87,20 @@ def frontal_yaw(folder: FaceFolder, column: str) -> dict[str, float]:
             except ValueError:
                 raise LsslError(f"{where}, line {row + 2}: '{text}' in column '{column}' is no angle") from None
     if 0 not in yaws.values():
-        raise LsslError(f"{where}: no face has {column} 0, and frontal faces are what the classifier learns from")
+        raise LsslError(f"{where}: no face has {column} 0, but the classifier learns from frontal faces")
     if len(set(yaws.values())) < 2:
-        raise LsslError(f"{where}: every face has {column} 0; turned faces are what is tested")
+        raise LsslError(f"{where}: every face has {column} 0, but the test needs turned faces")
     return dict(sorted(yaws.items(), key=lambda item: item[1]))
 
 
 def check_frontal_classes(folder: FaceFolder, group: AttributeGroup, frontal: Sequence[int], folds: list[Fold]) -> None:
-    """Raises LsslError where a fold's frontal training faces lack a class."""
+    """Raises LsslError if a fold's frontal training faces lack a class."""
     for fold in folds:
         people = set(fold.train)
         found = {folder.columns[group.name][row] for row in frontal if folder.subjects[row] in people}
         if missing := [value for value in group.values if value not in found]:
             raise LsslError(
-                f"{folder.root}: no frontal face of the subjects trained on in fold {fold.number} has {group.name} "
+                f"{folder.root}: no frontal face of the training subjects of fold {fold.number} has {group.name} "
                 f"'{missing[0]}'; use fewer folds or more subjects"
             )
 
@@ -113,10 +116,10 @@ def render_faces(
     workers: int = 1,
     progress: bool = False,
 ) -> None:
-    """Draws every face of the folder from the front into the data set folder `out`; goes on where it was stopped.
+    """Draws every face of the folder from the front into the data set folder `out`; continues where it was stopped.
 
-    The true yaw is left out of its attributes: no trained part may know it. Faces whose fit is doubtful are drawn too.
-    Raises LsslError where the folder has no landmarks or no face could be drawn.
+    The true yaw is left out of its attributes, since no trained part may know it. Faces with a doubtful fit are drawn, too.
+    Raises LsslError if the folder has no landmarks or no face could be drawn.
     """
     from tqdm import tqdm
 
@@ -141,7 +144,7 @@ def render_faces(
 def open_turned(folder: FaceFolder, column: str, simulated_root: Path) -> TurnedFaces:
     """The faces of `folder` with the simulated ones in `simulated_root`, matched by file name.
 
-    Raises LsslError where none match, the pictures' size differs, or the yaw column is of no use.
+    Raises LsslError if none match, if the pictures differ in size, or if the yaw column is unusable.
     """
     simulated = read_metadata(simulated_root)
     there = {Path(name).stem: row for row, name in enumerate(simulated.file_names)}
@@ -162,7 +165,7 @@ def open_turned(folder: FaceFolder, column: str, simulated_root: Path) -> Turned
 
 
 def method_pictures(method: Method, fold: Fold, faces: TurnedFaces, rows: Sequence[int]) -> list[NDArray[np.uint8]]:
-    """The pictures that the method makes of some faces; the photograph itself where no frontal face could be drawn."""
+    """The pictures that the method makes of some faces; the photograph itself if no frontal face could be drawn."""
     pictures = faces.photographs(rows)
     drawn = [k for k, row in enumerate(rows) if faces.place[row] is not None]
     if method.key == RAW.key or not drawn:
@@ -183,7 +186,7 @@ def measure_method(
     from tqdm import tqdm
 
     if method.normalizer is not None:
-        method.normalizer(fold)  # trained now, where it was not yet, and not under the bar
+        method.normalizer(fold)  # trains it now, if it is not yet trained, before the progress bar starts
     values = faces.folder.columns[judge.group.name]
     confusion = {}
     bar = tqdm(faces.yaws, desc=f"{method.name}, fold {fold.number}", unit="yaw", disable=not progress, leave=False)

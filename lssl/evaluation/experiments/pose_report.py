@@ -44,7 +44,7 @@ from lssl.inference.pose_normalization import load_normalizer
 from lssl.models.classifier import TrainedClassifier
 from lssl.models.export import TrainedGenerator
 
-#: Normalizers that are trained anew on each fold's training subjects: their method, and their name in the table.
+#: Normalizers that are trained on each fold's training subjects: their method, and their name in the table.
 TRAINED = {
     "lssl": ("pose", "normalized (LSSL)"),
     "simgan": ("simgan", "normalized (SimGAN)"),
@@ -66,17 +66,17 @@ def evaluate_pose(
     workers: int = 1,
     overwrite: bool = False,
 ) -> Report:
-    """Runs (or goes on with) the experiment and writes report.html, results.json and results.csv to `out`.
+    """Runs (or continues) the experiment and writes report.html, results.json and results.csv to `out`.
 
     Args:
-        settings: `training` is the normalizers'.
+        settings: `training` is that of the normalizers.
         yaw_column: the column with the yaw in degrees; 0 is frontal.
         normalizers: names of `TRAINED`, or files of trained ones (with one fold only, whose test subjects they must not
             have seen).
-        frontal_folder: what `lssl render-frontal` drew of the same faces; drawn first, into the state, if not given.
-        background, face_model, workers: of the drawing.
+        frontal_folder: what `lssl render-frontal` drew of the same faces; by default they are drawn first, into the state.
+        background, face_model, workers: for the drawing.
 
-    Raises LsslError before work starts.
+    Raises LsslError before work starts if the data or the settings do not fit.
     """
     if settings.training.settings.pose.real_faces:
         raise LsslError("pose.real_faces may show people who are tested; leave it out of this experiment")
@@ -147,7 +147,7 @@ def evaluate_pose(
 
 
 def _draw(experiment: Experiment, yaw_column: str, background: str, face_model: Path | None, workers: int) -> Path:
-    """Draws every face from the front into the experiment's state, unless it is done; the folder."""
+    """Draws every face from the front into the experiment's state, unless that is done; returns the folder."""
     out = experiment.state.folder("frontal")
 
     def draw() -> dict[str, Any]:
@@ -171,19 +171,19 @@ def _explanation(faces: TurnedFaces, normalizers: Sequence[str]) -> str:
     missing = sum(row is None for row in faces.place)
     realistic = ", and made realistic by a generator" if normalizers else ""
     return (
-        "A classifier learns from the frontal faces of each fold's training people, and looks at the others' faces at "
-        f"every yaw: as photographed, drawn from the front by the 3D face{realistic}."
-        + (f" {missing} faces gave no frontal one; their photograph stands in for it." if missing else "")
+        "A classifier learns from the frontal faces of each fold's training people, and is tested on the others' faces at "
+        f"every yaw: as photographed, drawn from the front with the 3D face model{realistic}."
+        + (f" For {missing} faces no frontal one could be drawn; their photograph takes its place." if missing else "")
     )
 
 
 def _provenance(settings: Settings, normalizers: Sequence[str], given: Mapping[str, TrainedGenerator]) -> str:
-    """What is known of who was seen by the classifier and the normalizers."""
+    """A sentence on whose faces the classifier and the normalizers have seen, as far as known."""
     own = [name for name in normalizers if name not in given]
     trained = f"Classifier and normalizer ({generator_budget(settings)}) were" if own else "The classifier was"
-    sentences = [f"{trained} trained here, on the training people alone."]
+    sentences = [f"{trained} trained here, only on the training people."]
     for name, model in given.items():
-        known = "says that it was trained on none" if model.info.get("subjects") else "may have seen some"
+        known = "was trained on none, by its own record," if model.info.get("subjects") else "may have seen some"
         sentences.append(f"The normalizer {Path(name).name} was given; it {known} of the tested people.")
     return " ".join(sentences)
 
@@ -191,10 +191,10 @@ def _provenance(settings: Settings, normalizers: Sequence[str], given: Mapping[s
 def _sheet(
     methods: Sequence[Method], fold: Fold, judge: TrainedClassifier, faces: TurnedFaces, subject: str
 ) -> NDArray[np.uint8]:
-    """One person at every yaw with one expression, a row a method."""
+    """One person at every yaw with one expression, one row per method."""
     values = faces.folder.columns[judge.group.name]
     at = {yaw: faces.rows_at(yaw, [subject]) for yaw in faces.yaws}
-    # Not the first expression, which is the neutral one where there is one.
+    # Not the first expression, which is the neutral one if there is one.
     common = [v for v in judge.classes if all(any(values[row] == v for row in rows) for rows in at.values())]
     value = common[min(len(common) - 1, 1 + fold.test.index(subject))] if common else None
     chosen = {yaw: next((r for r in rows if values[r] == value), rows[0]) for yaw, rows in at.items() if rows}
@@ -210,7 +210,7 @@ def _sheet(
 
 
 def _method(name: str, given: TrainedGenerator | None, experiment: Experiment, simulated: FaceFolder) -> Method:
-    """A normalizer's row: given, or trained on the simulated faces of a fold's training subjects alone."""
+    """A normalizer's row: given, or trained only on the simulated faces of a fold's training subjects."""
     if given is not None:
         path = Path(name) / "generator.safetensors" if Path(name).is_dir() else Path(name)
         return Method(f"normalized ({Path(name).name})", f"given-{file_fingerprint(path)[:8]}", lambda fold: given)

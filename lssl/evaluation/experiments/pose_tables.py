@@ -14,25 +14,27 @@ from lssl.evaluation.report import Report, Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: What `measure_method` found, by the method's key, a fold after the other.
+#: The results of `measure_method`, by the method's key, one per fold.
 Results = dict[str, list[dict[str, Any]]]
 
 
 def add_tables(
     report: Report, experiment: Experiment, methods: Sequence[Method], results: Results, yaws: dict[str, float]
 ) -> None:
-    """Table 3, what each step gains, each side apart, and the curve over the yaw."""
+    """Adds Table 3, what each step gains, each side separately, each class, and the curve over the yaw."""
     report.table(accuracy_table(experiment, methods, results, yaws))
     report.table(gain_table(methods, results, yaws))
     report.table(_side_table(methods, results, yaws))
     report.table(class_table(experiment.group.values, methods, results, yaws))
-    report.plot(_curve(methods, results, yaws), "Accuracy over the yaw; bars are deviations over the folds.")
+    report.plot(
+        _curve(methods, results, yaws), "Accuracy over the yaw; bars are one standard deviation over the folds."
+    )
 
 
 def accuracy_table(
     experiment: Experiment, methods: Sequence[Method], results: Results, yaws: dict[str, float]
 ) -> Table:
-    """Table 3: both sides together."""
+    """Table 3, with both sides together."""
     columns = _sides(yaws)
     rows: list[list[Any]] = [
         [m.name, *(over_folds(_accuracies(results[m.key], texts)) for texts in columns.values())] for m in methods
@@ -49,7 +51,7 @@ def accuracy_table(
 
 
 def gain_table(methods: Sequence[Method], results: Results, yaws: dict[str, float]) -> Table:
-    """What each step gains over the one before, fold by fold: normalized faces over the simulated ones."""
+    """What each step gains: simulated faces over photographs, normalized faces over simulated ones."""
     columns = _sides(yaws)
     rows: list[list[Any]] = []
     for method in methods[1:]:
@@ -66,7 +68,7 @@ def gain_table(methods: Sequence[Method], results: Results, yaws: dict[str, floa
 
 
 def class_table(classes: Sequence[str], methods: Sequence[Method], results: Results, yaws: dict[str, float]) -> Table:
-    """Each class at the turned yaws: which expressions a step helps, and which it spoils."""
+    """Each class at the turned yaws: which expressions a step improves, and which it makes worse."""
     turned = {angle: texts for angle, texts in _sides(yaws).items() if any(yaws[text] for text in texts)}
     rows: list[list[Any]] = []
     for k, name in enumerate(classes):
@@ -106,7 +108,7 @@ def _curve(methods: Sequence[Method], results: Results, yaws: dict[str, float]) 
 
 
 def _sides(yaws: dict[str, float]) -> dict[str, list[str]]:
-    """The yaw's texts at each angle, both sides together: {"0": ["0"], "±15": ["-15", "15"]}."""
+    """The yaw texts at each angle, both sides together: {"0": ["0"], "±15": ["-15", "15"]}."""
     angles = sorted({abs(yaw) for yaw in yaws.values()})
     sides = {angle: [text for text, yaw in yaws.items() if abs(yaw) == angle] for angle in angles}
     return {(f"±{angle:g}" if len(texts) > 1 else f"{yaws[texts[0]]:g}"): texts for angle, texts in sides.items()}
@@ -118,5 +120,5 @@ def signed(yaw: float) -> str:
 
 
 def _accuracies(folds: list[dict[str, Any]], texts: Sequence[str]) -> list[float]:
-    """Percent right of each fold over some yaw values."""
+    """Each fold's accuracy in percent over some yaw values."""
     return [accuracy(np.sum([fold["confusion"][text] for text in texts], axis=0)) for fold in folds]

@@ -1,4 +1,4 @@
-"""A run's own last page: what it learnt, class by class, on people that it never saw."""
+"""The report at the end of a training run: what was learnt, class by class, tested on people that it never saw."""
 
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,18 @@ from lssl.evaluation.experiments.portraits_report import add_sheets, measure_por
 from lssl.evaluation.report import Report, Table
 from lssl.models.export import TrainedGenerator, load_generator
 
-LEARNT = "What was learnt"  #: title of the table that says it
-# The bars of the two-sample test and of the judges: between what a photograph passes and what a smudge does.
+LEARNT = "What was learnt"  #: title of the table that says so
+# Thresholds of the two-sample test, of the judges and of movement ratios, which photographs pass and smudges do not.
 TOLD_APART, ALIKE = 0.9, 0.75
 RECOGNISED = 70.0
 MOVES = (0.7, 1.4)
 
 
 def judge_run(run: Path, folder: str | Path, *, command: str = "", seed: int = 0) -> list[str]:
-    """Writes the last page of a run that has ended, and says in lines what was learnt, class by class.
+    """Writes the report of a run that has ended; returns lines that say what was learnt, class by class.
 
     run: a run folder with its generator.safetensors. folder: the data set that it was trained on.
-    Nothing that stands in the way of judging is an error: the run is done. It is said instead.
+    Raises nothing if the run cannot be judged, since the training itself is complete; the lines then say why.
     """
     try:
         model = load_generator(run)
@@ -33,12 +33,12 @@ def judge_run(run: Path, folder: str | Path, *, command: str = "", seed: int = 0
         data = read_metadata(folder, attributes=tuple(group.name for group in model.schema.groups))
         report = write_run_report(run, model, data, command=command, seed=seed)
     except (LsslError, ValueError, OSError) as error:
-        return [f"Not judged: {error}"]
+        return [f"The run could not be judged: {error}"]
     rows = next(table for table in report.tables if table.title == LEARNT).rows
     width = max(len(str(row[0])) for row in rows)
     people = report.results["portraits"]["people"]
     return [
-        f"On {people} people who were not trained on (more in {run / 'report.html'}):",
+        f"On {people} people not seen in training (more in {run / 'report.html'}):",
         *(f"  {row[0]:<{width}}  {row[1]}" for row in rows),
     ]
 
@@ -60,7 +60,7 @@ def write_run_report(
         attribute: what to change; the model's first if empty.
         command: the command line that made the run.
 
-    Raises LsslError where the folder has no landmarks or no test people, or does not fit the model.
+    Raises LsslError if the folder has no landmarks or no test people, or does not fit the model.
     """
     attribute = attribute or model.schema.groups[0].name
     report = Report(f"What {run.name} learnt", command or f"lssl train --out {run}", seed)
@@ -76,7 +76,7 @@ def write_run_report(
     elif "source_file" in folder.columns:
         where += f" (their photographs are not where {folder.root}/dataset.json says)"
     report.paragraph(
-        f"{figures['people']} people who were not trained on, one picture each, to every other {attribute}; {where}."
+        f"{figures['people']} people not seen in training, one picture each, changed to every other {attribute}; {where}."
     )
     report.table(learnt_table(figures))
     for table in portrait_tables([figures]):
@@ -89,12 +89,12 @@ def write_run_report(
 
 
 def _add_training(report: Report, run: Path) -> None:
-    """The run's curves and its last samples, where they are."""
+    """Adds the run's loss curves and its last samples, if they are there."""
     report.heading("How it was trained")
     samples = sorted((run / "samples").glob("iteration_*.png"))
     for path, caption in (
         (run / "losses.png", "The losses over the iterations."),
-        *((path, "The last samples: unseen people, and what is made of them.") for path in samples[-1:]),
+        *((path, "The last samples: unseen people, and what the generator makes of them.") for path in samples[-1:]),
     ):
         if path.is_file():
             with Image.open(path) as picture:
@@ -102,7 +102,7 @@ def _add_training(report: Report, run: Path) -> None:
 
 
 def learnt_table(figures: dict[str, Any]) -> Table:
-    """A row a class: by the mouths' two-sample test, the judges and the movement, in words."""
+    """One row per class: a verdict in words, from the mouths' two-sample test, the judges and the movement."""
     labels = list(dict.fromkeys(name for judge in figures["judges"] for name in judge["by_class"]))
     rows: list[list[Any]] = []
     for label in labels:
@@ -113,21 +113,26 @@ def learnt_table(figures: dict[str, Any]) -> Table:
         area = areas.get("mouth")
         rows.append([label, verdict(area, seen, best, ratios), area, seen, best])
     note = (
-        f"Learnt: recognised by every judge (by {RECOGNISED:g}% or more), and mouths that a fresh classifier hardly tells from "
-        f"real ones (area of {ALIKE} or less). Painted: judges of small pictures see it, those of large ones do not."
+        f"Learnt: {RECOGNISED:g}% or more recognised by every judge, and mouths that a fresh classifier can hardly tell from "
+        f"real ones (area of {ALIKE} or less). Painted: recognised in small pictures, but not in large ones."
     )
     return Table(LEARNT, ["class", "verdict", "two-sample, mouth", "worst judge", "best judge"], rows, note)
 
 
 def verdict(area: float | None, worst: float, best: float, ratios: dict[str, float | None]) -> str:
-    """In words, what one class's figures say: percents of the worst and the best judge, movement ratios by part."""
+    """What one class's figures mean, in words.
+
+    area: of the mouths' two-sample test, 0.5 to 1. worst, best: percent recognised by the worst and the best judge.
+    ratios: made over real movement, by part; None: unknown.
+    """
     if best < RECOGNISED:
         return "not learnt: no judge recognises it"
     if worst < RECOGNISED:
         return "painted: not every judge recognises it"
     if area is not None and area > TOLD_APART:
-        return "recognised, and told from real pictures at once"
+        return "recognised, but easily told from real pictures"
     far = [part for part, ratio in ratios.items() if ratio is not None and not MOVES[0] <= ratio <= MOVES[1]]
     if area is not None and area > ALIKE:
-        return "nearly: recognised, but told from real pictures" + (f"; moves amiss: {', '.join(far)}" if far else "")
-    return "learnt" + (f"; moves amiss: {', '.join(far)}" if far else "")
+        amiss = f"; moves wrongly: {', '.join(far)}" if far else ""
+        return f"nearly learnt: recognised, but can be told from real pictures{amiss}"
+    return "learnt" + (f"; moves wrongly: {', '.join(far)}" if far else "")

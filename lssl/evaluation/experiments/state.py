@@ -1,4 +1,4 @@
-"""The state of an experiment on disk, a JSON file a finished part, so that a killed one goes on where it stopped."""
+"""The state of an experiment on disk, one JSON file per finished part, so that a killed one can continue."""
 
 import json
 import shutil
@@ -16,12 +16,12 @@ _SECONDS = "seconds"
 
 
 class ExperimentState:
-    """What is done of an experiment, in `folder/state/`.
+    """The finished parts of an experiment, in `folder/state/`.
 
     Args:
-        folder: the experiment's output folder, made where it is not there.
-        settings: whatever decides the results. A folder begun with other settings is refused.
-        overwrite: forget what is there.
+        folder: the experiment's output folder, created if missing.
+        settings: everything that the results depend on. A folder begun with other settings is refused.
+        overwrite: delete an earlier state.
 
     Raises LsslError naming the settings that differ.
     """
@@ -44,7 +44,7 @@ class ExperimentState:
             if changes:
                 raise LsslError(
                     f"{self.root.parent} holds an experiment with other settings ({'; '.join(changes)}); "
-                    "repeat them, choose another --out, or say --overwrite"
+                    "repeat them, choose another --out, or add --overwrite"
                 )
         else:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -60,9 +60,9 @@ class ExperimentState:
         return (self.root / f"{name}.json").is_file()
 
     def part(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The result of the part `name`: read where it is finished, else made and written whole.
+        """The result of the part `name`: read if it is finished, else made, and written atomically.
 
-        Either way the values are those that JSON gives back, so that a resumed experiment ends in the same table.
+        Either way the values have been through JSON, so that a resumed experiment ends in the same table.
         """
         path = self.root / f"{name}.json"
         if not path.is_file():
@@ -74,7 +74,7 @@ class ExperimentState:
 
     @property
     def seconds(self) -> float:
-        """What the finished parts took, in this call and in those before it."""
+        """The time that the finished parts took, in this call and earlier ones."""
         path = self.root / _SECONDS
         return float(path.read_text()) if path.is_file() else 0.0
 
@@ -83,5 +83,5 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise LsslError(f"{path}: not readable ({error}); delete it, or say --overwrite") from None
+        raise LsslError(f"{path}: not readable ({error}); delete it, or add --overwrite") from None
     return values

@@ -1,7 +1,7 @@
-"""Table 2: a classifier of real faces looks at synthesized versions of unseen faces.
+"""Table 2: a classifier of real faces judges synthesized versions of unseen faces.
 
-Besides the agreement with the target, what a generator must keep: the person (distance of face embeddings between
-input and output) and, asked for the expression that is there already, the whole picture (SSIM).
+Besides the agreement with the target, it measures what a generator must keep: the person (distance of face embeddings
+between input and output) and, when asked for the expression that is already there, the whole picture (SSIM).
 """
 
 from collections.abc import Sequence
@@ -45,9 +45,9 @@ class Transferred:
 def transfer(
     model: TrainedGenerator, test: FaceFolder, attribute: str, *, batch_size: int = 16, progress: bool = False
 ) -> Transferred:
-    """Each face of `test` to each class of the attribute, its other attributes kept.
+    """Translates each face of `test` to each class of the attribute; its other attributes are kept.
 
-    Raises LsslError where the folder does not fit the model.
+    Raises LsslError if the folder does not fit the model.
     """
     from tqdm import tqdm
 
@@ -68,11 +68,11 @@ def transfer(
 def measure(judge: TrainedClassifier, result: Transferred, *, identities: bool) -> dict[str, Any]:
     """The figures of one fold, as plain values.
 
-    real, changed, kept: confusion matrices (row: true or asked, column: recognised) of the test faces, of their
-        translations to another class, and of those to their own class. ssim, psnr: of the latter with their input.
-    relative: real, changed and kept, of faces judged beside their person's photographs (see `judged_beside_own`).
-    identity (where `identities`): distances input to translation (to another class), and, to compare with, between
-        real photographs of one person and of different people.
+    real, changed, kept: confusion matrices (row: true or asked for, column: recognised) of the test faces, of their
+        translations to other classes, and of those to their own class. ssim, psnr: of the latter with their input.
+    relative: real, changed and kept for faces judged relative to their person's photographs (see `judged_beside_own`).
+    identity (if `identities`): distances from the input to its translations to other classes and, for comparison,
+        between real photographs of the same person and of different people.
     """
     count = len(result.classes)
     real = classify(judge, result.images)
@@ -92,12 +92,12 @@ def measure(judge: TrainedClassifier, result: Transferred, *, identities: bool) 
 
 
 def judged_beside_own(judge: TrainedClassifier, result: Transferred) -> dict[str, Any] | None:
-    """Confusion matrices real, changed and kept, as in `measure`, of faces judged beside the same person's photographs.
+    """Confusion matrices real, changed and kept, as in `measure`, of faces judged relative to the same person's photographs.
 
-    Faces differ at rest: one person's neutral mouth is another's smile. Here the judge's `logits` count from the person's
-    `own_middle`, of his real test faces. Of two classes, the real figure says how often the right one of a person's two
-    photographs shows more of the second. Only people who have a real face of each class count (people: how many); None
-    if there is none.
+    Faces differ at rest: one person's neutral mouth is another's smile. So the judge's `logits` are taken relative to the
+    person's `own_middle`, the mean over that person's real test faces. With two classes, the real figure then says how often
+    the right one of a person's two photographs shows more of the second class. Only people with a real face of each class
+    count (people: how many); None if there are none.
     """
     count = len(result.classes)
     real = logits(judge, result.images)
@@ -113,7 +113,8 @@ def judged_beside_own(judge: TrainedClassifier, result: Transferred) -> dict[str
 def _confusions(
     source: NDArray[np.int64], real: NDArray[np.int64], guesses: NDArray[np.int64]
 ) -> dict[str, list[list[int]]]:
-    """real, changed and kept of `measure`, from classes (N,), what faces (N,) and their translations (N, T) were taken for."""
+    """real, changed and kept of `measure`, from the true classes `source` (N,) and the classes predicted for the faces,
+    `real` (N,), and for their translations, `guesses` (N, T)."""
     count = guesses.shape[1]
     asked = np.broadcast_to(np.arange(count), guesses.shape)
     other = asked != source[:, None]
@@ -125,15 +126,15 @@ def _confusions(
 
 
 def logits(judge: TrainedClassifier, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Log-probabilities (N, C) of uint8 pictures (N, H, W, 3), the mean of each and its mirror image."""
+    """Log-probabilities (N, C) of uint8 pictures (N, H, W, 3), averaged over each picture and its mirror image."""
     pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
     both = torch.stack([judge.predict(pixels), judge.predict(pixels.flip(-1))]).double()
     return both.clamp(min=1e-12).log().mean(0).numpy()
 
 
 def own_middle(values: NDArray[np.float64], classes: NDArray[np.int64], people: Sequence[str]) -> NDArray[np.float64]:
-    """(N, C) for logits (N, C) of real faces of classes (N,): the mean over all classes of their person's logits; NaN
-    where the person has no face of some class."""
+    """For each of N real faces, the mean of its person's logits, with equal weight for each class, (N, C); NaN if the person
+    lacks a class. values: the faces' logits (N, C). classes: (N,). people: (N,)."""
     middle = np.full_like(values, np.nan)
     owner = np.array(people)
     for person in set(people):
@@ -146,7 +147,8 @@ def own_middle(values: NDArray[np.float64], classes: NDArray[np.int64], people: 
 def measure_identity(result: Transferred) -> dict[str, list[float]]:
     """dlib embedding distances: `changed` (face to its translation), `same` person, `different` people (real faces).
 
-    The input's landmarks serve its translation too, so that both are cropped alike. Raises DetectionError without dlib.
+    The input's landmarks are used for its translations, too, so that both are cropped alike. Raises DetectionError without
+    dlib.
     """
     pairs = [(n, t) for n in range(len(result.faces)) for t in range(len(result.classes)) if t != result.source[n]]
     if len(pairs) > _MOST_IDENTITIES:
@@ -174,13 +176,13 @@ def measure_identity(result: Transferred) -> dict[str, list[float]]:
 
 
 def classify(judge: TrainedClassifier, images: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """The judge's class (N,) of uint8 pictures (N, H, W, 3)."""
+    """The classes (N,) that the judge predicts for uint8 pictures (N, H, W, 3)."""
     pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
     return judge.predict(pixels).argmax(1).numpy()
 
 
 def transfer_grid(judge: TrainedClassifier, result: Transferred) -> NDArray[np.uint8]:
-    """Faces of several people, input and each class; what the judge takes for another class has a red frame."""
+    """Faces of several people, input and each class; pictures that the judge takes for another class get a red frame."""
     rows = spread_people(result.subjects, _GRID_FACES)
     columns = [torch.from_numpy(result.images[rows]).permute(0, 3, 1, 2)]
     for t in range(len(result.classes)):
@@ -191,7 +193,7 @@ def transfer_grid(judge: TrainedClassifier, result: Transferred) -> NDArray[np.u
 
 
 def frame_wrong(pictures: NDArray[np.uint8], wrong: NDArray[np.bool_]) -> None:
-    """Draws a red frame into those of the pictures (N, S, S, 3) that were taken for another class."""
+    """Draws a red frame into those of the pictures (N, S, S, 3) for which `wrong` (N,) is set."""
     width = max(1, pictures.shape[1] // 64)
     for k in np.flatnonzero(wrong):
         picture = pictures[k]
@@ -199,7 +201,7 @@ def frame_wrong(pictures: NDArray[np.uint8], wrong: NDArray[np.bool_]) -> None:
 
 
 def spread_people(subjects: Sequence[str], count: int) -> list[int]:
-    """Rows of different people where there are enough, spread over the rows."""
+    """At most `count` rows, of different people, spread over the rows."""
     first: dict[str, list[int]] = {}
     for row, subject in enumerate(subjects):
         first.setdefault(subject, []).append(row)

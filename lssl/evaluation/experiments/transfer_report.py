@@ -40,12 +40,12 @@ def evaluate_transfer(
     judge_path: Path | None = None,
     overwrite: bool = False,
 ) -> Report:
-    """Runs (or goes on with) the experiment and writes report.html, results.json and results.csv to `out`.
+    """Runs (or continues) the experiment and writes report.html, results.json and results.csv to `out`.
 
-    model_path, judge_path: a trained generator and classifier; with one fold only, whose test subjects they must not
-        have seen. Where both are given nothing is trained, and a folder of test faces is enough. Else the missing ones
-        are trained on each fold's training faces.
-    Raises LsslError before work starts.
+    model_path, judge_path: a trained generator and classifier; only with a single fold, whose test subjects they must not
+        have seen. What is not given is trained on each fold's training faces. If both are given, nothing is trained, and a
+        folder of test faces is enough.
+    Raises LsslError before work starts if the data, the models or the settings do not fit.
     """
     for path, option in ((model_path, "--model"), (judge_path, "--classifier")):
         if path is not None and settings.folds > 1:
@@ -111,18 +111,18 @@ def evaluate_transfer(
 
 
 def _check_given(part: TrainedGenerator | TrainedClassifier, path: Path | None, experiment: Experiment) -> None:
-    """Raises LsslError for other classes than the folder's, or where it has seen somebody who is tested."""
+    """Raises LsslError if a given part has other classes than the folder, or has seen somebody who is tested."""
     check_unseen(part, experiment.folds)
     group = part.group if isinstance(part, TrainedClassifier) else part.schema.group(experiment.group.name)
     if group.values != experiment.group.values:
         raise LsslError(
-            f"{path} knows {', '.join(group.values)}, but {experiment.folder.root} has {experiment.group.name} "
+            f"{path} has the classes {', '.join(group.values)}, but {experiment.folder.root} has {experiment.group.name} "
             f"{', '.join(experiment.group.values)}"
         )
 
 
 def accuracy_table(experiment: Experiment, results: list[dict[str, Any]]) -> Table:
-    """Table 2: real test faces beside what was synthesized from them."""
+    """Table 2: real test faces, and what was synthesized from them."""
     rows = _accuracy_rows(results)
     paper = paper_figures("transfer", experiment.source)
     if paper is not None:
@@ -133,21 +133,21 @@ def accuracy_table(experiment: Experiment, results: list[dict[str, Any]]) -> Tab
 
 
 def relative_table(results: list[dict[str, Any]]) -> Table | None:
-    """The same, judged beside each person's own photographs; None where nobody has one of every class."""
+    """The same, judged relative to each person's own photographs; None if nobody has one of every class."""
     found = [r["relative"] for r in results if r.get("relative")]
     if not found:
         return None
     people = sum(r["people"] for r in found)
     note = (
-        f"Percent, {people} people with a real face of each class: logits count from the middle of the person's own, so "
-        "that a mouth whose corners rise at rest is no smile. Real faces are judged by the middle that they make themselves."
+        f"Percent, for {people} people with a real face of each class: logits relative to the mean of the person's own, so "
+        "that a mouth whose corners rise at rest is no smile. Real faces are part of the mean that they are judged by."
     )
     rows = _accuracy_rows(found)
     return Table("Recognised beside the same person's photographs", ["faces", "number", "accuracy"], rows, note)
 
 
 def _accuracy_rows(results: list[dict[str, Any]]) -> list[list[Any]]:
-    """From each fold's confusion matrices real, changed and kept: number of faces and accuracy."""
+    """Number of faces and accuracy, from each fold's confusion matrices real, changed and kept."""
     real, changed, kept = ([accuracy(r[name]) for r in results] for name in ("real", "changed", "kept"))
     counts = {name: int(sum(np.sum(r[name]) for r in results)) for name in ("real", "changed", "kept")}
     return [
@@ -176,7 +176,7 @@ def _report(experiment: Experiment, results: list[dict[str, Any]], provenance: s
     with Image.open(grids[0]) as grid:
         report.image(
             np.asarray(grid.convert("RGB")),
-            "Input and every class; a red frame: the classifier takes it for another class.",
+            "Input and every class; a red frame: classified as another class.",
         )
     report.heading("Confusion")
     for key, caption in (("real", "Real test faces"), ("changed", "Faces changed to another class (row: asked for)")):
@@ -187,11 +187,12 @@ def _report(experiment: Experiment, results: list[dict[str, Any]], provenance: s
 
 
 def _add_portraits(report: Report, experiment: Experiment, results: list[dict[str, Any]]) -> None:
-    """The measures at full size and the sheets of the first fold; a word where they cannot be."""
+    """Adds the measures at full size and the sheets of the first fold, or says why there are none."""
     found = [r["portraits"] for r in results if "portraits" in r]
     if not found:
         report.paragraph(
-            f"{experiment.folder.root} has no landmarks.npy: no two-sample test, no movement, no judges at several sizes."
+            f"{experiment.folder.root} has no landmarks.npy, so there is no two-sample test, no movement, and no judging at "
+            "several sizes."
         )
         return
     for table in portrait_tables(found):
@@ -200,11 +201,11 @@ def _add_portraits(report: Report, experiment: Experiment, results: list[dict[st
 
 
 def identity_table(results: list[dict[str, Any]]) -> Table:
-    """Whether the person stays: distances of face embeddings, beside those of real photographs."""
+    """Whether the person stays the same: distances of face embeddings, compared with those of real photographs."""
     rows: list[list[Any]] = []
     note = "Identity distances need dlib: pip install 'lssl[landmarks]'."
     if "identity" in results[0]:
-        note = f"Distance of dlib's face embeddings; under {SAME_PERSON} usually means one person."
+        note = f"Distance of dlib's face embeddings; under {SAME_PERSON} usually means the same person."
         for key, name in (
             ("changed", "face and its translation to another class"),
             ("same", "two real photographs of one person"),
@@ -218,23 +219,23 @@ def identity_table(results: list[dict[str, Any]]) -> Table:
 
 
 def reconstruction_table(results: list[dict[str, Any]]) -> Table:
-    """Whether the picture stays where nothing was to change."""
+    """Whether the picture stays the same when nothing is to change."""
     row = ["own class", over_folds([r["ssim"] for r in results]), over_folds([r["psnr"] for r in results])]
     note = "Unseen faces asked for the class that they show, compared with themselves."
     return Table("Does the picture stay?", ["asked for", "SSIM", "PSNR (dB)"], [row], note)
 
 
 def _provenance(settings: Settings, model: TrainedGenerator | None, judge: TrainedClassifier | None) -> str:
-    """What is known of who was seen by the generator and the classifier."""
+    """A sentence each on whose faces the generator and the classifier have seen, as far as known."""
     sentences = []
     for name, part in (("generator", model), ("classifier", judge)):
         if part is None:
             budget = f", {generator_budget(settings)}" if name == "generator" else ""
-            sentences.append(f"The {name} was trained here, on the training people alone{budget}.")
+            sentences.append(f"The {name} was trained here, only on the training people{budget}.")
         elif part.info.get("subjects"):
-            sentences.append(f"The {name} was given; it says that it was trained on none of the tested people.")
+            sentences.append(f"The {name} was given; by its own record it was trained on none of the tested people.")
         else:
-            sentences.append(f"The {name} was given, and does not say on whom it was trained.")
+            sentences.append(f"The {name} was given, without a record of the people that it was trained on.")
     return " ".join(sentences)
 
 

@@ -1,7 +1,7 @@
-"""One file a measure of synthesized images.
+"""One file per measure of synthesized images.
 
-A module of this package with `PAIR_MEASURES`, names and functions of two arrays of pictures, uint8 (N, H, W, 3), that
-give a number, adds rows to the pairs' table of `lssl evaluate images`; nothing else has to know it.
+A module of this package can define `PAIR_MEASURES`, a dictionary from names to functions of two arrays of pictures, uint8
+(N, H, W, 3), that return a number. Each becomes a row in the table of pairs of `lssl evaluate images`, with no further change.
 """
 
 from collections.abc import Callable

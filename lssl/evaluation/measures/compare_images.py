@@ -1,4 +1,4 @@
-"""How good synthesized pictures are beside real ones: distances between the sets, pairs, diversity."""
+"""How synthesized pictures compare with real ones: distances between the sets, pairs, diversity."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,16 +22,16 @@ from lssl.evaluation.measures.precision_recall import precision_recall
 from lssl.evaluation.report import Table
 from lssl.models.pretrained.lpips import LPIPS
 
-#: Embeddings (N, D) of pictures uint8 (N, H, W, 3), with landmarks (N, 68, 2) where they are known.
+#: Embeddings (N, D) of pictures uint8 (N, H, W, 3), with landmarks (N, 68, 2) if they are known.
 Embedding = Callable[[NDArray[np.uint8], NDArray[np.float32] | None], NDArray[np.floating]]
 SAME_PERSON = 0.6  # dlib's threshold
-_FEWEST = 8
+_FEWEST = 8  # pictures of a set
 _BATCH = 16
 
 
 @dataclass(frozen=True)
 class Judges:
-    """Who measures: features of the sets, LPIPS of pairs, identity of pairs; None where there is no such network."""
+    """The networks to measure with: features of the sets, LPIPS of pairs, identity of pairs; None if not available."""
 
     network: FeatureNetwork
     lpips: LPIPS | None = None
@@ -40,7 +40,7 @@ class Judges:
 
 
 def dlib_embedding(images: NDArray[np.uint8], landmarks: NDArray[np.float32] | None) -> NDArray[np.floating]:
-    """dlib's 128 numbers a face; see `lssl.data.detect.identity_embedding`."""
+    """dlib's 128 numbers per face, (N, 128); see `lssl.data.detect.identity_embedding`."""
     return detect.identity_embedding(images, landmarks)
 
 
@@ -61,9 +61,10 @@ def network_embedding(network: FeatureNetwork) -> Embedding:
 def set_distances(
     real: ImageSet, fake: ImageSet, judges: Judges, cache: Path | None, *, seed: int = 0, progress: bool = False
 ) -> tuple[Table, NDArray[np.float32], NDArray[np.float32]]:
-    """FID, KID, precision and recall of the fakes, beside those of one half of the real people against the other half.
+    """FID, KID, precision and recall of the fakes and, for comparison, of one half of the real people against the other.
 
-    Returns the table and the features (N, D) of both sets. Raises LsslError for sets under eight pictures.
+    cache: a folder for features. Returns the table and the features (N, D) of both sets. Raises LsslError for a set with
+    fewer than eight pictures.
     """
     for part in (real, fake):
         if len(part) < _FEWEST:
@@ -93,16 +94,17 @@ def set_distances(
     parted = "people" if known else "pictures"
     note = (
         f"Features: {judges.network.name}. {_count(real)} real, {_count(fake)} fake; all rows but the first compare "
-        f"{count} with {count}: half of the real {parted} with fakes{' of others' if known else ''}, and, in the last "
-        "column, with the other half, which is the best to hope for. FID rises as sets shrink; KID does not, and is "
-        "given with its deviation over subsets. Fakes of few people cannot recall many."
+        f"{count} with {count}: half of the real {parted} with fakes{' of others' if known else ''} and, in the last "
+        "column, with the other half, which is the best that can be expected. FID rises as sets shrink; KID does not, and "
+        "is given with its standard deviation over subsets. Fakes of few people cannot have a high recall of many."
     )
     header = ["measure", "fake against real", "real against real"]
     return Table("Distances between the sets", header, rows, note), real_features, fake_features
 
 
 def pair_measures(columns: Sequence[tuple[str, PairImages | None]], judges: Judges) -> tuple[Table, dict[str, Any]]:
-    """SSIM, PSNR, LPIPS and identity distance, a column for each kind of pairs; None where there are none."""
+    """A table of SSIM, PSNR, LPIPS and identity distance with a column for each kind of pairs (None: there are none), and
+    the identity distances by column."""
     measured = {name: _measure(pairs, judges) if pairs is not None and len(pairs) else {} for name, pairs in columns}
     names = [*dict.fromkeys(key for values in measured.values() for key in values)]
     rows = [[name, *(measured[column].get(name) for column, _ in columns)] for name in names if name != "distances"]
@@ -116,7 +118,8 @@ def pair_measures(columns: Sequence[tuple[str, PairImages | None]], judges: Judg
 
 
 def diversity_table(columns: Sequence[tuple[str, PairImages | None, PairImages | None]], judges: Judges) -> Table:
-    """Mean distance of pairs of fakes and of real pictures, and their ratio; a row a kind of pairs."""
+    """Mean distance of pairs of fakes and of pairs of real pictures, and their ratio; a row per kind of pairs. columns:
+    (name, fake pairs, real pairs)."""
     rows: list[list[Any]] = []
     kinds: list[tuple[str, Callable[[PairImages], float]]] = [("L1", lambda p: pixel_distance(p.first, p.second))]
     if judges.lpips is not None:
@@ -128,8 +131,8 @@ def diversity_table(columns: Sequence[tuple[str, PairImages | None, PairImages |
             ratio = ours / theirs if ours is not None and theirs else None
             rows.append([f"{name}, {kind}", ours, theirs, ratio])
     note = (
-        "Mean distance of two pictures (L1 on 0 to 255). Much less than between real pictures means, over people, that "
-        "the faces have become one (mode collapse); over targets, that the target is ignored."
+        "Mean distance between two pictures (L1 on 0 to 255). Much less than between real pictures means that all faces "
+        "have become the same (over people: mode collapse) or that the target is ignored (over targets)."
     )
     return Table("Diversity", ["between", "fake", "real", "ratio"], rows, note)
 
@@ -140,7 +143,7 @@ def _count(images: ImageSet) -> str:
 
 
 def _halves(real: ImageSet, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of two halves with no person in both (any rows where the persons are not known or there is one), shuffled."""
+    """Rows of two halves, shuffled, with no person in both (unless people are not known or there is only one)."""
     rng = np.random.default_rng([seed, 3])
     order = rng.permutation(len(real))
     subjects = real.column("subject")
@@ -153,8 +156,8 @@ def _halves(real: ImageSet, seed: int) -> tuple[NDArray[np.int64], NDArray[np.in
 
 
 def _fakes_of_others(real: ImageSet, fake: ImageSet, seed: int) -> NDArray[np.int64]:
-    """Rows of the fakes, shuffled, without those of people in `real`: copies of these would look better than real
-    pictures of other people do. All rows where the people are not known, or all are in `real`."""
+    """Rows of the fakes, shuffled, without those of people in `real`, since copies of these would score better than real
+    pictures of other people. All rows if the people are not known, or if nearly all are in `real`."""
     order = np.random.default_rng([seed, 1]).permutation(len(fake))
     people, subjects = real.column("subject"), fake.column("subject")
     if people is None or subjects is None:

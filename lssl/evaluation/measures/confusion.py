@@ -1,4 +1,4 @@
-"""Which classes a classifier takes for which."""
+"""Which classes a classifier confuses."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""A sheet to look at, at full size: photograph, result, the person's real picture of the class."""
+"""A sheet for visual inspection at full size: photograph, result, the person's real picture of the class."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ def contact_sheet(
     *,
     side: int = 512,
 ) -> NDArray[np.uint8]:
-    """One picture, uint8 (H, W, 3): a row a person, a column a title.
+    """One picture, uint8 (H, W, 3), with one row per person and one column per title.
 
     rows: uint8 pictures of any size, shown with their longer side at `side` pixels; None leaves a place empty.
     names: written above each row.

@@ -1,4 +1,4 @@
-"""How much made pictures differ: of one input over targets, and of one target over inputs."""
+"""How much made pictures differ: those of one input over targets, and those of one target over inputs."""
 
 from collections.abc import Hashable, Sequence
 
@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 def different_pairs(
     same: Sequence[Hashable], differ: Sequence[Hashable], most: int = 500, seed: int = 0
 ) -> NDArray[np.int64]:
-    """Random pairs of rows (P, 2) that agree in `same` and differ in `differ`; `most` at most, none twice.
+    """At most `most` random pairs of rows (P, 2) that agree in `same` and differ in `differ`; none twice.
 
-    Diversity is the distance over such pairs: between the outputs of one input over targets (near zero where the target
-    is ignored), and between the outputs of one target over inputs (near zero where all faces became one: mode collapse).
+    Diversity is the distance over such pairs: between the outputs of one input over targets (near zero if the target
+    is ignored), and between the outputs of one target over inputs (near zero if all faces are the same: mode collapse).
     """
     rng = np.random.default_rng(seed)
     groups: dict[Hashable, list[int]] = {}
@@ -31,5 +31,5 @@ def different_pairs(
 def pixel_distance(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
     """Mean absolute difference, 0 to 255, over pairs of uint8 images (N, H, W, 3)."""
     if first.shape != second.shape or first.dtype != np.uint8 or second.dtype != np.uint8:
-        raise ValueError(f"pairs must be uint8 of one shape; got {first.shape} and {second.shape}")
+        raise ValueError(f"pairs must be uint8 of the same shape; got {first.shape} and {second.shape}")
     return float(np.mean([np.abs(a.astype(np.int16) - b).mean() for a, b in zip(first, second, strict=True)]))

@@ -1,6 +1,6 @@
 """Sets of features, which the measures of whole sets compare.
 
-A feature set is (N, D), a row an image, from whatever network the caller states; a measure never fetches one.
+A feature set is (N, D), one row per image, from a network of the caller's choice; a measure never fetches a network.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ Array = NDArray[np.floating]
 
 
 def feature_set(name: str, features: Array, least: int = 2) -> NDArray[np.float64]:
-    """The features in float64; raises ValueError where they are no set of at least `least` finite rows."""
+    """The features in float64. Raises ValueError unless they are (N, D) with at least `least` rows, all finite."""
     array = np.asarray(features, dtype=np.float64)
     if array.ndim != 2 or len(array) < least:
         raise ValueError(f"{name} must be (N, D) with N at least {least}; it is {array.shape}")

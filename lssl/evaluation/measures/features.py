@@ -1,4 +1,4 @@
-"""The networks whose features FID, KID, precision and recall, and identity distances are measured in."""
+"""The networks whose features are used for FID, KID, precision and recall, and identity distances."""
 
 import hashlib
 import io
@@ -20,16 +20,16 @@ from lssl.models.classifier import FILE_NAME, TrainedClassifier, build_classifie
 from lssl.models.pretrained.inception import load_inception
 from lssl.models.pretrained.weights import read_weights
 
-#: Features are kept in parts of so many pictures, so that a run which was stopped goes on at the next part.
+#: Features are stored in parts of so many pictures, so that a run that was stopped continues with the next part.
 PART = 512
 _BATCH = 32
 
 
 @dataclass(frozen=True)
 class FeatureNetwork:
-    """A network seen as a map from pictures (N, 3, H, W) in [-1, 1] to features (N, D).
+    """A network as a map from pictures (N, 3, H, W) in [-1, 1] to features (N, D).
 
-    name: what the report calls it. weights: a short name for its weights, the same for the same features.
+    name: its name in the report. weights: a fingerprint of its weights; the same weights give the same features.
     """
 
     name: str
@@ -39,10 +39,10 @@ class FeatureNetwork:
 
 
 def open_network(path: str | Path, device: torch.device | str = "cpu") -> FeatureNetwork:
-    """The network of a local file, told by what the file holds; frozen.
+    """The network of a local file, recognised by the names of its weights; frozen.
 
-    Known are: `classifier.safetensors` (or its run folder), pytorch-fid's, torchvision's and timm's Inception v3,
-    ResNet-50, and VGG-16 as VGG-Face or torchvision name it. Raises FileNotFoundError, or ValueError naming the file.
+    Supported are `classifier.safetensors` (or its run folder), the Inception v3 of pytorch-fid, torchvision and timm,
+    ResNet-50, and VGG-16 with the names of VGG-Face or torchvision. Raises FileNotFoundError, or LsslError naming the file.
     """
     path = Path(path)
     file = path / FILE_NAME if path.is_dir() else path
@@ -65,8 +65,8 @@ def open_network(path: str | Path, device: torch.device | str = "cpu") -> Featur
             load_pretrained(model, file)
             return _network(model, f"{type(model).__name__}, {file.name}", device)
     raise LsslError(
-        f"{file}: no network that is known here; give a classifier of `lssl train-classifier`, or weights of "
-        "Inception v3, ResNet-50 or VGG-16 (VGG-Face) with their published names"
+        f"{file}: not a supported network; give a classifier of `lssl train-classifier`, or weights of Inception v3, "
+        "ResNet-50 or VGG-16 (VGG-Face) with their published names"
     )
 
 
@@ -81,7 +81,7 @@ def extract_features(
 ) -> NDArray[np.float32]:
     """Features (N, D) of all pictures of a set.
 
-    cache: a folder that keeps them part by part. progress: the bar's name; no bar if empty.
+    cache: a folder in which they are stored part by part. progress: the name of the progress bar; no bar if empty.
     """
     from tqdm import tqdm
 
@@ -119,7 +119,7 @@ def _network(model: torch.nn.Module, name: str, device: torch.device | str) -> F
 
 
 def _part_name(network: FeatureNetwork, images: ImageSet, rows: range) -> str:
-    """Changes with the network's weights and with the pictures' places, sizes and times."""
+    """A name that depends on the network's weights, and on the pictures' paths, sizes and times of change."""
     digest = hashlib.sha256(network.weights.encode())
     for row in rows:
         path = images.folder.image_path(row)

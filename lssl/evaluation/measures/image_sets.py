@@ -20,7 +20,7 @@ MADE_FROM, MIRRORED = "made_from", "mirrored"
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Pictures on disk, all of one size (height, width); a plain folder's have no subjects and no columns."""
+    """Pictures on disk, all of one size (height, width); those of a plain folder have no subjects and no columns."""
 
     folder: FaceFolder
     size: tuple[int, int]
@@ -33,7 +33,7 @@ class ImageSet:
         return [self.folder.image_path(row) for row in range(len(self))]
 
     def read(self, rows: Sequence[int]) -> NDArray[np.uint8]:
-        """uint8 (len(rows), H, W, 3)."""
+        """The pictures of these rows, uint8 (len(rows), H, W, 3)."""
         return np.stack([read_image(self.folder.image_path(row)) for row in rows])
 
     def select(self, rows: Sequence[int]) -> "ImageSet":
@@ -41,7 +41,7 @@ class ImageSet:
         return ImageSet(self.folder.select(rows), self.size)
 
     def column(self, name: str) -> list[str] | None:
-        """A column of metadata.csv, or `subject`; None where it is not there."""
+        """A column of metadata.csv, or the subjects for "subject"; None if it is missing."""
         if name == "subject":
             return self.folder.subjects if all(self.folder.subjects) else None
         return self.folder.columns.get(name)
@@ -49,9 +49,9 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class Pairs:
-    """`fake[k]` (a row of the fake set) was made from `source[k]` (a row of the sources), mirrored where `mirrored[k]`.
+    """`fake[k]` (a row of the fake set) was made from `source[k]` (a row of the sources), mirrored if `mirrored[k]`.
 
-    by: in words, how it is known.
+    by: how that is known, in words.
     """
 
     fake: list[int]
@@ -67,7 +67,7 @@ class Pairs:
         return Pairs(pick(self.fake), pick(self.source), pick(self.mirrored), self.by)
 
     def read_sources(self, sources: ImageSet) -> NDArray[np.uint8]:
-        """The sources' pictures, one a pair, mirrored as the fakes' inputs were."""
+        """The sources' pictures, one per pair, mirrored as the fakes' inputs were."""
         images = sources.read(self.source)
         for k, mirrored in enumerate(self.mirrored):
             if mirrored:
@@ -75,7 +75,7 @@ class Pairs:
         return images
 
     def source_landmarks(self, sources: ImageSet) -> NDArray[np.float32] | None:
-        """(pairs, 68, 2) landmarks of `read_sources`, or None where the sources have none."""
+        """The landmarks (pairs, 68, 2) of `read_sources`, or None if the sources have none."""
         if sources.folder.landmarks is None:
             return None
         points = sources.folder.landmarks[self.source].copy()
@@ -86,10 +86,10 @@ class Pairs:
 
 
 def open_images(path: str | Path, split: str | None = None) -> ImageSet:
-    """The pictures of a data set folder (or one split of it), or of a plain folder and the folders in it, by name.
+    """The pictures of a data set folder (or of one split of it), or of a plain folder and its subfolders, by name.
 
-    Raises LsslError for no folder, under two pictures, an unreadable one or one of another size, and for a split of a
-    plain folder.
+    Raises LsslError for a missing folder, fewer than two pictures, an unreadable one or one of another size, and for a
+    split of a plain folder.
     """
     root = Path(path)
     if not root.is_dir():
@@ -98,7 +98,7 @@ def open_images(path: str | Path, split: str | None = None) -> ImageSet:
         folder = read_metadata(root)
         folder = folder if split is None else folder.split(split)
     elif split is not None:
-        raise LsslError(f"{root} has no {METADATA}, so no split '{split}'; leave the split out")
+        raise LsslError(f"{root} has no {METADATA}, so there is no split '{split}'; leave the split out")
     else:
         found = find_pictures(root)
         if found.refused:
@@ -112,18 +112,18 @@ def open_images(path: str | Path, split: str | None = None) -> ImageSet:
 
 
 def check_same_size(real: ImageSet, fake: ImageSet) -> None:
-    """Raises LsslError where the two sets' pictures differ in size."""
+    """Raises LsslError if the two sets' pictures differ in size."""
     if real.size != fake.size:
         raise LsslError(
             f"{real.folder.root} has {real.size[1]}x{real.size[0]} pictures, {fake.folder.root} "
-            f"{fake.size[1]}x{fake.size[0]}: make both of one size (`lssl prepare folder` with --size), for every "
-            "measure depends on it"
+            f"{fake.size[1]}x{fake.size[0]}: every measure depends on the size, so bring both to the same one "
+            "(`lssl prepare folder` with --size)"
         )
 
 
 def pair_up(sources: ImageSet, fake: ImageSet) -> Pairs | None:
     """Which source each fake was made from: by the column `made_from` that `lssl augment` writes, else by equal file
-    names (without their endings and folders); None where neither tells."""
+    names (without suffix and folder); None if neither gives any pair."""
     made_from = fake.column(MADE_FROM)
     if made_from is not None:
         by, names, keys = f"the column {MADE_FROM}", sources.folder.file_names, made_from
@@ -140,7 +140,7 @@ def pair_up(sources: ImageSet, fake: ImageSet) -> Pairs | None:
 
 @dataclass(frozen=True)
 class PairImages:
-    """Two pictures (uint8, N H W 3) a pair and, where known, their landmarks (N, 68, 2)."""
+    """The two pictures of each of N pairs, uint8 (N, H, W, 3), and their landmarks (N, 68, 2) if known."""
 
     first: NDArray[np.uint8]
     second: NDArray[np.uint8]
@@ -154,7 +154,7 @@ class PairImages:
 def made_pairs(sources: ImageSet, fake: ImageSet, pairs: Pairs, most: int, seed: int) -> tuple[Pairs, PairImages]:
     """A random choice of at most `most` pairs, and their pictures: the source, mirrored as it was, and the fake.
 
-    Where the fakes have no landmarks of their own, their sources' are taken for both.
+    If the fakes have no landmarks of their own, their sources' are used for both.
     """
     chosen = sorted(np.random.default_rng([seed, 2]).permutation(len(pairs))[:most].tolist())
     pairs = pairs.select(chosen)
@@ -165,10 +165,10 @@ def made_pairs(sources: ImageSet, fake: ImageSet, pairs: Pairs, most: int, seed:
 
 
 def pairs_within(images: ImageSet, attribute: str | None, *, over: str, most: int, seed: int) -> PairImages | None:
-    """Pairs of one set's pictures; None where its columns do not tell, or where there are none.
+    """Pairs of one set's pictures; None if its columns do not suffice, or if there are none.
 
-    over="targets": one input (of real pictures: one person, all other attributes equal) at two values of `attribute`.
-    over="people": two persons at one value, all other attributes equal too.
+    over="targets": the same input (for real pictures: the same person and other attributes) at two values of `attribute`.
+    over="people": two people at the same value and other attributes.
     """
     subject = images.column("subject")
     values = (None if attribute is None else images.column(attribute)) or [""] * len(images)
@@ -191,7 +191,7 @@ def pairs_within(images: ImageSet, attribute: str | None, *, over: str, most: in
 
 
 def one_each(order: Iterable[int], keys: Sequence[Hashable], count: int) -> list[int]:
-    """The first `count` rows in order, one a key (a person, say) while there are keys enough."""
+    """The first `count` rows in order, with different keys (such as people) as long as there are enough."""
     first: dict[Hashable, int] = {}
     rest = []
     for row in order:
@@ -203,9 +203,9 @@ def one_each(order: Iterable[int], keys: Sequence[Hashable], count: int) -> list
 
 
 def choose_attribute(real: ImageSet, fake: ImageSet, wanted: str | None) -> str | None:
-    """The column that holds what was synthesized: the wanted one, else the first attribute that both sets have.
+    """The column that says what was synthesized: the wanted one, else the first attribute that both sets have, else None.
 
-    Raises LsslError where the wanted one is missing.
+    Raises LsslError if the wanted one is missing.
     """
     if wanted is not None:
         for part in (real, fake):
@@ -218,7 +218,7 @@ def choose_attribute(real: ImageSet, fake: ImageSet, wanted: str | None) -> str 
 
 
 def limited(images: ImageSet, most: int, seed: int) -> ImageSet:
-    """At most `most` of the pictures, chosen at random, in their order."""
+    """At most `most` of the pictures, chosen at random, in their original order."""
     if len(images) <= most:
         return images
     name = zlib.crc32(images.folder.root.name.encode())

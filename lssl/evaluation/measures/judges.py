@@ -1,7 +1,7 @@
-"""Judges of expressions that see detail: classifiers of real faces at several sizes, of the whole face and the mouth alone.
+"""Judges of expressions that see detail: classifiers of real faces at several sizes, of the whole face or the mouth alone.
 
-At 64 pixels colour is shape, and a tint passes for a smile. A picture that only the small judges recognise is painted,
-not changed: so the report gives each judge's agreement, and the smallest agreement first.
+At 64 pixels, a tint can pass for a smile. A picture that only the judges of small pictures recognise has been painted, not
+changed in shape; so the report gives each judge's agreement, the smallest first.
 """
 
 from collections.abc import Sequence
@@ -19,11 +19,12 @@ SIZES = (64, 128, 256)
 
 @dataclass(frozen=True)
 class Judgement:
-    """Percent recognised by one judge: `made` as asked, `real` as what they show, both of people it did not learn from.
+    """Percent recognised by one judge, of people that it did not learn from: `made` pictures as the class asked for, `real`
+    ones as what they show.
 
-    made_beside, real_beside: the same beside the person's own photographs of all classes, from whose middle the scores
-        count (one person's mouth at rest is another's smile); NaN where nobody has one of each.
-    recognised: each made picture, alone.
+    made_beside, real_beside: the same with scores relative to the mean over the person's own photographs of all classes
+        (one person's mouth at rest is another's smile); NaN if nobody has one of each.
+    recognised: (N,), whether each made picture is recognised, without that correction.
     """
 
     judge: str
@@ -40,9 +41,9 @@ def judge_expressions(
     """Each judge's agreement, smallest first. Judges learn from the real pictures of other people, in folds.
 
     Args:
-        real: pictures of all classes that are to be told apart, the made ones' among them.
-        made: their `label` is the class asked for.
-        scale: pixels between the eyes; sizes at which a face would be enlarged are left out, all but the smallest.
+        real: pictures of all classes to distinguish, including those of `made`.
+        made: pictures whose `label` is the class asked for.
+        scale: pixels between the eyes; sizes at which faces would be enlarged are left out, except the smallest.
     Raises ValueError for a made picture of a class without real ones, or fewer people than folds.
     """
     classes = sorted({portrait.label for portrait in real})
@@ -77,7 +78,7 @@ def _judge(
     values = kernel(picture_features(region_crops(portraits, region, scale), seed))
     names, who = np.unique(np.array([portrait.subject for portrait in portraits]), return_inverse=True)
     if len(names) < folds:
-        raise ValueError(f"{len(names)} people cannot be parted into {folds} folds")
+        raise ValueError(f"{len(names)} people cannot be split into {folds} folds")
     fold = np.empty(len(names), int)
     fold[np.random.default_rng(seed).permutation(len(names))] = np.arange(len(names)) % folds
     scores = np.zeros((len(portraits), len(classes)))
@@ -109,7 +110,8 @@ def _judge(
 def own_middle(
     scores: NDArray[np.float64], classes: NDArray[np.int64], people: NDArray[np.int_]
 ) -> dict[int, NDArray[np.float64]]:
-    """For each person with a real picture of every class: the mean over the classes of the person's scores, (C,)."""
+    """For each person with a real picture of every class: the mean of the person's scores, with equal weight for each class,
+    (C,). scores: (N, C). classes, people: (N,)."""
     result = {}
     for person in np.unique(people):
         own = [scores[(people == person) & (classes == k)] for k in range(scores.shape[1])]

@@ -1,4 +1,4 @@
-"""KID and its like: the maximum mean discrepancy of two feature sets."""
+"""KID and similar measures: the maximum mean discrepancy between two feature sets."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,8 @@ def kernel_distance(
 ) -> tuple[float, float]:
     """Unbiased squared maximum mean discrepancy with the cubic kernel (x.y / D + 1)^3; KID (Binkowski et al. 2018).
 
-    Returns (mean, standard deviation) over `subsets` random subsets of `subset_size` (or as many as there are).
+    real, fake: (N, D) and (M, D). Returns (mean, standard deviation) over `subsets` random subsets of `subset_size` rows
+    (or of as many as there are). Raises ValueError for sets that are too small or not finite.
     """
     real, fake = feature_set("real", real), feature_set("fake", fake)
     size = min(subset_size, len(real), len(fake))

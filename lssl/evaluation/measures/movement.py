@@ -1,7 +1,7 @@
-"""How far mouth, brows and eyes moved, by landmarks found anew on the result, beside how far they move in reality.
+"""How far mouth, brows and eyes moved, by landmarks found in the result itself, compared with how far they really move.
 
-Lengths are in distances between the eyes' centres, in a frame that stands upright on the eyes, so that neither the
-picture's size nor the head's tilt counts.
+Lengths are in distances between the eyes' centres, in a frame aligned with the eyes, so that neither the picture's size nor
+the head's tilt matters.
 """
 
 from collections.abc import Sequence
@@ -15,18 +15,18 @@ from lssl.data.landmarks import LEFT_BROW, MOUTH_CORNERS, RIGHT_BROW, eye_centre
 PARTS = ("lift", "width", "opening", "brows", "eyes")
 _INNER_LIPS = ((61, 67), (62, 66), (63, 65))
 _LIDS = ((37, 41), (38, 40), (43, 47), (44, 46))
-# dlib's landmarks of one face, found twice a few pixels apart, differ by 0.005 to 0.016 in these measures: a person who
-# moves less in reality gives no ratio.
+# dlib's landmarks of one face, found twice a few pixels apart, differ by 0.005 to 0.016 in these measures, so people who
+# really move less are left out of the ratio.
 LEAST = 0.02
 
 
 @dataclass(frozen=True)
 class Movement:
-    """One part's movement, medians over people, in distances between the eyes.
+    """One part's movement, as medians over people, in distances between the eyes.
 
     made, real: from the photograph to the result, and to the real picture of the class.
-    ratio: median of made / real over the `people` whose own real movement is LEAST or more; of the medians, where the
-        same person's real picture is not there. NaN where the class does not move the part.
+    ratio: median of made / real over the `people` whose own real movement is LEAST or more; if nobody has a real picture
+        of the class, the ratio of the medians. NaN if the class does not move the part.
     """
 
     part: str
@@ -37,8 +37,8 @@ class Movement:
 
 
 def face_shape(landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(..., 5) for landmarks (..., 68, 2): height of the mouth's corners over the eyes' line (negative), the mouth's width,
-    its inner opening, the brows' height, the opening of the eyes; in distances between the eyes."""
+    """(..., 5) for landmarks (..., 68, 2): the height of the mouth's corners above the line of the eyes (negative), the
+    mouth's width, its inner opening, the brows' height, and the opening of the eyes; in distances between the eyes."""
     points = np.asarray(landmarks, np.float64)
     left, right = eye_centres(points)  # type: ignore[arg-type]
     across = right - left
@@ -72,12 +72,13 @@ def movements(
     real: NDArray[np.floating] | None,
     others: NDArray[np.floating],
 ) -> list[Movement]:
-    """Movement of each of PARTS.
+    """The movement of each of PARTS.
 
     Args:
         before, after: landmarks (N, 68, 2) of photographs and of what was made from them.
-        real: the same people's real pictures of the class (N, 68, 2), NaN where there is none; None: nobody has one.
-        others: landmarks (M, 68, 2) of anybody's real pictures of the class, for those.
+        real: landmarks (N, 68, 2) of the same people's real pictures of the class, NaN for people without one; None:
+            nobody has one.
+        others: landmarks (M, 68, 2) of anybody's real pictures of the class, used if nobody has one.
     """
     start, made = face_shape(before), face_shape(after)
     known = np.zeros(len(start), bool) if real is None else np.isfinite(real).all((1, 2))
@@ -90,7 +91,7 @@ def movements(
             result.append(Movement(part, float(np.median(moved)), there, ratio, 0))
             continue
         own = face_shape(real[known])[:, k] - start[known, k]
-        # A part that some people raise and others lower (the brows of a smile) has no typical movement to be beside.
+        # A part that some people raise and others lower (the brows in a smile) has no typical movement to compare with.
         sure = np.abs(own) >= LEAST
         typical = abs(float(np.median(own))) >= LEAST / 2
         ratio = float(np.median(moved[known][sure] / own[sure])) if typical and sure.any() else float("nan")

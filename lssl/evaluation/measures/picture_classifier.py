@@ -1,8 +1,8 @@
-"""A classifier for tens of small pictures, without a draw of chance: fixed features and ridge regression on a kernel.
+"""A classifier for some tens of small pictures, without random training: fixed features and kernel ridge regression.
 
-A network trained on a hundred crops takes minutes and differs from seed to seed. Here features are measured, not
-learnt: coarse colour, the strength of edges by direction and of detail, at three scales, where they lie. A ridge
-classifier of them (Hastie, Tibshirani, Friedman 2009, 3.4.1, in its dual form) tells real mouths from ones blurred by
+A network trained on a hundred crops takes minutes and differs from seed to seed. Here features are computed, not learnt:
+coarse colour, and the strength of edges by direction and of fine detail, at three scales and by position. A ridge
+classifier on them (Hastie, Tibshirani, Friedman 2009, 3.4.1, in its dual form) tells real mouths from ones blurred by
 a Gaussian of 0.7 pixels with an area of 0.96 under the curve (82 people, tested on others), in half a second.
 """
 
@@ -17,30 +17,30 @@ from torch.nn import functional as F
 
 _LUMA = (0.299, 0.587, 0.114)
 _SCALES = 3
-_VIEWS = 4  # of each picture: as it is, mirrored, and both moved by up to _MOVE pixels
+_VIEWS = 4  # of each picture: as it is, mirrored, and both shifted by up to _MOVE pixels
 _MOVE = 2
-_PART = 8
-_DARK = 1e-4  # strength of edges that is as good as none
-RIDGE = 0.3  # strength of the ridge, of kernels whose mean diagonal is 1
+_PART = 8  # pictures whose features are computed together
+_DARK = 1e-4  # strength of edges that counts as none
+RIDGE = 0.3  # strength of the ridge, for kernels whose mean diagonal is 1
 
 
 @dataclass(frozen=True)
 class PictureFeatures:
-    """`values` (N, V, D), float64, of N pictures in V views, made of groups of `groups` features."""
+    """Features `values`, float64 (N, V, D), of N pictures in V views. groups: the sizes of the groups that D consists of."""
 
     values: Tensor
     groups: list[int]
 
     @staticmethod
     def joined(parts: Sequence["PictureFeatures"]) -> "PictureFeatures":
-        """The features of several sets of pictures of one size, one set after the other."""
+        """The features of several sets of pictures of the same size, one set after another."""
         return PictureFeatures(torch.cat([part.values for part in parts]), parts[0].groups)
 
 
 def picture_features(crops: NDArray[np.uint8], seed: int = 0) -> PictureFeatures:
     """Features of uint8 pictures (N, H, W, 3), H and W at least 16, in four views.
 
-    The views are the picture, its mirror image, and two moved by up to two pixels; `seed` draws the moves.
+    The views are the picture, its mirror image, and both shifted by up to two pixels; the shifts depend on `seed`.
     """
     pixels = torch.from_numpy(np.ascontiguousarray(crops)).permute(0, 3, 1, 2).float() / 255
     generator = torch.Generator().manual_seed(seed)
@@ -51,16 +51,16 @@ def picture_features(crops: NDArray[np.uint8], seed: int = 0) -> PictureFeatures
         x, y = torch.randint(0, 2 * _MOVE + 1, (2,), generator=generator).tolist()
         moved = padded[:, :, y : y + height, x : x + width]
         views.append(moved.flip(-1) if view % 2 else moved)
-    # A few pictures at a time stay in the processor's cache.
+    # A few pictures at a time fit in the processor's cache.
     parts = [[_features(part) for part in view.split(_PART)] for view in views]
     values = [torch.cat([torch.cat(groups, 1) for groups in view]) for view in parts]
     return PictureFeatures(torch.stack(values, 1).double(), [group.shape[1] for group in parts[0][0]])
 
 
 def kernel(features: PictureFeatures) -> Tensor:
-    """The kernel (N, V, N, V), each feature scaled to mean 0 and deviation 1 over all pictures; its mean diagonal is 1.
+    """The kernel (N, V, N, V) of features scaled to mean 0 and deviation 1 over all pictures; its mean diagonal is 1.
 
-    A group of features weighs as the square root of its size: a tint, which moves three of two thousand, must count.
+    A group's weight is the square root of its size, so that a tint counts, which changes three of two thousand features.
     """
     flat = features.values.reshape(-1, features.values.shape[2])
     deviation = flat.std(0)
@@ -79,10 +79,10 @@ def kernel(features: PictureFeatures) -> Tensor:
 
 
 def ridge_scores(values: Tensor, labels: Tensor, train: Tensor, test: Tensor, classes: int = 2) -> Tensor:
-    """Scores (len(test), classes), the higher the likelier, of pictures that were not trained on.
+    """Scores (len(test), classes), the higher the more likely, of pictures that were not trained on.
 
-    values: the kernel of all pictures. labels: their classes (N,); those of `test` are not looked at.
-    train, test: rows. Every class weighs the same; one without a training picture is never the likeliest.
+    values: the kernel of all pictures. labels: their classes (N,); those of `test` are not used.
+    train, test: rows. Every class has the same weight; one without a training picture is never the most likely.
     """
     views = values.shape[1]
     own = labels[train]

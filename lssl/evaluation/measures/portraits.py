@@ -1,8 +1,8 @@
-"""Portraits as the measures take them: whole photographs with landmarks, and crops of mouth, eyes and face from them.
+"""Portraits for the measures: whole photographs with landmarks, and crops of mouth, eyes and face from them.
 
-All crops are taken alike: upright, the eyes' centres at a fixed place and a fixed number of pixels apart, so that
-pictures of people who stand nearer or tilt their heads are compared at one scale. Nothing that an expression moves
-decides where a crop lies.
+All crops are taken in the same way: upright, with the eyes' centres at a fixed place and a fixed number of pixels apart, so
+that pictures of people who stand nearer or tilt their heads are compared at the same scale. The position of a crop depends
+on nothing that an expression moves.
 """
 
 from collections.abc import Sequence
@@ -16,18 +16,20 @@ from lssl.data import detect
 from lssl.data.align import Similarity, warp
 from lssl.data.landmarks import eye_centres
 
-#: Pictures are judged at this length of their longer side, and never enlarged to it.
+#: Pictures are judged with their longer side at this many pixels, or at their own size if they are smaller.
 SIDE = 512
-#: Pixels between the eyes' centres of a portrait that fills a picture of SIDE pixels as passport photographs do.
+#: Pixels between the eyes' centres in a picture of SIDE pixels that a face fills as in a passport photograph.
 EYE_DISTANCE = SIDE / 6.667
-# Where dlib's frontal detector puts its box: centre below the eyes' centre and side, in distances between the eyes
-# (mean of 40 photographs of the London set). A box that hangs on the eyes alone does not move with the expression.
+# Where dlib's frontal detector puts its box: its centre's distance below the eyes' centre, and its side, in distances
+# between the eyes (mean of 40 photographs of the London set). A box that depends only on the eyes does not move with the
+# expression.
 _BOX_BELOW, _BOX_SIDE = 0.496, 2.278
 
 
 @dataclass(frozen=True)
 class FacePicture:
-    """One picture of somebody: `image` uint8 (H, W, 3), `landmarks` float32 (68, 2), `label` the class shown or asked."""
+    """One picture of somebody: `image` uint8 (H, W, 3), `landmarks` float32 (68, 2) in its pixels, `label`: the class shown
+    or asked for."""
 
     subject: str
     label: str
@@ -39,7 +41,7 @@ class FacePicture:
 class Region:
     """A part of the face to crop, in distances between the eyes: width, height, centre below the eyes' centre.
 
-    detail: crop pixels a pixel of the judged picture.
+    detail: crop pixels per pixel of the judged picture.
     """
 
     name: str
@@ -49,11 +51,11 @@ class Region:
     detail: float = 1.0
 
 
-# 96x64, 144x64 and 128x128 pixels of photographs of SIDE pixels.
+# 96x64, 144x64 and 128x128 pixels for photographs of SIDE pixels.
 MOUTH = Region("mouth", 1.25, 0.8333, 1.06)
 EYES = Region("eyes", 1.875, 0.8333, -0.1)
 FACE = Region("whole face", 3.3333, 3.3333, 0.55, detail=0.5)
-# 24x16 pixels: what is told apart here is amiss at a glance, not in the grain.
+# 24x16 pixels: what can be told apart at this size is wrong at a glance, not just in its fine grain.
 COARSE_MOUTH = Region("mouth, coarse", MOUTH.width, MOUTH.height, MOUTH.below, detail=0.25)
 REGIONS = (MOUTH, COARSE_MOUTH, EYES, FACE)
 
@@ -65,7 +67,7 @@ def eye_distance(landmarks: NDArray[np.float32]) -> float:
 
 
 def resized(portrait: FacePicture, side: int) -> FacePicture:
-    """The portrait with its longer side at `side` pixels (Lanczos); as it is where it is not larger."""
+    """The portrait with its longer side at `side` pixels (Lanczos); unchanged if it is not larger."""
     height, width = portrait.image.shape[:2]
     scale = side / max(height, width)
     if scale >= 1:
@@ -77,10 +79,10 @@ def resized(portrait: FacePicture, side: int) -> FacePicture:
 
 
 def found_anew(portrait: FacePicture) -> FacePicture:
-    """The portrait with the landmarks that dlib finds in its own picture, near the eyes of those that are given.
+    """The portrait with the landmarks that dlib finds in its own picture, near the eyes of the given landmarks.
 
-    The search box hangs on the given eyes, so that a photograph and what was made from it are measured alike.
-    Raises DetectionError where dlib is not installed.
+    The search box depends on the given eyes, so that a photograph and what was made from it are measured in the same way.
+    Raises DetectionError if dlib is not installed.
     """
     left, right = eye_centres(portrait.landmarks)
     unit = eye_distance(portrait.landmarks)
@@ -91,12 +93,12 @@ def found_anew(portrait: FacePicture) -> FacePicture:
 
 
 def common_scale(portraits: Sequence[FacePicture]) -> float:
-    """Pixels between the eyes to crop with: the median of the portraits', EYE_DISTANCE at most."""
+    """The distance between the eyes to crop with, in pixels: the median of the portraits', at most EYE_DISTANCE."""
     return min(EYE_DISTANCE, float(np.median([eye_distance(portrait.landmarks) for portrait in portraits])))
 
 
 def region_crops(portraits: Sequence[FacePicture], region: Region, scale: float) -> NDArray[np.uint8]:
-    """Upright crops (N, H, W, 3) of a region, `scale` pixels between the eyes (times the region's detail)."""
+    """Upright crops (N, H, W, 3) of a region, with `scale` pixels between the eyes (times the region's detail)."""
     pixels = scale * region.detail
     width, height = (max(8, round(length * pixels / 8) * 8) for length in (region.width, region.height))
     crops = []

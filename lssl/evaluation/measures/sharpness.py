@@ -1,4 +1,4 @@
-"""What a change must leave: the sharpness of the skin, and all that lies off the face."""
+"""What an edit must leave as it was: the sharpness of the skin, and everything outside the face."""
 
 from collections.abc import Sequence
 
@@ -14,10 +14,10 @@ _AWAY = 0.35  # from the mouth's outline, in distances between the eyes
 
 
 def sharpness_away_from_mouth(portrait: FacePicture, landmarks: NDArray[np.float32] | None = None) -> float:
-    """Variance of the Laplacian of the brightness (0 to 255) over the face without the mouth and what lies near it.
+    """Variance of the Laplacian of the brightness (0 to 255) over the face without the mouth and its surroundings.
 
-    landmarks: whose face and mouth (68, 2) to take, such as the photograph's for what was made from it.
-    (Pech-Pacheco et al. 2000: it falls where a picture blurs, and rises where it has noise or seams.)
+    It falls if a picture blurs, and rises if it has noise or seams (Pech-Pacheco et al. 2000). NaN if no pixel is left.
+    landmarks: (68, 2) to use instead of the portrait's own, such as the photograph's for what was made from it.
     """
     points = portrait.landmarks if landmarks is None else landmarks
     laplacian = ndimage.laplace(portrait.image.astype(np.float64) @ _LUMA, mode="nearest")
@@ -29,9 +29,9 @@ def sharpness_away_from_mouth(portrait: FacePicture, landmarks: NDArray[np.float
 
 
 def sharpness_ratio(made: Sequence[FacePicture], before: Sequence[FacePicture]) -> float:
-    """Median over pictures of the sharpness away from the mouth, of what was made over the photograph's own.
+    """Median over pictures of the sharpness away from the mouth, relative to the photograph's own.
 
-    NaN where no photograph has any, such as drawings of one colour.
+    NaN if no photograph has any, such as drawings of one colour.
     """
     ratios = []
     for picture, photograph in zip(made, before, strict=True):
@@ -42,7 +42,7 @@ def sharpness_ratio(made: Sequence[FacePicture], before: Sequence[FacePicture]) 
 
 
 def change_off_face(made: FacePicture, before: FacePicture) -> float:
-    """Mean absolute difference (0 to 255) outside the face's outline, hair and background; pictures of one size."""
+    """Mean absolute difference (0 to 255) outside the face, over hair and background; for pictures of the same size."""
     shape = before.image.shape[:2]
     outside = ~_grown(_hull(before.landmarks, shape), 0.5 * eye_distance(before.landmarks))
     difference = np.abs(made.image.astype(np.int16) - before.image).mean(2)

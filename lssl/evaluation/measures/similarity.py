@@ -1,10 +1,10 @@
-"""How alike two pictures are: SSIM and PSNR, by scikit-image."""
+"""How similar two pictures are: SSIM and PSNR, by scikit-image."""
 
 import numpy as np
 from numpy.typing import NDArray
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-_EQUAL = 100.0  # dB
+_EQUAL = 100.0  # dB, for equal pictures
 
 
 def ssim(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
@@ -15,8 +15,8 @@ def ssim(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
 
 
 def psnr(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
-    """Mean peak signal-to-noise ratio (dB) over pairs of images (N, H, W, 3); equal pairs, of infinite PSNR, count as
-    100 dB so that the mean stays a number."""
+    """Mean peak signal-to-noise ratio (dB) over pairs of images (N, H, W, 3); equal pairs, whose PSNR is infinite, count as
+    100 dB so that the mean stays finite."""
     _check(first, second)
     ratios = [
         _EQUAL if np.array_equal(a, b) else peak_signal_noise_ratio(a, b, data_range=255)
@@ -30,4 +30,4 @@ PAIR_MEASURES = {"SSIM": ssim, "PSNR": psnr}
 
 def _check(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> None:
     if first.shape != second.shape or first.ndim != 4 or first.dtype != np.uint8 or second.dtype != np.uint8:
-        raise ValueError(f"pairs must be uint8 (N, H, W, 3) of one shape; got {first.shape} and {second.shape}")
+        raise ValueError(f"pairs must be uint8 (N, H, W, 3) of the same shape; got {first.shape} and {second.shape}")

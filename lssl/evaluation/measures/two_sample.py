@@ -1,7 +1,7 @@
 """The two-sample test: can a fresh classifier, on people that it never saw, tell made pictures from real ones?
 
-(Lopez-Paz and Oquab 2017, "Revisiting classifier two-sample tests".) The figure is the area under the curve: how often
-the made one of a made and a real picture scores higher. 0.5 is perfect, 1 is a generator that anything tells apart.
+(Lopez-Paz and Oquab 2017, "Revisiting classifier two-sample tests".) The result is the area under the ROC curve: how often,
+of a made and a real picture, the made one scores higher. 0.5 is perfect; at 1, every made picture is recognised as made.
 """
 
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from lssl.evaluation.measures.picture_classifier import PictureFeatures, kernel, picture_features, ridge_scores
 
-_MOST = 300  # pictures a side; the kernel's size is their square
+_MOST = 300  # pictures of each kind; the kernel's size is the square of their number
 _TIE = 1e-9
 
 
 @dataclass(frozen=True)
 class TwoSample:
-    """area: under the curve, 0.5 to 1 (a little under 0.5 by chance). low, high: its 95% interval over people.
+    """area: under the curve, 0.5 to 1 (by chance a little under 0.5). low, high: its 95% interval over people.
 
-    people: how many took part; made, real: how many pictures.
+    people: how many people. made, real: how many pictures.
     """
 
     area: float
@@ -43,16 +43,17 @@ def two_sample_test(
     resamples: int = 1000,
     seed: int = 0,
 ) -> TwoSample:
-    """Trains on the real and made pictures of some people, tests on the others', in turns.
+    """Trains on the real and made pictures of some people and tests on those of the others, in turn.
 
     Args:
-        real, made: uint8 (N, H, W, 3) and (M, H, W, 3), crops taken alike. Of more than 300 a seeded choice is used.
-        real_people, made_people: who each shows; nobody is trained and tested on.
-        folds: parts of the people, `repeats` times drawn anew.
-        resamples: bootstrap draws of people for the interval. It holds what another choice of tested people would
-            change, not what other training people would.
+        real, made: uint8 (N, H, W, 3) and (M, H, W, 3), crops taken in the same way. If there are more than 300, a random
+            choice by `seed` is used.
+        real_people, made_people: whom each shows; nobody is both trained on and tested.
+        folds: how many parts to split the people into, at random, `repeats` times.
+        resamples: bootstrap samples of people for the interval, which covers the choice of the people tested, but not of
+            those trained on.
 
-    Raises ValueError for fewer than two people a side, or crops of two sizes.
+    Raises ValueError for fewer than two people with real or with made pictures, and for crops of different sizes.
     """
     real_rows, made_rows = _chosen(len(real), seed), _chosen(len(made), seed + 1)
     real, made = real[real_rows], made[made_rows]
@@ -72,12 +73,12 @@ def halves_control(
     folds: int = 5,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """The test's own honesty: half the people's real pictures against the other half's, which went through all that a made
-    picture goes through, unchanged.
+    """A control of the test itself: half of the people's real pictures against the other half's, which went through all the
+    processing of made pictures, but unchanged.
 
-    real, rewritten: uint8 (N, H, W, 3), the same pictures before and after; people: (N,).
-    Returns (mean, its standard error) of the area over random halvings; about 0.5 if the test is honest and the
-    writing leaves no trace.
+    real, rewritten: uint8 (N, H, W, 3), the same pictures before and after that processing; people: (N,).
+    Returns (mean, its standard error) of the area over random halvings; about 0.5 if the test is unbiased and the
+    processing leaves no trace.
     """
     rows = _chosen(len(real), seed)
     features = PictureFeatures.joined([picture_features(real[rows], seed), picture_features(rewritten[rows], seed)])
@@ -103,7 +104,7 @@ def _test(
     sides = [len(np.unique(part)) for part in (who[:real], who[real:])]
     if min(sides) < 2:
         raise ValueError(
-            f"two people a side are the least; there are {sides[0]} with real and {sides[1]} with made pictures"
+            f"at least two people with real and two with made pictures are needed; there are {sides[0]} and {sides[1]}"
         )
     made = len(owners) - real
     labels = torch.cat([torch.zeros(real, dtype=torch.long), torch.ones(made, dtype=torch.long)])
@@ -132,7 +133,7 @@ def _test(
 
 
 def _spread_folds(who: NDArray[np.int_], real: int, folds: int, rng: np.random.Generator) -> NDArray[np.int_]:
-    """A fold a person, such that people with made pictures are spread evenly over them, and so are the others."""
+    """Each person's fold, such that people with made pictures are spread evenly over the folds, and so are the others."""
     people = who.max() + 1
     fold = np.empty(people, int)
     has_made = np.isin(np.arange(people), who[real:])

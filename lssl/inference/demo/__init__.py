@@ -1,1 +1,1 @@
-"""The page of `lssl demo`: a small server on this computer, and what it does with a photograph."""
+"""The web page of `lssl demo`: a small server on this computer, and what it does with a photograph."""

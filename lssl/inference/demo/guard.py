@@ -1,8 +1,8 @@
 """Who may talk to the page's server: this computer's browser, from the page itself. Everyone else is refused.
 
-A page of another site can make a browser ask 127.0.0.1 for things, under its own name (DNS rebinding: the Host header
-tells) or from its own origin (the Origin and Sec-Fetch-Site headers tell); a token that only the page knows is asked
-for beside.
+A page of another site can make a browser send requests to 127.0.0.1, under the site's own name (DNS rebinding, which the
+Host header reveals) or from its own origin (which the Origin and Sec-Fetch-Site headers reveal). Besides, requests must
+carry a token that only the page knows.
 """
 
 import re
@@ -30,7 +30,7 @@ HEADERS = {
 
 
 class ThisComputerOnly:
-    """Passes on what the page asks for, with headers that keep the page to itself."""
+    """Middleware that passes on the page's own requests only, and adds headers that isolate the page from other sites."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         self._app, self._token = app, token
@@ -47,7 +47,7 @@ class ThisComputerOnly:
                     headers.setdefault(name, value)
             await send(message)
 
-        reason = "only HTTP is spoken here" if scope["type"] != "http" else self._refusal(scope)
+        reason = "this server speaks only HTTP" if scope["type"] != "http" else self._refusal(scope)
         if not reason:
             await self._app(scope, receive, send_with_headers)
         elif scope["type"] == "websocket":

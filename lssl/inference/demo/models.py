@@ -1,4 +1,4 @@
-"""The models that a page offers, loaded when they are first asked for, in the words that the page shows."""
+"""The models that the page offers, described in the page's words, and loaded when they are first used."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from lssl.data.schema import AttributeSchema
 from lssl.errors import LsslError
 
 _ABOUT = {
-    "london": "Learnt smiles from photographs of 66 people.",
+    "london": "Learnt to smile from photographs of 66 people.",
     "generated": "Learnt eight expressions from rendered faces.",
     "3d": "Moves the photograph’s own pixels by a fitted 3D face. Nothing is trained.",
 }
 _TITLES = {"london": "London", "generated": "Generated", "3d": "3D face"}
-READ_FROM_FACE = ""  # the source of a model that sees for itself what a face shows
+READ_FROM_FACE = ""  # the source given to a model that reads from the face what it shows
 
 
 class Opened(Protocol):
-    """One photograph made ready for many edits: what `FaceEditor.open` returns."""
+    """One photograph prepared for many edits, as `FaceEditor.open` returns it."""
 
     def edit(self, to: Mapping[str, float]) -> Any: ...
 
@@ -29,7 +29,7 @@ class Opened(Protocol):
 
 
 class Editor(Protocol):
-    """What changes faces: `lssl.inference.editor.FaceEditor`."""
+    """What changes faces, such as `lssl.inference.editor.FaceEditor`."""
 
     @property
     def schema(self) -> AttributeSchema: ...
@@ -39,13 +39,13 @@ class Editor(Protocol):
 
 @dataclass
 class Offer:
-    """A model on the page's list: name, as a user would write it; title and about, in words; load, which may take a while."""
+    """A model in the page's list: its name on the command line, its title and description, and how to load it."""
 
     name: str
     title: str
     about: str
     load: Callable[[], Editor]
-    sees_source: bool = False  # whether it reads from a face what the face shows
+    sees_source: bool = False  # whether the model reads from the face what it shows
     _editor: Editor | None = None
 
     def editor(self) -> Editor:
@@ -54,7 +54,8 @@ class Offer:
         return self._editor
 
     def describe(self) -> dict[str, Any]:
-        """The sliders: groups of attributes with the words that `edit` takes, and what a photograph is taken to show."""
+        """The model's sliders, for JSON: its attributes with the words that `edit` takes, and what a photograph is assumed
+        to show. Loads the model."""
         from lssl.inference.synthesis import source_values
 
         schema = self.editor().schema
@@ -84,9 +85,10 @@ class Offer:
 
 
 def offers(first: str, device: str | None = None) -> list[Offer]:
-    """What there is to choose from: `first` (a built-in name, a run folder or a file), then the built-in models.
+    """The models to choose from: `first` (a built-in name, a run folder or a file), then the built-in models.
 
-    Loads `first`, so that what is wrong with it is said at once. Raises FileNotFoundError or LsslError.
+    Loads `first`, so that errors show at once. Raises FileNotFoundError or LsslError if it is no generator that changes
+    attributes.
     """
     from lssl.inference.model_edit import NAME as EDIT_3D
     from lssl.models.export import built_in_generators
@@ -100,7 +102,7 @@ def offers(first: str, device: str | None = None) -> list[Offer]:
     task = getattr(getattr(editor, "model", None), "task", "attribute-synthesis")
     if task != "attribute-synthesis":
         raise LsslError(
-            f"{first} was trained for {task}; the page takes a generator of `lssl train` that changes attributes"
+            f"{first} was trained for {task}; the page needs a generator of `lssl train` that changes attributes"
         )
     listed.remove(chosen)
     return [chosen, *listed]

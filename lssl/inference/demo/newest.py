@@ -1,4 +1,4 @@
-"""A thread that works on the newest of what is asked for: a slider asks faster than faces can be changed."""
+"""A worker thread that does only the newest of several requests: a slider sends them faster than faces can be changed."""
 
 import threading
 from collections.abc import Callable, Hashable
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Superseded(Exception):
-    """A newer request came before this one's turn, or had come already."""
+    """A newer request came in before this one's turn, or had already come in."""
 
 
 @dataclass
@@ -20,12 +20,12 @@ class _Waiting:
 
 
 class NewestWins:
-    """Does one thing at a time. Of requests with one key only the newest waits; older ones end with `Superseded`.
+    """Does one thing at a time. Of waiting requests with the same key only the newest is kept; older ones raise `Superseded`.
 
-    Requests of other keys wait in order of their urgency (smaller first), then in the order in which they came.
+    Requests with different keys wait in order of their urgency (smaller first), then in the order in which they came.
     """
 
-    _REMEMBERED = 256  # keys whose newest number is kept
+    _REMEMBERED = 256  # number of keys whose newest request number is kept
 
     def __init__(self, name: str) -> None:
         self._waiting: dict[Hashable, _Waiting] = {}
@@ -39,9 +39,10 @@ class NewestWins:
     def submit(
         self, key: Hashable, work: Callable[[], Any], *, number: int | None = None, urgency: int = 0
     ) -> "Future[Any]":
-        """What `work` returns or raises, later.
+        """A future of what `work` returns or raises.
 
-        number: counts the requests of a key where they may arrive out of order; smaller than one that has come: too late.
+        number: counts the requests of a key, if they may arrive out of order; one with a smaller number than an earlier
+            arrival is superseded at once.
         """
         future: Future[Any] = Future()
         with self._changed:
@@ -59,7 +60,7 @@ class NewestWins:
         return future
 
     def close(self) -> None:
-        """Drops what waits; what is being done is finished."""
+        """Drops the requests that wait; the one in progress is finished."""
         with self._changed:
             self._closed = True
             dropped = list(self._waiting.values())

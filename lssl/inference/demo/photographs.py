@@ -1,4 +1,4 @@
-"""An uploaded photograph: what is refused and in which words, its faces, and the parts of it that the page shows."""
+"""An uploaded photograph: what is refused, and in which words; its faces; the parts of it that the page shows."""
 
 import secrets
 import tempfile
@@ -18,18 +18,18 @@ from lssl.data.picture_files import SUFFIXES, formats_for, kind_of, why_not_read
 from lssl.data.portrait import check_upright
 from lssl.errors import LsslError
 
-#: Finds the faces of a picture, uint8 RGB (H, W, 3), largest first.
+#: Finds the faces of a picture, uint8 RGB (H, W, 3); returns the largest first.
 FindFaces = Callable[[NDArray[np.uint8]], list[Face]]
 
 MEGABYTES = 40
 MEGAPIXELS = 60
-SCREEN = 1600  # pixels: the longest side of what a page is shown; a download has the photograph's own size
-_AROUND_FACE = 0.9  # of a face's larger extent, on each side, in its own view
-_SMALLEST_UNIT = 8.0  # pixels between the eyes
+SCREEN = 1600  # pixels: the longest side of a picture on the page; a download has the photograph's own size
+_AROUND_FACE = 0.9  # margin on each side of a face in its own view, as a share of the face's larger extent
+_SMALLEST_UNIT = 8.0  # the smallest distance between the eyes, in pixels
 
 
 class Trouble(LsslError):
-    """What a page says: what is wrong in plain words, and what to do. status: of the answer by HTTP."""
+    """An error as the page shows it: what is wrong, in plain words, and what to do. status: the HTTP status code."""
 
     def __init__(self, what: str, advice: str = "", status: int = 422) -> None:
         super().__init__(f"{what} {advice}".strip())
@@ -40,7 +40,8 @@ class Trouble(LsslError):
 class View:
     """A part of a photograph as the page shows it.
 
-    pixels uint8 (h, w, 3). A point p of the photograph lies at (p - corner + 0.5) * scale - 0.5, scale a factor an axis.
+    pixels: uint8 (h, w, 3). corner: (2,), x and y of its first pixel in the photograph. scale: (2,), a factor per axis, at
+    most 1. A point p of the photograph lies at (p - corner + 0.5) * scale - 0.5.
     """
 
     pixels: NDArray[np.uint8]
@@ -48,14 +49,14 @@ class View:
     scale: NDArray[np.float64]
 
     def place(self, points: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Points (..., 2) of the photograph, in the view."""
+        """Maps points (..., 2) from the photograph's pixels to the view's."""
         return ((points - self.corner + 0.5) * self.scale - 0.5).astype(np.float32)
 
 
 @dataclass
 class Photograph:
-    """An upload. pixels: uint8 RGB (H, W, 3), upright. data: the file. faces: largest first, each with why it cannot be
-    changed, '' where it can."""
+    """An upload. pixels: uint8 RGB (H, W, 3), upright. data: the file. faces: largest first. reasons: for each face, why it
+    cannot be changed; '' if it can."""
 
     name: str
     data: bytes
@@ -66,7 +67,7 @@ class Photograph:
     _views: dict[int | None, View] = field(default_factory=dict, repr=False)
 
     def view(self, face: int | None = None) -> View:
-        """The whole photograph, or a face and what is round it."""
+        """The whole photograph, or a face and its surroundings."""
         if face not in self._views:
             low, high = np.zeros(2, int), np.array(self.pixels.shape[1::-1])
             if face is not None:
@@ -78,9 +79,9 @@ class Photograph:
 def around(
     landmarks: NDArray[np.float32], margin: float, shape: tuple[int, ...]
 ) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
-    """The pixels (x, y) from `low` to before `high` round a face, in a picture of a shape (H, W, ...).
+    """(low, high): the pixels (x, y) around a face, `high` excluded, in a picture of shape (H, W, ...).
 
-    margin: beyond the landmarks (68, 2), a share of their larger extent.
+    margin: how far beyond the landmarks (68, 2), as a share of their larger extent.
     """
     first, last = landmarks.min(0), landmarks.max(0)
     reach = margin * float((last - first).max())
@@ -90,7 +91,7 @@ def around(
 
 
 def seen(pixels: NDArray[np.uint8], low: NDArray[np.int_], high: NDArray[np.int_], largest: float) -> View:
-    """A part of a picture, made smaller where its longest side is beyond `largest` pixels."""
+    """The part of a picture from `low` to `high`, made smaller if its longest side exceeds `largest` pixels."""
     piece = pixels[low[1] : high[1], low[0] : high[0]]
     size = high - low
     small = np.maximum(np.rint(size * min(1.0, largest / size.max())), 1).astype(int)
@@ -101,10 +102,10 @@ def seen(pixels: NDArray[np.uint8], low: NDArray[np.int_], high: NDArray[np.int_
 
 
 def read_upload(name: str, data: bytes, find_faces: FindFaces) -> Photograph:
-    """A photograph from a file's bytes. Raises Trouble for what is no picture, too large, or shows no face."""
+    """A photograph from a file's bytes. Raises Trouble if it is no picture, is too large, or shows no face."""
     check_size(len(data))
     suffix = Path(name).suffix.lower()
-    with tempfile.TemporaryDirectory(prefix="lssl-demo-") as folder:  # read by its owner alone, and gone at once
+    with tempfile.TemporaryDirectory(prefix="lssl-demo-") as folder:  # readable by its owner only, and removed at once
         path = Path(folder) / f"photograph{suffix if suffix in SUFFIXES else ''}"
         path.write_bytes(data)
         _check_header(path)
@@ -122,11 +123,11 @@ def read_upload(name: str, data: bytes, find_faces: FindFaces) -> Photograph:
 
 
 def check_size(count: int) -> None:
-    """Raises Trouble for an upload of so many bytes where they are too many or none."""
+    """Raises Trouble for an upload of `count` bytes that is too large or empty."""
     if count > MEGABYTES * 1_000_000:
         raise Trouble(
             f"This file is too large: {count / 1e6:.0f} MB.",
-            f"Up to {MEGABYTES} MB are taken; save the photograph as JPEG, or smaller.",
+            f"Up to {MEGABYTES} MB are accepted; save the photograph as JPEG, or make it smaller.",
             status=413,
         )
     if count == 0:
@@ -134,7 +135,7 @@ def check_size(count: int) -> None:
 
 
 def _check_header(path: Path) -> None:
-    """Raises Trouble for what is no picture, or says that it is huge, before any of its pixels is unpacked."""
+    """Raises Trouble if it is no picture or its header says that it is too large, before any pixel is decoded."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -145,7 +146,7 @@ def _check_header(path: Path) -> None:
     except Exception:  # damaged files make Pillow's decoders raise almost anything
         reason = why_not_read(kind_of(path))
         raise Trouble(
-            "This file is no picture that can be read.",
+            "This file is not a picture that can be read.",
             _sentence(reason) if reason else "Choose a photograph, such as a JPEG, PNG or WebP file.",
             status=415,
         ) from None
@@ -156,7 +157,7 @@ def _check_header(path: Path) -> None:
 def _too_many_pixels(count: str) -> Trouble:
     return Trouble(
         f"This picture is too large: {count} megapixels.",
-        f"Up to {MEGAPIXELS} megapixels are taken; make it smaller first.",
+        f"Up to {MEGAPIXELS} megapixels are accepted; make it smaller first.",
         status=413,
     )
 

@@ -1,4 +1,4 @@
-"""The routes of the page of `lssl demo`, and the server that answers them on this computer alone."""
+"""The routes of the page of `lssl demo`, and the server that answers them, on this computer only."""
 
 import asyncio
 import io
@@ -35,9 +35,9 @@ Answer = Callable[[Request], Awaitable[Response]]
 
 
 def make_app(studio: Studio, token: str | None = None) -> Starlette:
-    """The page and what it asks for, as an ASGI application that answers to this computer's own names only.
+    """The page and its API, as an ASGI application that answers to this computer's own names only.
 
-    token: what the page sends along, to tell it from others; made up where none is given.
+    token: what the page sends along to identify itself; random if not given.
     """
     return _Routes(studio, token or secrets.token_urlsafe(24)).app()
 
@@ -45,7 +45,7 @@ def make_app(studio: Studio, token: str | None = None) -> Starlette:
 class _Routes:
     def __init__(self, studio: Studio, token: str) -> None:
         self.studio, self.token = studio, token
-        # Two threads: what takes seconds shall not hold up a slider.
+        # Two threads, so that what takes seconds does not hold up a slider.
         self.quick, self.slow = NewestWins("lssl-demo-edits"), NewestWins("lssl-demo-pictures")
 
     def app(self) -> Starlette:
@@ -82,7 +82,7 @@ class _Routes:
         return JSONResponse(await _result(described))
 
     async def sample(self, _request: Request) -> Response:
-        """A photograph to try: Eileen Collins, NASA, in the public domain."""
+        """A photograph to try: Eileen Collins, by NASA, in the public domain."""
 
         def make() -> bytes:
             from skimage.data import astronaut
@@ -112,7 +112,7 @@ class _Routes:
         return JSONResponse(about)
 
     async def view(self, request: Request) -> Response:
-        """The photograph, or a face of it, as large as a screen shows it."""
+        """The photograph, or one of its faces, at screen size."""
         asked = request.query_params
         face = int(asked["face"]) if asked.get("face", "").isdigit() else None
         photograph = self.studio.photograph(asked.get("id", ""), face)
@@ -191,7 +191,7 @@ def _file(path: Path) -> Answer:
 
 
 def _answer(answer: Answer) -> Answer:
-    """The answer, or what is wrong in the words that the page shows: JSON of `what` and `advice`."""
+    """Turns errors into what the page shows: JSON with `what` is wrong and `advice`."""
 
     async def told(request: Request) -> Response:
         try:
@@ -209,14 +209,16 @@ def _answer(answer: Answer) -> Answer:
         except Exception as error:
             traceback.print_exc()
             what = f"Something went wrong in LSSL ({type(error).__name__})."
-            return JSONResponse({"what": what, "advice": "The terminal that started the page says more."}, 500)
+            return JSONResponse({"what": what, "advice": "The terminal that started the page shows details."}, 500)
 
     return told
 
 
 async def _plain(_request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    return JSONResponse({"what": "There is nothing here." if status == 404 else "This is not understood."}, status)
+    return JSONResponse(
+        {"what": "There is nothing here." if status == 404 else "This request is not understood."}, status
+    )
 
 
 async def _result(future: "Future[Any]") -> Any:
@@ -224,7 +226,7 @@ async def _result(future: "Future[Any]") -> Any:
 
 
 async def _body(request: Request, largest: int, check: Callable[[int], None]) -> bytes:
-    """A request's body. `check` is told its size, and raises where that is too much, before more of it is read."""
+    """A request's body. `check` is called with its size, and raises if that is too large, before more of it is read."""
     said = request.headers.get("content-length", "")
     if said.isdigit() and int(said) > largest:
         check(int(said))
@@ -262,13 +264,13 @@ def _wish(asked: Any) -> Wish:
 
 def _check(understood: bool) -> None:
     if not understood:
-        raise Trouble("This is not understood.", "Reload the page.", status=400)
+        raise Trouble("This request is not understood.", "Reload the page.", status=400)
 
 
 def listen(host: str, port: int | None) -> socket.socket:
-    """A socket of this computer to serve on; without a port, 7860 or where that is taken any other.
+    """A socket to serve on. Without a port it is 7860 or, if that is taken, any free one.
 
-    Raises LsslError for a port that is taken or may not be had.
+    Raises LsslError for a port that is taken or not permitted.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for number in (7860, 0) if port is None else (port,):
@@ -276,12 +278,12 @@ def listen(host: str, port: int | None) -> socket.socket:
             return socket.create_server((host, number), family=family)
         except OSError as error:
             if port is not None:
-                raise LsslError(f"--port {port}: {error.strerror or error}; choose another, or none") from None
-    raise LsslError(f"no port of {host} can be had")
+                raise LsslError(f"--port {port}: {error.strerror or error}; choose another, or omit it") from None
+    raise LsslError(f"no port of {host} is available")
 
 
 def address(listening: socket.socket) -> str:
-    """The page's address on a socket."""
+    """The page's address when it is served on this socket."""
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 

@@ -1,4 +1,4 @@
-"""What the page asks for: a face changed as its sliders say, thumbnails, a frontal view, the finished photograph."""
+"""What the page can request: a face changed as its sliders say, thumbnails, a frontal view, the finished photograph."""
 
 import io
 import threading
@@ -17,16 +17,16 @@ from lssl.errors import LsslError
 from lssl.inference.demo.models import Editor, Offer, Opened
 from lssl.inference.demo.photographs import FindFaces, Photograph, Trouble, View, around, read_upload, seen
 
-DRAFT = 150.0  # pixels: a face's larger extent while a slider moves; the model's own resolution is about that
-_AROUND_EDIT = 0.8  # of a face's larger extent, on each side: more than a model's crop
-_HELD, _OPENED = 3, 24  # photographs, and faces that are ready for edits
+DRAFT = 150.0  # pixels: a face's larger extent while a slider moves, which is about the model's own resolution
+_AROUND_EDIT = 0.8  # margin on each side of a face, as a share of its larger extent: more than a model's crop needs
+_HELD, _OPENED = 3, 24  # how many photographs are kept, and how many faces prepared for edits
 _THUMBNAIL, _LARGEST_FRONTAL = 176, 512
 _PLAIN_MODES = ("RGB", "RGBA", "L", "LA", "P", "CMYK")
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What a face is asked to be: a model's name, how far to go to each of its words, and what the photograph shows."""
+    """An edit of a face: the model's name, how far to go to each value (0 to 1.5), and what the photograph shows."""
 
     model: str
     values: Mapping[str, float]
@@ -35,17 +35,16 @@ class Wish:
 
 @dataclass(frozen=True)
 class Patch:
-    """What an edit changed in a view: a PNG with transparency, and its box (x, y, width, height) in the view's pixels;
-    None where nothing changed."""
+    """What an edit changed in a view: a PNG with transparency, and its box (x, y, width, height) in the view's pixels."""
 
     png: bytes
     box: tuple[float, float, float, float]
 
 
 class Studio:
-    """Holds a few photographs and does what is asked with them. Its methods may be called by several threads.
+    """Holds a few photographs and edits them. Its methods may be called from several threads.
 
-    offers: the models, the first chosen. find_faces: of uint8 RGB pictures (H, W, 3), largest first.
+    offers: the models; the first is the page's choice at the start. find_faces: see `FindFaces`.
     """
 
     def __init__(self, offers: Sequence[Offer], find_faces: FindFaces) -> None:
@@ -57,11 +56,11 @@ class Studio:
         self._lock = threading.RLock()
 
     def models(self) -> list[dict[str, Any]]:
-        """The list of the page's choice; see `Offer.describe`, which loads a model."""
+        """The models to choose from, for JSON. Loads none of them; `describe` does."""
         return [{"name": o.name, "title": o.title, "about": o.about} for o in self.offers.values()]
 
     def editor(self, model: str) -> Editor:
-        """Raises Trouble for a model that is not offered."""
+        """A model's editor, loaded on first use. Raises Trouble for a model that is not offered."""
         return self._offer(model).editor()
 
     def describe(self, model: str) -> dict[str, Any]:
@@ -74,7 +73,7 @@ class Studio:
             raise Trouble("This model cannot be loaded.", str(error)) from None
 
     def take(self, name: str, data: bytes) -> Photograph:
-        """Reads an upload and holds it; see `read_upload`, also for what is raised."""
+        """Reads an upload and keeps it, in place of the oldest if there are too many. Raises Trouble as `read_upload`."""
         photograph = read_upload(name, data, self._find_faces)
         with self._lock:
             self._photographs[photograph.id] = photograph
@@ -83,7 +82,8 @@ class Studio:
         return photograph
 
     def photograph(self, identity: str, face: int | None = None) -> Photograph:
-        """Raises Trouble where it is held no longer, or has no such face, or one that cannot be changed."""
+        """A photograph by its id. Raises Trouble if it is no longer kept, or if it has no such face or one that cannot be
+        changed."""
         with self._lock:
             photograph = self._photographs.get(identity)
             if photograph is None:
@@ -99,15 +99,15 @@ class Studio:
     def edit(
         self, photograph: Photograph, face: int, view: int | None, wish: Wish, *, draft: bool = False
     ) -> Patch | None:
-        """What a wish changes of a face, as seen in a view (None: the whole photograph, else a face's own).
+        """What an edit changes in a view, None if nothing. view: None for the whole photograph, else a face's own view.
 
-        draft: at a reduced size, for while a slider moves.
+        draft: at a reduced size, while a slider moves.
         """
         opened, piece = self._ready(photograph, face, view, wish, draft)
         return _patch(piece, opened.edited_pixels(wish.values))
 
     def thumbnail(self, photograph: Photograph, face: int, wish: Wish) -> bytes:
-        """A small JPEG of a face as a wish has it."""
+        """A small JPEG of an edited face."""
         opened, piece = self._ready(photograph, face, face, wish, True)
         points = piece.place(photograph.view(face).place(photograph.faces[face].landmarks))
         try:
@@ -120,9 +120,9 @@ class Studio:
         return buffer.getvalue()
 
     def finished(self, photograph: Photograph, wishes: Mapping[int, Wish], kind: str) -> tuple[bytes, str]:
-        """The whole photograph at its own size with each wished face changed, "png" or "jpeg", and its file's name.
+        """The photograph at its own size with its faces edited, as bytes of a file, and the file's name.
 
-        EXIF and the colour profile stay.
+        wishes: an edit per face. kind: "png" or "jpeg". EXIF and the colour profile are kept.
         """
         picture = _as_stored(photograph)
         for face, wish in wishes.items():
@@ -134,7 +134,7 @@ class Studio:
         return _encoded(picture, kind), f"{stem}.{'jpg' if kind == 'jpeg' else 'png'}"
 
     def frontal(self, photograph: Photograph, face: int) -> tuple[bytes, str]:
-        """A face turned to the front, a PNG, and why it may look wrong, '' where nothing speaks against it."""
+        """A face turned to the front, as a PNG, and why it may look wrong ('' if there is no doubt)."""
         key = (photograph.id, face)
         with self._lock:
             if key in self._frontals:
@@ -154,7 +154,7 @@ class Studio:
     def _ready(
         self, photograph: Photograph, face: int, view: int | None, wish: Wish, draft: bool
     ) -> tuple[Opened, View]:
-        """A face ready for edits, and the part of the view that it was opened with."""
+        """A face prepared for edits, and the part of the view that it was opened with."""
         key = (photograph.id, face, view, wish.model, wish.source, draft)
         with self._lock:
             if key in self._opened:
@@ -182,7 +182,7 @@ class Studio:
 
 
 def _opened(editor: Editor, picture: Any, wish: Wish, landmarks: NDArray[np.float32]) -> Opened:
-    """Raises Trouble where the model does not take the face, the source or a value."""
+    """A face prepared for edits. Raises Trouble if the model cannot take the face or the source."""
     try:
         return editor.open(picture, source=list(wish.source) or None, landmarks=landmarks)
     except LsslError as error:
@@ -196,7 +196,7 @@ def _patch(piece: View, after: NDArray[np.uint8]) -> Patch | None:
         return None
     soft = bool((piece.scale < 1).any())
     alpha = Image.fromarray((changed * 255).astype(np.uint8))
-    if soft:  # so that nobody sees where the smaller pixels begin
+    if soft:  # hides where the lower resolution begins
         alpha = alpha.filter(ImageFilter.MaxFilter(5)).filter(ImageFilter.GaussianBlur(2))
     left, top, right, bottom = alpha.getbbox() or (0, 0, 1, 1)
     colours = after if soft else np.where(changed[..., None], after, 0).astype(np.uint8)
@@ -210,7 +210,7 @@ def _patch(piece: View, after: NDArray[np.uint8]) -> Patch | None:
 
 
 def _as_stored(photograph: Photograph) -> Image.Image:
-    """The picture with what its file says beside the pixels; of rare kinds (16 bits, Lab) the pixels alone."""
+    """The picture with its file's metadata; for rare kinds (16 bits, Lab) the pixels only."""
     with Image.open(io.BytesIO(photograph.data)) as image:
         if image.mode not in _PLAIN_MODES:
             return Image.fromarray(photograph.pixels)

@@ -1,1 +1,1 @@
-"""Moving pictures: faces followed and edited from frame to frame, and morphs of one photograph."""
+"""Videos and animations: faces tracked and edited from frame to frame, and morphs of one photograph."""

@@ -1,7 +1,8 @@
-"""What is done to a face in a frame, in two steps: the costly one for key frames alone, the other for every frame.
+"""Edits of a face in a frame, in two steps: a costly one for key frames only, and a cheap one for every frame.
 
-A generator that says movement, light and paint apart says them in the face's own crop, where they change slowly: between
-two key frames they are interpolated. So the network runs where the face changes its shape, and does not flicker.
+A generator that gives movement, light and paint separately gives them in the face's own crop, where they change slowly, so
+they are interpolated between key frames. The network only runs when the face changes its shape, and the edit does not
+flicker.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -36,26 +37,28 @@ Points = NDArray[np.float32]
 
 
 class FaceEdits(Protocol):
-    """Edits of one kind of generator. landmarks (68, 2), pixels of the frame."""
+    """The edits of one kind of generator. landmarks: (68, 2) in pixels of the frame."""
 
     def key(self, image: Pixels, landmarks: Points) -> Any:
-        """What is found of a face in a key frame. Raises LsslError where nothing can be done to it."""
+        """Computes the edit of a face in a key frame, for `apply`. Raises LsslError if the face cannot be edited."""
 
     def apply(self, image: Pixels, landmarks: Points, before: Any, after: Any, share: float, strength: float) -> Pixels:
-        """The frame (H, W, 3) with one face edited, `share` of the way from one key frame to the next; strength in
-        [0, 1]: how much of the edit it shows."""
+        """The frame (H, W, 3) with one face edited, by what `key` returned for the key frames `before` and `after` it.
+
+        share: how far the frame is from one to the other, 0 to 1. strength: how much of the edit to show, 0 to 1.
+        """
 
 
 def face_edits(model: "TrainedGenerator | ModelEditor", target: Target, source: dict[str, str]) -> FaceEdits:
-    """What a model does to a face. source: what the frames show, see `source_values`."""
+    """The edits that a model makes. source: what the frames show, see `source_values`."""
     if isinstance(model, ModelEditor):
         return ModelEdits(model, target, source.get(GROUP))
     return MovingEdits(model, target, source) if says_movement(model) else PastedEdits(model, target, source)
 
 
 def half_precision(device: torch.device) -> AbstractContextManager[Any]:
-    """bfloat16 where the chip multiplies it: an NVIDIA GPU from Ampere on, a CPU with AMX. Elsewhere it is emulated, and
-    slower than float32."""
+    """A bfloat16 context if the chip multiplies bfloat16 in hardware: an NVIDIA GPU from Ampere on, a CPU with AMX.
+    Elsewhere it would be emulated, and slower than float32."""
     if device.type == "cuda":
         pays = torch.cuda.get_device_capability(device) >= (8, 0)
     else:
@@ -64,7 +67,7 @@ def half_precision(device: torch.device) -> AbstractContextManager[Any]:
 
 
 def face_crop(model: TrainedGenerator, image: Pixels, landmarks: Points) -> tuple[Pixels, Points, Similarity]:
-    """The crop (S, S, 3) that the generator takes of a face, its landmarks in it, and where it lies."""
+    """The crop (S, S, 3) of a face for the generator, its landmarks (68, 2) in the crop, and the similarity to the crop."""
     similarity = crop_similarity(model, landmarks)
     return warp(image, similarity, model.image_size), similarity.apply(landmarks), similarity
 
@@ -76,7 +79,7 @@ def crop_similarity(model: TrainedGenerator, landmarks: Points) -> Similarity:
 
 @dataclass(frozen=True)
 class MovingEdits:
-    """Of a generator that moves faces: the frame's own pixels are moved."""
+    """With a generator that moves faces: the frame's own pixels are moved."""
 
     model: TrainedGenerator
     target: Target
@@ -115,7 +118,7 @@ class MovingEdits:
 
 @dataclass(frozen=True)
 class PastedEdits:
-    """Of a generator that gives whole faces: what it changes is pasted into the frame."""
+    """With a generator that returns whole faces: the change it makes is pasted into the frame."""
 
     model: TrainedGenerator
     target: Target
@@ -123,7 +126,7 @@ class PastedEdits:
 
     @torch.inference_mode()
     def key(self, image: Pixels, landmarks: Points) -> NDArray[np.float32]:
-        """What is added to the crop (S, S, 3), levels of 255."""
+        """What is added to the crop (S, S, 3), in levels of 0 to 255."""
         crop, points, _ = face_crop(self.model, image, landmarks)
         device = next(self.model.parameters()).device
         pixels = to_float(torch.from_numpy(crop).permute(2, 0, 1)[None].to(device))
@@ -151,7 +154,7 @@ class PastedEdits:
 
 @dataclass(frozen=True)
 class ModelEdits:
-    """Of the fitted 3D model: the fit is interpolated, the edit is made for every frame."""
+    """With the fitted 3D model: the fit is interpolated, and the edit is made in every frame."""
 
     editor: ModelEditor
     target: Target

@@ -1,4 +1,4 @@
-"""Moving pictures as frames with their times: video files and cameras by PyAV, GIF and WebP by Pillow."""
+"""Reads videos and animations as frames with times: video files and cameras with PyAV, GIF and WebP with Pillow."""
 
 import re
 import sys
@@ -19,16 +19,16 @@ EXTRA_MISSING = "video needs PyAV: pip install 'lssl[video]' (or pip install av)
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 ANIMATION_SUFFIXES = (".gif", ".webp")
 _CAMERA = re.compile(r"camera(?::(.+))?")
-_CLOCKED = ("video4linux2,v4l2", "v4l2", "avfoundation", "dshow")  # devices whose times begin anywhere
-# What the sound of an MP4 file may be; Matroska takes any.
+_CLOCKED = ("video4linux2,v4l2", "v4l2", "avfoundation", "dshow")  # devices whose times do not begin at 0
+# The audio codecs that an MP4 file may hold; Matroska takes any.
 _MP4_SOUND = ("aac", "mp3", "mp2", "ac3", "eac3", "opus", "flac", "alac")
 _MILLISECOND = Fraction(1, 1000)
-_UNSAID = 100  # milliseconds that viewers show a frame whose duration is not said, or under 20
+_UNSAID = 100  # milliseconds that viewers show a frame whose duration is missing or under 20
 
 
 @dataclass(frozen=True)
 class Frame:
-    """image (H, W, 3) uint8 RGB, upright; time: seconds from the clip's zero; alpha (H, W) uint8, where there is any."""
+    """image: uint8 RGB (H, W, 3), upright. time: seconds from the clip's beginning. alpha: uint8 (H, W), if there is any."""
 
     image: NDArray[np.uint8]
     time: Fraction
@@ -37,7 +37,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Colours:
-    """How a video codes colours, the numbers of ITU-T H.273; 2 is unspecified."""
+    """How a video encodes colours, as numbers of ITU-T H.273; 2 is unspecified."""
 
     matrix: int = 2
     primaries: int = 2
@@ -46,11 +46,11 @@ class Colours:
 
 @dataclass
 class Clip:
-    """A moving picture, read once.
+    """A video or animation; its frames can be read once.
 
-    name: a file's stem. path: None for a camera. rate: frames a second, on average. count: frames, where known.
-    tick: what frame times are multiples of. loop: how often an animation is shown, 0 for ever, None once.
-    durations: milliseconds a frame, of animations.
+    name: the file's stem. path: None for a camera. rate: average frames per second. count: number of frames, if known.
+    tick: frame times are multiples of it, in seconds. loop: how often an animation is shown; 0: for ever, None: once.
+    durations: of an animation's frames, in milliseconds.
     """
 
     name: str
@@ -68,14 +68,14 @@ class Clip:
 
     @property
     def suffix(self) -> str:
-        """Of a file that can hold what this clip holds: its own, else that of an MP4 or Matroska file."""
+        """The suffix of a file that can hold what this clip holds: its own, if lssl writes such files, else .mp4 or .mkv."""
         own = "" if self.path is None else self.path.suffix.lower()
         if own in (".mov", ".mkv", *ANIMATION_SUFFIXES):
             return own
         return ".mkv" if self.unfit_for(".mp4") else ".mp4"
 
     def unfit_for(self, suffix: str) -> str:
-        """The codec of sound that a kind of file cannot hold, '' for none."""
+        """The first of the clip's audio codecs that a file of this suffix cannot hold; '' if there is none."""
         if suffix not in (".mp4", ".m4v"):
             return ""
         return next((codec for codec in self.sounds if codec not in _MP4_SOUND), "")
@@ -86,7 +86,7 @@ def is_camera(name: str | Path) -> bool:
 
 
 def is_moving(path: Path) -> bool:
-    """Whether an argument is meant as a moving picture: a camera, a video, a GIF or WebP of several frames."""
+    """Whether an argument means a moving picture: a camera, a video, or a GIF or WebP file with several frames."""
     if is_camera(path) or path.suffix.lower() in VIDEO_SUFFIXES:
         return True
     if path.suffix.lower() not in ANIMATION_SUFFIXES or not path.is_file():
@@ -95,11 +95,11 @@ def is_moving(path: Path) -> bool:
         with Image.open(path) as picture:
             return getattr(picture, "n_frames", 1) > 1
     except (OSError, ValueError, SyntaxError):
-        return False  # said where photographs are read
+        return False  # reported when it is read as a photograph
 
 
 def open_clip(path: Path) -> Clip:
-    """A camera (`camera`, `camera:1`, `camera:/dev/video2`), a video, or an animation.
+    """Opens a camera (`camera`, `camera:1`, `camera:/dev/video2`), a video, or an animation.
 
     Raises LsslError naming the file and what is wrong with it.
     """
@@ -125,7 +125,7 @@ def _video(path: Path) -> Clip:
         container = av.open(str(path))
     except (av.error.FFmpegError, OSError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise LsslError(f"{path} is no video that can be read ({reason})") from None
+        raise LsslError(f"{path} is not a video that can be read ({reason})") from None
     return _clip(container, path.stem, path)
 
 
@@ -170,8 +170,8 @@ def _counted(container: Any, stream: Any, rate: Fraction) -> int | None:
 
 
 def _decoded(container: Any, stream: Any, path: Path) -> Iterator[tuple[Frame, int, Colours]]:
-    """Frames, upright, with the quarter turns in degrees and how they code colours. Frames that cannot be decoded after
-    the first are left out, as players do."""
+    """The frames, upright, each with the rotation in degrees that made it so, and how its colours are encoded. Frames that
+    cannot be decoded are left out, as players do."""
     av = import_av()
     start: Fraction | None = None
     last = Fraction(-1)
@@ -199,7 +199,7 @@ def _decoded(container: Any, stream: Any, path: Path) -> Iterator[tuple[Frame, i
             if container.format.name not in _CLOCKED:
                 start = Fraction(0)
             elif start is None:
-                start = time  # a camera's clock began with the machine
+                start = time  # a camera's clock starts with the machine
             time -= start
             if time <= last:
                 continue
@@ -218,14 +218,14 @@ def _camera(name: str) -> Clip:
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise LsslError(
-            f"the camera {device} cannot be opened ({reason}): is it plugged in, free, and are you allowed to use it? "
-            "Name another one as camera:1"
+            f"the camera {device} cannot be opened ({reason}): check that it is plugged in, not in use, and that you may "
+            "use it; name another one as camera:1"
         ) from None
     return _clip(container, "camera", None)
 
 
 def camera_device(name: str) -> tuple[str, str]:
-    """What FFmpeg calls the camera `camera`, `camera:N` or `camera:NAME`: its name and the kind of device."""
+    """FFmpeg's name and device format for the camera `camera`, `camera:N` or `camera:NAME`."""
     match = _CAMERA.fullmatch(name)
     asked = (match.group(1) if match else None) or "0"
     if sys.platform == "darwin":
@@ -245,11 +245,11 @@ def _animation(path: Path) -> Clip:
         for number in range(count):
             picture.seek(number)
             if picture.format == "WEBP":
-                picture.load()  # which says the duration
+                picture.load()  # sets the duration
             said = int(picture.info.get("duration") or 0)
             durations.append(said if said >= 20 else _UNSAID)
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise LsslError(f"{path} is no animation that can be read ({error})") from None
+        raise LsslError(f"{path} is not an animation that can be read ({error})") from None
     looped = picture.info.get("loop") if count > 1 else None
     rate = Fraction(1000 * count, sum(durations))
     return Clip(

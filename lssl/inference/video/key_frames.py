@@ -1,4 +1,4 @@
-"""Which frames are key frames: those in which a face's shape has changed, or some time has gone by."""
+"""Which frames are key frames: those in which a face's shape has changed, or before which some time has passed."""
 
 import threading
 from collections.abc import Iterable, Iterator
@@ -15,13 +15,13 @@ from lssl.inference.video.face_edits import FaceEdits
 from lssl.inference.video.frames import Frame
 from lssl.inference.video.tracking import FollowedFace
 
-CHANGED = 0.02  # distances between the eyes (root mean square over the landmarks): the edit may look otherwise
-LONGEST = 0.14  # seconds between key frames: light changes, too
-_EVEN = 0.2 * CHANGED  # what time counts for beside the change of shape
+CHANGED = 0.02  # change of shape, in eye distances (root mean square over the landmarks), that needs a new key frame
+LONGEST = 0.14  # most seconds between key frames, since light changes, too
+_EVEN = 0.2 * CHANGED  # the weight of time, next to the change of shape, in interpolation
 
 
 class KeyFrame:
-    """A frame whose faces are looked at in full, once, by whichever thread comes first."""
+    """A frame whose faces' edits are computed in full, once, by whichever thread needs them first."""
 
     def __init__(self, edits: FaceEdits, frame: Frame, faces: list[FollowedFace]) -> None:
         self.frame, self.faces = frame, faces
@@ -31,7 +31,7 @@ class KeyFrame:
         self.shapes = {face.number: _shape(face.landmarks) for face in faces}
 
     def found(self) -> dict[int, Any]:
-        """What was found of each face, by its number; those that nothing can be done to are in `refused`."""
+        """What `FaceEdits.key` returned for each face, by its number; faces that cannot be edited are in `refused`."""
         with self._lock:
             if self._found is None:
                 self._found = {}
@@ -45,7 +45,7 @@ class KeyFrame:
 
 @dataclass(frozen=True)
 class EditedFrame:
-    """A frame between two key frames; shares: by face, how far it is from the first to the second."""
+    """A frame between two key frames. shares: for each face, how far it is from the first to the second, 0 to 1."""
 
     frame: Frame
     faces: list[FollowedFace]
@@ -57,7 +57,7 @@ class EditedFrame:
 def between_keys(
     frames: Iterable[tuple[Frame, list[FollowedFace]]], edits: FaceEdits, *, every_frame: bool = False
 ) -> Iterator[EditedFrame]:
-    """Each frame with the key frames round it."""
+    """Each frame with the key frames before and after it. every_frame: make every frame a key frame."""
     key: KeyFrame | None = None
     waiting: list[tuple[Frame, list[FollowedFace]]] = []
     for frame, faces in frames:
@@ -81,7 +81,7 @@ def between_keys(
 
 
 def _closed(key: KeyFrame, waiting: list[tuple[Frame, list[FollowedFace]]], edits: FaceEdits) -> Iterator[EditedFrame]:
-    """The frames after the last key frame; the last of them is one."""
+    """The frames after the last key frame; the last of them becomes one."""
     if waiting:
         yield from _between(key, KeyFrame(edits, *waiting[-1]), waiting)
 
@@ -102,7 +102,7 @@ def _between(
 
 
 def _shape(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Landmarks (68, 2) whatever the face's place, size and tilt, in distances between the eyes."""
+    """Landmarks (68, 2) without the face's position, size and tilt, in eye distances."""
     left, right = eye_centres(landmarks)
     across = (right - left).astype(np.float64)
     unit = max(float(np.hypot(*across)), 1e-6)

@@ -1,4 +1,4 @@
-"""One photograph that goes from expression to expression: `lssl morph`."""
+"""A clip of one photograph that goes from expression to expression: `lssl morph`."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from lssl.inference.video.frames import Clip, Frame
 from lssl.inference.video.pipeline import in_order, processors
 from lssl.inference.video.tracking import eased
 
-#: The word for the photograph as it is.
+#: The word for the photograph's own expression.
 PHOTOGRAPH = "photo"
 Pixels = NDArray[np.uint8]
 Shares = dict[str, float]
@@ -22,8 +22,8 @@ Shares = dict[str, float]
 
 @dataclass(frozen=True)
 class MorphOptions:
-    """seconds: from one stop to the next. hold: seconds at each. rate: frames a second. intensity: how far the
-    expressions go, 0 to 1.5. loop: back to the first stop, again and again."""
+    """seconds: from one stop to the next. hold: seconds at each stop. rate: frames per second. intensity: how far the
+    expressions go, 0 to 1.5. loop: return to the first stop, and repeat."""
 
     seconds: float = 0.7
     hold: float = 0.5
@@ -33,12 +33,13 @@ class MorphOptions:
 
 
 def check_stops(editor: FaceEditor, words: Sequence[str], intensity: float = 1.0) -> list[str]:
-    """The stops; with one alone the photograph comes first. Raises LsslError for a word that the model does not know."""
+    """The stops in order; a single one gets the photograph in front. Raises LsslError for a word that the model does not
+    know."""
     stops = [word.strip() for word in words if word.strip()]
     if len(stops) == 1:
         stops = [PHOTOGRAPH, *stops]
     if len(stops) < 2:
-        raise LsslError("say through what the face shall go, e.g. neutral,happy,surprised")
+        raise LsslError("name the expressions that the face should go through, such as neutral,happy,surprised")
     for word in stops:
         if not _as_it_is(editor, word):
             editor.target(word, intensity)
@@ -48,9 +49,9 @@ def check_stops(editor: FaceEditor, words: Sequence[str], intensity: float = 1.0
 def morph(
     editor: FaceEditor, photograph: OpenPhotograph, stops: Sequence[str], options: MorphOptions, name: str
 ) -> Clip:
-    """The photograph, going through the stops (values such as "happy", or `PHOTOGRAPH`), at its own size.
+    """The photograph at its own size, going through the stops (values such as "happy", or `PHOTOGRAPH`).
 
-    It is a clip for `ClipFile`: eased in and out at each stop, and made as it is read.
+    Returns a clip for `ClipFile`, eased in and out at each stop; its frames are computed as they are read.
     """
     plan = _plan([{} if _as_it_is(editor, word) else {word: 1.0} for word in stops], options)
     height, width = photograph.pixels.shape[:2]
@@ -62,7 +63,7 @@ def morph(
 
 
 def smaller(image: Pixels, landmarks: NDArray[np.float32], longest: int) -> tuple[Pixels, NDArray[np.float32]]:
-    """A photograph (H, W, 3) with landmarks (68, 2), shrunk where its longer side has more than so many pixels."""
+    """A photograph (H, W, 3) with its landmarks (68, 2), shrunk if its longer side exceeds `longest` pixels."""
     height, width = image.shape[:2]
     scale = longest / max(height, width)
     if scale >= 1:
@@ -78,7 +79,7 @@ def _as_it_is(editor: FaceEditor, word: str) -> bool:
 
 
 def _plan(stops: Sequence[Shares], options: MorphOptions) -> list[Shares]:
-    """What each frame shows: how far each value goes."""
+    """For each frame, how far to go to each value."""
     held = max(1, round(options.hold * options.rate))
     moving = max(1, round(options.seconds * options.rate))
     ends = [*stops[1:], stops[0]] if options.loop else [*stops[1:], stops[-1]]

@@ -1,4 +1,4 @@
-"""Stages of work side by side: one reads ahead, several edit, one writes, and the order stays."""
+"""Stages of work that run in parallel: one thread reads ahead, several edit, one writes, and the order is kept."""
 
 import os
 import queue
@@ -18,12 +18,12 @@ Result = TypeVar("Result")
 
 
 def processors() -> int:
-    """That this process may use."""
+    """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_ahead(items: Iterable[Item], depth: int) -> Iterator[Item]:
-    """The items in order, at most `depth` of them made ahead by a thread of its own; its errors come here."""
+    """The items in order, up to `depth` of them computed ahead by a thread; its errors are raised here."""
     waiting: queue.Queue[tuple[bool, Any]] = queue.Queue(depth)
     ended = threading.Event()
 
@@ -67,7 +67,7 @@ def read_ahead(items: Iterable[Item], depth: int) -> Iterator[Item]:
 
 
 def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """function(item) of each item, in order, by `workers` threads of one processor each."""
+    """function(item) for each item, in order, computed by `workers` threads that use one processor each."""
     pending: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(workers, "lssl-edits", initializer=_one_processor)
     try:
@@ -82,12 +82,12 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers:
 
 
 def _one_processor() -> None:
-    torch.set_num_threads(1)  # frames side by side use processors better than one frame on all of them
+    torch.set_num_threads(1)  # several frames at once use the processors better than one frame on all of them
 
 
 @contextmanager
 def stopped_by_user() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets, so that what is written can be closed; a second Ctrl-C stops at once.
+    """An event that Ctrl-C sets, so that the file can be finished; a second Ctrl-C stops at once.
 
     Outside the main thread, where signals cannot be caught, the event is never set.
     """

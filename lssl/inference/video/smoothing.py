@@ -1,8 +1,8 @@
-"""Landmarks that do not tremble: the one-euro filter.
+"""Landmarks that do not jitter: the one-euro filter.
 
 Casiez, Roussel and Vogel 2012, "1 Euro Filter: A Simple Speed-based Low-pass Filter for Noisy Input in Interactive
-Systems" (https://gery.casiez.net/1euro/): a low-pass whose cutoff rises with the speed, so that what rests does not
-tremble and what moves does not lag.
+Systems" (https://gery.casiez.net/1euro/): a low-pass filter whose cutoff rises with speed, so that points at rest do not
+jitter and moving points do not lag.
 """
 
 import numpy as np
@@ -13,10 +13,10 @@ class OneEuro:
     """Filters points (K, 2), call after call. A point's speed is the length of its filtered derivative.
 
     Args:
-        slowest: cutoff of what rests, Hz ("fcmin" in the paper).
-        gain: Hz that the cutoff rises by for each unit of length a second ("beta"). A point that moves steadily lags by
+        slowest: cutoff for points at rest, in Hz ("fcmin" in the paper).
+        gain: how many Hz the cutoff rises per unit of length per second ("beta"). A point that moves steadily lags by
             less than 1 / (2 pi gain) units.
-        derivative: cutoff of the derivative, Hz ("dcutoff").
+        derivative: cutoff for the derivative, in Hz ("dcutoff").
     """
 
     def __init__(self, slowest: float = 1.5, gain: float = 12.0, derivative: float = 2.0) -> None:
@@ -25,7 +25,7 @@ class OneEuro:
         self._speed = np.zeros(0)
 
     def __call__(self, points: NDArray[np.floating], seconds: float, unit: float = 1.0) -> NDArray[np.float64]:
-        """The filtered points, `seconds` after the last ones; unit: the length that `gain` speaks of."""
+        """The filtered points, given points `seconds` after the last ones. unit: the unit of length of `gain`."""
         new = points.astype(np.float64)
         if self._points is None:
             self._points, self._speed = new, np.zeros_like(new)
@@ -39,5 +39,5 @@ class OneEuro:
 
 
 def share(cutoff: float | NDArray[np.float64], seconds: float) -> float | NDArray[np.float64]:
-    """The share of the new value in a first-order low-pass of `cutoff` Hz, `seconds` after the last value."""
+    """The new value's share in a first-order low-pass filter of `cutoff` Hz, `seconds` after the last value."""
     return 1 / (1 + 1 / (2 * np.pi * cutoff * seconds))

@@ -1,4 +1,4 @@
-"""A moving picture with its faces changed: `lssl synthesize MODEL clip.mp4`."""
+"""Changes the faces of a video or animation: `lssl synthesize MODEL clip.mp4`."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -17,14 +17,17 @@ from lssl.inference.video.pipeline import in_order, processors, read_ahead
 from lssl.inference.video.tracking import FaceTracker, FollowedFace, eased, follow
 from lssl.inference.video.writing import ClipFile
 
-_AHEAD = 12  # frames read before they are asked for
+_AHEAD = 12  # frames read ahead
 
 
 @dataclass
 class ClipReport:
-    """What became of a clip. path: the file, `stopped` before its end or not. frames: written; edited: with a changed
-    face. faces: how many were followed. without: (from, to) in seconds, spans without a face. refused: reasons for
-    which a face that was followed was left as it is. seconds: that it took."""
+    """The outcome for a clip.
+
+    path: the file; `stopped`: whether the run was stopped before the clip's end. frames: how many were written; edited: how
+    many with a changed face. faces: how many were tracked; searches: of whole frames. without: spans without an edited
+    face, (from, to) in seconds. refused: why tracked faces were left as they are. seconds: how long it took.
+    """
 
     path: Path
     frames: int = 0
@@ -49,16 +52,20 @@ def synthesize_clip(
     progress: Callable[[], None] | None = None,
     stop: Event | None = None,
 ) -> ClipReport:
-    """Writes the clip with every face changed, at its own size and times, with its sound; a frame without one as it is.
+    """Writes the clip with every face changed, at its own size and times, with its sound; frames without a face stay as
+    they are.
 
     Args:
-        out: the file; its kind (.mp4, .gif ...) need not be the clip's. See `ClipFile` for what is left of a run that was stopped.
+        out: the file; its format (.mp4, .gif ...) may differ from the clip's. `ClipFile` says what a stopped run leaves.
         edits: see `face_edits`.
-        largest_only: of several faces, the largest alone.
-        every_frame: ask the network about every frame, instead of where the face has changed its shape.
-        ease: seconds in which the change grows at the beginning.
-        workers: threads that edit; as many as there are processors if not given.
-        progress: called after each frame. stop: an event that ends it after the frame in work.
+        largest_only: change only the largest of several faces.
+        every_frame: run the network on every frame, not only when a face has changed its shape.
+        ease: seconds over which the change grows at the beginning.
+        workers: threads that edit; by default as many as there are processors.
+        progress: called after each frame.
+        stop: an event that ends the run after the frames in progress.
+
+    Raises LsslError for a format that cannot be written or a clip that cannot be decoded.
     """
     began = time.monotonic()
     tracker = FaceTracker(largest_only=largest_only)
@@ -112,7 +119,7 @@ def _edit(edits: FaceEdits, job: EditedFrame, ease: float) -> tuple[Frame, bool,
 def _nearest(
     face: FollowedFace, job: EditedFrame, before: dict[int, object], after: dict[int, object]
 ) -> tuple[tuple[object, object] | None, float]:
-    """What to interpolate for a face, and how far; where one key frame gave nothing, the other alone."""
+    """What to interpolate for a face, and how far; if one key frame has no edit of it, the other's is used unchanged."""
     first, second = before.get(face.number), after.get(face.number)
     if first is not None and second is not None:
         return (first, second), job.shares.get(face.number, 0.0)
@@ -121,7 +128,7 @@ def _nearest(
 
 
 class _Spans:
-    """Spans of time without a face."""
+    """Collects the spans of time without an edited face."""
 
     def __init__(self, rate: Fraction) -> None:
         self.step = float(1 / rate)

@@ -1,7 +1,7 @@
-"""Faces followed from frame to frame: landmarks alone, and a search of the whole frame only now and then.
+"""Tracks faces from frame to frame by their landmarks; the whole frame is searched only now and then.
 
-dlib's landmark trees (Kazemi and Sullivan 2014) start from where the face was in the frame before. They say nothing of
-whether there is a face, so dlib's detector looks at the face alone, turned upright and shrunk to where it is fast.
+dlib's landmark trees (Kazemi and Sullivan 2014) start from where the face was in the frame before. They do not say whether
+there is a face, so dlib's detector checks a crop of the face, turned upright and shrunk to a size at which it is fast.
 """
 
 from collections import deque
@@ -22,25 +22,28 @@ from lssl.inference.video.smoothing import OneEuro
 
 Points = NDArray[np.float32]
 
-_PATCH = 256  # pixels of the upright picture of a face that landmarks are found in
-_FRAMING = 4.0, 0.435  # its side in distances between the eyes, and the eyes' height in it
-_BOX = np.array([0.2, 0.28, 0.8, 0.88])  # where the detector would frame the face in it
-_STARTS = ((-0.01, -0.006), (0.01, 0.006))  # shares of the patch; the mean of their results trembles less
-_SEEN_AT = 144  # pixels of the patch that the detector looks at: a face of 86, the least that it sees
-_SCORE = -0.4  # of the detector: under it no face is seen. Faces have 0.5 to 3; turned by 35 degrees, 0 to 0.5
-_MISSES = 3  # frames in a row without a face: it is lost
-_STAYS = 0.06  # distances between the eyes that a face may go before it is looked for at another place
-_JUMP = 0.6  # distances between the eyes a frame: no head moves so fast, the picture was cut
-_NEW_SCORE = 0.2  # of the detector, for a face that was not followed so far
+_PATCH = 256  # side, in pixels, of the upright crop of a face in which landmarks are found
+_FRAMING = 4.0, 0.435  # the crop's side in eye distances, and the height of the eyes in it
+_BOX = np.array([0.2, 0.28, 0.8, 0.88])  # where the detector would frame the face in the crop
+_STARTS = (
+    (-0.01, -0.006),
+    (0.01, 0.006),
+)  # shifts of the box, as shares of the crop; averaging their results reduces jitter
+_SEEN_AT = 144  # side of the crop for the detector: the face then has 86 pixels, the least that it detects
+_SCORE = -0.4  # the detector's score below which there is no face. Faces score 0.5 to 3; turned by 35 degrees, 0 to 0.5
+_MISSES = 3  # successive frames without the face after which it is lost
+_STAYS = 0.06  # how far, in eye distances, a face may move before the search starts from its new place
+_JUMP = 0.6  # movement per frame, in eye distances, that no head makes: the scene was cut
+_NEW_SCORE = 0.2  # the detector's least score for a face that is not tracked yet
 _SEARCH_FOLLOWING, _SEARCH_LOST, _SEARCH_HARD = 1.0, 0.2, 2.0  # seconds between searches
-_FADE = 0.25  # seconds in which the edit of a face that comes or goes grows or ebbs
-_SHARE_OF_LARGEST = 0.25  # of the largest face's area; smaller ones are passers-by
+_FADE = 0.25  # seconds over which the edit of a face that appears or disappears fades in or out
+_SHARE_OF_LARGEST = 0.25  # share of the largest face's area below which faces are taken for passers-by
 
 
 @dataclass(frozen=True)
 class FollowedFace:
-    """A face in a frame. number: the same from frame to frame. landmarks (68, 2): pixels, smoothed. strength in [0, 1]:
-    how much of an edit it shall show."""
+    """A face in a frame. number: the same in all frames. landmarks: (68, 2) in pixels, smoothed. strength: how much of an
+    edit to show, 0 to 1."""
 
     number: int
     landmarks: Points
@@ -51,7 +54,7 @@ class FollowedFace:
 class _Track:
     number: int
     landmarks: Points
-    start: Points  # where it is looked for; kept while the face stays, so that what is still gives the same again
+    start: Points  # where it is looked for; kept while the face stays, so that a still face gives the same result again
     time: Fraction
     smoothing: "_Smoothing" = field(default_factory=lambda: _Smoothing())
     smooth: Points | None = None
@@ -59,7 +62,7 @@ class _Track:
 
 
 class _Smoothing:
-    """Place and shape of a face apart: the mean of 68 landmarks trembles little, so it may follow at once."""
+    """Smooths a face's position and shape separately: the mean of 68 landmarks jitters little, so it may follow at once."""
 
     def __init__(self) -> None:
         self.place = OneEuro(slowest=2.5, gain=60.0, derivative=2.0)
@@ -73,9 +76,9 @@ class _Smoothing:
 
 
 class FaceTracker:
-    """Called with frame after frame, gives the faces in each.
+    """Called with one frame after another, returns the faces in each.
 
-    largest_only: of several faces follow the largest. Raises DetectionError where dlib is not installed.
+    largest_only: track only the largest of several faces. Raises DetectionError if dlib is not installed.
     """
 
     def __init__(self, *, largest_only: bool = False) -> None:
@@ -88,7 +91,7 @@ class FaceTracker:
         self._searched_hard: Fraction | None = None
 
     def __call__(self, image: NDArray[np.uint8], time: Fraction) -> tuple[list[FollowedFace], set[int]]:
-        """The faces of a frame, and the numbers of those of them that are not seen but only surmised."""
+        """The faces of a frame, and the numbers of those that the detector did not confirm in it."""
         cut = False
         for track in list(self._tracks):
             step = self._follow(track, image, time)
@@ -107,7 +110,7 @@ class FaceTracker:
         return time - self._searched >= (_SEARCH_FOLLOWING if following else _SEARCH_LOST)
 
     def _follow(self, track: _Track, image: NDArray[np.uint8], time: Fraction) -> float:
-        """Finds the track's face again; how far it went, in distances between the eyes."""
+        """Finds the track's face again; returns how far it moved, in eye distances."""
         found = find_again(image, track.start)
         if found is None:
             track.misses = _MISSES
@@ -152,9 +155,9 @@ class FaceTracker:
 
 
 def find_again(image: NDArray[np.uint8], landmarks: Points) -> tuple[Points, bool] | None:
-    """The landmarks (68, 2) of a face that lay at `landmarks` a moment ago, and whether a face is seen there.
+    """The landmarks (68, 2) of a face that was at `landmarks` in the last frame, and whether the detector sees it there.
 
-    None where the old landmarks are no face or too small, or the face has left the picture.
+    None if the old landmarks are no face or too small, or if the face has left the picture.
     """
     try:
         similarity = face_similarity(face_anchors(landmarks), _PATCH, *_FRAMING)
@@ -180,7 +183,7 @@ def find_again(image: NDArray[np.uint8], landmarks: Points) -> tuple[Points, boo
 
 
 def upright(image: NDArray[np.uint8], similarity: Similarity, size: int = _PATCH) -> NDArray[np.uint8]:
-    """The square picture (size, size, 3) under a similarity, black outside the image: quicker than `align.warp`, and as
+    """The square crop (size, size, 3) that a similarity maps to, black outside the image: faster than `align.warp`, and as
     good for landmarks."""
     back = similarity.inverse()
     corners = np.array([[-0.5, -0.5], [size - 0.5, -0.5], [-0.5, size - 0.5], [size - 0.5, size - 0.5]])
@@ -193,7 +196,7 @@ def upright(image: NDArray[np.uint8], similarity: Similarity, size: int = _PATCH
     fewer = max(1, int(1 / similarity.scale))
     if fewer > 1:
         picture = picture.reduce(fewer)
-    # Pillow's coordinates have pixel centres at halves: q = matrix (p - 0.5) + offset + 0.5 - low, in fewer pixels.
+    # In Pillow's coordinates pixel centres lie at halves: q = matrix (p - 0.5) + offset + 0.5 - low, then reduced.
     offset = (back.offset - back.matrix @ [0.5, 0.5] + 0.5 - low) / fewer
     matrix = back.matrix / fewer
     coefficients = (*matrix[0], offset[0], *matrix[1], offset[1])
@@ -207,9 +210,9 @@ def upright(image: NDArray[np.uint8], similarity: Similarity, size: int = _PATCH
 def follow(
     frames: Iterable[Frame], tracker: FaceTracker, rate: Fraction, *, fade: float = _FADE
 ) -> Iterator[tuple[Frame, list[FollowedFace]]]:
-    """Each frame with its faces, a few frames late: a face that comes fades in, one that will be lost fades out.
+    """Each frame with its faces, a few frames late, so that a new face fades in and one that will be lost fades out.
 
-    Frames in which a face that was lost afterwards was only surmised are without it.
+    A face that is lost is also left out of the last frames in which the detector did not confirm it.
     """
     ahead = max(_MISSES, round(fade * rate))
     waiting: deque[tuple[Frame, dict[int, FollowedFace], set[int]]] = deque()
@@ -250,13 +253,13 @@ def _released(
 
 
 def eased(t: float) -> float:
-    """0 to 1 without a jolt."""
+    """From 0 to 1, smoothly at both ends (smoothstep)."""
     t = min(max(t, 0.0), 1.0)
     return t * t * (3 - 2 * t)
 
 
 def _searched(image: NDArray[np.uint8]) -> list[Points]:
-    """The landmarks of faces that one search finds."""
+    """The landmarks (68, 2) of the faces that a single detector pass finds."""
     scale = detect.working_scale(image)
     small = image
     if scale != 1:

@@ -1,7 +1,7 @@
-"""Frames into files: H.264 with the source's sound by PyAV, GIF and WebP by Pillow.
+"""Writes frames to files: H.264 with the source's sound with PyAV, GIF and WebP with Pillow.
 
-Until a file is whole it has another name (`clip.partial.mp4`), so that nothing half lies under its own. What was stopped
-is closed and stays there, and plays.
+Until a file is complete, it has another name (`clip.partial.mp4`), so nothing incomplete appears under its final name. If
+writing is stopped, the partial file is closed properly, stays there, and can be played.
 """
 
 import os
@@ -19,15 +19,15 @@ from lssl.errors import LsslError
 from lssl.inference.video.frames import ANIMATION_SUFFIXES, VIDEO_SUFFIXES, Clip, Colours, Frame, import_av
 
 WRITTEN = (".mp4", ".m4v", ".mov", ".mkv", *ANIMATION_SUFFIXES)
-# Constant quality that the eye cannot tell from the source, and the preset that takes two thirds of a core at 720p.
+# A quality that the eye cannot tell from the source, and a preset that needs two thirds of a core at 720p.
 _ENCODERS = (("libx264", {"crf": "17", "preset": "veryfast"}), ("mpeg4", {"qscale": "3"}))
-_SWSCALE = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7}  # H.273's matrix to PyAV's colour space
+_SWSCALE = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7}  # from H.273's matrix number to PyAV's colour space
 _WEBP_QUALITY = 88
-_ORDERED = 7.0  # levels of the ordered dither of GIFs, about the step between 256 colours of a face
+_ORDERED = 7.0  # amplitude of the ordered dither of GIFs, in levels: about the step between 256 colours of a face
 
 
 class Sink(Protocol):
-    """Takes a frame."""
+    """What frames are written to."""
 
     def write(self, frame: Frame) -> None: ...
 
@@ -35,22 +35,22 @@ class Sink(Protocol):
 
 
 class ClipFile:
-    """A file for frames, named when it is whole.
+    """A file of frames, which gets its name once it is complete.
 
         with ClipFile(path, clip) as file:
             file.write(frame)
 
-    Leaving by an error removes what was written; after `stop` it keeps the name `partial`, and plays. clip: whose sizes,
-    times, colours and sound it has. Raises LsslError for a kind of file that is not written.
+    An error removes what was written; after `stop`, or Ctrl-C, a playable file remains at `partial`. clip: gives the size,
+    times, colours and sound. Raises LsslError for a format that cannot be written, or that cannot hold the clip's sound.
     """
 
     def __init__(self, path: Path, clip: Clip) -> None:
         suffix = path.suffix.lower()
         if suffix not in WRITTEN:
             hint = "; write .mp4" if suffix in VIDEO_SUFFIXES else ""
-            raise LsslError(f"{path}: moving pictures are written as {', '.join(WRITTEN)}, not '{suffix}'{hint}")
+            raise LsslError(f"{path}: videos and animations are written as {', '.join(WRITTEN)}, not '{suffix}'{hint}")
         if codec := clip.unfit_for(suffix):
-            raise LsslError(f"{path}: sound of the kind {codec} cannot be copied into {suffix}; write .mkv or .mov")
+            raise LsslError(f"{path}: {codec} sound cannot be copied into {suffix}; write .mkv or .mov")
         self.path, self.partial = path, path.with_name(f"{path.stem}.partial{path.suffix}")
         self.frames, self.stopped = 0, False
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ class ClipFile:
         self.frames += 1
 
     def stop(self) -> None:
-        """What has been written is not the whole."""
+        """Marks the file as incomplete, so that it keeps its partial name."""
         self.stopped = True
 
     def __enter__(self) -> Self:
@@ -144,7 +144,7 @@ class _Video:
 
 
 class _Sound:
-    """The source's sound, its packets as they are, up to a time at a time."""
+    """Copies the source's sound packets unchanged, up to one time after another."""
 
     def __init__(self, av: Any, source: Path, target: Any) -> None:
         self.container = av.open(str(source))
@@ -186,7 +186,7 @@ def _fitting_rate(rate: Fraction) -> Fraction:
 
 
 def _even(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """With even sides, as H.264 wants them: the last row or column twice."""
+    """The image with even sides, as H.264 needs them: an odd last row or column is repeated."""
     odd = image.shape[0] % 2, image.shape[1] % 2
     return np.pad(image, ((0, odd[0]), (0, odd[1]), (0, 0)), mode="edge") if any(odd) else np.ascontiguousarray(image)
 
@@ -237,8 +237,8 @@ def _with_alpha(frame: Frame) -> Image.Image:
 
 
 def _gif_pictures(frames: Sequence[Frame]) -> list[Image.Image]:
-    """Frames in one palette, with an ordered dither: what does not change from frame to frame stays the same, and an
-    error that is diffused would crawl over it."""
+    """Frames with one palette and an ordered dither, so that what does not change between frames stays the same; error
+    diffusion would make it flicker."""
     chosen = [frames[round(k)].image for k in np.linspace(0, len(frames) - 1, min(len(frames), 8))]
     sheet = Image.fromarray(np.concatenate([_thinned(image) for image in chosen]))
     clear = any(frame.alpha is not None for frame in frames)
@@ -262,7 +262,7 @@ def _thinned(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _bayer() -> NDArray[np.float32]:
-    """The ordered dither of 8 x 8 places (Bayer 1973), from -0.5 to 0.5."""
+    """The 8 x 8 matrix of ordered dither (Bayer 1973), from -0.5 to 0.5."""
     pattern = np.zeros((1, 1))
     for _ in range(3):
         pattern = np.block([[4 * pattern, 4 * pattern + 2], [4 * pattern + 3, 4 * pattern + 1]])

@@ -54,7 +54,7 @@ def test_gain_is_a_difference_within_each_fold(settings, tmp_path):
     assert accuracies(results, [5]) == {0: [100, pytest.approx(500 / 6)], 5: [100, 100]}
     experiment = open_experiment("augmentation", settings, tmp_path / "out")
     rows = augmentation_table(experiment, {"generator": results}, [5], 1).rows
-    assert (rows[1][0], *rows[1][4:]) == ("real + 5 a class, generator", 12, 15)
+    assert (rows[1][0], *rows[1][4:]) == ("real + 5 per class, generator", 12, 15)
     assert rows[1][2] == pytest.approx((100 / 12, 100 / 6 / 2**0.5))
     assert len(rows) == 2
     experiment.folder.info["source"] = "oulu-casia"
@@ -81,10 +81,13 @@ def test_the_gains_interval_is_of_the_people_who_are_tested():
 
 def test_it_ends_with_whether_they_help():
     assert (
-        conclusion("generator", [one_fold([2] * 10)], 9) == "synthesized faces help by 20.0 +- 0.0 points with 7 people"
+        conclusion("generator", [one_fold([2] * 10)], 9)
+        == "synthesized faces raise the accuracy by 20.0 +- 0.0 points with 7 people"
     )
-    assert conclusion("morph", [one_fold([-2] * 10)], 9).startswith("synthesized faces (morph) harm by 20.0")
-    assert "no difference that is sure: +0.0" in conclusion("3d", [one_fold([2, -2] * 9)], 9)
+    assert conclusion("morph", [one_fold([-2] * 10)], 9).startswith(
+        "synthesized faces (morph) lower the accuracy by 20.0"
+    )
+    assert "no significant difference: +0.0" in conclusion("3d", [one_fold([2, -2] * 9)], 9)
 
 
 def test_the_last_iterations_see_real_faces_alone(folder):

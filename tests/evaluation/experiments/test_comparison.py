@@ -73,7 +73,7 @@ def test_transfer_has_a_row_a_method_and_says_what_was_the_same(settings, tmp_pa
     assert rows["stargan"]["told from real"] is None  # portraits were not asked for
     assert (rows["stargan"][paper], rows["icgan"][paper], rows["cyclegan"][paper]) == (85.15, 80.32, 84.40)
     assert {"cyclegan: one generator", "cyclegan: composed over neutral"} <= rows.keys()
-    assert "composed over neutral, which the method itself does not know" in table.note
+    assert "composed via neutral, which goes beyond the method itself" in table.note
     rows = {row[0]: dict(zip(same.header, row, strict=True)) for row in same.rows}
     assert rows["stargan"]["iterations"] == 40_000
     assert rows["stargan"]["trainings"] == 4
@@ -96,7 +96,7 @@ def test_augmentation_has_a_row_a_method(settings, tmp_path, trained):
         settings, contenders("stargan", "icgan"), tmp_path / "out", "command", counts=[3, 6], seeds=1
     )
     table = report.tables[0]
-    assert table.header == ["trained on real and", "3 a class", "6 a class", "gain", "paper (Table 1, Oulu-CASIA)"]
+    assert table.header == ["trained on real and", "3 per class", "6 per class", "gain", "paper (Table 1, Oulu-CASIA)"]
     assert [row[0] for row in table.rows] == ["real faces alone", "stargan", "icgan"]
     assert [row[-1] for row in table.rows] == [None, 83.90, None]
     gain = table.rows[1][2][0] - table.rows[0][2][0]

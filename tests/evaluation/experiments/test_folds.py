@@ -68,7 +68,7 @@ def edited(faces, tmp_path, edit):
         (lambda text: text.replace("s07,test,sad", "s07,train,sad"), LsslError, "'s07' is in split train and in"),
         (lambda text: re.sub(r",s\d\d,", ",,", text), LsslError, "no subject|in split train and in split test"),
         (lambda text: text.replace(",happy", ",neutral").replace(",sad", ",neutral"), LsslError, "one class only"),
-        (lambda text: re.sub(r"train,sad", "train,happy", text), LsslError, "trained on in fold 0 none has"),
+        (lambda text: re.sub(r"train,sad", "train,happy", text), LsslError, "training subjects of fold 0 none has"),
     ],
 )
 def test_what_is_wrong_is_named(faces, tmp_path, edit, error, message):

@@ -189,7 +189,7 @@ def test_networks_are_told_by_their_files(tmp_path):
     assert torch.equal(network.features(x), trained.features(x))
     assert open_network(tmp_path / "inception.pth").name.startswith("Inception v3 of FID")
     assert open_network(tmp_path / "resnet.pth").features(x).shape == (1, 2048)
-    with pytest.raises(ValueError, match=r"other\.pth: no network that is known here"):
+    with pytest.raises(ValueError, match=r"other\.pth: not a supported network"):
         open_network(tmp_path / "other.pth")
 
 
@@ -233,10 +233,10 @@ def test_bad_folders_are_named(real, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(LsslError, match="0 pictures"):
         open_images(tmp_path / "empty")
-    with pytest.raises(LsslError, match=r"no metadata\.csv, so no split"):
+    with pytest.raises(LsslError, match=r"no metadata\.csv, so there is no split"):
         open_images(tmp_path / "empty", "test")
     small = write(tmp_path / "small", [(f"x{n}", face(n, "sad")[:16, :16], f"p{n}", "sad", {}) for n in range(3)])
-    with pytest.raises(LsslError, match="make both of one size"):
+    with pytest.raises(LsslError, match="bring both to the same one"):
         check_same_size(open_images(real), open_images(small))
     with pytest.raises(LsslError, match="3 pictures; distances need at least 8"):
         set_distances(open_images(real), open_images(small), Judges(pixels_network()), None)

@@ -156,11 +156,11 @@ def test_what_is_no_video_is_refused_by_its_name(tmp_path):
     pytest.importorskip("av", reason="PyAV is not installed")
     path = tmp_path / "broken.mp4"
     path.write_bytes(b"not a video" * 100)
-    with pytest.raises(LsslError, match=r"broken.mp4 is no video"):
+    with pytest.raises(LsslError, match=r"broken.mp4 is not a video"):
         open_clip(path)
     result = CliRunner().invoke(main, ["synthesize", "london", str(path), "--to", "happy", "-o", str(tmp_path / "o")])
     assert result.exit_code == 1
-    assert "is no video that can be read" in result.output
+    assert "is not a video that can be read" in result.output
 
 
 def test_a_still_gif_is_a_photograph(tmp_path):

@@ -1,9 +1,9 @@
-// The page of `lssl demo`. What is changed is computed by the program that serves the page; this draws it.
+// The page of `lssl demo`. The program that serves the page computes the edits; this script draws them.
 
 const $ = (id) => document.getElementById(id);
 const token = document.querySelector('meta[name="token"]').content;
 const page = crypto.randomUUID();
-const REST = 220; // milliseconds without a movement after which a slider counts as resting
+const REST = 220; // milliseconds without movement after which a slider counts as resting
 
 const state = {
   limits: { megabytes: 40, megapixels: 60 },
@@ -19,7 +19,7 @@ const state = {
   split: false,
   divider: 50,
   number: 0,
-  open: 0, // counts photographs and models, so that answers to earlier ones are left aside
+  open: 0, // counts photographs and models opened, so that answers about earlier ones are ignored
 };
 
 // ---- Asking
@@ -31,7 +31,7 @@ class Trouble extends Error {
   }
 }
 
-/** The response, or null where a newer question took the place of this one. */
+/** The response, or null if a newer request has replaced this one. */
 async function ask(path, body, headers = {}) {
   const asked = body === undefined ? {} : { method: "POST", body: body instanceof Blob ? body : JSON.stringify(body) };
   let response;
@@ -59,7 +59,7 @@ function complain(error) {
 const calm = () => ($("trouble").hidden = true);
 const say = (text) => ($("status").textContent = text);
 
-/** Does something that may fail, with a bar that moves meanwhile. */
+/** Does something that may fail, and shows a moving bar meanwhile. */
 async function busily(text, work) {
   document.body.classList.add("busy");
   $("progress").hidden = false;
@@ -84,7 +84,7 @@ async function openFile(file) {
   const { megabytes } = state.limits;
   if (file.size > megabytes * 1e6) {
     const size = Math.round(file.size / 1e6);
-    return complain(new Trouble(`This file is too large: ${size} MB.`, `Up to ${megabytes} MB are taken; save the photograph as JPEG, or smaller.`));
+    return complain(new Trouble(`This file is too large: ${size} MB.`, `Up to ${megabytes} MB are accepted; save the photograph as JPEG, or make it smaller.`));
   }
   await busily("Looking for faces …", async () => {
     const headers = { "X-File-Name": encodeURIComponent(file.name ?? "photograph.png"), "X-Page": page };
@@ -144,7 +144,7 @@ const isChanged = (face) => Object.values(valuesOf(face)).some((share) => share 
 const sources = () => Object.values(state.sources).filter(Boolean);
 const wish = (values) => ({ model: state.model.name, values, source: sources() });
 
-/** Asks for a face as its sliders are; of several questions on their way the newest wins, here and on the server. */
+/** Requests a face as its sliders say; of several requests under way the newest wins, here and on the server. */
 async function edit(face, draft) {
   const number = (state.number += 1);
   const { photo, view, open } = state;
@@ -176,7 +176,7 @@ async function edit(face, draft) {
 let resting = 0;
 let waiting = false;
 
-/** At each movement a draft, at most one a frame of the screen; when the slider rests, the view's own pixels. */
+/** At each movement requests a draft, at most one per frame of the screen; once the slider rests, full resolution. */
 function changed(face) {
   clearTimeout(resting);
   resting = setTimeout(() => edit(face, false), REST);
@@ -198,7 +198,7 @@ function setValue(word, share) {
   changed(state.face);
 }
 
-/** A tile: this value alone, of its group. */
+/** A tile was chosen: of its group, only this value, at full strength. */
 function choose(group, word) {
   const values = { ...valuesOf(state.face) };
   for (const value of group.values) delete values[value.word];
@@ -272,7 +272,7 @@ function strip(group, index) {
   return row;
 }
 
-/** Puts the face's values into sliders and tiles. */
+/** Shows the face's values in sliders and tiles. */
 function reflect() {
   const values = valuesOf(state.face);
   for (const input of $("sliders").querySelectorAll("input")) {
@@ -293,7 +293,7 @@ function reflect() {
 
 let filling = 0;
 
-/** One after the other, after what the sliders ask for; stops where another face, model or source is chosen. */
+/** Fills the thumbnails one after another, after the sliders' requests; stops if another face, model or source is chosen. */
 async function fillThumbnails() {
   const mine = (filling += 1);
   const { photo, face } = state;
@@ -424,7 +424,7 @@ function save(blob, name) {
 }
 
 $("download").onclick = () =>
-  busily("Making the photograph at its own size …", async () => {
+  busily("Editing the photograph at full size …", async () => {
     calm();
     $("download").disabled = true;
     try {
@@ -468,7 +468,7 @@ $("frontal").onclick = async () => {
   }
 };
 
-/** The photograph's face, a square, beside its frontal view. */
+/** Draws the photograph's face, as a square, next to its frontal view. */
 async function drawOwn(face) {
   const response = await ask(`/api/view?${new URLSearchParams({ id: state.photo.id, face })}`);
   const seen = await createImageBitmap(await response.blob());
@@ -534,8 +534,8 @@ async function openCamera() {
     const refused = error.name === "NotAllowedError";
     return complain(
       refused
-        ? new Trouble("The browser may not use the camera.", "Allow it beside the address, then try again, or choose a photograph.")
-        : new Trouble("No camera can be used.", "Is one connected, and no other program using it? Or choose a photograph."),
+        ? new Trouble("The browser may not use the camera.", "Allow it next to the page's address, then try again, or choose a photograph.")
+        : new Trouble("No camera can be used.", "Check that one is connected and that no other program is using it, or choose a photograph."),
     );
   }
   $("video").srcObject = stream;
