@@ -31,6 +31,7 @@ from lssl.models.export import TrainedGenerator
 #: Synthesizers that need no training, by their names on the command line.
 UNTRAINED = ("3d", "morph")
 GENERATOR = "generator"
+NEUTRAL = "neutral"  # the class that a face has before it moves, where the classes have it
 _FITTED = 64  # faces that are fitted together
 _SHARES = (0.25, 0.75)  # of a mixture's second face: outside this range the result looks like one of the two people
 
@@ -217,8 +218,13 @@ class EditSynthesizer:
         for row, value in enumerate(folder.columns[group.name]):
             shown.setdefault((folder.subjects[row], value), []).append(row)
         orders = []
-        for order in plan_changes(folder, group, per_class, intensity, seed):
+        neutral = NEUTRAL if NEUTRAL in group.values else ""
+        for order in plan_changes(folder, group, per_class, intensity, seed, start=neutral):
             own = folder.columns[group.name][order.row]
+            rest = shown.get((folder.subjects[order.row], neutral), [])
+            if order.value == neutral and rest:
+                orders.append(replace(order, intensity=1.0, others=(rest[0], order.row)))
+                continue
             both = [s for s in sorted(set(folder.subjects)) if (s, own) in shown and (s, order.value) in shown]
             if not both:
                 raise LsslError(
@@ -317,15 +323,26 @@ def open_synthesizer(name: str, generator: Synthesizer | None = None) -> Synthes
 
 
 def plan_changes(
-    folder: FaceFolder, group: AttributeGroup, per_class: int, intensity: tuple[float, float], seed: int
+    folder: FaceFolder,
+    group: AttributeGroup,
+    per_class: int,
+    intensity: tuple[float, float],
+    seed: int,
+    *,
+    start: str = "",
 ) -> list[Order]:
     """For each value, orders from faces of other values in turn, each first plain, then mirrored; sorted by key.
 
+    start: a value; if given, only faces of that value are changed to each other one.
     Raises LsslError if there is no face of another value to start from.
     """
     orders = []
     for value, name in zip(group.values, unique_names(group.values), strict=True):
-        rows = [row for row, own in enumerate(folder.columns[group.name]) if own != value]
+        rows = [
+            row
+            for row, own in enumerate(folder.columns[group.name])
+            if own != value and (own == start or start in ("", value))
+        ]
         if not rows:
             raise LsslError(f"{folder.root}: every face has {group.name} '{value}', so none can be changed to it")
         chance = np.random.default_rng([seed, zlib.crc32(value.encode())])

@@ -87,6 +87,22 @@ def test_the_3d_edit_moves_faces_as_the_folders_people_do_whatever_the_classes_a
         assert (width(faces.landmarks[k]) > width(before)) == (value == "smile")
 
 
+def test_the_3d_edit_starts_from_neutral_faces_and_goes_back_as_the_person_does(people):
+    maker = open_synthesizer("3d")
+    values = people.columns["expression"]
+    orders = maker.plan(people, maker.group(people, "expression"), 6, (0.8, 1.2), 0)
+    for order in orders:
+        moved_as, own = order.others
+        assert (values[moved_as], values[own]) == (order.value, values[order.row])
+        if order.value == "neutral":
+            assert people.subjects[moved_as] == people.subjects[order.row]
+            assert (own, order.intensity) == (order.row, 1.0)
+    more = replace(people, columns={"expression": [*values, "sad"]}, subjects=[*people.subjects, people.subjects[0]])
+    more = replace(more, file_names=[*people.file_names, "images/sad.png"], splits=[*people.splits, "train"])
+    for order in maker.plan(more, maker.group(more, "expression"), 6, (0.8, 1.2), 0):
+        assert "neutral" in (order.value, more.columns["expression"][order.row])
+
+
 def test_several_by_turns_share_every_class_and_no_landmarks_are_named(people, tmp_path):
     both = open_synthesizer("morph+3d")
     group = both.group(people, "expression")
