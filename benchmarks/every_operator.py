@@ -39,9 +39,9 @@ FEW_NORMS = [(2, 8, 2, 2, 2), (1, 8, 17, 24, 2), (2, 24, 16, 16, 1)]
 def norms(few: bool, device: str) -> Iterator[tuple[str, list[Tensor], list[Tensor]]]:
     for n, c, h, w, r in FEW_NORMS if few else NORMS:
         for dtype in (torch.float32, torch.bfloat16) if few else TOLERANCE:
-            for layout, memory_format in FORMATS.items():
+            for layout, memory_format, size in ((*named, size) for named in FORMATS.items() for size in ((c,), (n, c))):
                 x = torch.randn(n, c * r * r, h, w, device=device).to(dtype).contiguous(memory_format=memory_format)
-                weight, bias = torch.rand(c, device=device) + 0.5, torch.randn(c, device=device)
+                weight, bias = torch.rand(size, device=device) + 0.5, torch.randn(size, device=device)
                 grad = torch.randn(n, c, h * r, w * r, device=device).to(dtype)
                 inputs = [t.requires_grad_() for t in (x, weight, bias)]
 
@@ -50,7 +50,7 @@ def norms(few: bool, device: str) -> Iterator[tuple[str, list[Tensor], list[Tens
                     y = op(*inputs, r, activation="leaky_relu" if grad[0, 0].numel() > 1 else "none")
                     return [y, *torch.autograd.grad(y, inputs, grad)]
 
-                name = f"pixel_shuffle_instance_norm {(n, c, h, w)} r={r} {dtype} {layout}"
+                name = f"pixel_shuffle_instance_norm {(n, c, h, w)} r={r} {dtype} {layout} affine {size}"
                 pair = run(ops.pixel_shuffle_instance_norm), run(reference.pixel_shuffle_instance_norm)
                 yield name, *pair
 

@@ -14,11 +14,13 @@ enum class Reduction : int64_t { kNone = 0, kSum = 1, kMax = 2, kOwner = 3 };
 
 // One pixel_shuffle_instance_norm call, forward or backward. Tensors of `dtype`: input and grad_input (N, C r^2, H, W),
 // output and grad_output (N, C, H r, W r), all four contiguous or all four channels-last. Of the accumulation type
-// (double for kFloat64, else float): weight and bias (C,), which may be null, and the (N, C) ones.
+// (double for kFloat64, else float): weight and bias, which may be null, (C,) or, where affine_step is not 0, (N, C); and
+// the (N, C) ones.
 struct ShuffleNorm {
   int64_t batch, channels, height, width;  // N, C, H, W above
   int64_t factor;                          // r
   bool channels_last;
+  int64_t affine_step;         // from a sample's weight and bias to the next one's; 0: all share them
   double eps, negative_slope;  // slope 1: no activation, 0: ReLU
   const void *input, *weight, *bias;
   void *output, *mean, *rstd;  // backward reads mean and rstd

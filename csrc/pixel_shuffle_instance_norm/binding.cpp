@@ -33,16 +33,33 @@ Tensor empty_image(const Place& place, const Tensor& like, int64_t channels, int
   return image;
 }
 
-// (C,) in the accumulation type; keeps a contiguous copy alive in `kept`.
+// (C,), or (N, C) whose rows lie `op.affine_step` apart, in the accumulation type; keeps a copy alive in `kept`.
 const void* channel_data(const std::optional<Tensor>& t, const char* name, const Tensor& input, Dtype dtype,
-                         int64_t channels, std::optional<Tensor>& kept) {
+                         const ShuffleNorm& op, std::optional<Tensor>& kept) {
   if (!t) return nullptr;
-  STD_TORCH_CHECK(t->dim() == 1 && t->size(0) == channels, kOp, ": ", name, " must have shape (", channels, ",)");
+  const bool fits = op.affine_step != 0 ? t->dim() == 2 && t->size(0) == op.batch && t->size(1) == op.channels
+                                        : t->dim() == 1 && t->size(0) == op.channels;
+  STD_TORCH_CHECK(fits, kOp, ": ", name, " must have shape (", op.channels, ",) or (", op.batch, ", ", op.channels,
+                  "), the same for weight and bias");
   STD_TORCH_CHECK(t->scalar_type() == accumulation_type(dtype), kOp, ": ", name,
                   " must be float64 for a float64 input, else float32");
   check_device(kOp, name, *t, input);
-  kept = packed(*t);
+  const bool as_it_is = t->dim() == 2 && t->stride(1) == 1 && t->stride(0) == op.affine_step;
+  kept = as_it_is ? *t : packed(*t);
   return kept->const_data_ptr();
+}
+
+// Of (N, C) weight and bias: how far apart their rows lie, if alike in both (parts of one tensor, say), else C for
+// copies.
+int64_t affine_step_of(const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, int64_t channels) {
+  int64_t step = 0;
+  for (const auto* t : {&weight, &bias}) {
+    if (!*t || (*t)->dim() != 2) continue;
+    const int64_t own = (*t)->stride(1) == 1 ? std::max((*t)->stride(0), channels) : channels;
+    if (step != 0 && step != own) return channels;
+    step = own;
+  }
+  return step;
 }
 
 // A call's numbers, with its weight and bias, which it keeps alive. The other pointers are null.
@@ -68,8 +85,9 @@ struct Call {
     op.channels_last = !input.is_contiguous() && is_channels_last(input);
     op.eps = eps;
     op.negative_slope = negative_slope;
-    op.weight = channel_data(weight_in, "weight", input, dtype, op.channels, weight);
-    op.bias = channel_data(bias_in, "bias", input, dtype, op.channels, bias);
+    op.affine_step = affine_step_of(weight_in, bias_in, op.channels);
+    op.weight = channel_data(weight_in, "weight", input, dtype, op, weight);
+    op.bias = channel_data(bias_in, "bias", input, dtype, op, bias);
   }
 };
 
@@ -212,10 +230,10 @@ std::tuple<Tensor, Tensor, Tensor> backward(const Tensor& grad_output_in, const 
 
 }  // namespace lssl
 
-// negative_slope tells the activation: 1 is none, 0 is ReLU, else leaky ReLU. weight and bias are (C,) in the
-// accumulation type (float64 for a float64 input, else float32), as are mean and rstd, (N, C). The output has input's
-// dtype and memory format (contiguous or channels-last). Backward's sums are (N, C) over a plane of u = grad_output *
-// activation'(z): of u, and of u * (x - mean) * rstd.
+// negative_slope tells the activation: 1 is none, 0 is ReLU, else leaky ReLU. weight and bias are (C,), or both
+// (N, C), in the accumulation type (float64 for a float64 input, else float32), as are mean and rstd, (N, C). The
+// output has input's dtype and memory format (contiguous or channels-last). Backward's sums are (N, C) over a plane of
+// u = grad_output * activation'(z): of u, and of u * (x - mean) * rstd.
 STABLE_TORCH_LIBRARY_FRAGMENT(lssl, m) {
   m.def(
       "pixel_shuffle_instance_norm(Tensor input, Tensor? weight, Tensor? bias, int upscale_factor, float eps, "

@@ -89,10 +89,10 @@ LSSL_INLINE Vector<A, L> normalized(const T* x, const Affine<A>& affine) {
 template <typename T>
 LSSL_INLINE Affine<Accumulation<T>> affine_of(const ShuffleNorm& op, int64_t plane) {
   using A = Accumulation<T>;
-  const int64_t c = plane % op.channels;
-  const A weight = op.weight ? static_cast<const A*>(op.weight)[c] : A(1);
+  const int64_t at = plane / op.channels * op.affine_step + plane % op.channels;
+  const A weight = op.weight ? static_cast<const A*>(op.weight)[at] : A(1);
   return {static_cast<const A*>(op.mean)[plane], static_cast<const A*>(op.rstd)[plane] * weight,
-          op.bias ? static_cast<const A*>(op.bias)[c] : A(0), static_cast<A>(op.negative_slope)};
+          op.bias ? static_cast<const A*>(op.bias)[at] : A(0), static_cast<A>(op.negative_slope)};
 }
 
 // Past the cache where the next reader could not find the result there anyway. Rows must keep vectors aligned.

@@ -19,6 +19,7 @@ struct Call {
   int64_t channels, height, width;
   Divisor factor, row;  // r and W r
   bool channels_last;
+  int64_t affine_step;
   A eps, slope;
 };
 
@@ -44,7 +45,7 @@ __global__ void __launch_bounds__(kThreads) forward(const Call<T> call) {
   using A = Accumulator<T>;
   LSSL_SHARED(sums, A[32][1]);
   LSSL_SHARED(square_sums, A[32][2]);
-  const int64_t n = blockIdx.x / call.channels, c = blockIdx.x % call.channels;
+  const int64_t n = blockIdx.x / call.channels, c = blockIdx.x % call.channels, at = n * call.affine_step + c;
   const uint32_t values = static_cast<uint32_t>(call.height * call.factor.value) * call.row.value;
   int64_t in, out;
   A sum[1] = {};
@@ -64,8 +65,8 @@ __global__ void __launch_bounds__(kThreads) forward(const Call<T> call) {
   block_sum(deviations, square_sums);
   Moments<A> moments{count, A(0), A(0)};
   recentre(count, centre, deviations[0], deviations[1], moments.mean, moments.squares);
-  const A rstd = moments.rstd(call.eps), scale = rstd * affine_weight(call.weight, c);
-  const A bias = affine_bias(call.bias, c);
+  const A rstd = moments.rstd(call.eps), scale = rstd * affine_weight(call.weight, at);
+  const A bias = affine_bias(call.bias, at);
   for (uint32_t i = threadIdx.x; i < values; i += kThreads) {
     locate(call, n, c, i, in, out);
     call.output[out] = narrow<T>(activate((widen(call.input[in]) - moments.mean) * scale + bias, call.slope));
@@ -80,10 +81,10 @@ template <typename T>
 __global__ void __launch_bounds__(kThreads) backward(const Call<T> call) {
   using A = Accumulator<T>;
   LSSL_SHARED(scratch, A[32][2]);
-  const int64_t n = blockIdx.x / call.channels, c = blockIdx.x % call.channels;
+  const int64_t n = blockIdx.x / call.channels, c = blockIdx.x % call.channels, at = n * call.affine_step + c;
   const uint32_t values = static_cast<uint32_t>(call.height * call.factor.value) * call.row.value;
   const A mean = call.mean[blockIdx.x], rstd = call.rstd[blockIdx.x];
-  const A scale = rstd * affine_weight(call.weight, c), bias = affine_bias(call.bias, c);
+  const A scale = rstd * affine_weight(call.weight, at), bias = affine_bias(call.bias, at);
   int64_t in, out;
   A sum[2] = {};
   for (uint32_t i = threadIdx.x; i < values; i += kThreads) {
@@ -126,6 +127,7 @@ const char* run(const ShuffleNorm& norm, bool is_forward, Stream stream) {
                      Divisor(norm.factor),
                      Divisor(norm.width * norm.factor),
                      norm.channels_last,
+                     norm.affine_step,
                      static_cast<A>(norm.eps),
                      static_cast<A>(norm.negative_slope)};
   return launch(is_forward ? forward<T> : backward<T>, norm.batch * norm.channels, kThreads, 0, 1, stream, call);

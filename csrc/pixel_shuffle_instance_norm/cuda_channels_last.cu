@@ -29,6 +29,7 @@ struct Slabs {
   A *mean, *rstd, *sum_grad, *sum_grad_normalized;
   A* workspace;      // (batch, slabs, chunks, channels of a slab, 2)
   int channels;      // C
+  int affine_step;   // from a sample's weight and bias to the next one's; 0: all share them
   int pixels;        // H W
   Divisor width;     // W
   int vectors;       // of an input pixel
@@ -189,6 +190,7 @@ __global__ void __launch_bounds__(kThreads, P == Pass::kFused ? kFusedBlocks : 1
   const Place<T, R> place(s);
   const int tile = place.rows * kVectors;
   const int64_t first_channel = static_cast<int64_t>(place.slab * s.lanes) * C;
+  const int64_t first_affine = place.n * s.affine_step + first_channel;
   const ThreadVectors x(x_store, kThreads);
   A mean[C], scale[C], bias[C];
 
@@ -210,8 +212,8 @@ __global__ void __launch_bounds__(kThreads, P == Pass::kFused ? kFusedBlocks : 1
     for (int c = 0; c < C; ++c) {
       const int channel = place.lane * C + c;
       mean[c] = exchange.combined[2 * channel];
-      scale[c] = exchange.combined[2 * channel + 1] * affine_weight(s.weight, first_channel + channel);
-      bias[c] = affine_bias(s.bias, first_channel + channel);
+      scale[c] = exchange.combined[2 * channel + 1] * affine_weight(s.weight, first_affine + channel);
+      bias[c] = affine_bias(s.bias, first_affine + channel);
       if constexpr (sizeof(T) == 2) {  // saves registers; float32 would lose digits where |mean| >> deviation
         bias[c] -= mean[c] * scale[c];
         mean[c] = A(0);
@@ -310,6 +312,7 @@ __global__ void __launch_bounds__(kThreads, 1) backward(const Slabs<T> s) {
   const Place<T, R> place(s);
   const int tile = place.rows * kVectors;
   const int64_t first_channel = static_cast<int64_t>(place.slab * s.lanes) * C;
+  const int64_t first_affine = place.n * s.affine_step + first_channel;
   const ThreadVectors x(x_store, kThreads);
   const A* const rstd = s.rstd + place.n * s.channels + first_channel;
   A mean[C], scale[C], bias[C];
@@ -317,8 +320,8 @@ __global__ void __launch_bounds__(kThreads, 1) backward(const Slabs<T> s) {
   for (int c = 0; c < C; ++c) {
     const int channel = place.lane * C + c;
     mean[c] = s.mean[place.n * s.channels + first_channel + channel];
-    scale[c] = rstd[channel] * affine_weight(s.weight, first_channel + channel);
-    bias[c] = affine_bias(s.bias, first_channel + channel);
+    scale[c] = rstd[channel] * affine_weight(s.weight, first_affine + channel);
+    bias[c] = affine_bias(s.bias, first_affine + channel);
   }
   // The result is scale u - offset - (x - mean) factor.
   A offset[C], factor[C];
@@ -465,6 +468,7 @@ const char* run(Dtype dtype, const ShuffleNorm& call, bool is_forward, void* wor
                    static_cast<A*>(call.sum_grad_normalized),
                    static_cast<A*>(workspace),
                    static_cast<int>(call.channels),
+                   static_cast<int>(call.affine_step),
                    static_cast<int>(shape.pixels),
                    Divisor(call.width),
                    static_cast<int>(shape.vectors),

@@ -24,9 +24,16 @@ struct Planes {
   int chunks, chunk_units;  // chunk_units is even
   int half;                 // vectors of H W values
   int height;
-  Divisor row;  // vectors of W values
+  Divisor row;      // vectors of W values
+  int affine_step;  // from a sample's weight and bias to the next one's; 0: all share them
   A eps, slope;
 };
+
+// Where a plane's weight and bias lie.
+template <typename T>
+__device__ __forceinline__ int affine_at(const Planes<T>& p, int plane) {
+  return plane / p.channels * p.affine_step + plane % p.channels;
+}
 
 // Vector j of unit u, in vectors from the start of the input plane.
 template <int R, typename T>
@@ -129,8 +136,8 @@ __global__ void __launch_bounds__(kThreads, P == Pass::kFused ? kFusedBlocks : 1
       moments.merge(count, mean, squares);
     }
     if constexpr (P != Pass::kPartial) {
-      const int c = plane % p.channels;
-      const A scale = moments.rstd(p.eps) * affine_weight(p.weight, c), bias = affine_bias(p.bias, c);
+      const int at = affine_at(p, plane);
+      const A scale = moments.rstd(p.eps) * affine_weight(p.weight, at), bias = affine_bias(p.bias, at);
       const auto finish = [&](A v) { return activate((v - moments.mean) * scale + bias, p.slope); };
 #pragma unroll
       for (int k = 0; k < kUnits; ++k) {
@@ -192,7 +199,8 @@ __global__ void __launch_bounds__(kThreads, P == Pass::kFused ? kFusedBlocks : 1
   const int threads = static_cast<int>(blockDim.x), tile = threads * kUnits;
   const ThreadVectors kept(x_store, threads);
   const A mean = p.mean[plane], rstd = p.rstd[plane];
-  const A scale = rstd * affine_weight(p.weight, plane % p.channels), bias = affine_bias(p.bias, plane % p.channels);
+  const int at = affine_at(p, plane);
+  const A scale = rstd * affine_weight(p.weight, at), bias = affine_bias(p.bias, at);
 
   A total[2] = {};
   if constexpr (P == Pass::kApply) {
@@ -333,6 +341,7 @@ Planes<T> planes_of(const ShuffleNorm& call, const Shape& shape, void* workspace
   p.half = static_cast<int>(call.height * call.width / kValues<T>);
   p.height = static_cast<int>(call.height);
   p.row = Divisor(call.factor == 2 ? call.width / kValues<T> : 1);
+  p.affine_step = static_cast<int>(call.affine_step);
   p.eps = static_cast<A>(call.eps);
   p.slope = static_cast<A>(call.negative_slope);
   return p;

@@ -28,6 +28,7 @@ from lssl.models.moving import MovingGenerator
 from lssl.ops import r1_penalty
 from lssl.training import losses, seeds
 from lssl.training.augmentation import MOVES, composed, light_images, move_images, move_points, moves_of
+from lssl.training.branches import Branches
 from lssl.training.face_method import FaceMethod, Inputs, side_image
 from lssl.training.faces import Plan, check_square, open_stream
 from lssl.training.losses import Terms
@@ -133,6 +134,7 @@ class Method(FaceMethod):
         self.known_share = self.targets.known_share
         self.crops = PartCrops(self.size).to(device)
         self.critic_side = min(self.size, _CRITIC_SIDE)
+        self.branches = Branches(device, 2)
         with seeds.initial_weights(self.config.seed):
             self.generator = MovingGenerator(
                 self.schema.dimension,
@@ -261,20 +263,28 @@ class Method(FaceMethod):
         real_mouth, real_eyes = self.crops(batch.image, batch.before, batch.shift)
         fake_mouth, fake_eyes = self.crops(fake, batch.after, batch.shift)
         y_real, y_fake = batch.y_source, batch.y
-        terms, loss = self._judge(self.critic, self.seen(batch.image), self.seen(fake), y_real, y_fake)
-        for critic, real, made, times in (
-            (self.parts.mouth, real_mouth, fake_mouth, 1),
-            (self.parts.eyes, real_eyes, fake_eyes, 2),
+        judged = []
+        for branch, (critic, real, made, times) in enumerate(
+            (
+                (self.parts.mouth, real_mouth, fake_mouth, 1),
+                (self.parts.eyes, real_eyes, fake_eyes, 2),
+            )
         ):
-            part_terms, part = self._judge(critic, real, made, y_real.repeat(times, 1), y_fake.repeat(times, 1))
+            with self.branches.aside(branch, real, made, y_real, y_fake):
+                judged.append(self._judge(critic, real, made, y_real.repeat(times, 1), y_fake.repeat(times, 1)))
+        terms, loss, real_score = self._judge(self.critic, self.seen(batch.image), self.seen(fake), y_real, y_fake)
+        self.branches.join(*(tensor for made in judged for tensor in (*made[0].values(), *made[1:])))
+        self._adapt_moves(real_score)
+        for part_terms, part, real_score in judged:
             loss = loss + part
             terms["d_part"] = terms.get("d_part", 0) + part_terms["d_real"] + part_terms["d_fake"]
+            self._adapt_moves(real_score)
         return loss, terms
 
     def _judge(
         self, critic: Discriminator, real: Tensor, fake: Tensor, y_real: Tensor, y_fake: Tensor
-    ) -> tuple[Terms, Tensor]:
-        """One critic's terms and its loss; the critic of the whole face learns the attributes of real faces, too."""
+    ) -> tuple[Terms, Tensor, Tensor]:
+        """One critic's terms, its loss and its score of real faces; that of the whole face learns their attributes, too."""
         realism, logits = critic(torch.cat([real, fake]))
         real_score, fake_score = realism.chunk(2)
         real_logits, fake_logits = logits.chunk(2)
@@ -288,8 +298,7 @@ class Method(FaceMethod):
         if critic is self.critic:
             terms["d_cls"] = losses.attribute_softmax(real_logits, y_real, self.schema)
             loss = loss + self.weights.critic_classification * terms["d_cls"]
-        self._adapt_moves(real_score)
-        return terms, loss
+        return terms, loss, real_score.detach()
 
     def _score(self, critic: Discriminator, pictures: Tensor, y: Tensor) -> Tensor:
         """How real a critic finds faces given y, (N, 1); the mean over patches, so that R1 means the same at every size."""
@@ -316,12 +325,19 @@ class Method(FaceMethod):
             return losses.generator_logistic(realism + losses.projection(logits, y, self.schema)), logits
 
         terms: Terms = {}
-        terms["g_adv"], logits = adversarial(self.critic, self.seen(fake), batch.y)
+        with self.branches.aside(0, fake, batch.y):
+            terms["g_adv"], logits = adversarial(self.critic, self.seen(fake), batch.y)
+        if weights.parts:
+            with self.branches.aside(1, mouth, eyes, batch.y):
+                of_mouth, _ = adversarial(self.parts.mouth, mouth, batch.y)
+                of_eyes, _ = adversarial(self.parts.eyes, eyes, batch.y.repeat(2, 1))
+                terms["g_part"] = of_mouth + 0.5 * of_eyes
+        if weights.bidirectional:
+            with autocast(self.config, device):
+                back = self.generator(fake, side, batch.y_source)[0]
+        self.branches.join(*terms.values(), logits)
         loss = terms["g_adv"]
         if weights.parts:
-            of_mouth, _ = adversarial(self.parts.mouth, mouth, batch.y)
-            of_eyes, _ = adversarial(self.parts.eyes, eyes, batch.y.repeat(2, 1))
-            terms["g_part"] = of_mouth + 0.5 * of_eyes
             loss = loss + weights.parts * terms["g_part"]
         if weights.classification:
             terms["g_cls"] = losses.attribute_softmax(logits, batch.y, self.schema)
@@ -335,8 +351,6 @@ class Method(FaceMethod):
         terms["g_own"] = losses.mean_where(batch.own, (fake - batch.image).abs(), self.own_share)
         loss = loss + weights.own * terms["g_own"] + weights.paint * edit.opacity.mean()
         if weights.bidirectional:
-            with autocast(self.config, device):
-                back = self.generator(fake, side, batch.y_source)[0]
             terms["g_bi"] = losses.bidirectional(batch.image, back.float())
             loss = loss + weights.bidirectional * terms["g_bi"]
         return loss, terms

@@ -6,6 +6,7 @@ opacity, at full size, from the face that has been moved. What is moved keeps th
 and hair stay sharp at any size; `Edit` can be applied to the large photograph that the crop came from.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 from lssl.ops import pixel_shuffle_instance_norm
 
 _WIDEST = 192  # channels of the painter's deepest levels
+Affine = tuple[Tensor, Tensor]
 
 
 class Edit(NamedTuple):
@@ -49,8 +51,9 @@ def shade(image: Tensor, tone: Tensor) -> Tensor:
 class ConditionalBlock(nn.Module):
     """Convolution, pixel shuffle, instance norm whose scale and shift follow y (Dumoulin et al. 2017), activation.
 
-    (N, in, H, W), y (N, A) -> (N, out, H * upscale_factor / stride, W * upscale_factor / stride). So y reaches the
-    picture from the first iteration on; as planes beside the latent, the norm leaves little of it.
+    (N, in, H, W), affine -> (N, out, H * upscale_factor / stride, W * upscale_factor / stride), with `affine` the
+    scale and shift (N, out) that `affines` computes from y. So y reaches the picture from the first iteration on; as
+    planes next to the latent, the norm leaves little of it.
     """
 
     def __init__(
@@ -76,11 +79,28 @@ class ConditionalBlock(nn.Module):
         self.modulation = nn.Linear(attribute_dim, 2 * out_channels, bias=False)
         nn.init.normal_(self.modulation.weight, std=0.3)
 
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        x = pixel_shuffle_instance_norm(self.conv(x), self.weight, self.bias, self.upscale_factor)
-        scale, shift = self.modulation(y).to(x.dtype)[:, :, None, None].chunk(2, 1)
-        x = x * (1 + scale) + shift
-        return torch.relu(x) if self.activation else x
+    def forward(self, x: Tensor, affine: Affine) -> Tensor:
+        activation = "relu" if self.activation else "none"
+        return pixel_shuffle_instance_norm(self.conv(x), *affine, self.upscale_factor, activation=activation)
+
+
+def affines(network: nn.Module, y: Tensor) -> dict[ConditionalBlock, Affine]:
+    """The scale and shift (N, out), float32, of every conditional block of a network for attributes y (N, A).
+
+    With a block's own w and b and what its `modulation` says of y: w (1 + scale), b (1 + scale) + shift. One matrix product
+    for all blocks: on a GPU each of their many small ones would take as long.
+    """
+    blocks = [module for module in network.modules() if isinstance(module, ConditionalBlock)]
+    sizes = [len(block.weight) for block in blocks]
+    halves = [block.modulation.weight.chunk(2) for block in blocks]
+    rows = torch.cat([half[k] for k in (0, 1) for half in halves])
+    dtype = torch.promote_types(rows.dtype, torch.float32)
+    with torch.autocast(y.device.type, enabled=False):
+        scale, shift = F.linear(y.to(dtype), rows.to(dtype)).chunk(2, 1)
+        scale = 1 + scale
+        weight = torch.cat([block.weight for block in blocks]).to(dtype) * scale
+        bias = torch.addcmul(shift, torch.cat([block.bias for block in blocks]).to(dtype), scale)
+    return dict(zip(blocks, zip(weight.split(sizes, 1), bias.split(sizes, 1), strict=True), strict=True))
 
 
 class ConditionalResidual(nn.Module):
@@ -91,8 +111,8 @@ class ConditionalResidual(nn.Module):
         self.first = ConditionalBlock(channels, channels, attribute_dim)
         self.second = ConditionalBlock(channels, channels, attribute_dim, activation=False)
 
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return x + self.second(self.first(x, y), y)
+    def forward(self, x: Tensor, affine: Mapping[ConditionalBlock, Affine]) -> Tensor:
+        return x + self.second(self.first(x, affine[self.first]), affine[self.second])
 
 
 class Mover(nn.Module):
@@ -122,8 +142,9 @@ class Mover(nn.Module):
         self.register_buffer("smoothing", (row[:, None] * row)[None, None].repeat(5, 1, 1, 1), persistent=False)
 
     def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        affine = affines(self, y)
         for block in self.blocks:
-            x = block(x, y)
+            x = block(x, affine if isinstance(block, ConditionalResidual) else affine[block])
         with torch.autocast(x.device.type, enabled=False):
             rough = F.pad(self.head(x.float()), (2, 2, 2, 2), mode="replicate")
             smooth = F.conv2d(rough, self.smoothing, groups=5)
@@ -155,18 +176,19 @@ class Painter(nn.Module):
             self.head.bias.copy_(torch.tensor([0.0, 0.0, 0.0, -2.0]))  # nearly transparent
 
     def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        affine = affines(self, y)
         features = torch.relu(self.first(x))
         skipped = [features]
         for block in self.down:
-            features = block(features, y)
+            features = block(features, affine[block])
             skipped.append(features)
         features = skipped.pop()
         for block in self.middle:
-            features = block(features, y)
+            features = block(features, affine)
         for block in self.up:
-            features = torch.cat([block(features, y), skipped.pop()], 1)
+            features = torch.cat([block(features, affine[block]), skipped.pop()], 1)
         with torch.autocast(x.device.type, enabled=False):
-            painted = self.head(self.last(features.float(), y))
+            painted = self.head(self.last(features.float(), affine[self.last]))
         return painted[:, :3], torch.sigmoid(painted[:, 3:])
 
 

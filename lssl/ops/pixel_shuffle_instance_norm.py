@@ -34,7 +34,8 @@ def pixel_shuffle_instance_norm(
     Args:
         input: (N, C r^2, H, W), float32, float64, bfloat16 or float16, contiguous or channels-last (any other strides
             are made contiguous first); at least one pixel.
-        weight, bias: (C,) scale and offset of each output channel, any floating dtype; default: 1 and 0.
+        weight, bias: (C,) scale and offset of each output channel, or both (N, C): each sample's own, as in conditional
+            instance norm (Dumoulin et al. 2017) and AdaIN (Huang & Belongie 2017); any floating dtype; default: 1 and 0.
         upscale_factor: r >= 1; 1 is a fused instance norm and activation.
         eps: added to the variance, positive.
         activation: "none", "relu" or "leaky_relu".
@@ -136,9 +137,9 @@ def pixel_shuffle_instance_norm_reference(
     variance, mean = torch.var_mean(statistics, dim=(2, 3), correction=0, keepdim=True)
     output = (statistics - mean) * torch.rsqrt(variance + eps)
     if weight is not None:
-        output = output * weight[:, None, None]
+        output = output * weight[..., None, None]
     if bias is not None:
-        output = output + bias[:, None, None]
+        output = output + bias[..., None, None]
     if activation == "relu":
         output = output.relu()
     elif activation == "leaky_relu":
@@ -188,9 +189,15 @@ def _check(
     for name, value in (("weight", weight), ("bias", bias)):
         if value is None:
             continue
-        if value.shape != (channels,) or not value.is_floating_point():
+        if value.shape not in ((channels,), (len(input), channels)) or not value.is_floating_point():
             raise ValueError(
-                f"{op}: {name} must be floating point of shape {(channels,)}, got {tuple(value.shape)} {value.dtype}"
+                f"{op}: {name} must be floating point of shape {(channels,)} or {(len(input), channels)}, "
+                f"got {tuple(value.shape)} {value.dtype}"
+            )
+        if weight is not None and weight.ndim != value.ndim:
+            raise ValueError(
+                f"{op}: weight and bias must be both {(channels,)} or both {(len(input), channels)}, "
+                f"got {tuple(weight.shape)} and {tuple(value.shape)}"
             )
         if value.device != input.device:
             raise ValueError(f"{op}: {name} must be on {input.device}, got {value.device}")
@@ -251,9 +258,14 @@ def _backward(ctx: Any, grad_output: Tensor, *_: Tensor) -> tuple[Tensor | None,
     else:
         outputs = below_autograd(_backward_operator, *inputs)
     grad_input, sum_grad, sum_grad_normalized = outputs
-    grad_weight = sum_grad_normalized.sum(0) if ctx.needs_input_grad[1] else None
-    grad_bias = sum_grad.sum(0) if ctx.needs_input_grad[2] else None
+    grad_weight = _like_affine(sum_grad_normalized, weight) if ctx.needs_input_grad[1] else None
+    grad_bias = _like_affine(sum_grad, bias) if ctx.needs_input_grad[2] else None
     return grad_input, grad_weight, grad_bias, None, None, None
+
+
+def _like_affine(sums: Tensor, affine: Tensor) -> Tensor:
+    """Sums (N, C) over the planes as the gradient of weight or bias, (C,) or (N, C)."""
+    return sums.sum(0) if affine.ndim == 1 else sums
 
 
 def _backward_setup(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -282,9 +294,9 @@ def _double_backward(ctx: Any, to_grad_input: Tensor, to_sum: Tensor, to_sum_nor
     variance, mean = torch.var_mean(planes(input), 2, correction=0, keepdim=True)
     rstd = torch.rsqrt(variance + eps)
     x = (planes(input) - mean) * rstd
-    scale = rstd if weight is None else rstd * weight[:, None]
-    z = x if weight is None else x * weight[:, None]
-    z = z if bias is None else z + bias[:, None]
+    scale = rstd if weight is None else rstd * weight[..., None]
+    z = x if weight is None else x * weight[..., None]
+    z = z if bias is None else z + bias[..., None]
     derivative = torch.where(z > 0, 1.0, slope).to(dtype) if slope != 1 else torch.ones_like(z)
     u = planes(_unshuffle(grad_output, r)) * derivative
     G = planes(to_grad_input)
@@ -298,7 +310,7 @@ def _double_backward(ctx: Any, to_grad_input: Tensor, to_sum: Tensor, to_sum_nor
     products = average(G * project(u))
     to_x = b * u - scale * (average(u * x) * G + average(G * x) * u)
     to_input = rstd * (project(to_x) - x * scale * products)
-    to_weight = None if weight is None else (rstd * products).sum((0, 2)) * x.shape[2]
+    to_weight = None if weight is None else _like_affine((rstd * products)[..., 0], weight) * x.shape[2]
     to_bias = None if bias is None else torch.zeros_like(bias)
     return to_grad, to_input.reshape(input.shape).to(input.dtype), None, None, to_weight, to_bias, None, None, None
 

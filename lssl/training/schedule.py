@@ -22,5 +22,7 @@ def average_weight(decay: float, iteration: int) -> float:
 @torch.no_grad()
 def update_average(average: nn.Module, network: nn.Module, weight: Tensor) -> None:
     """average <- average + weight (network - average); weight is a scalar on their device."""
-    for kept, new in zip(average.parameters(), network.parameters(), strict=True):
-        kept.lerp_(new, weight)
+    kept, new = list(average.parameters()), list(network.parameters())
+    steps = torch._foreach_sub(new, kept)
+    torch._foreach_mul_(steps, weight)
+    torch._foreach_add_(kept, steps)

@@ -98,12 +98,13 @@ def make(
     n, c, h, w = shape
     x = torch.randn(n, c * r * r, h, w, generator=g, dtype=torch.float64) * 3 + 2
     narrow = torch.float64 if dtype == torch.float64 else torch.float32
-    weight = (torch.randn(c, generator=g, dtype=torch.float64) + 1).to(device, narrow)
-    bias = torch.randn(c, generator=g, dtype=torch.float64).to(device, narrow)
+    size = (n, c) if affine.endswith("a sample") else (c,)
+    weight = (torch.randn(size, generator=g, dtype=torch.float64) + 1).to(device, narrow)
+    bias = torch.randn(size, generator=g, dtype=torch.float64).to(device, narrow)
     return Sample(
         lay_out(x.to(device, dtype), layout),
-        weight if affine in ("both", "weight") else None,
-        bias if affine in ("both", "bias") else None,
+        weight if affine.startswith(("both", "weight")) else None,
+        bias if affine.startswith(("both", "bias")) else None,
         r,
         activation,
     )
@@ -118,7 +119,7 @@ def samples(draw: st.DrawFn, dtypes: tuple[torch.dtype, ...] = tuple(TOLERANCE))
         "activation": draw(st.sampled_from(ACTIVATIONS)),
         "dtype": draw(st.sampled_from(dtypes)),
         "layout": draw(st.sampled_from(["contiguous", "channels_last", "transposed", "sliced"])),
-        "affine": draw(st.sampled_from(["both", "weight", "bias", "none"])),
+        "affine": draw(st.sampled_from(["both", "both a sample", "weight", "weight a sample", "bias", "none"])),
         "seed": draw(st.integers(0, 2**16)),
     }
 
@@ -156,8 +157,9 @@ def test_gradients_are_the_float64_references(device, options, grad_layout):
 @pytest.mark.parametrize("dtype", list(TOLERANCE), ids=str)
 @pytest.mark.parametrize("shape", [(8, 512, 8, 8), (2, 64, 32, 32), (3, 33, 64, 64)], ids=str)
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
-def test_decoder_shapes(device, shape, dtype, layout):
-    sample = make(shape, dtype=dtype, layout=layout, device=device)
+@pytest.mark.parametrize("affine", ["both", "both a sample"])
+def test_decoder_shapes(device, shape, dtype, layout, affine):
+    sample = make(shape, dtype=dtype, layout=layout, affine=affine, device=device)
     tolerance = TOLERANCE[dtype]
     torch.testing.assert_close(native(sample).double(), expected(sample.wide()), rtol=tolerance, atol=10 * tolerance)
 
@@ -183,6 +185,8 @@ def test_memory_format_is_kept(device, r, layout):
         (2, "weight", "contiguous"),
         (2, "none", "contiguous"),
         (2, "both", "channels_last"),
+        (2, "both a sample", "contiguous"),
+        (1, "both a sample", "channels_last"),
         (3, "both", "contiguous"),
     ],
 )
@@ -345,6 +349,7 @@ def test_affine_in_the_inputs_low_precision(device, dtype):
         ("channels_last", "both", torch.bfloat16),
         ("sliced", "bias", torch.float32),
         ("channels_last", "none", torch.float64),
+        ("channels_last", "both a sample", torch.float32),
     ],
 )
 def test_opcheck(device, layout, affine, dtype):
@@ -398,6 +403,8 @@ def test_exports(device):
         ({"weight": torch.zeros(4)}, "weight"),
         ({"weight": torch.zeros(3, device="meta")}, "weight"),
         ({"bias": torch.zeros(3, 1)}, "bias"),
+        ({"bias": torch.zeros(3, 3)}, "bias"),
+        ({"bias": torch.zeros(2, 3)}, "both"),
         ({"bias": torch.zeros(3, dtype=torch.int64)}, "bias"),
         ({"upscale_factor": 0}, "upscale_factor"),
         ({"eps": 0.0}, "eps"),
@@ -418,6 +425,8 @@ def test_bad_input_is_named(change, word):
         ((torch.zeros(2, 11, 4, 4), None, None, 2, 1e-5, 1.0), "input"),
         ((torch.zeros(2, 12, 4, 4), torch.ones(4), None, 2, 1e-5, 1.0), "weight"),
         ((torch.zeros(2, 12, 4, 4), None, torch.ones(3).double(), 2, 1e-5, 1.0), "bias"),
+        ((torch.zeros(2, 12, 4, 4), torch.ones(2, 3), torch.ones(3), 2, 1e-5, 1.0), "bias"),
+        ((torch.zeros(2, 12, 4, 4), torch.ones(1, 3), None, 2, 1e-5, 1.0), "weight"),
         ((torch.zeros(2, 12, 4, 4), None, None, 0, 1e-5, 1.0), "upscale_factor"),
         ((torch.zeros(2, 12, 4, 4).int(), None, None, 2, 1e-5, 1.0), "input"),
     ],
@@ -431,10 +440,14 @@ LEVEL_SCRIPT = """
 import itertools, sys, torch
 sys.path.insert(0, sys.argv[1])
 import test_pixel_shuffle_instance_norm as tests
-for dtype, r, layout, shape in itertools.product(
-    tests.TOLERANCE, (1, 2), ("contiguous", "channels_last"), ((2, 3, 5, 7), (1, 19, 8, 8), (2, 4, 3, 33))
+for dtype, r, layout, shape, affine in itertools.product(
+    tests.TOLERANCE,
+    (1, 2),
+    ("contiguous", "channels_last"),
+    ((2, 3, 5, 7), (1, 19, 8, 8), (2, 4, 3, 33)),
+    ("both", "both a sample"),
 ):
-    sample = tests.make(shape, r, "leaky_relu", dtype, layout).leaves()
+    sample = tests.make(shape, r, "leaky_relu", dtype, layout, affine).leaves()
     wide = sample.wide().leaves()
     output, wanted = tests.native(sample), tests.expected(wide)
     tolerance = tests.TOLERANCE[dtype]
