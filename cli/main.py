@@ -74,9 +74,9 @@ class Program(LazyGroup):
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""
             raise click.ClickException(f"{place}{error.strerror or error}") from error
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             going_on = ctx.invoked_subcommand in GOING_ON
-            hint = "; run the same command again to go on" if going_on else ""
+            hint = "; run the same command again to go on" if going_on else f"; {stop}" if str(stop) else ""
             click.secho(f"\nInterrupted{hint}.", fg="yellow", err=True)
             raise SystemExit(130) from None
 

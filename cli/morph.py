@@ -97,6 +97,6 @@ def command(
                 break
             file.write(frame)
     if stop.is_set():
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(f"{file.frames} frames are in {file.partial}" if file.frames else "")
     output.say(f"{file.frames} frames through {', '.join(stops)} in {out}")
     output.result(out=out, frames=file.frames, stops=stops)

@@ -133,32 +133,36 @@ def command(
     )
     if not loop.processes.first:
         return
+    judged = True
     if finished:
         output.say(f"Done: {out}/generator.safetensors; see {out}/samples and {out}/losses.png")
         if report and loop.config.data.folder:
-            _judge(out, loop.config, quiet, output)
+            judged = _judge(out, loop.config, quiet, output)
     elif loop.iteration == 0:
         output.warn("Stopped while warming up; nothing to save yet: repeat the command to begin again")
     else:
         output.warn(f"Stopped at iteration {loop.iteration}, saved; go on with: lssl train --out {out} --resume")
     output.result(out=out, finished=finished, iterations=loop.iteration, generator=out / "generator.safetensors")
-    if not finished:
+    if not finished or not judged:
         raise SystemExit(130)
 
 
-def _judge(out: Path, config: "TrainConfig", quiet: bool, output: Output) -> None:
-    """The run's last page, which may be stopped without a loss."""
+def _judge(out: Path, config: "TrainConfig", quiet: bool, output: Output) -> bool:
+    """The run's last page, which may be stopped without a loss; whether it was not."""
     from lssl.evaluation.experiments.run_report import judge_run
 
     if not quiet:
         click.echo("Judging it on people who were not trained on, a minute or two; Ctrl-C leaves that out")
+    judged = True
     try:
         lines = judge_run(
             out, config.data.folder, command=f"lssl train --config {out / 'config.toml'}", seed=config.seed
         )
     except KeyboardInterrupt:
+        judged = False
         lines = [f"Not judged; later: lssl evaluate transfer --data {config.data.folder} --model {out}"]
     click.echo("\n".join(lines), err=output.as_json)
+    return judged
 
 
 def _config(preset: str, method: str | None, config_file: str | None, run: Path | None) -> "TrainConfig":

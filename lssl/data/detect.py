@@ -32,6 +32,9 @@ class DetectionError(LsslError):
     """dlib or its models are not installed; the message says how to get them."""
 
 
+Box = tuple[float, float, float, float]
+
+
 @dataclass(frozen=True)
 class Face:
     """One face found: its box (left, top, right, bottom), its (68, 2) landmarks, in pixels, and the detector's score."""
@@ -134,7 +137,7 @@ def landmarks_in_box(image: NDArray[np.uint8], box: tuple[float, float, float, f
     return _landmarks(image, box)
 
 
-def search_once(image: NDArray[np.uint8], *, threshold: float = 0.0) -> list[tuple[tuple[float, ...], float]]:
+def search_once(image: NDArray[np.uint8], *, threshold: float = 0.0) -> list[tuple[Box, float]]:
     """Boxes (left, top, right, bottom) and scores above a threshold of a uint8 RGB picture's faces, by one search.
 
     The picture is searched at its own size: the detector sees faces of some 80 pixels and more. The best is first.
@@ -142,7 +145,7 @@ def search_once(image: NDArray[np.uint8], *, threshold: float = 0.0) -> list[tup
     """
     import_dlib()
     boxes, scores, _ = _detector().run(np.ascontiguousarray(image), 0, threshold)
-    edges = [tuple(map(float, (box.left(), box.top(), box.right(), box.bottom()))) for box in boxes]
+    edges = [(float(box.left()), float(box.top()), float(box.right()), float(box.bottom())) for box in boxes]
     return sorted(zip(edges, scores, strict=True), key=lambda found: -found[1])
 
 

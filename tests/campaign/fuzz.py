@@ -59,7 +59,7 @@ def try_inputs(folder: Path, numbers: range, seed: int, corpus: Path | None = No
         data = mutated(data, seed * 1_000_003 + number)
         path = work / reader.kind
         path.write_bytes(data)
-        marker.write_text(json.dumps({"number": number, "kind": reader.kind}))
+        _mark(marker, number, reader.kind)
         outcome = read_one(reader, path)
         counts[outcome if outcome in ("read", "refused") else "finding"] += 1
         if outcome not in ("read", "refused"):
@@ -68,6 +68,22 @@ def try_inputs(folder: Path, numbers: range, seed: int, corpus: Path | None = No
                 keep(corpus, f"{seed}-{number}-{reader.kind}", data)
     marker.unlink(missing_ok=True)
     return counts, findings
+
+
+def _mark(marker: Path, number: int, kind: str) -> None:
+    """Says which input is being read; by rename, so that whoever watches never sees half of it."""
+    half = marker.with_suffix(".half")
+    half.write_text(json.dumps({"number": number, "kind": kind}))
+    os.replace(half, marker)
+
+
+def _at(marker: Path, start: int) -> tuple[int, str]:
+    """The (number, kind) that a child was at; the first of its inputs where it does not say."""
+    try:
+        at = json.loads(marker.read_text())
+        return int(at["number"]), str(at["kind"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return start, "?"
 
 
 def _child(arguments: argparse.Namespace) -> None:
@@ -120,14 +136,13 @@ def _watched(arguments: argparse.Namespace, start: int, stop: int) -> dict:
             why = _watch(child, Path(folder) / "now")
         if why is None and child.returncode == 0:
             return dict(json.loads(log.read_text().splitlines()[-1]))
-        now = Path(folder) / "now"
-        at = json.loads(now.read_text()) if now.is_file() else {"number": start, "kind": "?"}
-        bad = Path(folder) / "inputs" / at["kind"]
+        number, kind = _at(Path(folder) / "now", start)
+        bad = Path(folder) / "inputs" / kind
         if bad.is_file():
-            keep(Path(arguments.corpus), f"{arguments.seed}-{at['number']}-{at['kind']}", bad.read_bytes())
-        finding = f"{at['number']} {at['kind']}: {why or f'the process ended with {child.returncode}'}"
-    before = _watched(arguments, start, at["number"]) if at["number"] > start else _nothing()
-    after = _watched(arguments, at["number"] + 1, stop) if at["number"] + 1 < stop else _nothing()
+            keep(Path(arguments.corpus), f"{arguments.seed}-{number}-{kind}", bad.read_bytes())
+        finding = f"{number} {kind}: {why or f'the process ended with {child.returncode}'}"
+    before = _watched(arguments, start, number) if number > start else _nothing()
+    after = _watched(arguments, number + 1, stop) if number + 1 < stop else _nothing()
     counts = Counter(before["counts"]) + Counter(after["counts"]) + Counter({"finding": 1})
     findings = [*before["findings"], finding, *after["findings"]]
     return {"counts": counts, "findings": findings, "peak": max(before["peak"], after["peak"])}

@@ -6,11 +6,12 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 from click.testing import CliRunner
 from PIL import Image
 
 from lssl.cli.main import main
-from tests.campaign.fuzz import try_inputs
+from tests.campaign.fuzz import _at, try_inputs
 from tests.campaign.kill import ENVIRONMENT, Task, differences, killed_and_repeated, undisturbed
 
 
@@ -62,3 +63,10 @@ def test_a_large_picture_stays_below_two_gigabytes(tmp_path) -> None:
         check=True,
     )
     assert int(done.stdout) * (1024 if resource.RLIMIT_AS else 1) < 1.2 * 2**30
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"number": 5}', "[]", "null", None])
+def test_the_watcher_reads_whatever_a_killed_child_left(tmp_path, text) -> None:
+    if text is not None:
+        (tmp_path / "now").write_text(text)
+    assert _at(tmp_path / "now", 3) == (3, "?")
