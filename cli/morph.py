@@ -34,7 +34,7 @@ _LONGEST_VIDEO = 1920
     "--intensity", type=click.FloatRange(0, 1.5), default=1.0, show_default=True, help="How far the values go."
 )
 @click.option("--once", is_flag=True, help="End at the last value instead of going back to the first, again and again.")
-@click.option("--source", multiple=True, help="What the photograph shows.  [default: neutral, normal light, yaw 0]")
+@click.option("--source", multiple=True, help="What the photograph shows; this stop is then the photograph itself.")
 @photograph_options
 @click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU where there is one]")
 @quiet_option
@@ -64,7 +64,8 @@ def command(
     lssl morph london photo.jpg --through photo,happy -o smile.mp4
     lssl morph runs/faces photo.jpg --through happy,sad,angry --seconds 1.2 -o faces.webp
 
-    MODEL is what `lssl synthesize` takes. The movement is eased, and held for a moment at each value.
+    MODEL is what `lssl synthesize` takes. The movement is eased, and held for a moment at each value. From photo, or what
+    --source names, the next value grows out of the photograph's own pixels.
     """
     from tqdm import tqdm
 

@@ -234,8 +234,8 @@ def _write(
 
     from lssl.data.images import colour_profile
     from lssl.data.writer import write_image
-    from lssl.inference.full_size import says_movement, whole_photograph
-    from lssl.inference.synthesis import translate_all
+    from lssl.inference.full_size import edited_photographs, says_movement
+    from lssl.inference.synthesis import paste_back, translate_all
 
     names, moves = _names(faces, wanted), says_movement(model)
     written = []
@@ -243,15 +243,21 @@ def _write(
     bar = tqdm(pages, desc="translating", unit="page", disable=quiet or len(pages) < 2)
     for number, page in enumerate(bar, start=1):
         chosen = [faces[k] for k in page]
-        results = translate_all(model, chosen, wanted)
-        for k, face, pictures in zip(page, chosen, results, strict=True):
-            for name, target, picture in zip(names[k], wanted, pictures, strict=True):
-                if face.photograph is not None and (moves or paste):
-                    photograph = whole_photograph(model, face, target, picture)
-                    write_image(out / (f"{name}.png" if moves else f"{name}_photo.png"), photograph, face.metadata)
-                if face.photograph is None or not moves:
-                    write_image(out / f"{name}.png", picture, colour_profile(face.metadata))
-                written.append(out / f"{name}.png")
+        translated = iter(translate_all(model, [f for f in chosen if not (moves and f.photograph is not None)], wanted))
+        results = []
+        for k, face in zip(page, chosen, strict=True):
+            if moves and face.photograph is not None:
+                pictures, crops = edited_photographs(model, face, wanted)
+                for name, picture in zip(names[k], pictures, strict=True):
+                    write_image(out / f"{name}.png", picture, face.metadata)
+            else:
+                crops = next(translated)
+                for name, crop in zip(names[k], crops, strict=True):
+                    write_image(out / f"{name}.png", crop, colour_profile(face.metadata))
+                    if paste and face.photograph is not None:
+                        write_image(out / f"{name}_photo.png", paste_back(face, crop), face.metadata)
+            results.append(crops)
+            written += [out / f"{name}.png" for name in names[k]]
         columns = [[face.image for face in chosen], *map(list, zip(*results, strict=True))]
         _write_grid(out, number, columns, wanted)
     return written

@@ -138,7 +138,8 @@ class FaceEditor:
                 RGB), a file's path (returns a PIL image), a uint8 array (H, W, 3), or a tensor (3, H, W) in [-1, 1] or
                 uint8. Or several, of which as many are returned: (N, H, W, 3), (N, 3, H, W), a list of any of these.
             to: a value such as "happy"; "happy+dark" for two attributes at once; or {value: how far}.
-            intensity: how far to go, from 0 (as it was) to 1 (fully) and up to 1.5; multiplies the numbers of a mapping.
+            intensity: how far to go, from 0 (as it was, bit for bit) to 1 (fully) and up to 1.5; multiplies the numbers of a
+                mapping.
             source: what the photograph shows, such as "happy". By default neutral, normal light, front; "3d" reads
                 a smile or an open mouth from the face.
             on: first moves the network to this device, where it stays.
@@ -180,10 +181,11 @@ class FaceEditor:
             self.to(on)
         words = [source] if isinstance(source, str) else list(source or ())
         shown = source_values(self.schema, words)
+        said = dict(self.schema.find(word) for word in words)
         if isinstance(self.model, ModelEditor) and not words:
             shown = {}  # read from each face
         found = find_portraits(picture, faces, landmarks, self.detector)
-        return OpenPhotograph(self, picture, found, shown)
+        return OpenPhotograph(self, picture, found, shown, said)
 
     def _ready(self, portrait: Portrait, shown: dict[str, str]) -> _Edit:
         if isinstance(self.model, ModelEditor):
@@ -216,12 +218,18 @@ class OpenPhotograph:
     Attributes:
         landmarks: (K, 68, 2) float32, of the faces that are edited, in pixels of the picture as it is seen.
         pixels: uint8 RGB (H, W, 3), the picture as it is seen, before edits.
+        source: what it was said to show, a value for each attribute; empty if nothing was said.
     """
 
     def __init__(
-        self, editor: FaceEditor, picture: GivenPicture, portraits: Sequence[Portrait], shown: dict[str, str]
+        self,
+        editor: FaceEditor,
+        picture: GivenPicture,
+        portraits: Sequence[Portrait],
+        shown: dict[str, str],
+        source: dict[str, str],
     ) -> None:
-        self._editor, self._picture = editor, picture
+        self._editor, self._picture, self.source = editor, picture, source
         self._edits: list[_Edit] = []
         reasons, kept = [], []
         for portrait in portraits:

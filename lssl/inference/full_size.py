@@ -5,6 +5,7 @@ relit, and hair, skin and stubble stay as sharp as they were. Only the paint (te
 own resolution. Everything outside the face is the photograph's, bit for bit.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from lssl.data import to_float
+from lssl.data.align import warp
 from lssl.inference.moved_pixels import apply_edit
 from lssl.inference.synthesis import (
     Blend,
@@ -23,7 +25,9 @@ from lssl.inference.synthesis import (
     translate_batch,
 )
 from lssl.models.export import TrainedGenerator
-from lssl.models.moving import MovingGenerator
+from lssl.models.moving import Edit, MovingGenerator
+
+_BEGUN = 0.25  # of the way, by which what a network paints whole has come in: it is never quite the photograph
 
 
 def says_movement(model: TrainedGenerator) -> bool:
@@ -46,6 +50,17 @@ def whole_photograph(
     return NetworkEdit(model, face).change(face.photograph, target)
 
 
+def edited_photographs(
+    model: TrainedGenerator, face: InputFace, targets: Sequence[Target]
+) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
+    """The photograph (H, W, 3) that a face was read from with each target, and the face's crops (S, S, 3) of these."""
+    if face.photograph is None or face.similarity is None:
+        raise ValueError(f"{face.name} was not read from a photograph")
+    edit = NetworkEdit(model, face)
+    pictures = [edit.change(face.photograph, target) for target in targets]
+    return pictures, [warp(picture, face.similarity, model.image_size) for picture in pictures]
+
+
 class NetworkEdit:
     """A face of a photograph, prepared once for any number of edits by a trained generator."""
 
@@ -61,11 +76,34 @@ class NetworkEdit:
     @torch.inference_mode()
     def change(self, photograph: NDArray[np.uint8], target: Target | Blend) -> NDArray[np.uint8]:
         """A copy of the photograph (H, W, 3), which other edits may have changed, with this face changed."""
+        part, full = part_of_whole(target)
+        if part == 0:
+            return photograph.copy()
         if not says_movement(self._model):
             (made,) = translate_batch(self._model, [self._face], [target])
+            begun = min(1.0, part / _BEGUN)
+            if begun < 1:
+                made = np.rint(self._face.image + begun * (made.astype(np.float32) - self._face.image)).astype(np.uint8)
             return paste_back(replace(self._face, photograph=photograph), made)
         device = next(self._model.parameters()).device
-        y = target_vector(self._model.schema, self._face.source, target)[None].to(device)
+        y = target_vector(self._model.schema, self._face.source, full)[None].to(device)
         side = None if self._side is None else self._side.to(device)
         edit, _, _ = self._model.network.edit(self._image.to(device), side, y)
+        if part < 1:
+            edit = Edit(edit.flow * part, edit.tone * part, edit.paint, edit.opacity * part)
         return apply_edit(photograph, self._similarity, edit, self._mask)
+
+
+def part_of_whole(target: Target | Blend) -> tuple[float, Blend]:
+    """How much of an edit is asked for, 0 to 1, and the whole of it.
+
+    A generator says what makes a face show y, not from where: half of a smile is half of its movement, whatever the
+    photograph shows (y half way is neither: from a photograph that smiles it would begin at a neutral face).
+    """
+    sums: dict[str, float] = {}
+    for (group, _), share in target.shares.items():
+        sums[group] = sums.get(group, 0.0) + share
+    part = min(1.0, max(sums.values(), default=0.0))
+    if part == 0:
+        return 0.0, Blend({}, target.name)
+    return part, Blend({pair: share / part for pair, share in target.shares.items()}, target.name)

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from lssl.data.align import Similarity
+from lssl.inference.full_size import part_of_whole
 from lssl.inference.moved_pixels import apply_edit
+from lssl.inference.synthesis import Blend
 from lssl.models.moving import Edit
 
 SIZE, PHOTO = 32, (150, 170)
@@ -153,3 +155,19 @@ def test_tiles_side_by_side_give_the_same_as_one_by_one(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.setattr("lssl.inference.moved_pixels._SIDE_BY_SIDE", 0)
     assert np.array_equal(apply_edit(photograph, similarity, wavy_edit(), disc()), alone)
+
+
+@pytest.mark.parametrize(
+    ("shares", "part", "whole"),
+    [
+        ({}, 0.0, {}),
+        ({"happy": 0.0}, 0.0, {}),
+        ({"happy": 0.25}, 0.25, {"happy": 1.0}),
+        ({"happy": 0.25, "sad": 0.25}, 0.5, {"happy": 0.5, "sad": 0.5}),
+        ({"happy": 0.5, "sad": 0.5}, 1.0, {"happy": 0.5, "sad": 0.5}),
+        ({"happy": 1.5}, 1.0, {"happy": 1.5}),
+    ],
+)
+def test_part_of_an_edit_is_part_of_the_whole_one(shares, part, whole):
+    made, full = part_of_whole(Blend({("expression", name): share for name, share in shares.items()}, "asked"))
+    assert (made, {name: share for (_, name), share in full.shares.items()}) == (part, whole)

@@ -20,6 +20,9 @@ from lssl.ops import interpolate
 
 _COARSE = 90.0  # samples between the eyes at which the skin's movement is reckoned; it is smooth
 _STILL = 1e-3  # pixels
+_BEGUN = (
+    0.02  # of the eyes' distance: a surface that moved so far shows its paint whole, so that no edit begins by a jump
+)
 # Light that reaches a fold has been scattered by skin: red is lost least.
 _SKIN_SHADE = np.array([0.75, 1.05, 1.1], np.float32)
 _SAMPLES = ((100.0, 3), (160.0, 2))  # a pixel along each axis where the flow has edges, up to so many between the eyes
@@ -82,6 +85,10 @@ def edit_face(photograph: SeenFace, movement: Movement) -> NDArray[np.uint8]:
         weight = _feather(patch, unit)
         colours[rows, columns] += weight[..., None] * (detail - colours[rows, columns])
         touched[rows, columns] = np.where(weight > 0.5, changed, touched[rows, columns] | changed)
+    begun = float((movement.after - movement.before)[:, :2].norm(dim=1).max()) / (_BEGUN * unit)
+    if begun < 1:
+        own = image[window.slices].astype(np.float32)
+        colours = own + begun * (colours - own)
     result = image.copy()
     rounded = np.rint(colours).clip(0, 255).astype(np.uint8)
     result[window.slices] = np.where(touched[..., None], rounded, image[window.slices])

@@ -1,6 +1,7 @@
 """A clip of one photograph that goes from expression to expression: `lssl morph`."""
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -51,9 +52,14 @@ def morph(
 ) -> Clip:
     """The photograph at its own size, going through the stops (values such as "happy", or `PHOTOGRAPH`).
 
-    Returns a clip for `ClipFile`, eased in and out at each stop; its frames are computed as they are read.
+    Returns a clip for `ClipFile`, eased in and out at each stop; its frames are computed as they are read. A stop
+    that the photograph was said to show (`source`) is the photograph itself, bit for bit, and the edit of the next stop
+    grows from nothing.
     """
-    plan = _plan([{} if _as_it_is(editor, word) else {word: 1.0} for word in stops], options)
+    shows = photograph.source.items()
+    plan = _plan(
+        [{} if _as_it_is(editor, word) or _pairs(editor, word) <= shows else {word: 1.0} for word in stops], options
+    )
     height, width = photograph.pixels.shape[:2]
     step = Fraction(1, options.rate)
     return Clip(
@@ -76,6 +82,10 @@ def smaller(image: Pixels, landmarks: NDArray[np.float32], longest: int) -> tupl
 
 def _as_it_is(editor: FaceEditor, word: str) -> bool:
     return word == PHOTOGRAPH and not editor.schema.knows(word)
+
+
+def _pairs(editor: FaceEditor, word: str) -> AbstractSet[tuple[str, str]]:
+    return editor.target(word).shares.keys()
 
 
 def _plan(stops: Sequence[Shares], options: MorphOptions) -> list[Shares]:

@@ -173,7 +173,7 @@ def test_a_still_gif_is_a_photograph(tmp_path):
 def test_a_morph_goes_from_the_photograph_to_the_expression_and_back(tmp_path):
     editor = lssl.FaceEditor("london")
     options = MorphOptions(seconds=0.5, hold=0.25, rate=8)
-    clip = morph(editor, editor.open(pictures(1)[0]), ["photo", "happy"], options, "photo")
+    clip = morph(editor, editor.open(pictures(1)[0]), ["photo", "neutral"], options, "photo")
     frames = list(clip.frames)
     away = [np.abs(frame.image.astype(int) - pictures(1)[0]).mean() for frame in frames]
     assert clip.count == len(frames) == 10
@@ -183,6 +183,21 @@ def test_a_morph_goes_from_the_photograph_to_the_expression_and_back(tmp_path):
     assert all(k > 0 for k in away[2:])
     steps = [np.abs(a.image.astype(int) - b.image).mean() for a, b in zip(frames[2:6], frames[3:7], strict=True)]
     assert max(steps) < 1  # no jump on the way
+
+
+@needs_dlib
+@pytest.mark.parametrize("model", ["london", "3d"])
+@pytest.mark.parametrize(("stops", "source"), [(["photo", "happy"], None), (["happy", "neutral"], "happy")])
+def test_a_morph_grows_out_of_a_photograph_that_smiles_already(model, stops, source):
+    """The astronaut smiles: y half way from neutral to a smile would close her mouth at once."""
+    image = np.ascontiguousarray(astronaut()[:256, 90:370])
+    editor = lssl.FaceEditor(model)
+    options = MorphOptions(seconds=1, hold=0, rate=8, loop=False)
+    clip = morph(editor, editor.open(image, source=source), stops, options, "photo")
+    frames = [frame.image for frame in clip.frames]
+    assert np.array_equal(frames[0], image)
+    steps = [float(np.abs(a.astype(int) - b).mean()) for a, b in zip(frames, frames[1:], strict=False)]
+    assert steps[0] <= 0.2, "the first step is no jump"
 
 
 @needs_dlib
