@@ -1,1 +1,1 @@
-"""The command line: one file a command. Installed as `lssl.cli`."""
+"""The command line: one file per command. Installed as `lssl.cli`."""

@@ -14,45 +14,45 @@ from .output import SOME_REFUSED, Output, json_option, out_folder, quiet_option
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("data", type=click.Path(path_type=Path))
 @out_folder
-@click.option("--per-class", type=click.IntRange(1), default=1000, show_default=True, help="Faces to make a class.")
-@click.option("--attribute", default="", help="Whose values are the classes.  [default: the model's first]")
+@click.option("--per-class", type=click.IntRange(1), default=1000, show_default=True, help="Faces to make per class.")
+@click.option("--attribute", default="", help="Attribute whose values are the classes.  [default: the model's first]")
 @click.option(
     "--intensity",
     nargs=2,
     type=click.FloatRange(0, 1.5),
     default=(0.8, 1.2),
     show_default=True,
-    help="Range from which each face's strength is drawn.",
+    help="Range from which each face's strength is drawn; 1 is the full change.",
 )
 @click.option(
     "--split",
     type=click.Choice(["train", "test", "all"]),
     default="train",
     show_default=True,
-    help="Whose faces to start from; with train, nobody of the test set is in the result.",
+    help="The faces to start from; with train, nobody of the test set appears in the result.",
 )
 @click.option(
     "--landmarks",
     type=click.Choice(["none", "dlib"]),
     default="none",
     show_default=True,
-    help="dlib: find the landmarks of each result, and reject one without a face.",
+    help="dlib: find the landmarks of each result, and reject results without a face.",
 )
 @click.option(
     "--teacher",
     type=click.Path(path_type=Path),
-    help="A classifier (lssl train-classifier) of the same classes, trained on nobody whom you will test on: faces that it "
-    "disagrees with are rejected.",
+    help="A classifier (lssl train-classifier) of the same classes, trained on nobody you will test on; faces that it "
+    "classifies otherwise are rejected.",
 )
 @click.option(
     "--agreement",
     type=click.FloatRange(0, 1),
     default=0.5,
     show_default=True,
-    help="What the teacher must give a face's class.",
+    help="The least probability that the teacher must give a face's class.",
 )
 @click.option("--seed", default=0, show_default=True)
-@click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU where there is one]")
+@click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU if there is one]")
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier run with other options wrote.")
 @quiet_option
 @json_option
@@ -75,20 +75,21 @@ def command(
 ) -> None:
     """Write a data set folder OUT of labelled faces, synthesized by MODEL from those of the folder DATA.
 
-    MODEL is a trained generator or its run folder; or, where nothing needs training, "morph" (new people: two who show the
-    same, mixed in shape and colours) or "3d" (the 3D edit, as the people of DATA move); or several by turns: morph+3d.
+    MODEL is a trained generator or its run folder. Two others need no training: "morph" makes new people by mixing two
+    with the same label in shape and colour; "3d" moves faces with a 3D model, the way that the people of DATA move. With
+    morph+3d, each makes half of the faces.
 
     \b
     lssl augment runs/rafd data/rafd data/synthetic --per-class 1000
-    lssl augment runs/faces data/faces data/synthetic --attribute expression --intensity 1 1
-    lssl augment runs/faces photographs/ made/            photographs, or class/photographs: prepared first
+    lssl augment runs/mine data/mine made/ --attribute expression --intensity 1 1
+    lssl augment runs/faces photographs/ made/      photographs are prepared first
     lssl augment morph data/rafd data/new-people --per-class 1000
     lssl augment 3d data/rafd data/moved --per-class 500 --teacher runs/classifier
-    torchrun --nproc-per-node=4 -m lssl augment runs/rafd data/rafd data/synthetic --per-class 10000
+    torchrun --nproc-per-node=4 -m lssl augment runs/rafd data/rafd made/
 
-    Each face is changed from another class to the one it is labelled with; its other attributes and its subject stay. (A
-    morph shows what both its people show; column other_subject names the second.)
-    Ctrl-C loses nothing: the same command goes on where it stopped, on any number of processes.
+    DATA may also be a folder of photographs, or of one folder per class. Each face is changed from another class to the one it is labelled with; its other attributes and its subject stay. (A
+    morph shows what both of its people show; the column other_subject names the second.)
+    Ctrl-C loses nothing: the same command continues where it stopped, with any number of processes.
     """
     from lssl.data import read_metadata
     from lssl.data.detect import EXTRA_MISSING, DetectionError, available
@@ -117,7 +118,7 @@ def command(
             maker = GeneratorSynthesizer(generator, model.name)
             prepared = out.parent / f"{out.name}-prepared"
             if not processes.first:
-                processes.wait()  # until the first has prepared what are photographs
+                processes.wait()  # until the first has prepared any photographs
             folder = open_faces(data, generator, prepared, output.say if processes.first else lambda text: None)
             if processes.first:
                 processes.wait()

@@ -6,34 +6,34 @@ import click
 
 from .output import quiet_option
 
-EXTRA_MISSING = "the page needs {missing}: pip install 'lssl[demo]'"
+EXTRA_MISSING = "lssl demo needs {missing}: pip install 'lssl[demo]'"
 
 
 @click.command()
 @click.argument("model", default="london")
-@click.option("--port", type=click.IntRange(1, 65535), help="[default: 7860, or a free one where that is taken]")
+@click.option("--port", type=click.IntRange(1, 65535), help="[default: 7860, or a free one if that is taken]")
 @click.option(
     "--host",
     type=click.Choice(["127.0.0.1", "::1"]),
     default="127.0.0.1",
     show_default=True,
-    help="This computer alone; from another one, use ssh -L 7860:127.0.0.1:7860.",
+    help="This computer only; to use the page from another one, run ssh -L 7860:127.0.0.1:7860 HOST there.",
 )
-@click.option("--no-browser", is_flag=True, help="Print the address; open no browser.")
-@click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU where there is one]")
+@click.option("--no-browser", is_flag=True, help="Only print the address; do not open a browser.")
+@click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU if there is one]")
 @quiet_option
 def command(model: str, port: int | None, host: str, no_browser: bool, device: str | None, quiet: bool) -> None:
-    """A page on this computer: drop a photograph, move sliders, compare, download.
+    """Open a web page on this computer: drop a photograph, move sliders, compare, download.
 
-    MODEL is the first of the page's choice: "london", "3d", or a run folder or file of `lssl train`.
+    MODEL is the model that the page starts with: "london", "3d", or a run folder or file of `lssl train`.
 
     \b
     lssl demo
     lssl demo 3d
     lssl demo runs/faces --port 8000 --no-browser
 
-    Photographs stay on this computer: the page answers to 127.0.0.1 alone, loads nothing from elsewhere, and writes no
-    file that stays. Ctrl-C ends it.
+    Photographs stay on this computer: the page answers only to this computer, loads nothing from elsewhere, and leaves no
+    file behind. Ctrl-C ends it.
     """
     from lssl.data import detect
     from lssl.errors import LsslError

@@ -16,7 +16,7 @@ _REINSTALL = "pip install --no-build-isolation --force-reinstall --no-deps ."
 
 
 class Extra(NamedTuple):
-    """An optional part of this package: what for, the modules that it needs, what pip installs."""
+    """An optional part of this package: its purpose, the modules that it needs, what pip must install."""
 
     purpose: str
     modules: tuple[str, ...]
@@ -27,15 +27,15 @@ class Extra(NamedTuple):
 
 
 _EXTRAS = {
-    "landmarks": Extra("faces are found", ("dlib", "face_recognition_models"), "dlib-bin face-recognition-models"),
-    "demo": Extra("lssl demo, the page", ("starlette", "uvicorn"), "starlette uvicorn"),
-    "video": Extra("films, the camera", ("av",), "av"),
-    "export": Extra("ONNX", ("onnx", "onnxscript", "onnxruntime"), "onnx onnxscript onnxruntime"),
+    "landmarks": Extra("finding faces", ("dlib", "face_recognition_models"), "dlib-bin face-recognition-models"),
+    "demo": Extra("lssl demo", ("starlette", "uvicorn"), "starlette uvicorn"),
+    "video": Extra("videos, cameras", ("av",), "av"),
+    "export": Extra("ONNX files", ("onnx", "onnxscript", "onnxruntime"), "onnx onnxscript onnxruntime"),
     "tensorboard": Extra("TensorBoard logs", ("tensorboard",), "tensorboard"),
 }
 _LANDMARKS_LICENCE = (
     "dlib's 68-point file (in face-recognition-models) was trained on iBUG 300-W, whose licence excludes commercial "
-    "use: ask Imperial College London, or give landmarks of your own (--landmarks)"
+    "use: ask Imperial College London, or give your own landmarks (--landmarks)"
 )
 
 
@@ -47,7 +47,7 @@ def _version(distribution: str) -> str | None:
 
 
 def _licences(landmarks: bool) -> dict[str, str]:
-    """What may be done with lssl, what it brings, and what it uses."""
+    """The licences of lssl, of what comes with it, and of what it uses."""
     import lssl
 
     licences = {
@@ -65,7 +65,7 @@ def _licences(landmarks: bool) -> dict[str, str]:
 
 
 def diagnose() -> dict[str, Any]:
-    """Everything that `lssl doctor` prints, as plain values; `advice` lists (what is lacking, what to do)."""
+    """Everything that `lssl doctor` prints, as plain values; `advice` lists what is missing ("lack") and how to fix it."""
     import torch
 
     from lssl.ops import build_info
@@ -128,7 +128,7 @@ def _section(title: str, rows: list[tuple[str, str]]) -> None:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 def command(as_json: bool) -> None:
-    """Show versions, which backend each operator uses, and what to do about each lack.
+    """Show versions, which backend each operator uses, and how to install whatever is missing.
 
     \b
     lssl doctor           for people
@@ -169,7 +169,7 @@ def command(as_json: bool) -> None:
     )
     _section("Licences", list(report["licences"].items()))
     if not report["advice"]:
-        click.secho("Nothing is lacking.", fg="green")
+        click.secho("Nothing is missing.", fg="green")
     for entry in report["advice"]:
         click.secho(f"- {entry['lack']}", fg="yellow")
         click.echo(f"  fix: {entry['fix']}")

@@ -9,12 +9,16 @@ from .evaluate_options import command_line, experiment_options, make_settings, p
 
 
 @click.command()
-@click.option("--per-class", type=click.IntRange(1), help="Synthesized faces a class.  [default: 1000; quick: 100]")
+@click.option("--per-class", type=click.IntRange(1), help="Synthesized faces per class.  [default: 1000; quick: 100]")
 @click.option(
-    "--real-subjects", type=click.IntRange(0), default=0, help="Train on so many people of each fold.  [default: all]"
+    "--real-subjects", type=click.IntRange(0), default=0, help="Train on this many people per fold.  [default: all]"
 )
 @click.option(
-    "--repeats", type=click.IntRange(1), default=1, show_default=True, help="Classifiers a variant, seeds apart."
+    "--repeats",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Classifiers per variant, with different seeds.",
 )
 @experiment_options("standard", "quick", "paper")
 def command(
@@ -31,9 +35,9 @@ def command(
     lssl evaluate ablation --data faces/ --quick
     lssl evaluate ablation --data london/ --folds 3 --per-class 500 --repeats 3
 
-    In each fold a generator of every variant is trained on the training people and measured twice: are its
+    In each fold, a generator of every variant is trained on the training people and measured twice: are its
     translations of unseen faces recognised (transfer), and does a classifier learn from its faces (augmentation)?
-    Where a preset leaves a part out, the full variant has it: see losses in the settings of results.json.
+    The full variant has all parts, even one that the preset leaves out; results.json lists its settings.
     """
     from lssl.evaluation.experiments.ablation import evaluate_ablation
 

@@ -11,28 +11,30 @@ from .output import kept_json_option, quiet_option
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--layer", type=click.IntRange(1), default=5, show_default=True, help="Of the encoder, counted from 1.")
+@click.option(
+    "--layer", type=click.IntRange(1), default=5, show_default=True, help="Layer of the encoder, counted from 1."
+)
 @click.option("--units", type=click.IntRange(1), default=12, show_default=True, help="Units to show.")
-@click.option("--unit", "chosen", help="Show these units, such as 3,17,40, instead of choosing.")
-@click.option("--pictures", type=click.IntRange(1), default=8, show_default=True, help="Faces a unit.")
+@click.option("--unit", "chosen", help="Show these units, such as 3,17,40, instead of an automatic choice.")
+@click.option("--pictures", type=click.IntRange(1), default=8, show_default=True, help="Faces per unit.")
 @click.option(
     "--quantile",
     type=click.FloatRange(0, 1),
     default=0.95,
     show_default=True,
-    help="A unit is active above this quantile of its activations in all faces.",
+    help="A unit counts as active above this quantile of its activations over all faces.",
 )
 @click.option(
     "--split",
     type=click.Choice(["train", "test", "all"]),
     default="all",
     show_default=True,
-    help="Whose faces to look through.",
+    help="Which faces to use.",
 )
 @click.option(
     "--out", "-o", type=click.Path(path_type=Path), help="Folder of the report.  [default: runs/activations-<DATA>]"
 )
-@click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU where there is one]")
+@click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU if there is one]")
 @quiet_option
 @kept_json_option
 def command(
@@ -55,9 +57,9 @@ def command(
     lssl evaluate activations runs/london london/ --layer 3 --units 20
     lssl evaluate activations runs/london london/ --unit 5,17 --pictures 12
 
-    MODEL is a trained generator or its run folder, DATA a data set folder of its picture size. Of every region of the
-    face the units with the steadiest and sharpest response are shown, each with the faces of different people that
-    activate it most. The folder gets activations.png too.
+    MODEL is a trained generator or its run folder, DATA a data set folder with pictures of its size. For every region of
+    the face, the units with the most consistent and sharpest response are shown, each with the faces of different people
+    that activate it most. The report's folder also gets activations.png.
     """
     from PIL import Image
 
@@ -71,7 +73,7 @@ def command(
     try:
         named = [int(part) for part in chosen.split(",")] if chosen else []
     except ValueError:
-        raise click.BadParameter(f"'{chosen}' are no numbers with commas", param_hint="--unit") from None
+        raise click.BadParameter(f"expected numbers separated by commas, got '{chosen}'", param_hint="--unit") from None
     out = out or Path("runs") / f"activations-{data.resolve().name}"
     trained = load_generator(model, choose_device(device))
     folder = read_metadata(data)

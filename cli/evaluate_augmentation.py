@@ -21,44 +21,47 @@ QUICK_COUNTS = (50, 200)
 
 
 def numbers(_context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...] | None:
-    """Several whole numbers with commas between them."""
+    """Parses whole numbers separated by commas."""
     if text is None:
         return None
     try:
         return tuple(int(word) for word in text.split(",") if word.strip())
     except ValueError:
-        raise click.BadParameter(f"expected numbers with commas between them, got {text!r}", param=parameter) from None
+        raise click.BadParameter(f"expected numbers separated by commas, got {text!r}", param=parameter) from None
 
 
 @click.command()
 @click.option(
-    "--counts", callback=numbers, help="Synthesized faces a class, with commas.  [default: 500,1000,2000,5000,10000]"
+    "--counts",
+    callback=numbers,
+    help="Synthesized faces per class, separated by commas.  [default: 500,1000,2000,5000,10000]",
 )
 @click.option(
-    "--real-subjects", type=click.IntRange(0), default=0, help="Train on so many people of each fold.  [default: all]"
+    "--real-subjects", type=click.IntRange(0), default=0, help="Train on this many people per fold.  [default: all]"
 )
 @click.option(
     "--repeats",
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Classifiers a point, seeds apart, averaged.",
+    help="Classifiers per number of faces, with different seeds, averaged.",
 )
 @click.option(
     "--with",
     "sources",
     multiple=True,
     metavar="SOURCE",
-    help="What makes the faces, a row each: generator (trained on the fold's people), morph (two people who show the same, "
-    "mixed: new people), 3d (the 3D edit, as the fold's people move), or several by turns, as generator+morph. Repeatable.  "
-    "[default: generator and, where the folder has landmarks, morph]",
+    help="What makes the faces, one row each: generator (trained on the fold's people), morph (new people, mixed of two with "
+    "the same label), 3d (the 3D edit, the way that the fold's people move), or several in equal parts, such as "
+    "generator+morph. Repeatable.  [default: generator and, if the folder has landmarks, morph]",
 )
 @click.option(
     "--agreement",
     type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
-    help="Keep synthesized faces whose class a classifier of the fold's real training faces gives at least this; 0: all.",
+    help="Keep only synthesized faces whose class gets at least this probability from a classifier of the fold's real "
+    "training faces; 0: all.",
 )
 @click.option(
     "--intensity",
@@ -66,21 +69,21 @@ def numbers(_context: click.Context, parameter: click.Parameter, text: str | Non
     type=click.FloatRange(0, 1.5),
     default=(0.8, 1.2),
     show_default=True,
-    help="Range from which each face's strength is drawn.",
+    help="Range from which each face's strength is drawn; 1 is the full change.",
 )
 @click.option(
     "--synthetic-share",
     type=click.FloatRange(0, 1),
     default=0.5,
     show_default=True,
-    help="Of each batch of a classifier.",
+    help="Share of each training batch of a classifier that is synthesized.",
 )
 @click.option(
     "--real-last",
     type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
-    help="Share of the iterations, the last ones, with real faces alone.",
+    help="Share of the iterations, the last ones, with real faces only.",
 )
 @method_options
 @experiment_options("standard", "quick", "paper")
@@ -103,18 +106,22 @@ def command(
 
     \b
     lssl evaluate augmentation --data faces/ --quick
-    lssl evaluate augmentation --data london/ --folds 4 --counts 200,500,1000 --repeats 3
+    lssl evaluate augmentation --data london/ --folds 4 --counts 200,500,1000
     lssl evaluate augmentation --data london/ --real-subjects 10 --counts 500
-    lssl evaluate augmentation --data faces/ --real-subjects 15 --with morph --counts 400    minutes: trains no generator
-    lssl evaluate augmentation --data faces/ --with generator+morph --agreement 0.5 --real-last 0.3
-    lssl evaluate augmentation --data oulu/ --folds 10 --preset paper --architecture vgg16 --weights vgg_face.pth
-    lssl evaluate augmentation --data london/ --method standard --method stargan-small --counts 500
+    lssl evaluate augmentation --data faces/ --with morph    minutes: no generator
+    lssl evaluate augmentation --data faces/ --with generator --agreement 0.5
+    lssl evaluate augmentation --data oulu/ --folds 10 --preset paper \\
+        --architecture vgg16 --weights vgg_face.pth
+    lssl evaluate augmentation --data london/ --method standard \\
+        --method stargan-small --counts 500
 
-    In each fold faces are synthesized from those of the training people, by a generator that is trained on them alone or
-    by what needs no training, and a classifier is trained on real and synthesized faces together, for as many iterations as
-    the one that has real faces alone. All are tested on real faces of the other people. It ends with whether they help.
+    In each fold, faces are synthesized from those of the training people, by a generator that is trained only on these or
+    by something that needs no training. One classifier is trained on real and synthesized faces together, another on real
+    faces only, for the same number of iterations. All are tested on real faces of the other people. The output ends with
+    whether synthesized faces help.
 
-    With --method a row a method, trained on the same folds, beside what was the same for all and the paper's own figures.
+    With --method, the table has a row per method, each trained on the same folds; a second table lists what was the same
+    for all, and a column the paper's own figures.
     """
     from dataclasses import replace
 
@@ -136,7 +143,7 @@ def command(
 
         options.update(default_folds=5, real_subjects=real_subjects)
         if sources:
-            raise click.UsageError("--method compares trained generators; leave --with out, or --method")
+            raise click.UsageError("--method compares trained generators: give either --with or --method")
         settings, contenders, times = make_contenders(methods, seeds, options)
         settings = shared(settings)
         report = compare_augmentation(

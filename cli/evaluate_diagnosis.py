@@ -7,16 +7,20 @@ import click
 
 from .evaluate_options import command_line, experiment_options, make_settings, print_report
 
-#: Keys of `lssl.evaluation.experiments.diagnosis.ARMS`, beside those that are always measured.
+#: Keys of `lssl.evaluation.experiments.diagnosis.ARMS`, without those that are always measured.
 REMEDIES = ("only-right", "oracle", "teacher", "last", "quarter", "mixup", "smoothing")
 
 
 @click.command()
-@click.option("--count", type=click.IntRange(1), default=200, show_default=True, help="Synthesized faces a class.")
+@click.option("--count", type=click.IntRange(1), default=200, show_default=True, help="Synthesized faces per class.")
 @click.option(
-    "--real-subjects", type=click.IntRange(0), default=15, show_default=True, help="People; 0: all of a fold."
+    "--real-subjects",
+    type=click.IntRange(0),
+    default=15,
+    show_default=True,
+    help="Train on this many people per fold; 0: all.",
 )
-@click.option("--repeats", type=click.IntRange(1), default=1, show_default=True, help="Classifiers a row, averaged.")
+@click.option("--repeats", type=click.IntRange(1), default=1, show_default=True, help="Classifiers per row, averaged.")
 @click.option(
     "--with",
     "sources",
@@ -29,7 +33,7 @@ REMEDIES = ("only-right", "oracle", "teacher", "last", "quarter", "mixup", "smoo
     "remedies",
     multiple=True,
     type=click.Choice([*REMEDIES, "none"]),
-    help="What is tried, a classifier each; repeatable; none: nothing.  [default: all]",
+    help="What to try, with a classifier each; repeatable; none: nothing.  [default: all]",
 )
 @experiment_options("standard", "quick", "paper")
 def command(
@@ -42,18 +46,19 @@ def command(
     overwrite: bool,
     **options: Any,
 ) -> None:
-    """Why do synthesized faces help a classifier, or harm it? One figure, one page.
+    """Why do synthesized faces help a classifier, or harm it? One figure and one page say so.
 
     \b
     lssl evaluate diagnosis --data faces/
-    lssl evaluate diagnosis --data faces/ --with generator --with morph --with 3d --folds 2
-    lssl evaluate diagnosis --data london/ --with morph --remedy oracle --remedy mixup
+    lssl evaluate diagnosis --data faces/ --with generator --with morph --folds 2
+    lssl evaluate diagnosis --data london/ --with morph --remedy oracle
 
-    An independent judge, a classifier of everybody but the people learnt from, says whose labels are wrong, class by class,
-    and how far the faces are from real ones. Classifiers learn from synthesized faces alone and are tested on real ones;
-    one of real faces is tested on synthesized ones. Then each remedy: wrong faces dropped by the judge (only-right,
-    oracle: a bound, for it knows the tested people) or by a classifier of the training faces (teacher), real faces last,
-    a quarter synthesized, and, without any, mixup and smoother labels. All are tested on other people's real faces.
+    An independent judge, a classifier trained on everybody except the people learnt from, says which labels are wrong,
+    class by class, and how far the faces are from real ones. One classifier learns from synthesized faces only and is
+    tested on real ones; one of real faces is tested on synthesized ones. Then the remedies: wrong faces are dropped by
+    the judge (only-right and oracle: upper bounds, since it has seen the tested people) or by a classifier of the training
+    faces (teacher); real faces come last (last); a quarter is synthesized (quarter); and, without synthesized faces,
+    mixup and label smoothing. All are tested on other people's real faces.
     """
     from lssl.evaluation.experiments.diagnosis import ALWAYS
     from lssl.evaluation.experiments.diagnosis_report import evaluate_diagnosis

@@ -16,24 +16,24 @@ from .evaluate_options import command_line, experiment_options, make_settings, p
     help="Labelled simulated faces (lssl generate-faces) with DATA's classes and size.  [default: drawn first]",
 )
 @click.option(
-    "--face-model", default="ict", show_default=True, help="Whose faces are drawn: ict, embedded, or an .npz."
+    "--face-model", default="ict", show_default=True, help="Face model to draw with: ict, embedded, or an .npz."
 )
-@click.option("--people", type=click.IntRange(2), default=100, show_default=True, help="How many are drawn.")
+@click.option("--people", type=click.IntRange(2), default=100, show_default=True, help="How many people to draw.")
 @click.option(
     "--refiner",
     "refiners",
     multiple=True,
     type=click.Choice(["lssl", "simgan"]),
-    help="What makes them look real, a row each; repeatable.  [default: lssl]",
+    help="What makes them look real, one row each; repeatable.  [default: lssl]",
 )
 @click.option(
     "--few",
     callback=numbers,
     default="5",
     show_default=True,
-    help="Also with the real faces of so many training people, with commas; 0: not.",
+    help="Also train with the real faces of this many training people; several separated by commas; 0: no.",
 )
-@click.option("--repeats", type=click.IntRange(1), default=1, show_default=True, help="Classifiers a row, averaged.")
+@click.option("--repeats", type=click.IntRange(1), default=1, show_default=True, help="Classifiers per row, averaged.")
 @experiment_options("pose", "simgan")
 def command(
     simulated: Path | None,
@@ -46,19 +46,19 @@ def command(
     overwrite: bool,
     **options: Any,
 ) -> None:
-    """Paper 3.2: can simulated faces, made to look real, teach a classifier of real faces?
+    """Paper 3.2: can simulated faces, made to look real, train a classifier of real faces?
 
     \b
     lssl evaluate domain-adaptation --data london/
-    lssl evaluate domain-adaptation --data london/ --refiner lssl --refiner simgan --few 5,15 --folds 2
+    lssl evaluate domain-adaptation --data london/ --refiner simgan --few 5,15
     lssl generate-faces drawn/ --model embedded --size 64
     lssl evaluate domain-adaptation --data ict/ --simulated drawn/
 
-    DATA holds the real faces. In each fold a refiner learns to make simulated faces, whose labels are known, look like the
+    DATA holds the real faces. In each fold, a refiner learns to make simulated faces, whose labels are known, look like the
     real ones of the training people, whose labels it does not see. Classifiers learn from the simulated faces as they
-    are, from the refined ones, from either with the labelled real faces of a few people, and from real faces alone; all
-    are tested on real faces of the other people. It ends with whether refining helps. --preset, --config and --set are
-    the refiners'.
+    are, from the refined ones, from either together with the labelled real faces of a few people, and from real faces
+    only; all are tested on real faces of the other people. The output ends with whether refining helps. --preset,
+    --config and --set apply to the refiners.
     """
     from lssl.evaluation.experiments.domain_adaptation_report import evaluate_domain_adaptation
 

@@ -15,24 +15,26 @@ from .output import kept_json_option, of_context, quiet_option
     "models",
     multiple=True,
     metavar="[NAME=]PATH",
-    help="A trained generator or its run, and what its row is called.  [default: the run's name] Repeatable.",
+    help="A trained generator or its run, and the name of its row.  [default: the run's name] Repeatable.",
 )
 @click.option(
     "--method",
     "methods",
     multiple=True,
     metavar="PRESET",
-    help="A method to train first on the folder's training split, into --out; kept, and read when repeated. Repeatable.",
+    help="A method to train first on the folder's training split; kept in --out, and reused next time. Repeatable.",
 )
-@click.option("--attribute", default="", help="Whose values are the columns.  [default: the folder's first]")
-@click.option("--faces", type=click.IntRange(1), default=4, show_default=True, help="People of the test split.")
+@click.option("--attribute", default="", help="Attribute whose values are the columns.  [default: the folder's first]")
+@click.option(
+    "--faces", type=click.IntRange(1), default=4, show_default=True, help="How many people of the test split."
+)
 @click.option(
     "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="A setting of the methods to train; repeatable."
 )
-@click.option("--quick", is_flag=True, help="Methods are trained briefly, for a first look.")
-@click.option("--seed", default=0, show_default=True, help="Of the methods to train.")
-@click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder.  [default: runs/figure-<data>]")
-@click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU where there is one]")
+@click.option("--quick", is_flag=True, help="Train the methods only briefly, for a first look.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the methods to train.")
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder to write.  [default: runs/figure-<data>]")
+@click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU if there is one]")
 @quiet_option
 @kept_json_option
 def command(
@@ -48,11 +50,13 @@ def command(
     device: str | None,
     quiet: bool,
 ) -> None:
-    """Fig. 6: unseen people, the photograph, then a row a method, a column a class.
+    """Fig. 6: photographs of unseen people, with one row per method and one column per class.
 
     \b
-    lssl evaluate figure --data london/ --model LSSL=runs/london --model StarGAN=runs/london-stargan
-    lssl evaluate figure --data faces/ --method standard --method stargan-small --method cyclegan-small --quick
+    lssl evaluate figure --data london/ --model LSSL=runs/london \\
+        --model StarGAN=runs/london-stargan
+    lssl evaluate figure --data faces/ --method standard --method stargan-small \\
+        --method cyclegan-small --quick
 
     Writes figure.png. A given model must not have seen the folder's test subjects.
     """
@@ -61,7 +65,7 @@ def command(
     from lssl.evaluation.experiments.figure import make_figure
 
     if not models and not methods:
-        raise click.UsageError("name --model, a trained generator, or --method, one to train")
+        raise click.UsageError("give --model, a trained generator, or --method, one to train")
     given = {}
     for text in models:
         name, equals, path = text.partition("=")

@@ -19,38 +19,38 @@ QUICK_PICTURES, QUICK_PAIRS = 200, 50
 @click.option(
     "--network",
     type=click.Path(exists=True, path_type=Path),
-    help="Whose features FID, KID, precision and recall use: Inception v3 weights (pytorch-fid's file gives the "
-    "published FID), a classifier of lssl train-classifier, ResNet-50 or VGG-16 weights.  [default: a small classifier "
-    "of REAL's labels, trained first]",
+    help="Network for the features of FID, KID, precision and recall: Inception v3 weights (pytorch-fid's file gives "
+    "the published FID), a classifier of lssl train-classifier, ResNet-50 or VGG-16 weights.  [default: a small "
+    "classifier of REAL's labels, trained first]",
 )
 @click.option(
     "--identity-network",
     type=click.Path(exists=True, path_type=Path),
-    help="Network of the identity distance, a file as --network takes.  [default: dlib, where it is installed]",
+    help="Network for the identity distance, a file as for --network.  [default: dlib, if it is installed]",
 )
 @click.option(
     "--lpips",
     "lpips_files",
     multiple=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Weights of LPIPS, twice: torchvision's AlexNet or VGG-16, and lpips' alex.pth or vgg.pth.",
+    help="Weights of LPIPS; give it twice: torchvision's AlexNet or VGG-16, and lpips' alex.pth or vgg.pth.",
 )
 @click.option(
-    "--attribute", help="Column of what was synthesized.  [default: FAKE's first attribute that REAL has too]"
+    "--attribute", help="Column that says what was synthesized.  [default: FAKE's first attribute that REAL has, too]"
 )
 @click.option(
     "--split",
     type=click.Choice(["train", "test", "all"]),
     default="all",
     show_default=True,
-    help="Which of REAL's pictures FAKE is compared with. Sources are looked up in all of them.",
+    help="Which of REAL's pictures to compare FAKE with. The fakes' sources are looked up in all of them.",
 )
-@click.option("--limit", type=click.IntRange(8), default=10_000, show_default=True, help="Pictures of each set.")
-@click.option("--pairs", type=click.IntRange(2), default=300, show_default=True, help="Pairs of each kind.")
-@click.option("--quick", is_flag=True, help="200 pictures of each set, 50 pairs, a network trained briefly.")
+@click.option("--limit", type=click.IntRange(8), default=10_000, show_default=True, help="Most pictures of each set.")
+@click.option("--pairs", type=click.IntRange(2), default=300, show_default=True, help="Most pairs of each kind.")
+@click.option("--quick", is_flag=True, help="200 pictures of each set, 50 pairs, a network trained only briefly.")
 @click.option("--seed", default=0, show_default=True)
-@click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU where there is one]")
-@click.option("--overwrite", is_flag=True, help="Forget what an earlier run with other options kept in --out.")
+@click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU if there is one]")
+@click.option("--overwrite", is_flag=True, help="Delete what an earlier run with other options kept in --out.")
 @quiet_option
 @kept_json_option
 def command(
@@ -70,19 +70,21 @@ def command(
     overwrite: bool,
     quiet: bool,
 ) -> None:
-    """Measure synthesized pictures FAKE beside real ones REAL: quality, likeness, identity, diversity.
+    """Compare synthesized pictures FAKE with real ones REAL: quality, similarity, identity, diversity.
 
     \b
     lssl augment runs/london london/ made/ --per-class 200
     lssl evaluate images london/ made/
-    lssl evaluate images london/ made/ --network pt_inception-2015-12-05-6726825d.pth
-    lssl evaluate images london/ made/ --lpips alexnet-owt-7be5be79.pth --lpips alex.pth
+    lssl evaluate images london/ made/ \\
+        --network pt_inception-2015-12-05-6726825d.pth
+    lssl evaluate images london/ made/ \\
+        --lpips alexnet-owt-7be5be79.pth --lpips alex.pth
     lssl evaluate images photographs/ pictures/ --network runs/classifier
 
-    Both are data set folders or plain folders of pictures, all of one size. FID, KID, precision and recall come with
-    what real pictures of other people reach. Where it is known which picture a fake was made from (the column made_from
-    of lssl augment, or equal file names): SSIM, PSNR, LPIPS and identity distance of each pair, beside those of real
-    pairs. Diversity over targets and over people shows ignored targets and mode collapse.
+    Both are data set folders or plain folders of pictures, all of the same size. FID, KID, precision and recall are given
+    next to what real pictures of other people reach. If it is known which picture each fake was made from (by the column
+    made_from of lssl augment, or equal file names), pairs are measured by SSIM, PSNR, LPIPS and identity distance, and
+    compared with real pairs. Diversity over targets and over people reveals ignored targets and mode collapse.
     """
     from lssl.data import detect
     from lssl.device import choose_device
@@ -98,7 +100,7 @@ def command(
     out = out or Path("runs") / f"images-{fake.resolve().name}"
     if quick:
         limit, pairs = min(limit, QUICK_PICTURES), min(pairs, QUICK_PAIRS)
-    report = Report(f"Pictures of {fake.name}, beside {real.name}", command_line(), seed)
+    report = Report(f"Pictures of {fake.name}, compared with {real.name}", command_line(), seed)
     sources = open_images(real)
     reals = limited(open_images(real, None if split == "all" else split), limit, seed)
     fakes = limited(open_images(fake), limit, seed)
@@ -127,7 +129,7 @@ def command(
     if person is not None:
         judges = Judges(features, lpips, network_embedding(person), f"{person.name}, features of length 1")
     elif detect.available():
-        name = "dlib's embedding, under 0.6 is usually one person"
+        name = "dlib's embedding, under 0.6 is usually the same person"
         judges = Judges(features, lpips, dlib_embedding, name)
     else:
         report.paragraph(f"No identity distance: {detect.EXTRA_MISSING}.")

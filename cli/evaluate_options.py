@@ -1,4 +1,4 @@
-"""The options that the experiments of `lssl evaluate` share, and what they stand for."""
+"""The options that the experiments of `lssl evaluate` share, and the settings that they stand for."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,20 +17,22 @@ _DATA_OPTIONS = [
     click.option(
         "--data", type=click.Path(path_type=Path), required=True, help="Data set folder (lssl prepare, generate-faces)."
     ),
-    click.option("--attribute", default="", help="Whose values are the classes.  [default: the folder's first]"),
+    click.option(
+        "--attribute", default="", help="Attribute whose values are the classes.  [default: the folder's first]"
+    ),
     click.option(
         "--folds",
         type=click.IntRange(1),
         help="Folds by subject; 1: the folder's own train and test split.",
     ),
-    click.option("--quick", is_flag=True, help="A small version in minutes: few iterations, few folds; it says so."),
+    click.option("--quick", is_flag=True, help="A small version that takes minutes, with few iterations and folds."),
 ]
 _TRAINING_OPTIONS = [
     click.option(
         "--config",
         "config_file",
         type=click.Path(dir_okay=False),
-        help="Settings of the generators, such as a run's config.toml, in a preset's place.",
+        help="Settings of the generators, such as a run's config.toml, instead of a preset.",
     ),
     click.option(
         "--set",
@@ -44,7 +46,7 @@ _TRAINING_OPTIONS = [
         type=click.Choice(["small", "resnet50", "vgg16"]),
         default="small",
         show_default=True,
-        help="Of the classifiers.",
+        help="Network of the classifiers.",
     ),
     click.option(
         "--weights",
@@ -52,15 +54,17 @@ _TRAINING_OPTIONS = [
         help="Pretrained weights for the classifiers to start from, a local file.",
     ),
     click.option("--classifier-iterations", type=click.IntRange(1), help="[default: as lssl train-classifier]"),
-    click.option("--seed", default=0, show_default=True, help="Of folds, generators and classifiers."),
-    click.option("--out", "-o", type=click.Path(path_type=Path), help="[default: runs/<experiment>-<data>]"),
-    click.option("--overwrite", is_flag=True, help="Forget what an earlier experiment left in --out."),
-    click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU where there is one]"),
+    click.option("--seed", default=0, show_default=True, help="Seed of folds, generators and classifiers."),
+    click.option(
+        "--out", "-o", type=click.Path(path_type=Path), help="Folder to write.  [default: runs/<experiment>-<data>]"
+    ),
+    click.option("--overwrite", is_flag=True, help="Delete what an earlier experiment left in --out."),
+    click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU if there is one]"),
     quiet_option,
     kept_json_option,
 ]
 
-#: What --quick changes, where no other option says otherwise.
+#: What --quick changes, unless other options say otherwise.
 QUICK_TRAINING = {"schedule.iterations": 300, "warm_up.updates": 100, "output.sample_every": 100}
 QUICK_CLASSIFIER = 150
 QUICK_PARSER = 60
@@ -69,10 +73,11 @@ QUICK_NOTE = "This is the quick version: everything runs, but training is far to
 
 
 def experiment_options(*presets: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Adds the shared options to a command whose generators may be trained with these presets, the default first."""
+    """Decorator: adds the shared options to a command whose generators can be trained with these presets, the default
+    first."""
     default = f"{presets[0]}; with --quick: quick" if "quick" in presets else presets[0]
     preset = click.option(
-        "--preset", type=click.Choice(presets), help=f"Of the generators to train.  [default: {default}]"
+        "--preset", type=click.Choice(presets), help=f"Preset of the generators to train.  [default: {default}]"
     )
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -84,7 +89,7 @@ def experiment_options(*presets: str) -> Callable[[Callable[..., Any]], Callable
 
 
 def method_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds --method and --seeds to a command that can compare several methods."""
+    """Decorator: adds --method and --seeds to a command that can compare several methods."""
     for option in reversed(
         [
             click.option(
@@ -92,14 +97,14 @@ def method_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 "methods",
                 multiple=True,
                 metavar="PRESET",
-                help="Compare methods, each trained by its preset: paper, standard, stargan, cyclegan, icgan, or, with what "
-                "standard has for few faces, stargan-small, cyclegan-small, icgan-small. Repeatable; --set changes all that "
-                "have the setting.",
+                help="Compare methods, each trained with its preset: paper, standard, stargan, cyclegan, icgan or, with what "
+                "standard uses for few faces, stargan-small, cyclegan-small, icgan-small. Repeatable; --set changes a setting "
+                "of all methods that have it.",
             ),
             click.option(
                 "--seeds",
                 type=click.IntRange(1),
-                help="With --method: trainings of each in each fold.  [default: 2; quick: 1]",
+                help="With --method: trainings of each method in each fold.  [default: 2; quick: 1]",
             ),
         ]
     ):
@@ -110,13 +115,13 @@ def method_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def make_contenders(
     methods: tuple[str, ...], seeds: int | None, options: dict[str, Any]
 ) -> tuple["Settings", list["Contender"], int]:
-    """The experiment's settings (default: the folder's own split), the methods, and how often each is trained."""
+    """The experiment's settings, the methods to compare, and how often each is trained. options: those of the command."""
     from lssl.evaluation.experiments.contenders import open_contenders
 
     for name, given in (("--preset", options["preset"]), ("--config", options["config_file"])):
         if given:
             raise click.UsageError(
-                f"{name} names the one method to train; --method takes several, each with its preset"
+                f"{name} is for a single method; --method compares several, each with its own preset"
             )
     changes = parse_assignments(options["assignments"])
     settings = make_settings(**{**options, "assignments": ()})
@@ -189,7 +194,7 @@ def parse_assignments(assignments: tuple[str, ...]) -> dict[str, str]:
 
 
 def command_line() -> str:
-    """What the user typed, for the report."""
+    """The command line as the user typed it, for the report."""
     import shlex
     import sys
 
@@ -197,7 +202,7 @@ def command_line() -> str:
 
 
 def print_report(report: "Report", out: Path) -> None:
-    """The tables on the console, where the page is, and what it comes to; with --json what results.json holds."""
+    """Prints the tables, the report's path and the conclusions; with --json, what results.json holds."""
     import json
 
     from lssl.evaluation.report import console_table

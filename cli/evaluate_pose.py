@@ -16,24 +16,24 @@ from .evaluate_options import command_line, experiment_options, make_settings, p
     multiple=True,
     default=("lssl",),
     show_default=True,
-    help="What makes simulated faces realistic: lssl, simgan or cyclegan, trained on each fold's training subjects; a trained "
-    "generator of `lssl train --method pose` (with --folds 1); or none. Repeatable.",
+    help="What makes simulated faces realistic: lssl, simgan or cyclegan, each trained on the fold's training subjects; a "
+    "trained generator of `lssl train --method pose` (only with --folds 1); or none. Repeatable.",
 )
 @click.option("--yaw-column", default="yaw", show_default=True, help="Column with the yaw in degrees.")
 @click.option(
     "--frontal",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="What lssl render-frontal drew of DATA.  [default: drawn first]",
+    help="Folder in which lssl render-frontal drew the faces of DATA.  [default: they are drawn first]",
 )
 @click.option(
     "--background",
     type=click.Choice(["plain", "original", "blur"]),
     default="original",
     show_default=True,
-    help="Of the frontal faces that are drawn; see lssl render-frontal.",
+    help="Background of the frontal faces that are drawn; see lssl render-frontal.",
 )
 @click.option("--face-model", type=click.Path(exists=True, path_type=Path), help="3D face model.  [default: embedded]")
-@click.option("--workers", type=click.IntRange(1), help="Processes that draw.  [default: the processors]")
+@click.option("--workers", type=click.IntRange(1), help="Processes that draw.  [default: the number of processors]")
 @experiment_options("pose", "paper")
 def command(
     normalizers: tuple[str, ...],
@@ -46,18 +46,19 @@ def command(
     overwrite: bool,
     **options: Any,
 ) -> None:
-    """Table 3: turned faces before a classifier of frontal ones: as they are, turned to the front, made realistic.
+    """Table 3: does a classifier of frontal faces recognise turned ones, as they are, turned to the front, made realistic?
 
     \b
-    lssl generate-faces faces/ --subjects 100 --yaw -45,-30,-15,0,15,30,45 --size 64
+    lssl generate-faces faces/ --yaw -45,-30,-15,0,15,30,45 --size 64
     lssl evaluate pose --data faces/
-    lssl evaluate pose --data faces/ --method lssl --method cyclegan --method simgan
+    lssl evaluate pose --data faces/ --method lssl --method cyclegan
     lssl evaluate pose --data faces/ --normalizer none --folds 2
-    lssl evaluate pose --data bu3dfe/ --architecture vgg16 --weights vgg_face.pth --preset paper
+    lssl evaluate pose --data bu3dfe/ --preset paper \\
+        --architecture vgg16 --weights vgg_face.pth
 
-    DATA has a column with the yaw in degrees; 0 is frontal. In each fold the classifier learns from the frontal faces
-    of the training subjects, a normalizer from their simulated frontal faces and photographs, and nobody who is tested
-    is seen by either. --preset, --config and --set are the normalizers'.
+    DATA has a column with the yaw in degrees; 0 is frontal. In each fold, the classifier learns from the frontal faces
+    of the training subjects, and a normalizer from their simulated frontal faces and photographs; neither sees anybody
+    who is tested. --preset, --config and --set apply to the normalizers.
     """
     import os
 

@@ -25,7 +25,7 @@ from .evaluate_options import (
 @click.option(
     "--portraits/--no-portraits",
     default=None,
-    help="With --method: also the two-sample test, which takes longest.  [default: yes; with --quick: no]",
+    help="With --method: also run the two-sample test, which takes longest.  [default: yes; with --quick: no]",
 )
 @method_options
 @experiment_options("standard", "quick", "paper")
@@ -39,27 +39,32 @@ def command(
     overwrite: bool,
     **options: Any,
 ) -> None:
-    """Table 2: a classifier of real faces looks at synthesized versions of unseen faces.
+    """Table 2: does a classifier of real faces recognise synthesized versions of unseen faces?
 
     \b
     lssl evaluate transfer --data london/ --model runs/london
-    lssl evaluate transfer --data london/ --model runs/london --classifier runs/smile
-    lssl evaluate transfer --data mug/ --folds 10 --architecture resnet50 --preset paper
+    lssl evaluate transfer --data london/ --model runs/london \\
+        --classifier runs/smile
+    lssl evaluate transfer --data mug/ --folds 10 --preset paper \\
+        --architecture resnet50
     lssl evaluate transfer --data faces/ --quick
-    lssl evaluate transfer --data london/ --method standard --method stargan-small --method cyclegan-small --folds 4
-    lssl evaluate transfer --data rafd/ --folds 10 --method paper --method stargan --method cyclegan --method icgan
+    lssl evaluate transfer --data london/ --folds 4 --method standard \\
+        --method stargan-small --method cyclegan-small
+    lssl evaluate transfer --data rafd/ --folds 10 --method paper \\
+        --method stargan --method cyclegan --method icgan
 
-    The report begins with what a smudge does not pass, on the photographs that the crops came from where they are there:
-    can a fresh classifier tell made from real pictures (0.5: it cannot), how far mouth, brows and eyes move beside
-    reality, judges of several sizes, and sheets to look at.
+    The report begins with measures that a mere smudge cannot pass, made on the photographs that the crops came from if
+    they are still there: can a fresh classifier tell made from real pictures (0.5: it cannot); how far do mouth, brows and
+    eyes move, compared with reality; do judges at several picture sizes recognise the change; and sheets to look at.
 
-    Each unseen test face is changed to every class; the table says how many are recognised as their target, beside
-    how many real test faces are recognised; a second table does so beside the same person's real photographs, for
-    expressions that single pictures hardly show. And what stays: the person (dlib's embedding), and the picture where
-    its own class is asked for (SSIM). A given model or classifier must not have seen the folder's test subjects.
+    Then each unseen test face is changed to every class. A table says how many are recognised as their target, compared
+    with how many real test faces are recognised; a second one judges faces relative to the same person's real photographs,
+    for expressions that single pictures hardly show. Further tables say whether the person stays the same (dlib's
+    embedding), and the picture when its own class is asked for (SSIM). A given model or classifier must not have seen
+    the folder's test subjects.
 
-    With --method a row a method, trained on the same folds, beside what was the same for all, the paper's own figures and
-    Fig. 6 (figure.png).
+    With --method, the table has a row per method, each trained on the same folds; the report adds what was the same for
+    all, the paper's own figures, and Fig. 6 (figure.png).
     """
     from lssl.evaluation.experiments.transfer_report import evaluate_transfer
 
@@ -68,7 +73,7 @@ def command(
         from lssl.evaluation.experiments.comparison import compare_transfer
 
         if model or classifier:
-            raise click.UsageError("--method trains all that it compares; --model and --classifier are for one")
+            raise click.UsageError("--method trains everything it compares: leave out --model and --classifier")
         settings, contenders, times = make_contenders(methods, seeds, {**options, "default_folds": 1})
         look = not options["quick"] if portraits is None else portraits
         report = compare_transfer(

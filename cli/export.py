@@ -19,7 +19,7 @@ _AGREEMENT = 1e-3
     type=click.Choice(["landmarks", "heatmap"]),
     default="landmarks",
     show_default=True,
-    help="What the file takes beside the picture: 68 landmarks, or their heatmap.",
+    help="What the file takes in addition to the picture: 68 landmarks, or their heatmap.",
 )
 @quiet_option
 @json_option
@@ -31,9 +31,9 @@ def command(model: Path, kind: str | None, out: Path | None, side: str, quiet: b
     lssl export runs/mine --pt2
 
     The file takes any number of aligned faces, image (N, 3, S, S) in [-1, 1], with their landmarks (N, 68, 2) in pixels and
-    the attributes (N, A) that they shall show, and returns the changed faces. It says so in its metadata (ONNX:
-    metadata_props; .pt2: the extra file lssl.json), with the meaning of each number. What was written is run once and
-    compared with the network.
+    the attributes (N, A) that they should show, and returns the changed faces. Its metadata (ONNX: metadata_props; .pt2:
+    the extra file lssl.json) describes these inputs and the meaning of each number. The file is then run once, and its
+    results are compared with the network's.
     """
     import importlib.util
 
@@ -43,9 +43,9 @@ def command(model: Path, kind: str | None, out: Path | None, side: str, quiet: b
     from lssl.models.export import load_generator
 
     if kind is None:
-        raise click.UsageError("say which kind of file: --onnx or --pt2")
+        raise click.UsageError("choose the kind of file: --onnx or --pt2")
     if str(model) == EDIT_3D and not model.exists():
-        raise LsslError("3d is no network: it fits a face model to each photograph, which these files cannot hold")
+        raise LsslError("3d is not a network: it fits a face model to each photograph, which such a file cannot do")
     output = Output(quiet, as_json)
     generator = load_generator(model)
     out = out or Path(f"{model.resolve().name if model.is_dir() else model.stem}.{kind}")
@@ -56,10 +56,10 @@ def command(model: Path, kind: str | None, out: Path | None, side: str, quiet: b
     if kind == "pt2" or importlib.util.find_spec("onnxruntime") is not None:
         difference = largest_difference(generator, out, side=side)
         if not difference < _AGREEMENT:
-            raise LsslError(f"{out}: its results differ from the network's by {difference:.2g}; it should not be used")
-        output.say(f"{out}: agrees with the network to {difference:.1g} (of 2)")
+            raise LsslError(f"{out}: its results differ from the network's by {difference:.2g}; do not use it")
+        output.say(f"{out}: agrees with the network to {difference:.1g} (on a scale from -1 to 1)")
     else:
-        output.warn(f"{out}: not compared with the network, for which onnxruntime is needed")
+        output.warn(f"{out}: not compared with the network, since onnxruntime is not installed")
     about = Translation(generator, side).describe()
     for name, text in about.items():
         if name.startswith(("input", "output")):

@@ -23,7 +23,7 @@ _OUTPUT = click.option(
 
 @click.group()
 def command() -> None:
-    """Bilinear 3D face models: make one from scans, read a published one, look at one.
+    """Bilinear 3D face models: build one from scans, import a published one, look at one.
 
     \b
     lssl face-model build scans/ -o model.npz --landmarks template.txt
@@ -41,17 +41,30 @@ def command() -> None:
     "--landmarks",
     required=True,
     type=click.Path(path_type=Path),
-    help="Text file: the 68 landmarks' vertex numbers from 0, iBUG order; then, if wanted, 17 of the turned jaw line.",
-)
-@click.option("--parts", type=click.Path(path_type=Path), help="Text file: a part a vertex (skin, lips, sclera, ...).")
-@click.option("--variance", type=click.FloatRange(0, 1, min_open=True), default=0.999, help="Share kept, each mode.")
-@click.option("--max-identity", type=click.IntRange(1), help="Most identity weights beside the constant.")
-@click.option("--max-expression", type=click.IntRange(1), help="Most expression weights beside the constant.")
-@click.option(
-    "--folds", type=click.IntRange(0), default=5, help="Folds for the errors on left-out identities; 0: none."
+    help="Text file with the vertex numbers, from 0, of the 68 landmarks in iBUG order; optionally followed by the 17 of "
+    "the jaw line of turned faces.",
 )
 @click.option(
-    "--unit", type=click.Choice(["cm", "mm", "m"]), default="cm", help="Of the scans; the model is in centimetres."
+    "--parts", type=click.Path(path_type=Path), help="Text file with one part per vertex (skin, lips, sclera, ...)."
+)
+@click.option(
+    "--variance",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.999,
+    help="Share of the variance to keep in each mode.",
+)
+@click.option("--max-identity", type=click.IntRange(1), help="Most identity weights, not counting the constant one.")
+@click.option(
+    "--max-expression", type=click.IntRange(1), help="Most expression weights, not counting the constant one."
+)
+@click.option(
+    "--folds", type=click.IntRange(0), default=5, help="Folds for measuring errors on held-out identities; 0: none."
+)
+@click.option(
+    "--unit",
+    type=click.Choice(["cm", "mm", "m"]),
+    default="cm",
+    help="Unit of the scans; the model is in centimetres.",
 )
 @quiet_option
 @kept_json_option
@@ -67,12 +80,14 @@ def build(
     unit: str,
     quiet: bool,
 ) -> None:
-    """A model from registered scans by higher-order SVD: files, or folders of files, named <identity>_<expression>.obj
-    or .ply, all with the same triangles; one expression is "neutral". Missing scans are filled in.
+    """Build a model from registered scans by higher-order SVD. MESHES are files, or folders of files, named
+    <identity>_<expression>.obj or .ply, all with the same triangles; one expression is "neutral". Missing scans are filled
+    in.
 
     \b
     lssl face-model build scans/ -o model.npz --landmarks template.txt
-    lssl face-model build 001_neutral.obj 001_happy.obj ... -o model.npz --landmarks template.txt --variance 0.99
+    lssl face-model build 001_neutral.obj 001_happy.obj ... -o model.npz \\
+        --landmarks template.txt --variance 0.99
     """
     from lssl.face3d.model.colours import part_colours
     from lssl.face3d.model.decomposition import build_model
@@ -122,27 +137,29 @@ def build(
 @click.option(
     "--landmarks",
     type=click.Path(path_type=Path),
-    help="facewarehouse: text file of the 68 landmarks' vertex numbers, which its files do not hold.",
+    help="facewarehouse: text file with the 68 landmarks' vertex numbers, which its own files lack.",
 )
 @click.option(
     "--allow-pickle",
     is_flag=True,
-    help="facescape: its file needs Python's pickle, which runs any code the file holds; only for a file you trust.",
+    help="facescape: read its file with Python's pickle, which runs any code in the file; only for files you trust.",
 )
 @quiet_option
 @kept_json_option
 def import_(kind: str, path: Path, output: Path, landmarks: Path | None, allow_pickle: bool, quiet: bool) -> None:
-    """Read a published model and write it as one of ours.
+    """Read a published model and write it as a model file of lssl.
 
     \b
     ict            the FaceXModel folder of ICT-FaceKit (or its .tar.xz)
-    facewarehouse  the folder that holds Tester_1 ... Tester_150
+    facewarehouse  the folder with Tester_1 ... Tester_150
     facescape      facescape_bm_v1.6_*.npz
 
     \b
     lssl face-model import ict FaceXModel/ -o ict.npz
-    lssl face-model import facewarehouse FaceWarehouse/ -o fw.npz --landmarks fw68.txt
-    lssl face-model import facescape facescape_bm_v1.6_847_50_52_id_front.npz -o facescape.npz --allow-pickle
+    lssl face-model import facewarehouse FaceWarehouse/ -o fw.npz \\
+        --landmarks fw68.txt
+    lssl face-model import facescape facescape_bm_v1.6_847_50_52_id_front.npz \\
+        -o facescape.npz --allow-pickle
     """
     from lssl.face3d.model.importers.facescape import import_facescape
     from lssl.face3d.model.importers.facewarehouse import import_facewarehouse
@@ -168,15 +185,23 @@ def import_(kind: str, path: Path, output: Path, landmarks: Path | None, allow_p
 
 @command.command(context_settings={"show_default": True})
 @click.argument("model")
-@click.option("-o", "--out", "--output", "output", type=click.Path(path_type=Path, dir_okay=False), default="sheet.png")
-@click.option("--size", type=click.IntRange(32, 1024), default=160, help="Pixels a face.")
-@click.option("--modes", type=click.IntRange(1, 20), default=5, help="Identity modes to show at -2 and +2 sd.")
-@click.option("--seed", type=int, default=0, help="Of the row of people drawn at random.")
+@click.option(
+    "-o",
+    "--out",
+    "--output",
+    "output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="sheet.png",
+    help="Picture to write.",
+)
+@click.option("--size", type=click.IntRange(32, 1024), default=160, help="Side of each face in pixels.")
+@click.option("--modes", type=click.IntRange(1, 20), default=5, help="How many identity modes to show.")
+@click.option("--seed", type=int, default=0, help="Seed of the row of random people.")
 @kept_quiet_option
 @kept_json_option
 def show(model: str, output: Path, size: int, modes: int, seed: int) -> None:
-    """A contact sheet of MODEL (an .npz, "embedded" or "ict"): all expressions, the mean, the first identity modes at -2 and
-    +2 standard deviations, people drawn at random, yaw from -90 to 90, the lightings.
+    """Draw a contact sheet of MODEL (an .npz, "embedded" or "ict"): all expressions, the mean, the first identity modes at
+    -2 and +2 standard deviations, random people, yaw from -90 to 90 degrees, and the lightings.
 
     \b
     lssl face-model show embedded -o sheet.png
@@ -199,7 +224,7 @@ def _check_output(output: Path) -> None:
     from lssl.data.lock import check_writable
 
     if not output.parent.is_dir():
-        raise click.ClickException(f"{output}: the folder {output.parent} does not exist; make it first")
+        raise click.ClickException(f"{output}: the folder {output.parent} does not exist; create it first")
     check_writable(output.parent)
 
 
@@ -210,7 +235,7 @@ def _print_report(report: "BuildReport", scale: float, unit: str, output: Output
         f"Reconstruction: rms {report.rms_error / scale:.4g} {unit}, worst {report.max_error / scale:.4g} {unit}"
     )
     if report.held_out_error:
-        output.say("People left out, rms error by expression (fitted to all their scans; to neutral alone):")
+        output.say("Held-out people, rms error by expression (fitted to all their scans; to the neutral one only):")
         for name, error in report.held_out_error.items():
             other = report.transfer_error.get(name)
             transfer = "" if other is None else f"; {other / scale:.4g} {unit}"

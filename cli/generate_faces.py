@@ -13,7 +13,7 @@ def _numbers(_context: click.Context, parameter: click.Parameter, text: str) -> 
     try:
         return tuple(float(word) for word in text.split(",") if word.strip())
     except ValueError:
-        raise click.BadParameter(f"expected numbers with commas between them, got {text!r}", param=parameter) from None
+        raise click.BadParameter(f"expected numbers separated by commas, got {text!r}", param=parameter) from None
 
 
 def _words(_context: click.Context, _parameter: click.Parameter, text: str) -> tuple[str, ...]:
@@ -22,33 +22,41 @@ def _words(_context: click.Context, _parameter: click.Parameter, text: str) -> t
 
 @click.command(context_settings={"show_default": True})
 @out_folder
-@click.option("--subjects", type=click.IntRange(1), default=100, help="People.")
-@click.option("--expressions", callback=_words, default="all", help="Names with commas, or 'all' the model has.")
-@click.option("--yaw", callback=_numbers, default="0", help="Degrees with commas; positive turns to the image's right.")
+@click.option("--subjects", type=click.IntRange(1), default=100, help="How many people.")
 @click.option(
-    "--lighting", callback=_words, default="normal", help="Of normal, weak, dark, warm, cold, dim; with commas."
+    "--expressions", callback=_words, default="all", help="Names separated by commas, or 'all' that the model has."
 )
+@click.option(
+    "--yaw",
+    callback=_numbers,
+    default="0",
+    help="Degrees separated by commas; positive turns to the picture's right.",
+)
+@click.option("--lighting", callback=_words, default="normal", help="Any of normal, weak, dark, warm, cold, dim.")
 @click.option(
     "--hair",
     callback=_words,
     default="model",
-    help="Of model (its own), none, short, long, fringe, sweep (over an eye), hat; each subject has one of those given.",
+    help="Any of model (its own), none, short, long, fringe, sweep (over one eye), hat; each subject gets one of these.",
 )
-@click.option("--size", type=click.IntRange(16, 2048), default=128, help="Pixels a side.")
+@click.option("--size", type=click.IntRange(16, 2048), default=128, help="Side of the pictures in pixels.")
 @click.option("--seed", type=int, default=0, help="The same seed gives the same bytes.")
 @click.option("--test-fraction", type=click.FloatRange(0, 1), default=0.2, help="Share of the people in split test.")
 @click.option("--background", type=click.Choice(["random", "plain"]), default="random")
 @click.option(
-    "--variation", type=click.FloatRange(0, 3), default=1.0, help="Scale of the chance within a cell; 0: none."
+    "--variation",
+    type=click.FloatRange(0, 3),
+    default=1.0,
+    help="Scale of random variation between pictures with the same labels; 0: none.",
 )
 @click.option(
     "--model", type=click.Path(path_type=Path), help="A face model: embedded, ict, or an .npz  [default: embedded]"
 )
 @click.option("--sheet", type=click.Path(path_type=Path), help="Also write a contact sheet to this picture.")
 @click.option(
-    "--force", is_flag=True, help="Make the faces even where `lssl train`, as it is preset, refuses such a folder."
+    "--force", is_flag=True, help="Make the faces even if `lssl train`, with its default preset, would refuse them."
 )
-@click.option("--overwrite", is_flag=True, help="Remove the data set that OUT holds first.")
+@click.option("--overwrite", is_flag=True, help="First remove the data set that OUT holds.")
 @quiet_option
 @json_option
 def command(
@@ -70,18 +78,19 @@ def command(
     as_json: bool,
     force: bool,
 ) -> None:
-    """Write a data set of labelled faces to the folder OUT: one picture for each subject x expression x yaw x lighting,
-    with 68 landmarks and part masks, from a 3D face model; no photographs needed.
+    """Write a data set of labelled faces to the folder OUT: one picture for each subject, expression, yaw and lighting,
+    with 68 landmarks and part masks, drawn with a 3D face model; no photographs are needed.
 
     \b
     lssl generate-faces faces/ --subjects 100
-    lssl generate-faces faces/ --subjects 100 --expressions all --yaw -45,-30,-15,0,15,30,45 \\
+    lssl generate-faces faces/ --subjects 100 --yaw -45,-30,-15,0,15,30,45 \\
         --lighting normal,weak,dark --size 128 --seed 0
-    lssl generate-faces faces/ --hair none,short,long,fringe,sweep,hat --lighting normal,warm,cold,dim
+    lssl generate-faces faces/ --hair none,short,long,fringe,sweep,hat \\
+        --lighting normal,warm,cold,dim
     lssl generate-faces pairs/ --expressions neutral,happy --sheet pairs.png
-    lssl generate-faces faces/ --model ict           the built-in part of ICT-FaceKit
+    lssl generate-faces faces/ --model ict        the built-in part of ICT-FaceKit
 
-    An interrupted run goes on when repeated.
+    To continue an interrupted run, repeat the command.
     """
     from dataclasses import asdict
 
@@ -119,7 +128,7 @@ def command(
     reasons = why_not_trainable(len(generator.cells) - tested, tested, attributes, size)
     if reasons and not force:
         raise LsslError(
-            f"`lssl train` would refuse this folder: {'; '.join(reasons)}. Ask for other faces, or say --force"
+            f"`lssl train` would refuse this folder: {'; '.join(reasons)}. Ask for other faces, or add --force"
         )
     rows = write_generated(out, generator, model=name, overwrite=overwrite, progress=not quiet, say=output.beside_bar)
     if sheet is not None:

@@ -10,25 +10,28 @@ from lssl.errors import LsslError
 
 # command: (module, one line for `lssl --help`)
 COMMANDS = {
-    "render-frontal": ("render_frontal", "Turn faces to the front with a bilinear 3D face."),
+    "render-frontal": ("render_frontal", "Turn faces to the front with a bilinear 3D face model."),
     "normalize-pose": ("normalize_pose", "Turn faces to the front and make them realistic with a trained generator."),
-    "generate-faces": ("generate_faces", "Labelled faces without a data set: a data set folder from a 3D face model."),
+    "generate-faces": ("generate_faces", "Draw a data set folder of labelled faces with a 3D face model."),
     "face-model": ("face_model", "Build, import and look at bilinear 3D face models."),
-    "prepare": ("prepare", "A data set folder of aligned faces from a database or your own photographs."),
+    "prepare": ("prepare", "Make a data set folder of aligned faces from a database or your own photographs."),
     "train": ("train", "Train one model that changes all attributes of a data set's faces."),
-    "doctor": ("doctor", "Versions, native kernels, and what to do about each lack."),
-    "train-parser": ("train_parser", "The face parser (lips, skin, eyes) of the parsing loss."),
-    "train-classifier": ("train_classifier", "A classifier of expressions or another attribute, tested on strangers."),
-    "evaluate": ("evaluate", "The paper's experiments: tables, figures and a report, on any data set folder."),
-    "demo": ("demo", "A page on this computer: drop a photograph, move sliders, compare, download."),
+    "doctor": ("doctor", "Show versions and native kernels, and how to install whatever is missing."),
+    "train-parser": ("train_parser", "Train the face parser (lips, skin, eyes) of the parsing loss."),
+    "train-classifier": (
+        "train_classifier",
+        "Train a classifier of an attribute, and test it on people it has not seen.",
+    ),
+    "evaluate": ("evaluate", "Run the paper's experiments, with tables, figures and a report, on any data set folder."),
+    "demo": ("demo", "Open a web page on this computer: drop a photograph, move sliders, compare, download."),
     "synthesize": ("synthesize", "Change the attributes of the faces in photographs and videos."),
     "morph": ("morph", "Let a photograph's face go from one expression to the next: GIF, WebP, video."),
-    "export": ("export", "A generator as ONNX or PyTorch's exported program, for programs without lssl."),
-    "augment": ("augment", "A labelled data set folder of synthesized faces."),
+    "export": ("export", "Write a generator as ONNX or PyTorch's exported program, for programs without lssl."),
+    "augment": ("augment", "Write a labelled data set folder of synthesized faces."),
 }
 
 
-# An interrupted run of these goes on when it is repeated.
+# Commands that continue an interrupted run when they are repeated.
 GOING_ON = {"augment", "evaluate", "generate-faces", "normalize-pose", "prepare", "render-frontal"}
 
 
@@ -62,7 +65,7 @@ class LazyGroup(click.Group):
 
 
 class Program(LazyGroup):
-    """Says in one line what the user can put right; Ctrl-C ends with exit code 130."""
+    """Prints in one line what the user can put right; Ctrl-C ends with exit code 130."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -76,7 +79,7 @@ class Program(LazyGroup):
             raise click.ClickException(f"{place}{error.strerror or error}") from error
         except KeyboardInterrupt as stop:
             going_on = ctx.invoked_subcommand in GOING_ON
-            hint = "; run the same command again to go on" if going_on else f"; {stop}" if str(stop) else ""
+            hint = "; run the same command again to continue" if going_on else f"; {stop}" if str(stop) else ""
             click.secho(f"\nInterrupted{hint}.", fg="yellow", err=True)
             raise SystemExit(130) from None
 
@@ -88,7 +91,7 @@ class Program(LazyGroup):
 )
 @click.version_option(version=__version__, prog_name="lssl")
 def main() -> None:
-    """Change the attributes of faces, turn faces to the front, and prove that synthesized faces train better.
+    """Change the attributes of faces, turn faces to the front, and train classifiers with synthesized faces.
 
     \b
     lssl generate-faces faces/        labelled faces without a data set

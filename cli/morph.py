@@ -16,27 +16,35 @@ _LONGEST_VIDEO = 1920
 @click.option(
     "--through",
     required=True,
-    help="Values to go through, e.g. neutral,happy,surprised; photo is the photograph as it is.",
+    help="Values to go through, such as neutral,happy,surprised; photo stands for the photograph as it is.",
 )
 @click.option("--out", "-o", type=click.Path(path_type=Path), default="morph.gif", show_default=True,
-              help="The file: .gif, .webp, .mp4, .mov or .mkv.")  # fmt: skip
+              help="File to write: .gif, .webp, .mp4, .mov or .mkv.")  # fmt: skip
 @click.option(
-    "--seconds", type=click.FloatRange(0.05, 60), default=0.7, show_default=True, help="From one to the next."
+    "--seconds",
+    type=click.FloatRange(0.05, 60),
+    default=0.7,
+    show_default=True,
+    help="Seconds from one value to the next.",
 )
-@click.option("--hold", type=click.FloatRange(0, 60), default=0.5, show_default=True, help="Seconds at each.")
-@click.option("--fps", type=click.IntRange(1, 100), default=25, show_default=True, help="Frames a second.")
+@click.option("--hold", type=click.FloatRange(0, 60), default=0.5, show_default=True, help="Seconds at each value.")
+@click.option("--fps", type=click.IntRange(1, 100), default=25, show_default=True, help="Frames per second.")
 @click.option(
     "--size",
     type=click.IntRange(32),
-    help="Pixels of the longer side, at most.  [default: 512 for GIF, 768 for WebP, 1920]",
+    help="The longer side in pixels, at most.  [default: 512 for GIF, 768 for WebP, else 1920]",
 )
 @click.option(
-    "--intensity", type=click.FloatRange(0, 1.5), default=1.0, show_default=True, help="How far the values go."
+    "--intensity",
+    type=click.FloatRange(0, 1.5),
+    default=1.0,
+    show_default=True,
+    help="How far to go to each value: 1 is fully.",
 )
-@click.option("--once", is_flag=True, help="End at the last value instead of going back to the first, again and again.")
-@click.option("--source", multiple=True, help="What the photograph shows; this stop is then the photograph itself.")
+@click.option("--once", is_flag=True, help="End at the last value, instead of returning to the first and repeating.")
+@click.option("--source", multiple=True, help="What the photograph shows; this value is then the photograph itself.")
 @photograph_options
-@click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU where there is one]")
+@click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU if there is one]")
 @quiet_option
 @json_option
 def command(
@@ -62,10 +70,10 @@ def command(
     \b
     lssl morph 3d photo.jpg --through neutral,happy,surprised -o morph.gif
     lssl morph london photo.jpg --through photo,happy -o smile.mp4
-    lssl morph runs/faces photo.jpg --through happy,sad,angry --seconds 1.2 -o faces.webp
+    lssl morph runs/faces photo.jpg --through happy,sad --seconds 1.2 -o it.webp
 
-    MODEL is what `lssl synthesize` takes. The movement is eased, and held for a moment at each value. From photo, or what
-    --source names, the next value grows out of the photograph's own pixels.
+    MODEL is as for `lssl synthesize`. The face starts and stops gently, and rests for a moment at each value. Starting from
+    photo, or from what --source names, the next value grows out of the photograph's own pixels.
     """
     from tqdm import tqdm
 

@@ -20,21 +20,19 @@ SIMULATED = "simulated"
 @click.argument("model", type=click.Path(path_type=Path), metavar="MODEL")
 @click.argument("photographs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PHOTO...")
 @click.option(
-    "-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder to write; made where missing."
+    "-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder to write; created if missing."
 )
-@click.option("--to", default="", help="Values to change, e.g. happy, where MODEL learnt that (pose.keep under 1).")
+@click.option("--to", default="", help="Values to change to, such as happy, if MODEL learnt that (pose.keep under 1).")
 @photograph_options
-@click.option(
-    "--face-model", type=click.Path(exists=True, path_type=Path), help="3D face model; the embedded one if not given."
-)
+@click.option("--face-model", type=click.Path(exists=True, path_type=Path), help="3D face model.  [default: embedded]")
 @click.option(
     "--background",
     type=click.Choice(["plain", "original", "blur"]),
-    help="Of the simulated faces.  [default: as in the training]",
+    help="Background of the simulated faces.  [default: as in training]",
 )
-@click.option("--keep-doubtful", is_flag=True, help="Go on with faces whose fit is not to be trusted, too.")
-@click.option("--workers", type=click.IntRange(1), help="Processes; the number of processors if not given.")
-@click.option("--device", help="Of the generator: cpu, cuda, cuda:1.  [default: a GPU where there is one]")
+@click.option("--keep-doubtful", is_flag=True, help="Keep faces with an unreliable fit, too.")
+@click.option("--workers", type=click.IntRange(1), help="Processes.  [default: the number of processors]")
+@click.option("--device", help="For the generator: cpu, cuda, cuda:1.  [default: a GPU if there is one]")
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier run with other options wrote.")
 @quiet_option
 @json_option
@@ -62,13 +60,15 @@ def command(
     \b
     lssl normalize-pose runs/frontal-pose photo.jpg -o normalized/
     lssl normalize-pose runs/frontal-pose portraits/*.jpg -o normalized/
-    lssl normalize-pose runs/frontal-pose prepared-folder/ -o normalized/     every face of a data set folder
-    lssl normalize-pose runs/frontal-pose frontal/ -o normalized/             what `lssl render-frontal` drew
-    lssl normalize-pose runs/frontal-pose photo.jpg --to happy -o happy/      where the model learnt that (pose.keep under 1)
+    lssl normalize-pose runs/frontal-pose data-set-folder/ -o normalized/
+    lssl normalize-pose runs/frontal-pose frontal/ -o normalized/
+    lssl normalize-pose runs/frontal-pose photo.jpg --to happy -o happy/
 
-    Landmarks, fit and frontal rendering are those of `lssl render-frontal`, and stay in OUT/simulated. OUT becomes a
-    data set folder (images/ normalized, side/ the photograph cropped) with comparisons/ (photograph, simulated,
-    normalized). A run that was stopped goes on where it was. Exit code: 0 all faces, 1 some or all gave none.
+    Besides photographs it takes a data set folder, such as one that `lssl render-frontal` wrote.
+    Landmarks, fit and frontal rendering are those of `lssl render-frontal`, and are kept in OUT/simulated. OUT becomes a
+    data set folder (images/: the normalized faces, side/: the cropped photographs) with comparisons/ (photograph,
+    simulated, normalized). To continue a run that was stopped, repeat the command. Exit code: 0 if all photographs gave a
+    face, 1 if some or all did not.
     """
     from lssl.data.fingerprint import weights_fingerprint
     from lssl.data.folder import read_metadata
@@ -98,12 +98,12 @@ def command(
         **options,
     }
     attributes = () if given is None else given.attributes
-    if not drawn:  # what is drawn has a yaw of its own
+    if not drawn:  # a drawn face has a yaw of its own
         attributes = tuple(name for name in attributes if name != POSE_ATTRIBUTE)
     writer = FaceFolderWriter(out, attributes=attributes, settings=settings, overwrite=overwrite)
     code, source = 0, given.root if given is not None and drawn else out / SIMULATED
     if writer.finished:
-        output.say(f"{out} is complete; say --overwrite to make it again")
+        output.say(f"{out} is complete; add --overwrite to make it again")
         rejected = [] if drawn else read_rejected(source)
         output.result(out=out, faces=len(read_metadata(out)), rejected=dict(rejected))
         raise SystemExit(SOME_REFUSED if rejected else 0)
@@ -121,17 +121,17 @@ def command(
 
 
 def _prepared(photographs: tuple[Path, ...]) -> "FaceFolder | None":
-    """The data set folder that is meant, None for photographs."""
+    """The data set folder among the arguments, or None if these are photographs."""
     from lssl.data.folder import METADATA, read_metadata
 
     folders = [path for path in photographs if (path / METADATA).is_file()]
     if folders and len(photographs) > 1:
-        raise click.ClickException(f"{folders[0]} is a data set folder: give one of them alone, or photographs")
+        raise click.ClickException(f"{folders[0]} is a data set folder: give a single one, or photographs")
     return read_metadata(folders[0]) if folders else None
 
 
 def _render(context: click.Context, photographs: tuple[Path, ...], out: Path, **options: object) -> int:
-    """`lssl render-frontal` into `out`; its exit code where not all photographs gave a face."""
+    """Runs `lssl render-frontal` into `out`; returns its exit code."""
     from .render_frontal import command as render_frontal
 
     try:

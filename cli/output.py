@@ -1,7 +1,7 @@
-"""What every command says, and how: --quiet, --json, exit codes, the options of commands that read photographs.
+"""What commands print, and how: --quiet, --json, exit codes, and the options of commands that read photographs.
 
-Exit codes: 0 all is done, 1 something was refused or failed (named on standard error), 2 the command was called
-wrongly, 130 Ctrl-C. With --json the result, and nothing else, is on standard output.
+Exit codes: 0 everything is done, 1 something was refused or failed (named on standard error), 2 the command was called
+wrongly, 130 Ctrl-C. With --json, the result and nothing else is on standard output.
 """
 
 import functools
@@ -18,7 +18,7 @@ SOME_REFUSED = 1
 _OUT = "lssl.out"
 _JSON, _QUIET = "lssl.json", "lssl.quiet"
 
-quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress bars, no remarks; errors only.")
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print errors only, no progress bars or remarks.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 
 
@@ -30,9 +30,9 @@ def _keep_quiet(context: click.Context, _parameter: click.Parameter, value: bool
     context.meta[_QUIET] = value
 
 
-#: As `quiet_option` and `json_option`, for commands whose end is `of_context().result`.
+#: As `quiet_option` and `json_option`, for commands that end with `of_context().result`.
 kept_quiet_option = click.option(
-    "--quiet", "-q", is_flag=True, expose_value=False, callback=_keep_quiet, help="No remarks; errors only."
+    "--quiet", "-q", is_flag=True, expose_value=False, callback=_keep_quiet, help="Print errors only, no remarks."
 )
 kept_json_option = click.option(
     "--json",
@@ -47,7 +47,7 @@ def _set_limit(_context: click.Context, _parameter: click.Parameter, value: floa
     if value is not None:
         from lssl.data.images import LIMIT_VARIABLE
 
-        os.environ[LIMIT_VARIABLE] = f"{value:g}"  # which worker processes inherit
+        os.environ[LIMIT_VARIABLE] = f"{value:g}"  # worker processes inherit it
 
 
 max_megapixels_option = click.option(
@@ -55,20 +55,20 @@ max_megapixels_option = click.option(
     type=click.FloatRange(0, min_open=True),
     expose_value=False,
     callback=_set_limit,
-    help="Read photographs of up to this size.  [default: 179]",
+    help="Read photographs of up to this many megapixels.  [default: 179]",
 )
 
 
 def photograph_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """--landmarks, --largest-face and --max-megapixels, which mean the same wherever photographs are read."""
+    """Decorator: adds --landmarks, --largest-face and --max-megapixels, which mean the same wherever photographs are read."""
     options = (
         click.option(
             "--landmarks",
             type=click.Path(exists=True, path_type=Path),
-            help="68 landmarks: a .pts or .csv file, or a folder of them, named as the photographs; else beside the "
-            "photograph, else by dlib.",
+            help="68 landmarks: a .pts or .csv file, or a folder of such files named like the photographs.  [default: "
+            "files next to the photographs, else found by dlib]",
         ),
-        click.option("--largest-face", is_flag=True, help="Of several faces take the largest instead of refusing."),
+        click.option("--largest-face", is_flag=True, help="Take the largest of several faces, instead of refusing."),
         max_megapixels_option,
     )
     for option in reversed(options):
@@ -77,7 +77,7 @@ def photograph_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def out_folder(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The folder to write, OUT or -o OUT, whichever a user likes; the function gets it as `out`."""
+    """Decorator: adds the folder to write, given as OUT or -o OUT; the function gets it as `out`."""
 
     def keep(context: click.Context, _parameter: click.Parameter, value: Path | None) -> None:
         context.meta[_OUT] = value
@@ -86,16 +86,18 @@ def out_folder(function: Callable[..., Any]) -> Callable[..., Any]:
     def command(*args: Any, out: Path | None, **options: Any) -> Any:
         other = click.get_current_context().meta[_OUT]
         if (out is None) == (other is None):
-            raise click.UsageError("name the folder to write: OUT, or -o OUT" + (", not both" if out else ""))
+            raise click.UsageError("name the folder to write: OUT or -o OUT" + (", not both" if out else ""))
         return function(*args, out=out or other, **options)
 
     path = click.Path(path_type=Path)
-    option = click.option("-o", "--out", "out_option", type=path, expose_value=False, callback=keep, help="OUT.")
+    option = click.option(
+        "-o", "--out", "out_option", type=path, expose_value=False, callback=keep, help="Another way to give OUT."
+    )
     return click.argument("out", type=path, required=False)(option(command))
 
 
 class Output:
-    """Prints remarks unless --quiet, on standard error with --json; then the result, where that is asked for."""
+    """Prints remarks unless --quiet, on standard error with --json; and the result, if --json asks for it."""
 
     def __init__(self, quiet: bool = False, as_json: bool = False) -> None:
         self.quiet, self.as_json = quiet, as_json
@@ -105,16 +107,16 @@ class Output:
             click.secho(text, fg=colour, err=self.as_json)
 
     def warn(self, text: str) -> None:
-        """What a user must know even where nothing else is said."""
+        """Prints what a user must know even with --quiet."""
         click.secho(text, fg="yellow", err=True)
 
     def refused(self, rejected: Sequence[tuple[str, str]]) -> None:
-        """A line on standard error for each (what, why)."""
+        """Prints a line on standard error for each (what, why)."""
         for what, why in rejected:
             click.secho(f"{what}: {why}", fg="red", err=True)
 
     def beside_bar(self, text: str) -> None:
-        """A remark while a progress bar is shown."""
+        """Prints a remark while a progress bar is shown."""
         from tqdm import tqdm
 
         if not self.quiet:
@@ -127,6 +129,6 @@ class Output:
 
 
 def of_context() -> Output:
-    """What the running command was told by --quiet and --json."""
+    """The output of the running command, as --quiet and --json ask for."""
     context = click.get_current_context()
     return Output(bool(context.params.get("quiet") or context.meta.get(_QUIET)), bool(context.meta.get(_JSON)))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _sources() -> list[str]:
-    """The readers' names, by their files: importing them would bring PyTorch, and `--help` would wait for it."""
+    """The readers' names, found by their files: importing them would import PyTorch, and `--help` would wait for it."""
     folder = Path(lssl.__file__).parent / "data" / "readers"
     files = [path for path in folder.glob("*.py") if "\nREADER = " in path.read_text(encoding="utf-8")]
     return sorted(path.stem.replace("_", "-") for path in files)
@@ -78,7 +78,7 @@ def _print_report(report: "PrepareReport", out: Path, output: Output) -> None:
 
 
 def _kind(reason: str) -> str:
-    """A reason without its numbers and paths, so that equal ones are counted together."""
+    """A reason without its numbers and paths, so that similar ones are counted together."""
     import re
 
     return re.sub(r"\d+(\.\d+)?", "N", reason.split(": ")[-1] if reason.startswith("/") else reason)
@@ -88,36 +88,38 @@ def _kind(reason: str) -> str:
 @click.argument("source", type=click.Choice(_sources()))
 @click.argument("path", type=click.Path(path_type=Path))
 @out_folder
-@click.option("--size", type=click.IntRange(16, 4096), default=128, show_default=True, help="Side of the crops.")
+@click.option(
+    "--size", type=click.IntRange(16, 4096), default=128, show_default=True, help="Side of the crops in pixels."
+)
 @click.option(
     "--crop-scale",
     type=click.FloatRange(2, 12),
     default=4.0,
     show_default=True,
-    help="Side of the crop in distances between the eyes: more shows more hair and background.",
+    help="Side of the crop in distances between the eyes; a larger one shows more hair and background.",
 )
 @click.option(
     "--test-fraction",
     type=click.FloatRange(0, 0.9),
     default=0.2,
     show_default=True,
-    help="Share of the subjects kept for tests.",
+    help="Share of the subjects to keep for tests.",
 )
-@click.option("--seed", default=0, show_default=True, help="Decides which subjects those are.")
-@click.option("--attribute", "attributes", multiple=True, help="Column to use as attribute (repeat for more).")
-@click.option("--only", multiple=True, metavar="COLUMN=VALUE,...", help="Leave out what has other values.")
+@click.option("--seed", default=0, show_default=True, help="Decides which subjects are kept for tests.")
+@click.option("--attribute", "attributes", multiple=True, help="Column to use as an attribute; repeatable.")
+@click.option("--only", multiple=True, metavar="COLUMN=VALUE,...", help="Leave out pictures with other values.")
 @click.option(
     "--landmarks",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of .pts or .csv files, if they do not lie beside the pictures.",
+    help="Folder of .pts or .csv files, if they are not next to the pictures.",
 )
-@click.option("--redetect", is_flag=True, help="Find all landmarks with dlib, whatever files there are.")
-@click.option("--largest-face", is_flag=True, help="Of several faces take the largest instead of rejecting.")
-@click.option("--subject-pattern", metavar="REGEX", help="folder: what in a file's path names the person.")
-@click.option("--class-name", default="class", show_default=True, help="folder: the attribute's name.")
+@click.option("--redetect", is_flag=True, help="Find all landmarks with dlib, even if there are files.")
+@click.option("--largest-face", is_flag=True, help="Take the largest of several faces, instead of rejecting.")
+@click.option("--subject-pattern", metavar="REGEX", help="folder: the part of a file's path that names the person.")
+@click.option("--class-name", default="class", show_default=True, help="folder: the name of the attribute.")
 @click.option("--frames", type=click.IntRange(1), default=3, show_default=True, help="oulu-casia, mug: peak frames.")
 @click.option("--neutral", is_flag=True, help="oulu-casia: take each sequence's first frame as neutral.")
-@click.option("--workers", type=click.IntRange(1), help="Processes; the number of processors if not given.")
+@click.option("--workers", type=click.IntRange(1), help="Processes.  [default: the number of processors]")
 @click.option("--preview", is_flag=True, help="Also write preview.png, with the landmarks drawn.")
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier run with other options wrote.")
 @max_megapixels_option
@@ -146,19 +148,22 @@ def command(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Make a data set folder OUT of aligned face crops from the database SOURCE in the folder PATH.
+    """Make a data set folder OUT of aligned face crops from the pictures in the folder PATH.
+
+    The first argument names the database, which decides how files are read; "folder" is for photographs of your own.
 
     \b
     lssl prepare london faces/london out/london --size 64 --preview
     lssl prepare rafd RaFD/ out/rafd --only gaze=frontal
     lssl prepare oulu-casia Oulu/ out/oulu --only lighting=normal --neutral
     lssl prepare bu3dfe BU3DFE/ out/bu3dfe --only intensity=4
-    lssl prepare folder photos/ out/mine --subject-pattern '(\\w+)_'   a class a folder
+    lssl prepare folder photos/ out/mine --subject-pattern '(\\w+)_'
 
-    Landmarks come from .pts or .csv files where there are any, else from dlib (pip install 'lssl[landmarks]').
-    A .pts file counts pixels from 1, a table from 0; the header of a table says which columns are x and y. A picture
-    that cannot be used is listed with the reason in OUT/rejected.csv, and the exit code is 1 where there are any. Subjects
-    are either trained on or tested, never both. Ctrl-C loses nothing: the same command goes on where it stopped.
+    With "folder", PATH holds one folder per class.
+    Landmarks come from .pts or .csv files if there are any, else from dlib (pip install 'lssl[landmarks]').
+    A .pts file counts pixels from 1, a table from 0; the header of a table says which columns are x and y. Pictures
+    that cannot be used are listed with the reason in OUT/rejected.csv; the exit code is then 1. A subject is used either
+    for training or for tests, never for both. Ctrl-C loses nothing: the same command continues where it stopped.
     """
     import os
 

@@ -18,27 +18,27 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("photographs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PHOTO...")
 @click.option(
-    "-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder to write; made where missing."
+    "-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder to write; created if missing."
 )
 @photograph_options
 @click.option(
     "--model", type=click.Path(path_type=Path), help="Face model: embedded, ict, or an .npz.  [default: embedded]"
 )
 @click.option(
-    "--views-of-one-subject", is_flag=True, help="All photographs show one person: one face from all of them."
+    "--views-of-one-subject", is_flag=True, help="All photographs show the same person: draw one face from all of them."
 )
-@click.option("--expression", help="Draw this expression of the model instead of the photograph's own, e.g. neutral.")
+@click.option("--expression", help="Expression of the model to draw, such as neutral.  [default: the photograph's own]")
 @click.option("--yaw", default=0.0, show_default=True, help="Degrees; positive turns the face to the picture's right.")
 @click.option("--pitch", default=0.0, show_default=True, help="Degrees; positive lowers the chin.")
 @click.option(
-    "--size", type=click.IntRange(32, 2048), default=128, show_default=True, help="Side of the pictures, pixels."
+    "--size", type=click.IntRange(32, 2048), default=128, show_default=True, help="Side of the pictures in pixels."
 )
 @click.option(
     "--background",
     type=click.Choice(["plain", "original", "blur"]),
     default="plain",
     show_default=True,
-    help="Grey, the photograph's surroundings bent to meet the face, or those out of focus.",
+    help="plain: grey; original: the photograph's surroundings, bent to meet the face; blur: the same, out of focus.",
 )
 @click.option(
     "--remove-light", is_flag=True, help="Even light instead of the photograph's; dark photographs are brightened."
@@ -48,12 +48,12 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=20),
     default=150.0,
     show_default=True,
-    help="Centimetres from camera to head; a selfie: 40. inf: weak perspective.",
+    help="Centimetres from camera to head, such as 40 for a selfie; inf: weak perspective.",
 )
 @click.option("--mesh", type=click.Choice(["obj", "glb"]), help="Also write the 3D face with its texture.")
 @click.option("--turntable", is_flag=True, help="Also write an animated GIF of the face turning.")
-@click.option("--keep-doubtful", is_flag=True, help="Draw faces whose fit is not to be trusted, too.")
-@click.option("--workers", type=click.IntRange(1), help="Processes; the number of processors if not given.")
+@click.option("--keep-doubtful", is_flag=True, help="Draw faces with an unreliable fit, too.")
+@click.option("--workers", type=click.IntRange(1), help="Processes.  [default: the number of processors]")
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier run with other options wrote.")
 @quiet_option
 @json_option
@@ -79,27 +79,27 @@ def command(
     quiet: bool = False,
     as_json: bool = False,
 ) -> None:
-    """Turn faces to the front: fit a 3D face to each photograph, colour it with the photograph, draw it frontally.
+    """Turn faces to the front: fit a 3D face model to each photograph, colour it with the photograph, draw it frontally.
 
     \b
     lssl render-frontal photo.jpg -o frontal/
-    lssl render-frontal photo.jpg --background original --size 512 --mesh glb -o frontal/
+    lssl render-frontal photo.jpg --background original --size 512 -o frontal/
     lssl render-frontal left.jpg right.jpg --views-of-one-subject -o frontal/
-    lssl render-frontal portraits/ --landmarks points/ -o frontal/     a plain folder of photographs
+    lssl render-frontal portraits/ --landmarks points/ -o frontal/
     lssl render-frontal photo.jpg --expression neutral --remove-light -o frontal/
-    lssl render-frontal prepared-folder/ -o frontal/       every face of a data set folder
+    lssl render-frontal data-set-folder/ -o frontal/
 
-    OUT becomes a data set folder (images/ frontal, side/ the photograph cropped) that `lssl train
-    --preset pose` takes, with comparisons/ (photograph beside result), fits.csv (pose in degrees, error in eye
-    distances, doubts), fits/ (weights of the 3D face), and meshes/ and turntables/ where asked for. A data set folder
-    keeps its attributes; with --views-of-one-subject the faces of a subject that differ in yaw alone are views.
+    Besides photographs it takes plain folders of them, or a data set folder. OUT becomes a data set folder (images/: the frontal faces, side/: the cropped photographs) for `lssl train
+    --preset pose`, with comparisons/ (photograph next to result), fits.csv (pose in degrees, error in eye distances,
+    doubts), fits/ (weights of the 3D face) and, on request, meshes/ and turntables/. The faces of a data set folder
+    keep their attributes; with --views-of-one-subject, faces of a subject that differ only in yaw count as views of one.
 
-    A photograph without a face, with two, or with a fit that is not to be trusted is named, and the rest goes on;
-    OUT/rejected.csv lists them. A run that was stopped goes on where it was. Exit code: 0 all faces were drawn, 1 some
-    or all were not, 2 a wrong option, 130 interrupted.
+    A photograph without a face, with several, or with an unreliable fit is named and skipped; OUT/rejected.csv lists them.
+    To continue a run that was stopped, repeat the command. Exit code: 0 if all faces were drawn, 1 if some or all were not,
+    2 for a wrong option, 130 if interrupted.
 
-    Faces that may look wrong (much turned, an eye covered, light of a strong colour or hardly any) are named as doubtful,
-    in the output and in fits.csv.
+    Faces that may look wrong (turned far, with a covered eye, in light of a strong colour or hardly any) are reported as
+    doubtful, in the output and in fits.csv.
     """
     import os
 
@@ -138,7 +138,7 @@ def command(
     if overwrite:
         clear_extras(out)
     if writer.finished:
-        output.say(f"{out} is complete; say --overwrite to draw it again")
+        output.say(f"{out} is complete; add --overwrite to draw it again")
         if not (out / "fits.csv").is_file():  # an earlier run was killed before it was written
             _write_fits(out, FIT_COLUMNS)
         _finish(output, out, read_rejected(out))
@@ -168,7 +168,7 @@ def command(
 
 
 def _finish(output: Output, out: Path, rejected: Sequence[tuple[str, str]]) -> None:
-    """The result with its doubtful faces, and the exit code."""
+    """Prints the result with its doubtful faces, and ends the program with its exit code."""
     from lssl.data.folder import read_metadata
 
     folder = read_metadata(out)
@@ -180,14 +180,14 @@ def _finish(output: Output, out: Path, rejected: Sequence[tuple[str, str]]) -> N
         output.say(f"{len(doubtful)} of {len(folder)} faces are doubtful; fits.csv says why", "yellow")
     output.result(out=out, faces=len(folder), rejected=dict(rejected), doubtful=doubtful)
     if rejected:
-        output.say(f"{len(rejected)} photographs gave none; {out / 'rejected.csv'} says why", "yellow")
+        output.say(f"{len(rejected)} photographs gave no face; {out / 'rejected.csv'} says why", "yellow")
     raise SystemExit(SOME_REFUSED if rejected else 0)
 
 
 def _jobs(
     paths: tuple[Path, ...], landmarks: Path | None, one_subject: bool, expression: str | None
 ) -> tuple[list["Job"], list[tuple[Path, str]]]:
-    """The faces to draw, and (path, reason) of files that are no pictures we read."""
+    """The faces to draw, and (path, reason) for files that are not readable pictures."""
     from lssl.data.folder import read_metadata
     from lssl.data.portrait import find_inputs
     from lssl.inference.frontal_jobs import folder_jobs, photograph_jobs
@@ -197,14 +197,14 @@ def _jobs(
         return photograph_jobs(inputs.photographs, landmarks=landmarks, one_subject=one_subject), inputs.refused
     folder = inputs.folders[0]
     if len(inputs.folders) > 1 or inputs.photographs:
-        raise click.ClickException(f"{folder} is a data set folder: give one of them alone, or photographs")
+        raise click.ClickException(f"{folder} is a data set folder: give a single one, or photographs")
     if landmarks is not None:
         raise click.ClickException(f"--landmarks {landmarks}: {folder} is a data set folder and has its own")
     return folder_jobs(read_metadata(folder), one_subject=one_subject, expression=expression), inputs.refused
 
 
 def _write_fits(out: Path, names: Sequence[str]) -> None:
-    """fits.csv: a row a face, from the folder's metadata."""
+    """Writes fits.csv, one row per face, from the folder's metadata."""
     from lssl.data.writer import write_atomic
 
     with (out / "metadata.csv").open(newline="", encoding="utf-8") as stream:

@@ -22,38 +22,42 @@ GRID_ROWS = 8
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="IMAGE...")
-@click.option("--to", "targets", help="Values to change to, e.g. happy,sad or expression=happy; happy+dark for both.")
-@click.option("--all", "all_targets", is_flag=True, help="Every value that the model knows.")
+@click.option(
+    "--to", "targets", help="Values to change to, such as happy,sad or expression=happy; happy+dark is one change."
+)
+@click.option("--all", "all_targets", is_flag=True, help="Change to every value that the model knows.")
 @click.option(
     "--intensity",
     "intensities",
     default="1",
     show_default=True,
-    help="How far: 0 the source, 1 fully, up to 1.5 beyond; several as 0.5,1,1.5.",
+    help="How far to go: 0 not at all, 1 fully, up to 1.5; several separated by commas, such as 0.5,1,1.5.",
 )
-@click.option("--out", "-o", type=click.Path(path_type=Path), default="synthesized", show_default=True)
+@click.option(
+    "--out", "-o", type=click.Path(path_type=Path), default="synthesized", show_default=True, help="Folder to write."
+)
 @click.option("--source", multiple=True, help="What the photographs show.  [default: neutral, normal light, yaw 0]")
 @click.option(
     "--paste",
     is_flag=True,
-    help="Also write the whole photograph with the new face in it (a generator that moves faces writes that alone).",
+    help="Also write the whole photograph with the new face in it (3d, london and presets like standard write only that).",
 )
 @photograph_options
 @click.option("--split", type=click.Choice(["train", "test", "all"]), default="all", show_default=True,
-              help="Rows of a prepared folder.")  # fmt: skip
-@click.option("--limit", type=click.IntRange(1), help="At most this many faces.")
+              help="Which faces of a prepared folder to take.")  # fmt: skip
+@click.option("--limit", type=click.IntRange(1), help="Take at most this many faces.")
 @click.option(
     "--ease",
     type=click.FloatRange(0),
     default=0.0,
-    help="Of a video: seconds in which the change grows at the beginning.",
+    help="Videos: seconds over which the change grows at the beginning.",
 )
 @click.option(
     "--every-frame",
     is_flag=True,
-    help="Of a video: ask the network about every frame, not only where the face changes its shape.",
+    help="Videos: run the network on every frame, not only when the face changes its shape.",
 )
-@click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU where there is one]")
+@click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU if there is one]")
 @quiet_option
 @json_option
 def command(
@@ -75,28 +79,30 @@ def command(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Change the attributes of faces with the generator MODEL: generator.safetensors, a run folder, or the built-in
-    "3d", which moves the photograph's own pixels by a fitted 3D face model (expressions; nothing is trained), or "london",
-    which learnt smiles from photographs (neutral, happy).
+    """Change the attributes of faces with the generator MODEL: a generator.safetensors, a run folder, or a built-in one:
+    "3d" moves the photograph's own pixels with a fitted 3D face model (expressions; nothing is trained); "london" learnt to
+    smile from photographs (neutral, happy); "generated" learnt eight expressions from rendered faces.
 
     \b
-    lssl synthesize 3d photo.jpg --to happy -o out                 the whole photograph at its own size
-    lssl synthesize london photo.jpg --to happy -o out             the same by a trained generator
-    lssl synthesize runs/london photo.jpg --to happy -o out        find, align, translate
-    lssl synthesize runs/london photo.jpg --to happy --paste       and back into the photograph
-    lssl synthesize runs/faces *.jpg --all                         every expression, in one grid
-    lssl synthesize runs/faces photo.jpg --to happy --intensity 0.5,1,1.5
-    lssl synthesize runs/london data/london --to happy --split test    a prepared folder
-    lssl synthesize runs/london portraits/ --to happy                  a plain folder of photographs
-    lssl synthesize london clip.mp4 --to happy -o out              a video (MP4, MOV, MKV, GIF, WebP), its sound kept
-    lssl synthesize london camera --to happy -o me.mp4             the camera, until Ctrl-C; camera:1 is the next one
+    lssl synthesize 3d photo.jpg --to happy -o out        any photograph, any size
+    lssl synthesize london photo.jpg --to happy -o out    a trained generator
+    lssl synthesize runs/mine photo.jpg --to happy        a generator of your own
+    lssl synthesize runs/mine photo.jpg --to happy --paste    the whole photograph
+    lssl synthesize runs/mine *.jpg --all                 every value, in one grid
+    lssl synthesize runs/mine photo.jpg --to happy --intensity 0.5,1,1.5
+    lssl synthesize runs/mine data/mine --to happy --split test      a data set
+    lssl synthesize runs/mine portraits/ --to happy       a folder of photographs
+    lssl synthesize london clip.mp4 --to happy -o out     a video; keeps its sound
+    lssl synthesize london camera --to happy -o me.mp4    the camera, until Ctrl-C
 
-    Writes <name>_<target>.png a face and target (of 3d and london: the whole photograph, upright, with its EXIF and colour
-    profile), and grids/grid_01.png, grid_02.png ...:
-    a row a face, the input first. A value with a comma in it stands in quotes: --to '"a,b",happy'. A photograph in
-    which there is no face, or more than one large one, is named, the others go on, and the exit code is 1.
-    In a video every face is changed; frames without one stay as they are. It is written to <name>_<target>.mp4, or to
-    the file that -o names; Ctrl-C leaves what is done in <name>_<target>.partial.mp4.
+    Writes <name>_<target>.png for each face and target (with 3d and london the whole photograph, upright, with its EXIF and
+    colour profile), and grids/grid_01.png, grid_02.png ... with one row per face, the input first. Put a value that
+    contains a comma in quotes: --to '"a,b",happy'. A photograph without a face, or with more than one large one, is named
+    and skipped, and the exit code is then 1.
+
+    In a video (MP4, MOV, MKV, GIF, WebP, or camera, camera:1 ...), every face is changed; frames without a face stay as they
+    are. It is written to <name>_<target>.mp4, or to the file that -o names; Ctrl-C leaves the finished part in
+    <name>_<target>.partial.mp4.
     """
     from tqdm import tqdm
 
@@ -112,7 +118,7 @@ def command(
     from lssl.models.export import load_generator
 
     if bool(targets) == all_targets:
-        raise click.UsageError("say what to change to: either --to VALUE,... or --all")
+        raise click.UsageError("name what to change to: either --to VALUE,... or --all")
     check_writable(out)
     numbers = _numbers(intensities)
     output = Output(quiet, as_json)
@@ -135,14 +141,14 @@ def command(
         taken_for = {}  # read from each face
     elif photographs or moving:
         shown = ", ".join(f"{name} {value}" for name, value in taken_for.items())
-        output.say(f"Photographs are taken to show: {shown} (--source says otherwise)")
+        output.say(f"Photographs are taken to show: {shown} (change that with --source)")
     for path in tqdm(photographs, desc="finding faces", unit="photo", disable=quiet or len(photographs) < 2):
         try:
             faces.append(
                 read_photograph(path, generator, taken_for, landmarks_dir=landmarks, largest_face=largest_face)
             )
         except DetectionError:
-            raise  # no photograph will do without dlib
+            raise  # without dlib, no photograph will work
         except LsslError as error:
             failed.append((str(path), str(error).removeprefix(f"{path}: ")))
     videos, refused = write_videos(
@@ -180,10 +186,10 @@ def _numbers(text: str) -> list[float]:
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
-        raise click.BadParameter(f"'{text}' is no number", param_hint="--intensity") from None
+        raise click.BadParameter(f"'{text}' is not a number", param_hint="--intensity") from None
     for number in numbers:
         if not 0 <= number <= 1.5:
-            raise click.BadParameter(f"{number:g} does not lie between 0 and 1.5", param_hint="--intensity")
+            raise click.BadParameter(f"{number:g} is not between 0 and 1.5", param_hint="--intensity")
     return numbers
 
 
@@ -203,7 +209,7 @@ def _from_folder(
 def _write_edits(
     model: "ModelEditor", faces: "list[InputFace]", wanted: "list[Target]", out: Path, quiet: bool
 ) -> tuple[list[Path], list[tuple[str, str]]]:
-    """The whole photographs, and grids of their crops; returns their files, and (face, reason) of what went wrong."""
+    """Writes the whole photographs, and grids of their crops; returns the files, and (face, reason) for what failed."""
     from tqdm import tqdm
 
     from lssl.data.writer import write_image
@@ -229,7 +235,7 @@ def _write_edits(
 def _write(
     model: "TrainedGenerator", faces: "list[InputFace]", wanted: "list[Target]", out: Path, paste: bool, quiet: bool
 ) -> list[Path]:
-    """The pictures of all faces and targets, and grids of them; returns the pictures' files."""
+    """Writes the pictures of all faces and targets, and grids of them; returns the pictures' files."""
     from tqdm import tqdm
 
     from lssl.data.images import colour_profile
@@ -264,7 +270,7 @@ def _write(
 
 
 def _names(faces: "list[InputFace]", wanted: "list[Target]") -> list[list[str]]:
-    """The names of each face's files, a target each; no two alike."""
+    """For each face, the names of its files, one per target; all different."""
     from lssl.data.portrait import unique_names
 
     kept = unique_names([face.name for face in faces])
@@ -273,7 +279,7 @@ def _names(faces: "list[InputFace]", wanted: "list[Target]") -> list[list[str]]:
 
 
 def _write_grid(out: Path, number: int, columns: "list[list[NDArray[np.uint8]]]", wanted: "list[Target]") -> None:
-    """A page of faces, the input first, in a folder that does not count as one of faces."""
+    """Writes a grid of faces, the input first, into a folder that is marked as not holding faces."""
     import numpy as np
     import torch
 

@@ -1,4 +1,4 @@
-"""The moving pictures of `lssl synthesize`."""
+"""Videos and animations for `lssl synthesize`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,9 +27,10 @@ def write_videos(
     ease: float,
     every_frame: bool,
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
-    """Writes each moving picture with each target; what is said of each, and (path, reason) of what failed.
+    """Writes each moving picture with each target; returns a report of each, and (path, reason) for what failed.
 
-    out: a folder, or the file of one moving picture and one target. Raises KeyboardInterrupt after Ctrl-C, once the file is closed.
+    out: a folder, or, with a single moving picture and target, a file. Raises KeyboardInterrupt after Ctrl-C, once the file
+    is closed.
     """
     if not paths:
         return [], []
@@ -41,7 +42,7 @@ def write_videos(
 
     cameras = [path for path in paths if is_camera(path)]
     if cameras and len(paths) * len(wanted) > 1:
-        raise click.UsageError(f"{cameras[0]} records until it is stopped: give it alone, with one value to change to")
+        raise click.UsageError(f"{cameras[0]} records until it is stopped: give it alone, with a single value")
     names = unique_names([f"{_stem(path)}_{target.file_name}" for path in paths for target in wanted])
     done, failed = [], []
     for number, path in enumerate(paths):
@@ -71,14 +72,14 @@ def _stem(path: Path) -> str:
 
 
 def _file(out: Path, name: str, count: int) -> Path:
-    """The file of a moving picture; without a suffix until its kind is known."""
+    """The file for a moving picture; without a suffix until its format is known."""
     from lssl.inference.video.frames import ANIMATION_SUFFIXES, VIDEO_SUFFIXES
 
     if out.suffix.lower() in (*VIDEO_SUFFIXES, *ANIMATION_SUFFIXES) and not out.is_dir():
         if count > 1:
             raise click.UsageError(f"-o {out} is one file, but {count} are to be written: name a folder")
         return out
-    return out / name  # and the suffix of what the clip holds
+    return out / name  # the clip's suffix is added later
 
 
 def _write(path: Path, file: Path, named: bool, edits: Any, output: Output, **options: Any) -> "ClipReport":
@@ -103,14 +104,14 @@ def _write(path: Path, file: Path, named: bool, edits: Any, output: Output, **op
 def _tell(path: Path, report: "ClipReport", output: Output) -> None:
     pace = report.frames / max(report.seconds, 1e-3)
     faces = f", {report.faces} faces" if report.faces > 1 else ""
-    output.say(f"{report.path}: {report.frames} frames at {pace:.1f} a second{faces}")
+    output.say(f"{report.path}: {report.frames} frames at {pace:.1f} per second{faces}")
     if report.frames and not report.edited:
         reason = f" ({'; '.join(report.refused)})" if report.refused else ": no face was found"
         output.warn(f"{path}: nothing was changed{reason}")
     elif report.without:
         spans = ", ".join(f"{start:.1f} to {end:.1f} s" for start, end in report.without[:5])
         more = f" and {len(report.without) - 5} more" if len(report.without) > 5 else ""
-        output.warn(f"{path}: left as it was where no face was found: {spans}{more}")
+        output.warn(f"{path}: no face was found, and nothing changed, from {spans}{more}")
 
 
 def _said(path: Path, target: str, report: "ClipReport") -> dict[str, Any]:

@@ -17,50 +17,57 @@ if TYPE_CHECKING:
 @click.option("--data", type=click.Path(), help="Data set folder (lssl prepare).  [default: generated faces]")
 @click.option(
     "--preset",
-    help="quick, standard, paper, pose, simgan, stargan, cyclegan, icgan (or stargan-small ...) ...  [default: quick without --data, else standard]",
+    help="quick, standard, paper, pose, simgan, stargan, cyclegan, icgan, or for few photographs stargan-small, "
+    "cyclegan-small, icgan-small.  [default: standard with --data, else quick]",
 )
-@click.option("--method", help="The preset of that name: a method is chosen by its preset or by --config.")
+@click.option(
+    "--method", help="Same as --preset; with --config or --resume, checks that the settings are this method's."
+)
 @click.option(
     "--config",
     "config_file",
     type=click.Path(dir_okay=False),
-    help="Settings, such as a run's config.toml, in a preset's place.",
+    help="File of settings, such as a run's config.toml, instead of a preset.",
 )
 @click.option("--out", "-o", type=click.Path(path_type=Path), help="Run folder.  [default: runs/<data>-<preset>]")
 @click.option("--resume", is_flag=True, help="Continue the run in --out.")
-@click.option("--attributes", help="Columns of metadata.csv, with commas.  [default: all attribute columns]")
+@click.option("--attributes", help="Columns of metadata.csv, separated by commas.  [default: all attributes]")
 @click.option(
     "--real-faces",
     type=click.Path(),
     help="Pose normalization: data set folder of real faces for the critic.  [default: near-frontal photographs of --data]",
 )
-@click.option("--iterations", type=click.IntRange(1), help="Generator updates.")
-@click.option("--batch-size", type=click.IntRange(1), help="Of all processes together.")
-@click.option("--critic-updates", type=click.IntRange(1), help="A generator update.")
+@click.option("--iterations", type=click.IntRange(1), help="Number of generator updates.")
+@click.option("--batch-size", type=click.IntRange(1), help="Faces per batch, of all processes together.")
+@click.option("--critic-updates", type=click.IntRange(1), help="Critic updates per generator update.")
 @click.option("--learning-rate", type=float)
 @click.option("--seed", type=int)
 @click.option("--width", type=click.IntRange(1), help="Channels of the generator's first layer.")
-@click.option("--downsamplings", type=click.IntRange(1), help="Of the generator; small pictures need fewer.")
-@click.option("--size", type=click.IntRange(16), help="Side of the generated faces.")
-@click.option("--subjects", type=click.IntRange(4), help="People among the generated faces.")
+@click.option(
+    "--downsamplings", type=click.IntRange(1), help="Down-samplings of the generator; small pictures need fewer."
+)
+@click.option("--size", type=click.IntRange(16), help="Without --data: side of the generated faces in pixels.")
+@click.option("--subjects", type=click.IntRange(4), help="Without --data: how many people to generate.")
 @click.option(
     "--without",
     multiple=True,
     type=click.Choice(["side-image", "bidirectional", "parsing", "identity"]),
-    help="Ablation (paper Table 1): leaves a part of the method out; repeatable.",
+    help="Ablation (paper Table 1): leave out a part of the method; repeatable.",
 )
 @click.option(
     "--parser",
     type=click.Path(path_type=Path),
-    help="Trained face parser (lssl train-parser).  [default: one is trained first]",
+    help="Trained face parser (lssl train-parser).  [default: one is trained first, if needed]",
 )
 @click.option("--ema", type=float, help="Decay of an averaged generator, such as 0.999; 0: none.")
-@click.option("--bf16", type=click.Choice(["on", "off", "auto"]), help="bfloat16 autocast.")
-@click.option("--channels-last", type=click.Choice(["on", "off", "auto"]))
-@click.option("--tf32/--no-tf32", default=None, help="float32 products of a GPU with a mantissa of 10 bits.")
-@click.option("--log-every", type=click.IntRange(1), help="Iterations.")
-@click.option("--sample-every", type=click.IntRange(1), help="Iterations.")
-@click.option("--checkpoint-every", type=click.IntRange(1), help="Iterations.")
+@click.option("--bf16", type=click.Choice(["on", "off", "auto"]), help="Compute in bfloat16 (autocast).")
+@click.option("--channels-last", type=click.Choice(["on", "off", "auto"]), help="Memory format of the networks.")
+@click.option(
+    "--tf32/--no-tf32", default=None, help="GPU: float32 products with a mantissa of 10 bits, which is faster."
+)
+@click.option("--log-every", type=click.IntRange(1), help="Iterations between log lines.")
+@click.option("--sample-every", type=click.IntRange(1), help="Iterations between sample pictures.")
+@click.option("--checkpoint-every", type=click.IntRange(1), help="Iterations between checkpoints.")
 @click.option(
     "--set",
     "assignments",
@@ -68,12 +75,10 @@ if TYPE_CHECKING:
     metavar="NAME=VALUE",
     help="Any other setting, such as losses.identity=5; repeatable.",
 )
-@click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU where there is one]")
+@click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU if there is one]")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: the fastest number, by measurement]")
 @click.option(
-    "--threads", type=click.IntRange(1), help="Of the CPU.  [default: measured, and again where it slows down]"
-)
-@click.option(
-    "--report/--no-report", default=True, help="At the end: judge what was learnt on unseen people.  [default: report]"
+    "--report/--no-report", default=True, help="At the end, judge what was learnt on unseen people.  [default: report]"
 )
 @quiet_option
 @json_option
@@ -95,18 +100,18 @@ def command(
     """Train one model that changes all attributes of a data set's faces.
 
     \b
-    lssl train                                        faces of the embedded 3D model, minutes
-    lssl train --data london/ --preset standard       photographs that `lssl prepare` made ready
+    lssl train                                 generated faces; takes minutes
+    lssl train --data london/                  photographs from `lssl prepare`
     lssl train --data rafd/ --preset paper --out runs/rafd
-    lssl train --out runs/rafd --resume               goes on after a stop, a kill, a full disk
+    lssl train --out runs/rafd --resume        after a stop, a kill, a full disk
     lssl train --config runs/rafd/config.toml --out runs/again
-    lssl train --method pose --data frontal/          pose normalization: a folder that `lssl render-frontal` wrote
+    lssl train --preset pose --data frontal/   faces from `lssl render-frontal`
     torchrun --nproc-per-node=2 -m lssl train --data rafd/ --preset paper
 
     The run folder gets config.toml (all settings), metrics.jsonl, losses.png, samples/ (unseen subjects: the input,
     then each target), checkpoints/ and generator.safetensors (for `lssl synthesize`, `lssl normalize-pose` and
-    lssl.load_generator). In the end what was learnt is judged on the people of the split test, class by class: a few lines,
-    and report.html with the figures and contact sheets.
+    lssl.load_generator). At the end, what was learnt is judged on the people of the test split, class by class, in a few
+    lines and in report.html, with figures and contact sheets.
     Ctrl-C saves and stops.
     """
     from lssl.methods.run import default_folder, run_training
@@ -114,7 +119,7 @@ def command(
     from lssl.training.distributed import Processes
 
     output = Output(quiet, as_json)
-    quiet = quiet or as_json  # what is said on the way goes to standard output
+    quiet = quiet or as_json  # training prints its remarks on standard output
     if resume and out is None:
         raise click.UsageError("--resume needs --out, the run folder to continue")
     if resume and out is not None and not checkpoints(out / "checkpoints"):
@@ -139,20 +144,20 @@ def command(
         if report and loop.config.data.folder:
             judged = _judge(out, loop.config, quiet, output)
     elif loop.iteration == 0:
-        output.warn("Stopped while warming up; nothing to save yet: repeat the command to begin again")
+        output.warn("Stopped while warming up, when there is nothing to save yet: repeat the command to begin again")
     else:
-        output.warn(f"Stopped at iteration {loop.iteration}, saved; go on with: lssl train --out {out} --resume")
+        output.warn(f"Stopped at iteration {loop.iteration}, saved; continue with: lssl train --out {out} --resume")
     output.result(out=out, finished=finished, iterations=loop.iteration, generator=out / "generator.safetensors")
     if not finished or not judged:
         raise SystemExit(130)
 
 
 def _judge(out: Path, config: "TrainConfig", quiet: bool, output: Output) -> bool:
-    """The run's last page, which may be stopped without a loss; whether it was not."""
+    """Writes the run's report, and returns whether it was finished; Ctrl-C may stop it, since the training is complete."""
     from lssl.evaluation.experiments.run_report import judge_run
 
     if not quiet:
-        click.echo("Judging it on people who were not trained on, a minute or two; Ctrl-C leaves that out")
+        click.echo("Judging it on people not seen in training, which takes a minute or two; Ctrl-C skips that")
     judged = True
     try:
         lines = judge_run(
@@ -160,14 +165,14 @@ def _judge(out: Path, config: "TrainConfig", quiet: bool, output: Output) -> boo
         )
     except KeyboardInterrupt:
         judged = False
-        lines = [f"Not judged; later: lssl evaluate transfer --data {config.data.folder} --model {out}"]
+        lines = [f"Not judged; to do so later: lssl evaluate transfer --data {config.data.folder} --model {out}"]
     click.echo("\n".join(lines), err=output.as_json)
     return judged
 
 
 def _config(preset: str, method: str | None, config_file: str | None, run: Path | None) -> "TrainConfig":
-    """The settings of a run to continue, of a file, or of a preset; raises LsslError where they are another method's
-    than was asked for."""
+    """The settings of a run to continue, of a file, or of a preset. Raises LsslError if they are of another method than
+    `method`."""
     from lssl.training.config import TrainConfig
 
     if run is not None:

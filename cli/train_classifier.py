@@ -17,23 +17,34 @@ from .output import Output, json_option, quiet_option
     type=click.Choice(["small", "resnet50", "vgg16"]),
     default="small",
     show_default=True,
-    help="small: a minute on one core. resnet50 and vgg16 (VGG-Face): as in the paper.",
+    help="small: takes a minute on one core; resnet50, vgg16 (VGG-Face): as in the paper.",
 )
 @click.option(
     "--weights",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Start from a local file of torchvision's, timm's or VGG-Face's weights.",
 )
-@click.option("--out", "-o", type=click.Path(path_type=Path), default="runs/classifier", show_default=True)
 @click.option(
-    "--iterations", type=click.IntRange(1), help="[default: 150 a class, at least 400; 15 epochs where that is more]"
+    "--out",
+    "-o",
+    type=click.Path(path_type=Path),
+    default="runs/classifier",
+    show_default=True,
+    help="Folder to write.",
+)
+@click.option(
+    "--iterations",
+    type=click.IntRange(1),
+    help="[default: the largest of 400, 150 per class and 15 epochs, at most 5000]",
 )
 @click.option("--batch-size", type=click.IntRange(2), default=32, show_default=True)
 @click.option("--learning-rate", type=float, help="[default: 0.002 for small, 0.0001 for the large ones]")
 @click.option("--jitter", type=float, default=1.0, show_default=True, help="Strength of random moves and light.")
-@click.option("--flip/--no-flip", default=True, show_default=True, help="Mirror faces; never for yaw, pose, gaze.")
+@click.option(
+    "--flip/--no-flip", default=True, show_default=True, help="Mirror faces at random; never for yaw, pose and gaze."
+)
 @click.option("--seed", default=0, show_default=True)
-@click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU where there is one]")
+@click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU if there is one]")
 @click.option("--overwrite", is_flag=True, help="Replace the classifier that is there.")
 @quiet_option
 @json_option
@@ -54,17 +65,18 @@ def command(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Train a classifier of expressions (or another attribute) and report it on people it has not seen.
+    """Train a classifier of expressions (or another attribute), and test it on people that it has not seen.
 
     \b
     lssl train-classifier --data faces/
     lssl train-classifier --data london/ --out runs/smile
     lssl train-classifier --data faces/ --attribute lighting --out runs/lighting
-    lssl train-classifier --data rafd/ --architecture resnet50 --weights resnet50.safetensors
+    lssl train-classifier --data rafd/ --architecture resnet50 \\
+        --weights resnet50.safetensors
 
-    Subjects of split test are only tested on; without such a split a fifth of the subjects is held out. The folder
-    gets classifier.safetensors (for `lssl evaluate`), report.html with the confusion matrix, confusion.png,
-    results.json and results.csv. Ctrl-C stops early and keeps what it has learnt.
+    Subjects of the test split are only used for testing; without such a split, a fifth of the subjects is held out. The
+    folder gets classifier.safetensors (for `lssl evaluate`), report.html with the confusion matrix, confusion.png,
+    results.json and results.csv. Ctrl-C stops early and keeps what was learnt.
     """
     import json
     import shlex
@@ -80,7 +92,7 @@ def command(
 
     keep_freed_memory()
     if (out / "classifier.safetensors").is_file() and not overwrite:
-        raise click.ClickException(f"{out} holds a classifier already; choose another --out or say --overwrite")
+        raise click.ClickException(f"{out} holds a classifier already; choose another --out or add --overwrite")
     check_writable(out)
     output = Output(quiet, as_json)
     chosen = choose_device(device)

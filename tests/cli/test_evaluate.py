@@ -100,4 +100,4 @@ def test_ctrl_c_says_how_to_go_on(faces, tmp_path, monkeypatch):
     monkeypatch.setattr("lssl.evaluation.experiments.transfer_report.transfer", stop)
     result = run("transfer", "--data", faces, "--quick", "--out", tmp_path / "out", *TINY)
     assert result.exit_code == 130
-    assert "run the same command again to go on" in result.output
+    assert "run the same command again to continue" in result.output

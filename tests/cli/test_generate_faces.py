@@ -67,7 +67,7 @@ def test_somebody_is_in_either_split_and_what_cannot_be_trained_on_is_refused(tm
         assert result.exit_code == 1, result.output
         assert "`lssl train` would refuse this folder: " in result.output
         assert reason in result.output
-        assert result.output.strip().endswith("Ask for other faces, or say --force")
+        assert result.output.strip().endswith("Ask for other faces, or add --force")
         assert not (tmp_path / str(len(reason))).exists()
     enough = run("-o", tmp_path / "enough", *SMALL, "--subjects", 10, "--quiet")
     assert (enough.exit_code, enough.output) == (0, "")

@@ -219,7 +219,7 @@ def test_no_face_at_all_is_exit_code_one(portraits, tmp_path):
 def test_photographs_and_folders_do_not_mix(prepared, portraits, tmp_path):
     mixed = run(prepared, portraits / "left.png", "-o", tmp_path / "out")
     assert mixed.exit_code == 1
-    assert "is a data set folder: give one of them alone" in mixed.output
+    assert "is a data set folder: give a single one" in mixed.output
     (tmp_path / "empty").mkdir()
     nothing = run(tmp_path / "empty", "-o", tmp_path / "out")
     assert nothing.exit_code == 1

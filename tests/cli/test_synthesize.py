@@ -102,9 +102,9 @@ def test_a_prepared_folder_and_all_targets(tmp_path, model, data) -> None:
     ("arguments", "code", "message"),
     [
         (["--to", "glad"], 1, "no attribute value 'glad'; known are expression: neutral, happy, sad"),
-        ([], 2, "say what to change to"),
+        ([], 2, "name what to change to"),
         (["--to", "sad", "--all"], 2, "either --to VALUE,... or --all"),
-        (["--to", "sad", "--intensity", "2"], 2, "does not lie between 0 and 1.5"),
+        (["--to", "sad", "--intensity", "2"], 2, "is not between 0 and 1.5"),
         (["--to", "sad", "--intensity", "much"], 2, "is no number"),
         (["--to", "sad", "--source", "old"], 1, "no attribute value 'old'"),
     ],

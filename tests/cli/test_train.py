@@ -52,5 +52,5 @@ def test_a_run_ends_with_what_it_learnt_class_by_class(judged):
 def test_the_last_page_can_be_left_out(tmp_path):
     said = train(tmp_path / "run", "--iterations", "2", "--no-report")
     assert "Done:" in said
-    assert "people who were not" not in said.split("Done:")[1]
+    assert "people not seen in training" not in said.split("Done:")[1]
     assert not (tmp_path / "run" / "report.html").exists()

@@ -85,7 +85,7 @@ def test_the_command_with_and_without_the_native_library(model, onnx, native) ->
     [
         (["london"], 2, "--onnx or --pt2"),
         (["london", "--onnx", "-o", "a.txt"], 2, "does not end in .onnx"),
-        (["3d", "--pt2"], 1, "3d is no network"),
+        (["3d", "--pt2"], 1, "3d is not a network"),
         (["absent", "--pt2"], 1, "no such generator"),
     ],
 )
