@@ -1,4 +1,4 @@
-"""Options of the speed checks: `pytest --benchmark` runs benchmarks/ instead of tests/ (benchmarks/conftest.py)."""
+"""Options for the speed checks: `pytest --benchmark` runs benchmarks/ instead of tests/ (benchmarks/conftest.py)."""
 
 import os
 from pathlib import Path
@@ -24,7 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--benchmark-seconds",
         type=float,
-        help="sampling time of a case (default 1, with --benchmark-full 4)",
+        help="sampling time per case, in seconds (default: 1, or 4 with --benchmark-full)",
     )
     group.addoption(
         "--benchmark-prepare",
@@ -34,7 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--benchmark-write",
         action="store_true",
-        help="put the summary tables into benchmarks/RESULTS.md, in this kind of machine's section",
+        help="write the summary tables to benchmarks/RESULTS.md, in the section for this kind of machine",
     )
 
 

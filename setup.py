@@ -1,10 +1,10 @@
 """Builds the native operators (csrc/) through torch.utils.cpp_extension.
 
-The operators are a plain shared library, lssl/_ops.so: no Python symbol, and of PyTorch the stable ABI alone, so one
+The operators are a plain shared library, lssl/_ops.so. It uses no Python symbols and only PyTorch's stable ABI, so one
 build serves every Python and every torch from 2.10 on. LSSL_CUDA=1 forces the CUDA kernels, LSSL_CUDA=0 leaves them
-out; unset, they are built when nvcc and a CUDA build of PyTorch are both there. LSSL_CUDA_DEBUG=1 builds kernels that
+out; unset, they are built when nvcc and a CUDA build of PyTorch are both present. LSSL_CUDA_DEBUG=1 builds kernels that
 assert every index. LSSL_NATIVE=0 installs without any native code (the references run instead). LSSL_WHEEL=1 builds
-what a release is made of: stripped, without lssl._C, as a wheel for every Python (`make wheel`).
+for a release: stripped, without lssl._C, as a wheel for every Python (`make wheel`).
 """
 
 import os
@@ -45,7 +45,7 @@ def native_extensions() -> tuple[list, dict]:
 
     use_cuda = with_cuda()
     defines = [("TORCH_TARGET_VERSION", STABLE_TARGET)]
-    # -g0: the flags that Python was built with bring -g, which makes the library six times as large.
+    # -g0: Python's own build flags include -g, which makes the library six times as large.
     cxx_flags = ["-O3", "-g0", "-std=c++20", "-fvisibility=hidden", "-fno-math-errno", "-ffp-contract=fast"]
     compile_args = {"cxx": cxx_flags}
     link_args = ["-Wl,--as-needed", *(["-Wl,--strip-all"] if RELEASE else [])] if sys.platform == "linux" else []
@@ -56,7 +56,7 @@ def native_extensions() -> tuple[list, dict]:
         defines += [("LSSL_WITH_CUDA", "1"), ("USE_CUDA", "1")]
         compile_args["nvcc"] = ["-O3", "-std=c++20", "--expt-relaxed-constexpr"]
         if not RELEASE:
-            compile_args["nvcc"].append("-lineinfo")  # profilers name the lines of the kernels
+            compile_args["nvcc"].append("-lineinfo")  # lets profilers name a kernel's source lines
         if os.environ.get("LSSL_CUDA_DEBUG") == "1":
             compile_args["nvcc"].append("-DLSSL_CUDA_DEBUG")
         files += sources(".cu")
@@ -89,7 +89,7 @@ def native_extensions() -> tuple[list, dict]:
 
 
 def tell(sentence: str) -> None:
-    """Says one sentence on stderr and on the terminal itself: pip shows no output of a build that succeeds."""
+    """Prints one sentence on stderr and on the terminal itself: pip hides the output of a build that succeeds."""
     print(sentence, file=sys.stderr)
     try:
         with open("/dev/tty", "w") as terminal:
@@ -99,11 +99,11 @@ def tell(sentence: str) -> None:
 
 
 def optional_build(base: type) -> type:
-    """A build_ext whose failure leaves a package that runs on the references, and says so in one sentence."""
+    """A build_ext that, when it fails, says so in one sentence and leaves a package that runs on the references."""
 
     class OptionalBuild(base):  # type: ignore[misc, valid-type]
         def get_ext_filename(self, ext_name: str) -> str:
-            """lssl/_ops.so without a tag of this Python: it is no module of Python."""
+            """lssl/_ops.so, without this Python's tag: it is not a Python module."""
             if ext_name.rpartition(".")[2] == OPS.rpartition(".")[2]:
                 return os.path.join(*ext_name.split(".")) + ".so"
             return super().get_ext_filename(ext_name)
@@ -119,7 +119,7 @@ def optional_build(base: type) -> type:
                     raise
                 tell(
                     f"lssl: the native operators were not built ({error}), so the package runs on its slower PyTorch "
-                    "references; install a C++20 compiler and ninja, and reinstall with -v to see the compiler's words."
+                    "references; install a C++20 compiler and ninja, and reinstall with -v to see the build's output."
                 )
                 # The library reads this, so that its warning and `lssl doctor` can repeat the reason.
                 folder = ROOT if self.inplace else Path(self.build_lib)
@@ -164,7 +164,7 @@ def main() -> None:
         if with_cuda():
             import torch
 
-            # Wheels of several CUDA majors stand beside each other: 0.3.0+cu13.
+            # Wheels for several CUDA major versions are published side by side: 0.3.0+cu13.
             options["egg_info"] = {"tag_build": f"+cu{torch.version.cuda.partition('.')[0]}"}
     packages = find_packages(include=["lssl", "lssl.*"])
     setup(

@@ -1,4 +1,4 @@
-// How this library was built and what it runs on here, for whoever loads it: one C function and no Python symbol.
+// How this library was built and which SIMD level it uses on this machine: one C function, without any Python symbol.
 #include <string>
 
 #include "support/simd_level.h"

@@ -1,5 +1,5 @@
 // Every kernel's entry point: raw pointers, no PyTorch. An op's binding (csrc/<op>/binding.cpp) checks, allocates and
-// runs them; cpu.cpp and cuda.cu beside it hold them.
+// runs them; cpu.cpp and cuda.cu next to it hold them.
 #pragma once
 
 #include <cstdint>
@@ -8,14 +8,14 @@ namespace lssl {
 
 enum class Dtype { kFloat32, kFloat64, kBFloat16, kFloat16 };
 
-// Of landmark_heatmap's maps. kOwner, of its gradient: the lowest landmark that reaches the maximum, -1 where all are
-// 0.
+// How landmark_heatmap reduces its maps. kOwner, for its gradient: the index of the first landmark that reaches the
+// maximum, -1 where all are 0.
 enum class Reduction : int64_t { kNone = 0, kSum = 1, kMax = 2, kOwner = 3 };
 
 // One pixel_shuffle_instance_norm call, forward or backward. Tensors of `dtype`: input and grad_input (N, C r^2, H, W),
 // output and grad_output (N, C, H r, W r), all four contiguous or all four channels-last. Of the accumulation type
 // (double for kFloat64, else float): weight and bias, which may be null, (C,) or, where affine_step is not 0, (N, C); and
-// the (N, C) ones.
+// mean, rstd and the two sums, (N, C).
 struct ShuffleNorm {
   int64_t batch, channels, height, width;  // N, C, H, W above
   int64_t factor;                          // r
@@ -32,7 +32,7 @@ struct ShuffleNorm {
 
 namespace lssl::cpu {
 
-// rasterize (float, double). Vertices are snapped to fixed point once (snapped: x, y pairs; raster_geometry.h), then
+// rasterize (float, double). Vertices are snapped to fixed point once (snapped: x, y pairs; rasterize/geometry.h), then
 // rows are drawn. Pointers are one image's, except in rasterize_snap: vertices [begin, end) of the whole batch.
 bool faces_in_range(const int32_t* faces, int64_t count, int64_t vertex_count);
 template <typename T>
@@ -55,9 +55,9 @@ void interpolate_barycentric_backward(const T* grad, const int32_t* triangle, co
                                       T* grad_barycentric);
 
 // pixel_shuffle_instance_norm. Contiguous: planes [begin, end) of batch * channels, each on its own. Channels-last:
-// input rows [begin, end) of sample n; *_rows_sums gives 2 x C r^2 (backward: 2 x C) doubles a band of rows,
+// input rows [begin, end) of sample n; *_rows_sums gives 2 x C r^2 (backward: 2 x C) doubles per band of rows,
 // *_statistics turns the sums of a sample's bands into its planes' statistics, *_rows writes the output. Bands depend
-// on the shape alone, so the bits do not depend on the number of threads.
+// on the shape alone, so no bit of the result depends on the number of threads.
 struct ShuffleNormKernels {
   void (*forward_planes)(const ShuffleNorm&, int64_t begin, int64_t end);
   void (*backward_planes)(const ShuffleNorm&, int64_t begin, int64_t end);
@@ -100,11 +100,11 @@ void heatmap_gradients(const T* grad, bool shared, const T* owners, const T* pro
                        const T* sigmas, T sigma, const HeatmapShape& shape, int64_t begin, int64_t end,
                        T* grad_landmarks, T* grad_sigmas);
 
-// gradient_penalty. Tensors of `dtype`, elements [begin, end) in memory order, a sample one block of memory.
+// gradient_penalty. Tensors of `dtype`, elements [begin, end) in memory order; a sample is one block of memory.
 // alpha: float, or double for float64.
 void penalty_interpolate(Dtype dtype, const void* real, const void* fake, const void* alpha, int64_t sample_size,
                          int64_t begin, int64_t end, void* output);
-// The cotangent in three steps: sums of squares over blocks [begin, end) of the batch's penalty_blocks(sample_size) a
+// The cotangent in three steps: sums of squares over blocks [begin, end) of the batch, penalty_blocks(sample_size) per
 // sample; then the penalty (one element of `dtype`) and each sample's factor; then the factors times the gradient.
 int64_t penalty_blocks(int64_t sample_size);
 void penalty_square_sums(Dtype dtype, const void* gradient, int64_t sample_size, int64_t begin, int64_t end,
@@ -122,7 +122,7 @@ void penalty_slope(Dtype dtype, void* tangent, const uint8_t* bits, double slope
 struct CUstream_st;  // CUDA's stream, without CUDA's headers
 
 // Each call queues its kernels on `stream` of the current device, allocates nothing, waits for nothing, and returns
-// null, or why it could not.
+// null or, if it failed, the reason.
 namespace lssl::cuda {
 
 using Stream = CUstream_st*;
@@ -139,7 +139,7 @@ const char* rasterize(const T* vertices, const int32_t* faces, int64_t batch, in
                       int64_t height, int64_t width, void* workspace, int32_t* triangle, T* barycentric, T* depth,
                       Stream stream);
 
-// interpolate (float, double), a whole batch of `pixels` an image.
+// interpolate (float, double), a whole batch with `pixels` per image.
 struct Interpolation {
   int64_t batch, pixels, face_count, vertex_count, channels;
   const int32_t *triangle, *faces;
@@ -154,7 +154,7 @@ template <typename T>
 const char* interpolate_barycentric_backward(const Interpolation& call, const T* grad, const T* attributes,
                                              T* grad_barycentric, Stream stream);
 
-// gradient_penalty: tensors of `dtype`, a sample one block of memory; alpha float, or double for kFloat64.
+// gradient_penalty: tensors of `dtype`, each sample one block of memory; alpha is float, or double for kFloat64.
 const char* penalty_interpolate(Dtype dtype, const void* real, const void* fake, const void* alpha, int64_t batch,
                                 int64_t sample_size, void* output, Stream stream);
 int64_t penalty_workspace(int64_t batch, int64_t sample_size);

@@ -9,7 +9,7 @@ namespace py = pybind11;
 
 namespace {
 
-// dlopen's own words name the missing symbol, and RTLD_NOW finds it at once.
+// RTLD_NOW finds a missing symbol at once, and dlerror's message names it.
 void load(const std::string& path) {
   if (dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL) == nullptr) throw std::runtime_error(dlerror());
 }

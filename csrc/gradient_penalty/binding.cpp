@@ -8,7 +8,7 @@ namespace lssl {
 
 namespace {
 
-constexpr int64_t kGrain = 32768;  // elements a thread takes at least
+constexpr int64_t kGrain = 32768;  // least number of elements per thread
 
 // Contiguous and channels-last tensors as they are, others copied: in either, a sample is one block of memory.
 Tensor samples_in_blocks(const Tensor& t) {
@@ -21,7 +21,7 @@ Tensor laid_out_as(const Tensor& t, const Tensor& model) {
   return torch::stable::contiguous(t, t.dim() == 4 ? MemoryFormat::ChannelsLast : MemoryFormat::ChannelsLast3d);
 }
 
-// True where the elements fill one block of memory, each once, in whatever order.
+// True if the elements fill one block of memory, without gaps or overlap, in any order.
 bool is_dense(const Tensor& t) {
   if (t.is_contiguous() || t.numel() == 0) return true;
   int64_t expected = 1, remaining = 0;
@@ -147,8 +147,8 @@ void slope_(Tensor tangent, const Tensor& slopes, double negative_slope) {
 // alpha is (N,) in the accumulation type (float64 for float64 images, else float32). penalty_cotangent's first output
 // is a 0-dim tensor of gradient's dtype: sum_i (||g_i|| - target)^2 / max(N, 1); its second, of gradient's layout
 // (contiguous or channels-last; other strides become contiguous), is g_i * 2 (||g_i|| - target) / (N ||g_i||), zero
-// where g_i is. penalty_rectify_ applies x > 0 ? x : negative_slope * x in place and packs x > 0 (for slope 0, that is
-// ReLU: !(x <= 0), so that NaN passes), in memory order: element 8 k + j is bit j of byte k, spare bits zero.
+// where g_i is. penalty_rectify_ applies x > 0 ? x : negative_slope * x in place and packs x > 0 (for slope 0, which is
+// ReLU: !(x <= 0), so that NaN passes), in memory order: element 8 k + j is bit j of byte k, spare bits are zero.
 // penalty_slope_ multiplies a dense tensor in place by 1 or negative_slope (for 0: sets 0, even from infinity).
 STABLE_TORCH_LIBRARY_FRAGMENT(lssl, m) {
   m.def("penalty_interpolate(Tensor real, Tensor fake, Tensor alpha) -> Tensor");

@@ -1,5 +1,5 @@
-// Interpolation, norm-penalty-cotangent and packed slopes of the gradient penalty. Sums are taken over blocks of fixed
-// size in a fixed order, so that neither threads nor their number change a bit.
+// The gradient penalty's interpolation, its norms, penalty and cotangent, and its packed slopes. Sums are taken over
+// blocks of fixed size in a fixed order, so that no bit of the result depends on the number of threads.
 #include <bit>
 #include <cmath>
 
@@ -17,10 +17,10 @@ namespace lssl::cpu {
 
 namespace {
 
-constexpr int64_t kBlock = 4096;  // elements a partial sum covers
+constexpr int64_t kBlock = 4096;  // elements in a partial sum
 constexpr int kLanes = 32;        // independent sums in a block
 
-// Storage types: what is in memory, and the type that is computed in.
+// Storage types, and the type in which each is computed.
 struct Bfloat16 {
   uint16_t bits;
 };

@@ -1,4 +1,4 @@
-// The gradient penalty's kernels, all bound by memory: interpolation reads two tensors and writes one; the cotangent
+// The gradient penalty's kernels, all memory-bound: interpolation reads two tensors and writes one; the cotangent
 // reads the gradient twice (the second time from L2 where it fits) and writes one; slopes work in place.
 #include "support/vector.cuh"
 
@@ -7,7 +7,7 @@ namespace lssl::cuda {
 namespace penalty {
 
 constexpr int kThreads = 256;
-constexpr int kUnroll = 4;        // independent accesses of a thread
+constexpr int kUnroll = 4;        // independent accesses per thread
 constexpr int64_t kBlock = 4096;  // values of a sample whose squares one block sums
 
 template <typename T>
@@ -18,7 +18,7 @@ bool whole_vectors(int64_t values, const void* a, const void* b, const void* c) 
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// A block takes `per_block` values of one sample, `blocks` a sample. V values at a time: a vector's, or one.
+// A block takes `per_block` values of one sample, which has `blocks` blocks; V values at a time: a vector's, or one.
 struct Span {
   int64_t sample_size, blocks, per_block;
 
@@ -109,7 +109,7 @@ __global__ void __launch_bounds__(kThreads) square_sums(const T* gradient, Span 
   if (threadIdx.x == 0) sums[blockIdx.x] = sum[0];
 }
 
-// One sample's norm from its blocks' sums, in a warp, the same bits in every warp that asks.
+// One sample's norm from its blocks' sums, computed by a warp; every warp gets the same bits.
 __device__ __forceinline__ double norm_of(const double* sums, int64_t blocks) {
   double square = 0;
   for (int64_t i = threadIdx.x % 32; i < blocks; i += 32) square += sums[i];
@@ -173,7 +173,7 @@ __device__ __forceinline__ A sloped(A x, bool positive, A slope) {
   return positive ? x : slope == A(0) ? A(0) : slope * x;  // 0 even from infinity
 }
 
-// 32 values are one word of bits: neighbouring lanes' vectors.
+// 32 values, the vectors of this many neighbouring lanes, give one word of bits.
 template <typename T>
 constexpr int kLanesPerWord = 32 / kValues<T>;
 
@@ -220,7 +220,7 @@ __global__ void __launch_bounds__(kThreads) slope_words(T* x, Accumulator<T> slo
   }
 }
 
-// Values [begin, count), begin a multiple of 8: a byte of bits a thread.
+// Values [begin, count), begin a multiple of 8: one byte of bits per thread.
 template <typename T, bool kRectify>
 __global__ void __launch_bounds__(kThreads)
     slope_bytes(T* x, Accumulator<T> slope, int64_t begin, int64_t count, uint8_t* bits) {
@@ -265,7 +265,7 @@ const char* by_dtype(Dtype dtype, const F& f) {
   }
 }
 
-// Blocks that share a sample out so that each has kUnroll vectors a thread; whole vectors each.
+// Splits a sample into blocks of whole vectors, kUnroll per thread.
 template <typename T>
 Span span_of(int64_t sample_size) {
   const int64_t per_block = int64_t{kThreads} * kUnroll * kValues<T>;

@@ -7,7 +7,7 @@ namespace lssl {
 
 namespace {
 
-constexpr int64_t kPixels = 4096;  // pixels that are worth a thread
+constexpr int64_t kPixels = 4096;  // least number of pixels per thread
 
 // The inputs that all three ops have, contiguous; `image` is (N, H, W, ...) in the type of the call.
 struct Inputs {
@@ -39,9 +39,9 @@ struct Inputs {
             channels,
             triangle.const_data_ptr<int32_t>(),
             faces.const_data_ptr<int32_t>()};
-    if (!place.is_cuda()) {  // to look would wait for a GPU: there such a corner counts as 0
+    if (!place.is_cuda()) {  // checking would wait for the GPU, where such a corner counts as 0
       STD_TORCH_CHECK(cpu::faces_in_range(call.faces, faces.numel(), vertices), op, ": faces has an index outside [0, ",
-                      vertices, "), the vertices");
+                      vertices, "), the number of vertices");
     }
   }
 
@@ -53,7 +53,7 @@ struct Inputs {
   Tensor attributes(const Tensor& t, const Tensor& image) const {
     check_device(op, "attributes", t, image);
     STD_TORCH_CHECK(t.dim() == 3 && t.size(0) == call.batch, op,
-                    ": attributes must be (N, V, C) with the batch of triangle");
+                    ": attributes must be (N, V, C) with triangle's batch size");
     STD_TORCH_CHECK(t.scalar_type() == type, op, ": attributes must have the other inputs' dtype");
     return packed(t);
   }
@@ -106,7 +106,7 @@ Tensor forward(const Tensor& triangle_in, const Tensor& barycentric_in, const Te
   return output;
 }
 
-// A vertex sums its pixels in their order, in one thread; where the batch is small, threads share out the vertices.
+// One thread sums a vertex's pixels, in order; where the batch is small, threads divide the vertices among themselves.
 template <typename T>
 void attributes_backward_on_cpu(const cuda::Interpolation& call, const T* g, const T* b, T* out) {
   const int64_t threads = torch::stable::get_num_threads();

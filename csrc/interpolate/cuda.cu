@@ -1,6 +1,6 @@
 // interpolate and its two gradients. The attributes' gradient is a sum over pixels into vertices: the terms are added
-// as 64-bit integers, whose sum does not depend on the order, so integer atomics keep it deterministic; and exact to
-// 2^-62 of the largest term times the number of terms. A gradient that is not finite anywhere becomes NaN everywhere.
+// as 64-bit integers, whose sum does not depend on the order, so integer atomics keep it deterministic, and accurate to
+// 2^-62 of the largest term times the number of terms. If any term is not finite, the whole gradient becomes NaN.
 #include <climits>
 
 #include "support/vector.cuh"

@@ -13,7 +13,7 @@ namespace lssl {
 namespace {
 
 constexpr char kOp[] = "landmark_heatmap";
-constexpr int64_t kPixels = 32768;  // pixels that are worth a thread
+constexpr int64_t kPixels = 32768;  // least number of pixels per thread
 
 // The inputs in the type of the computation (float, or double for double), contiguous.
 struct Inputs {
@@ -23,7 +23,7 @@ struct Inputs {
   Tensor landmarks;
   std::optional<Tensor> sigmas, visible;
   double sigma;
-  int64_t batch, count, height, width;  // `count` landmarks an image
+  int64_t batch, count, height, width;  // `count` landmarks per image
 
   Inputs(const Tensor& landmarks_in, const std::optional<Tensor>& sigmas_in, double sigma_in,
          const std::optional<Tensor>& visible_in, int64_t height_in, int64_t width_in)
@@ -68,7 +68,7 @@ struct Inputs {
   }
 };
 
-// On the CPU only: to look would wait for a GPU, where such a landmark gives NaN.
+// On the CPU only: checking would wait for the GPU, where such a landmark gives NaN.
 template <typename T>
 void check_values(const cuda::Heatmap<T>& call) {
   for (int64_t i = 0; i < call.batch * call.landmarks; ++i) {
@@ -231,8 +231,9 @@ std::tuple<Tensor, Tensor> backward(const Tensor& grad_in, const Tensor& landmar
 
 }  // namespace lssl
 
-// sigmas (K,) in float32, or float64 for float64 landmarks; where it is absent, `sigma` serves all landmarks. visible
-// is bool. reduction: 0 none, 1 sum, 2 max. The gradient in sigmas comes for each map, (N, K), to be summed over N.
+// sigmas (K,) in float32, or float64 for float64 landmarks; where it is absent, `sigma` is used for all landmarks.
+// visible is bool. reduction: 0 none, 1 sum, 2 max. The gradient in sigmas is given per map, (N, K), to be summed over
+// N.
 STABLE_TORCH_LIBRARY_FRAGMENT(lssl, m) {
   m.def(
       "landmark_heatmap(Tensor landmarks, Tensor? sigmas, float sigma, Tensor? visible, SymInt height, SymInt width, "

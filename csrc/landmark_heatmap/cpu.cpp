@@ -1,5 +1,5 @@
-// Gaussian heatmaps from separable profiles: W + H exponentials a landmark. Vectors are GCC/Clang vector extensions;
-// the same source is compiled for AVX-512, AVX2 and the base instruction set, and chosen at run time.
+// Gaussian heatmaps from separable profiles: W + H exponentials per landmark. Vectors are GCC/Clang vector extensions;
+// the same source is compiled for AVX-512, AVX2 and the base instruction set, among which it chooses at run time.
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -13,7 +13,8 @@
 #endif
 
 #if defined(__x86_64__) && defined(__GLIBC__)
-// The exp of every glibc, not of 2.29 and later: the same values, and the library loads on older systems.
+// The version of exp that every glibc has, not the one of 2.29: it gives the same values, and the library loads on
+// older systems.
 __asm__(".symver exp, exp@GLIBC_2.2.5");
 #endif
 
@@ -23,7 +24,7 @@ namespace lssl::cpu {
 
 namespace {
 
-// Products of small Gaussians are subnormal, which is slow on some processors and worth nothing: flushed to zero.
+// Products of small Gaussians can be subnormal, which is slow on some processors and of no use: they become zero.
 class FlushSubnormals {
  public:
 #if defined(__x86_64__)
@@ -110,7 +111,8 @@ LSSL_INLINE uint16_t to_half(float value) {
   const int32_t normal = (bits - (112 << 23) + 0xfff + ((bits >> 13) & 1)) >> 13;
   // Below 2^-14 halves are multiples of 2^-24, the spacing of floats at 0.5.
   const int32_t subnormal = std::bit_cast<int32_t>(value + 0.5f) - std::bit_cast<int32_t>(0.5f);
-  const int32_t is_small = -static_cast<int32_t>(bits < (113 << 23));  // a mask: a choice would not vectorise for AVX2
+  // A mask: a conditional would not vectorise for AVX2.
+  const int32_t is_small = -static_cast<int32_t>(bits < (113 << 23));
   const int32_t half = (subnormal & is_small) | (normal & ~is_small);
   return static_cast<uint16_t>(half < 0x7c00 ? half : 0x7c00);
 }
@@ -159,7 +161,7 @@ struct Vector {
   static constexpr int lanes = Bytes / sizeof(T);
 };
 
-// A tile of Rows x lanes pixels in registers, over the landmarks of `active`.
+// A tile of Rows x lanes pixels in registers, over the landmarks in `active`.
 template <typename T, int Bytes, int Rows, Reduction reduction>
 LSSL_INLINE void reduce_tile(const T* profiles, const HeatmapShape& shape, const int64_t* active, int64_t count,
                              int64_t y, int64_t x, T* values) {
@@ -224,7 +226,7 @@ LSSL_INLINE void reduce_body(const T* profiles, const int32_t* support, const He
   } else if (reduction == Reduction::kMax) {
     reduce_rows<T, Bytes, Rows, Reduction::kMax>(profiles, support, shape, begin, end, dtype, out, active);
   } else {
-    // Half the rows: an owner beside each value takes twice the registers.
+    // Half the rows: an owner for each value takes twice the registers.
     reduce_rows<T, Bytes, Rows / 2, Reduction::kOwner>(profiles, support, shape, begin, end, dtype, out, active);
   }
 }
@@ -289,7 +291,7 @@ LSSL_INLINE void gradients_body(const T* grad, bool shared, const T* owners, con
   }
 }
 
-// One set of functions for an instruction set; the bodies above are inlined into them and take their target.
+// One set of functions per instruction set; the bodies above are inlined into them and compiled for their target.
 #define LSSL_DEFINE(T, name, target, bytes, rows)                                                                      \
   target void profiles_##name(const T* landmarks, const T* sigmas, T sigma, const bool* visible,                       \
                               const HeatmapShape& shape, int64_t begin, int64_t end, T* profiles, int32_t* support) {  \

@@ -1,5 +1,5 @@
 // landmark_heatmap: a Gaussian is the product of a profile along x and one along y, so a block of 128 x 32 pixels takes
-// 160 exponentials a landmark, and what is left is writing the map once (`none`) or a small matrix product (`sum`).
+// 160 exponentials per landmark, and the rest is writing the map once (`none`) or a small matrix product (`sum`).
 #include "support/vector.cuh"
 
 namespace lssl::cuda {
@@ -7,10 +7,10 @@ namespace lssl::cuda {
 namespace heatmap_kernels {
 
 constexpr int kThreads = 256;
-constexpr int kColumns = 128;                               // of a block: a warp's 32 x 4 pixels
-constexpr int kRowsAtOnce = kThreads / 32;                  // a row a warp
-constexpr int kPlaneRows = 32, kReducedRows = kRowsAtOnce;  // of a block
-constexpr int kLandmarks = 32;                              // whose profiles are held at a time, where maps are reduced
+constexpr int kColumns = 128;                               // per block: a warp's 32 x 4 pixels
+constexpr int kRowsAtOnce = kThreads / 32;                  // one row per warp
+constexpr int kPlaneRows = 32, kReducedRows = kRowsAtOnce;  // per block
+constexpr int kLandmarks = 32;                              // profiles held at a time when maps are reduced
 
 // exp(-t^2 / 2), zero where it would be subnormal, as on the CPU.
 __device__ __forceinline__ float gaussian(float t) {
@@ -63,7 +63,7 @@ __device__ __forceinline__ void write_four(O* to, const T (&v)[4], int count, bo
   }
 }
 
-// Where a block's pixels lie: `tiles` of columns, then bands of rows, then maps.
+// Where a block's pixels lie: blocks are numbered along a band of rows, then band by band, then map by map.
 struct Grid {
   int columns, bands;
 
@@ -113,7 +113,7 @@ template <typename T, Reduction R>
 __device__ __forceinline__ void take(T& best, int32_t& owner, T v, int32_t landmark) {
   if constexpr (R == Reduction::kSum) {
     best += v;
-  } else if (v > best || (v != v && best == best)) {  // the first of equal ones, and the first NaN
+  } else if (v > best || (v != v && best == best)) {  // the first of equal values, and the first NaN
     best = v;
     owner = landmark;
   }
@@ -164,8 +164,8 @@ __global__ void __launch_bounds__(kThreads) reduced(const Heatmap<T> call, const
   }
 }
 
-// One block a landmark, over the box where its map is not zero; with p = grad gx gy and t in deviations, the gradients
-// are the sums of p tx, p ty and p (tx^2 + ty^2), each over sigma.
+// One block per landmark, over the box where its map is not zero; with p = grad gx gy and t in deviations, the
+// gradients are the sums of p tx, p ty and p (tx^2 + ty^2), each over sigma.
 template <typename T>
 __global__ void __launch_bounds__(kThreads) backward(const Heatmap<T> call, const T* grad, bool shared,
                                                      const int32_t* owners, T* grad_landmarks, T* grad_sigmas) {

@@ -14,7 +14,7 @@ namespace {
 
 using cpu::ShuffleNormKernels;
 
-constexpr int64_t kValues = 32768;  // values that are worth a thread
+constexpr int64_t kValues = 32768;  // least number of values per thread
 constexpr char kOp[] = "pixel_shuffle_instance_norm";
 
 Tensor in_format(const Tensor& t, bool channels_last) {
@@ -49,8 +49,8 @@ const void* channel_data(const std::optional<Tensor>& t, const char* name, const
   return kept->const_data_ptr();
 }
 
-// Of (N, C) weight and bias: how far apart their rows lie, if alike in both (parts of one tensor, say), else C for
-// copies.
+// The distance between the rows of (N, C) weight and bias, if both have the same (parts of one tensor, say), else C for
+// contiguous copies; 0 for (C,) ones.
 int64_t affine_step_of(const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, int64_t channels) {
   int64_t step = 0;
   for (const auto* t : {&weight, &bias}) {
@@ -62,7 +62,7 @@ int64_t affine_step_of(const std::optional<Tensor>& weight, const std::optional<
   return step;
 }
 
-// A call's numbers, with its weight and bias, which it keeps alive. The other pointers are null.
+// A call's sizes and options, with its weight and bias, which it keeps alive. The other pointers are null.
 struct Call {
   Dtype dtype;
   ShuffleNorm op{};
@@ -93,7 +93,7 @@ struct Call {
 
 // Bands of rows of a channels-last sample: enough pixels that a band's sums weigh little against its values.
 struct Bands {
-  int64_t rows, count;  // input rows a band, bands a sample
+  int64_t rows, count;  // input rows per band, bands per sample
 
   explicit Bands(const ShuffleNorm& op) {
     const int64_t row = op.width * op.channels * op.factor * op.factor;
@@ -102,16 +102,16 @@ struct Bands {
   }
 };
 
-// Sums of the bands, statistics, output: a sample to a thread where that feeds every thread, so that the sample is
-// still in the cache for the output; else the bands of all samples in three parallel steps. The same bits either way.
+// Sums of the bands, statistics, output: one sample per thread where that keeps every thread busy, so that the sample
+// is still in the cache for the output; else the bands of all samples in three parallel steps. Both give the same bits.
 template <typename Sums, typename Statistics, typename Rows>
-void run_channels_last(const ShuffleNorm& op, int64_t sums_a_band, Sums sums, Statistics statistics, Rows rows) {
+void run_channels_last(const ShuffleNorm& op, int64_t sums_per_band, Sums sums, Statistics statistics, Rows rows) {
   const Bands bands(op);
   const int64_t jobs = op.batch * bands.count, threads = torch::stable::get_num_threads();
   const int64_t row = op.width * op.channels * op.factor * op.factor;
   const auto grain = [&](int64_t rows) { return std::max<int64_t>(1, kValues / (row * rows)); };
   const auto memory_of = [&](int64_t samples) {
-    return std::vector<double>(static_cast<size_t>(samples * bands.count * sums_a_band));
+    return std::vector<double>(static_cast<size_t>(samples * bands.count * sums_per_band));
   };
   const auto begin_of = [&](int64_t job) { return job % bands.count * bands.rows; };
   const auto sum_band = [&](int64_t job, double* to) {
@@ -124,7 +124,7 @@ void run_channels_last(const ShuffleNorm& op, int64_t sums_a_band, Sums sums, St
     torch::stable::parallel_for(0, op.batch, grain(op.height), [&](int64_t begin, int64_t end) {
       std::vector<double> memory = memory_of(1);
       for (int64_t n = begin; n < end; ++n) {
-        for (int64_t i = 0; i < bands.count; ++i) sum_band(n * bands.count + i, memory.data() + i * sums_a_band);
+        for (int64_t i = 0; i < bands.count; ++i) sum_band(n * bands.count + i, memory.data() + i * sums_per_band);
         statistics(op, n, bands.count, memory.data());
         for (int64_t i = 0; i < bands.count; ++i) write_band(n * bands.count + i);
       }
@@ -133,11 +133,11 @@ void run_channels_last(const ShuffleNorm& op, int64_t sums_a_band, Sums sums, St
   }
   std::vector<double> memory = memory_of(op.batch);
   torch::stable::parallel_for(0, jobs, grain(bands.rows), [&](int64_t begin, int64_t end) {
-    for (int64_t job = begin; job < end; ++job) sum_band(job, memory.data() + job * sums_a_band);
+    for (int64_t job = begin; job < end; ++job) sum_band(job, memory.data() + job * sums_per_band);
   });
   torch::stable::parallel_for(0, op.batch, grain(bands.count), [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; ++n) {
-      statistics(op, n, bands.count, memory.data() + n * bands.count * sums_a_band);
+      statistics(op, n, bands.count, memory.data() + n * bands.count * sums_per_band);
     }
   });
   torch::stable::parallel_for(0, jobs, grain(bands.rows), [&](int64_t begin, int64_t end) {
@@ -230,7 +230,7 @@ std::tuple<Tensor, Tensor, Tensor> backward(const Tensor& grad_output_in, const 
 
 }  // namespace lssl
 
-// negative_slope tells the activation: 1 is none, 0 is ReLU, else leaky ReLU. weight and bias are (C,), or both
+// negative_slope selects the activation: 1 is none, 0 is ReLU, else leaky ReLU. weight and bias are (C,), or both
 // (N, C), in the accumulation type (float64 for a float64 input, else float32), as are mean and rstd, (N, C). The
 // output has input's dtype and memory format (contiguous or channels-last). Backward's sums are (N, C) over a plane of
 // u = grad_output * activation'(z): of u, and of u * (x - mean) * rstd.

@@ -1,4 +1,4 @@
-// pixel_shuffle_instance_norm for every CPU of the architecture, and the choice among the SIMD levels at run time.
+// pixel_shuffle_instance_norm for every CPU of the architecture, and the choice of the SIMD level at run time.
 #include <stdint.h>
 #include <stdlib.h>
 

@@ -6,7 +6,7 @@
 
 namespace lssl::cpu::LSSL_SIMD {
 
-// Output channel c's plane of sample n, as the input holds it: runs of r^2 values, one a pixel.
+// How the input holds the plane of one output channel of a sample: a run of r^2 values per pixel.
 LSSL_INLINE PlaneStrides strides_of(const ShuffleNorm& op) {
   const int64_t group = op.factor * op.factor;
   return {op.height * op.width, op.channels * group, group, 1};
@@ -76,7 +76,7 @@ void forward_statistics(const ShuffleNorm& op, int64_t n, int64_t bands, const d
   }
 }
 
-// Affine, and in backward the line, of every channel of one sample, each field an array.
+// The Affine and, in backward, the GradLine of every channel of one sample, each field as an array.
 template <typename T>
 struct ChannelTables {
   using A = Accumulation<T>;

@@ -21,7 +21,7 @@ LSSL_INLINE V activate(V z, A slope) {
   if constexpr (kActivation == Activation::kLeakyReLU) return z > V{} ? z : z * slope;
 }
 
-// grad times the activation's derivative at z, which is taken as `slope` at 0, as PyTorch takes it.
+// grad times the activation's derivative at z, which is taken as `slope` at 0, as in PyTorch.
 template <Activation kActivation, typename V, typename A>
 LSSL_INLINE V activation_grad(V z, V grad, A slope) {
   if constexpr (kActivation == Activation::kNone) return grad;
@@ -38,7 +38,7 @@ struct PlaneStrides {
   int64_t runs, jump, length, step;
 };
 
-// Four values of the plane, averaged: near enough to the mean that float sums of x - shift and (x - shift)^2 do.
+// Four values of the plane, averaged: near enough to the mean that float sums of x - shift and (x - shift)^2 suffice.
 template <typename T>
 LSSL_INLINE Accumulation<T> shift_of(const T* x, const PlaneStrides& at) {
   const T* middle = x + at.runs / 2 * at.jump;
@@ -95,7 +95,8 @@ LSSL_INLINE Affine<Accumulation<T>> affine_of(const ShuffleNorm& op, int64_t pla
           op.bias ? static_cast<const A*>(op.bias)[at] : A(0), static_cast<A>(op.negative_slope)};
 }
 
-// Past the cache where the next reader could not find the result there anyway. Rows must keep vectors aligned.
+// True if the result should bypass the cache, being too large to be found there by its next reader. Rows must keep
+// vectors aligned.
 template <typename T>
 LSSL_INLINE bool should_stream(const ShuffleNorm& op, const void* result, int64_t row) {
   constexpr int64_t kStreamBytes = int64_t{8} << 20;

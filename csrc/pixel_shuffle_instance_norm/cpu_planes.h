@@ -11,7 +11,8 @@ LSSL_INLINE Moments plane_moments(const T* x, int64_t count) {
   using A = Accumulation<T>;
   using V = Vector<A, kLanes<T>>;
   constexpr int L = kLanes<T>, kUnroll = 4;
-  constexpr int64_t kStep = kUnroll * L, kBlock = 16 * kStep;  // a block in the accumulation type, blocks in double
+  // Sums within a block are in the accumulation type, sums of blocks in double.
+  constexpr int64_t kStep = kUnroll * L, kBlock = 16 * kStep;
   const PlaneStrides at{1, 0, count, 1};
   const A shift = shift_of(x, at);
   double sum = 0, square = 0;
@@ -38,7 +39,7 @@ LSSL_INLINE Moments plane_moments(const T* x, int64_t count) {
   return moments(x, at, shift, sum, square);
 }
 
-// From a plane to the next, to be asked for while this one is written; small enough to stay in the cache until then.
+// From a plane to the next, which is prefetched while this one is written; 0 if it would not stay in the cache.
 template <typename T>
 LSSL_INLINE int64_t prefetch_distance(int64_t count) {
   return count * int64_t{sizeof(T)} <= 128 << 10 ? count : 0;
@@ -103,8 +104,8 @@ void forward_planes(const ShuffleNorm& op, int64_t begin, int64_t end) {
   if (stream) sfence();
 }
 
-// Walks a plane with its shuffled gradients: `one` gets every (offset in x, gradients), in vectors of kLanes, half that
-// or 1, and is told the end of each row.
+// Walks a plane with its shuffled gradients: calls one.run(offset in x, gradients) for all, in vectors of kLanes, half
+// that or 1, and one.row_done(values) at the end of each row.
 template <typename T, typename One>
 LSSL_INLINE void walk_grads(const T* grad, int64_t height, int64_t width, int64_t r, One& one) {
   using A = Accumulation<T>;
@@ -176,7 +177,7 @@ struct PlaneGradSums {
     }
   }
 
-  // Float sums grow no longer than a few thousand values before they join the double ones.
+  // Float sums take in no more than a few thousand values before they are added to the double ones.
   LSSL_INLINE void row_done(int64_t values) {
     pending += values;
     if (pending >= 4096) flush();
@@ -197,7 +198,7 @@ struct PlaneGradWriter {
   const Affine<A>& affine;
   GradLine<A> line;
   bool stream;
-  const T *next_x, *next_grad;  // asked for while this plane, in the cache by now, is written
+  const T *next_x, *next_grad;  // prefetched while this plane, in the cache by now, is written
 
   template <int N>
   LSSL_INLINE void run(int64_t at, Vector<A, N> grad) {

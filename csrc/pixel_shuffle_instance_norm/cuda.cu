@@ -1,6 +1,6 @@
-// pixel_shuffle_instance_norm: which kernels serve a call, and the ones for the rest: float64, upscale factors above
-// 2, rows or channels that do not divide into 16 bytes. Those read the plane three times, a value at a time, mostly
-// from L2; they are there to be right.
+// pixel_shuffle_instance_norm: chooses the kernels for a call, and holds the general ones: for float64, upscale factors
+// above 2, and rows or channels that do not divide into 16 bytes. These read the plane three times, a value at a time,
+// mostly from L2; they are meant to be right rather than fast.
 #include "pixel_shuffle_instance_norm/cuda.cuh"
 
 namespace lssl::cuda {
@@ -23,7 +23,7 @@ struct Call {
   A eps, slope;
 };
 
-// Value `i` of output plane (n, c), in the output's order: where it is in the input and in the output.
+// The offsets in the input and in the output of value `i` (in the output's order) of output plane (n, c).
 template <typename T>
 __device__ __forceinline__ void locate(const Call<T>& call, int64_t n, int64_t c, uint32_t i, int64_t& in,
                                        int64_t& out) {
@@ -149,7 +149,7 @@ const char* run(Dtype dtype, const ShuffleNorm& call, bool is_forward, Stream st
 const char* dispatch(Dtype dtype, const ShuffleNorm& call, bool is_forward, void* workspace, Stream stream) {
   const int64_t plane = call.height * call.width * call.factor * call.factor;
   if (call.batch * call.channels * plane == 0) return nullptr;
-  if (plane >= int64_t{1} << 31) return "a plane must have less than 2^31 values";
+  if (plane >= int64_t{1} << 31) return "a plane must have fewer than 2^31 values";
   if (planes_serve(dtype, call)) {
     return (is_forward ? planes_forward : planes_backward)(dtype, call, workspace, stream);
   }

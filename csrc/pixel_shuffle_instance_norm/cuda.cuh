@@ -1,4 +1,4 @@
-// What the pixel_shuffle_instance_norm kernels share: moments, the activation, and which kernels serve a call.
+// What the pixel_shuffle_instance_norm kernels share: moments, the activation, and which kernels can take a call.
 #pragma once
 
 #include "support/vector.cuh"
@@ -9,16 +9,16 @@ namespace lssl::cuda {
 // writes each chunk's sums to the workspace, `kApply` combines them, in order, and writes the result.
 enum class Pass { kFused, kPartial, kApply };
 
-// Blocks of 512 threads that share a multiprocessor, one loading while the other stores: two, hence 64 registers a
-// thread; sm_100's compiler pairs registers for packed arithmetic, would spill at 64, and gets 128.
+// Blocks of 512 threads that share a multiprocessor, one loading while the other stores: two, hence 64 registers per
+// thread. For sm_100 the compiler pairs registers for packed arithmetic and would spill at 64, so it gets 128.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
 constexpr int kFusedBlocks = 1;
 #else
 constexpr int kFusedBlocks = 2;
 #endif
 
-// Mean and sum of squared deviations of `count` values; merged as Chan, Golub and LeVeque 1983, which keeps its
-// precision where the mean is much larger than the deviation.
+// Mean and sum of squared deviations of `count` values; merged as in Chan, Golub and LeVeque 1983, which stays
+// precise where the mean is much larger than the deviation.
 template <typename A>
 struct Moments {
   A count, mean, squares;
@@ -39,7 +39,8 @@ struct Moments {
   __device__ __forceinline__ A rstd(A eps) const { return A(1) / sqrt(squares / count + eps); }
 };
 
-// From sums around any centre: of the deviations, and of their squares. The first removes the centre's rounding.
+// From two sums around any centre: of the deviations, and of their squares. The first removes the centre's rounding
+// error.
 template <typename A>
 __device__ __forceinline__ void recentre(A count, A centre, A deviations, A squares, A& mean, A& central_squares) {
   const A shift = deviations / count, rest = squares - deviations * shift;

@@ -1,5 +1,5 @@
-// pixel_shuffle_instance_norm on channels-last tensors: a cluster of blocks takes a slab of a sample, up to 128 bytes
-// of every pixel, each block some of the pixels.
+// pixel_shuffle_instance_norm on channels-last tensors: a cluster of blocks takes a slab of a sample, which is up to
+// 128 bytes of every pixel; each block takes some of the pixels.
 #include <algorithm>
 
 #include "pixel_shuffle_instance_norm/cuda.cuh"
@@ -8,15 +8,15 @@ namespace lssl::cuda {
 
 namespace channels_last {
 
-constexpr int kVectors = 8;    // a thread holds, each of one pixel
+constexpr int kVectors = 8;    // held per thread, each of one pixel
 constexpr int kThreads = 512;  // so that a block holds 64 KB
-constexpr int kMaxLanes = 8;   // vectors of a pixel
+constexpr int kMaxLanes = 8;   // vectors of a pixel in a slab
 constexpr int kMaxCluster = 8;
-constexpr int kGroup = 4;  // channels summed at a time, for want of registers
-constexpr int kSums = 8;   // of a lane at a time, at most: 2 kGroup, or a value's 8 channels
+constexpr int kGroup = 4;  // channels summed at a time, as registers are scarce
+constexpr int kSums = 8;   // per lane at a time, at most: 2 kGroup, or a vector's 8 channels
 constexpr int64_t kMaxChunks = 64;
 
-// Output channels of which a thread holds values: r^2 neighbouring input channels are one.
+// Output channels of which a thread holds values: r^2 neighbouring input channels make one.
 template <typename T, int R>
 constexpr int kChannels = kValues<T> / (R * R);
 
@@ -41,7 +41,7 @@ struct Slabs {
 // Where a thread works.
 template <typename T, int R>
 struct Place {
-  int lane, row, rows;  // vector within the slab, pixel within `rows` pixels at a time
+  int lane, row, rows;  // the vector within the slab; the pixel among `rows` at a time
   int slab, chunk, begin, end;
   int64_t n;
 
@@ -56,12 +56,12 @@ struct Place {
     begin = chunk * s.chunk_pixels;
     end = min(s.pixels, begin + s.chunk_pixels);
   }
-  // Position of a pixel's vector in the input.
+  // The position of a pixel's vector in the input.
   __device__ __forceinline__ int64_t input(const Slabs<T>& s, int pixel) const {
     LSSL_ASSERT(within(pixel, s.pixels) && within(slab * s.lanes + lane, s.vectors));
     return (n * s.pixels + pixel) * s.vectors + slab * s.lanes + lane;
   }
-  // In the output. For R = 2 four lanes hold one position (i, j) each of the same pixel, all their channels of it.
+  // In the output. For R = 2 four lanes each hold one position (i, j) of the same pixel, with all their channels.
   __device__ __forceinline__ int64_t output(const Slabs<T>& s, int pixel) const {
     if constexpr (R == 1) return input(s, pixel);
     const int y = static_cast<int>(s.width.divide(static_cast<uint32_t>(pixel)));
@@ -70,14 +70,14 @@ struct Place {
     const int64_t to = n * s.pixels * 4 + static_cast<int64_t>(2 * y + i) * (2 * width) + 2 * x + j;
     return to * (s.vectors / 4) + slab * (s.lanes / 4) + lane / 4;
   }
-  // The pixels of a chunk, as a count of values a channel.
+  // The number of values per channel in a chunk.
   __device__ __forceinline__ Accumulator<T> values(const Slabs<T>& s, int of_chunk) const {
     return static_cast<Accumulator<T>>(max(0, min(s.pixels - of_chunk * s.chunk_pixels, s.chunk_pixels)) * (R * R));
   }
 };
 
-// Input value e of a thread's vector belongs to its channel e / R^2; for R = 2 the output vector, before the lanes
-// trade, has word (i, j) for position (i, j), which holds one float or two channels of 16 bits.
+// Input value e of a thread's vector belongs to its channel e / R^2. For R = 2 the output vector, before the lanes
+// exchange words, has word (i, j) for position (i, j); a word holds one float, or two channels of 16 bits.
 template <int R>
 __device__ __forceinline__ constexpr int channel_of(int e) {
   return e / (R * R);
@@ -105,7 +105,7 @@ __device__ __forceinline__ void transpose(Vector& v) {
   }
 }
 
-// Sums over the block's threads of the same lane, in a fixed order, for all of them.
+// Sums over the block's threads of the same lane, in a fixed order; each of them gets the result.
 template <typename A, int N>
 __device__ __forceinline__ void column_sum(A (&v)[N], int lanes, A* scratch, A* totals) {
   for (int offset = 16; offset >= lanes; offset /= 2) {
@@ -136,12 +136,13 @@ struct Exchange {
   using A = Accumulator<T>;
   A scratch[kThreads / 32 * kMaxLanes * kSums];
   A totals[kMaxLanes * kSums];
-  A mine[kMaxLanes * kChannels<T, R> * 2];      // this block's two numbers a channel, for its cluster
+  A mine[kMaxLanes * kChannels<T, R> * 2];      // this block's two numbers per channel, for its cluster
   A combined[kMaxLanes * kChannels<T, R> * 2];  // the cluster's
 };
 
-// Combines the chunks' two numbers a channel, in order: `merge(chunk, first, second)` for each, then `finish(channel of
-// the slab, first, second)`. `mine` is in shared memory of the chunks' blocks (kFused) or in the workspace (kApply).
+// Combines the chunks' two numbers per channel, in order: `merge(state, chunk, first, second)` for each, then
+// `finish(state, channel of the slab, first, second)`. `mine` is in the shared memory of the chunks' blocks (kFused) or
+// in the workspace (kApply).
 template <Pass P, typename T, int R, typename Begin, typename Merge, typename Finish>
 __device__ __forceinline__ void combine(const Slabs<T>& s, Exchange<T, R>& exchange, Begin start, Merge merge,
                                         Finish finish) {
@@ -166,14 +167,14 @@ __device__ __forceinline__ void combine(const Slabs<T>& s, Exchange<T, R>& excha
   __syncthreads();
 }
 
-// The two numbers of the channel `c` that the calling thread's lane holds, in shared memory: one thread a lane writes.
+// The two numbers of channel `c` of the calling thread's lane, in shared memory; one thread per lane writes them.
 template <typename T, int R>
 __device__ __forceinline__ Accumulator<T>* mine(Exchange<T, R>& exchange, const Place<T, R>& place, int c) {
   LSSL_ASSERT(within(place.lane, kMaxLanes) && within(c, kChannels<T, R>));
   return exchange.mine + 2 * (place.lane * kChannels<T, R> + c);
 }
 
-// A block's numbers for the second pass.
+// Writes a block's numbers to the workspace, for the second pass.
 template <typename T, int R>
 __device__ __forceinline__ void publish(const Slabs<T>& s, Exchange<T, R>& exchange) {
   const int numbers = s.lanes * kChannels<T, R> * 2, thread = static_cast<int>(threadIdx.x);
@@ -185,7 +186,7 @@ template <typename T, int R, Pass P>
 __global__ void __launch_bounds__(kThreads, P == Pass::kFused ? kFusedBlocks : 1) forward(const Slabs<T> s) {
   using A = Accumulator<T>;
   constexpr int V = kValues<T>, C = kChannels<T, R>, G = C < kGroup ? C : kGroup;
-  LSSL_DYNAMIC_SHARED(x_store, Vector);  // of a pixel each; as many a thread as its chunk needs (run)
+  LSSL_DYNAMIC_SHARED(x_store, Vector);  // one pixel's each; as many per thread as its chunk needs (run)
   LSSL_SHARED(exchange, Exchange<T, R>);
   const Place<T, R> place(s);
   const int tile = place.rows * kVectors;
@@ -222,7 +223,7 @@ __global__ void __launch_bounds__(kThreads, P == Pass::kFused ? kFusedBlocks : 1
   };
   if constexpr (P == Pass::kApply) statistics();
 
-  A seen = A(0);  // values a channel in earlier tiles
+  A seen = A(0);  // values per channel in earlier tiles
   int start = place.begin;
   do {
 #pragma unroll
@@ -307,7 +308,7 @@ template <typename T, int R, Pass P>
 __global__ void __launch_bounds__(kThreads, 1) backward(const Slabs<T> s) {
   using A = Accumulator<T>;
   constexpr int V = kValues<T>, C = kChannels<T, R>, G = C < kGroup ? C : kGroup;
-  LSSL_DYNAMIC_SHARED(x_store, Vector);  // of a pixel each; as many a thread as its chunk needs (run)
+  LSSL_DYNAMIC_SHARED(x_store, Vector);  // one pixel's each; as many per thread as its chunk needs (run)
   LSSL_SHARED(exchange, Exchange<T, R>);
   const Place<T, R> place(s);
   const int tile = place.rows * kVectors;
@@ -429,7 +430,7 @@ Shape shape_of(Dtype dtype, const ShuffleNorm& call) {
   const int64_t values = dtype == Dtype::kFloat32 ? 4 : 8;
   const int64_t vectors = call.channels * call.factor * call.factor / values, pixels = call.height * call.width;
   const int max_cluster = device_attribute(cudaDevAttrComputeCapabilityMajor) >= 9 ? kMaxCluster : 1;
-  // As many blocks as run at once, two a multiprocessor, and no second wave of them; fewer pixels a block than one each
+  // As many blocks as run at once, two per multiprocessor, without a second wave; fewer pixels per block than one per
   // thread gain nothing.
   const int64_t at_once_on_device = 2 * int64_t{device_attribute(cudaDevAttrMultiProcessorCount)};
   int widest = 0;

@@ -1,17 +1,17 @@
-// pixel_shuffle_instance_norm on contiguous tensors: a block a plane (n, c), whose r^2 H W values are one run of
-// memory.
+// pixel_shuffle_instance_norm on contiguous tensors: one block per plane (n, c), whose r^2 H W values are one run of
+// memory; several per large plane.
 #include "pixel_shuffle_instance_norm/cuda.cuh"
 
 namespace lssl::cuda {
 
 namespace planes {
 
-constexpr int kVectors = 8;    // a thread holds
+constexpr int kVectors = 8;    // held per thread
 constexpr int kThreads = 512;  // at most: 64 KB, a plane of 128 x 128 float32 or 181 x 181 16-bit values
 constexpr int64_t kMaxChunks = 64;
 
-// A unit of work is R input vectors that become R consecutive output vectors: for R = 2, the vectors at one place of
-// the planes (i, 0) and (i, 1), interleaved.
+// A unit of work is R input vectors that become R consecutive output vectors: for R = 2, the vectors at one position of
+// the sub-planes (i, 0) and (i, 1), interleaved.
 template <typename T>
 struct Planes {
   using A = Accumulator<T>;
@@ -20,7 +20,7 @@ struct Planes {
   const A *weight, *bias;
   A *mean, *rstd, *sum_grad, *sum_grad_normalized;
   A* workspace;             // (planes, chunks, 2)
-  int channels, units;      // units a plane
+  int channels, units;      // units per plane
   int chunks, chunk_units;  // chunk_units is even
   int half;                 // vectors of H W values
   int height;
@@ -53,7 +53,7 @@ __device__ __forceinline__ int destination(const Planes<T>& p, int u) {
 }
 
 // Two neighbouring lanes each have two consecutive output vectors. So that each access of a warp covers whole 32-byte
-// sectors, they trade one: the even lane takes both first vectors, the odd lane both second ones. Its own inverse.
+// sectors, they exchange one: the even lane takes both first vectors, the odd lane both second ones. Its own inverse.
 __device__ __forceinline__ void trade(Vector& first, Vector& second) {
   const bool odd = threadIdx.x % 2 != 0;
 #pragma unroll
@@ -67,7 +67,7 @@ __device__ __forceinline__ void trade(Vector& first, Vector& second) {
   }
 }
 
-// Where the lane's two vectors lie once traded.
+// Where the lane's two vectors lie after the exchange.
 __device__ __forceinline__ int2 traded(int own) {
   const int other = __shfl_xor_sync(kWarp, own, 1);
   return threadIdx.x % 2 != 0 ? make_int2(other + 1, own + 1) : make_int2(own, other);
@@ -191,7 +191,7 @@ template <typename T, int R, Pass P>
 __global__ void __launch_bounds__(kThreads, P == Pass::kFused ? kFusedBlocks : 1) backward(const Planes<T> p) {
   using A = Accumulator<T>;
   constexpr int V = kValues<T>, kUnits = kVectors / R;
-  LSSL_DYNAMIC_SHARED(x_store, Vector);  // kVectors a thread
+  LSSL_DYNAMIC_SHARED(x_store, Vector);  // kVectors per thread
   LSSL_SHARED(scratch, A[32][2]);
   const int plane = static_cast<int>(blockIdx.x) / p.chunks, chunk = static_cast<int>(blockIdx.x) % p.chunks;
   const int begin = chunk * p.chunk_units, end = begin + chunk_size(p, chunk);

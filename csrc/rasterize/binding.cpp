@@ -27,7 +27,7 @@ void run_cpu(const Tensor& vertices, const Tensor& faces, int64_t height, int64_
 
   torch::stable::parallel_for(0, batch * vertex_count, 16384,
                               [=](int64_t begin, int64_t end) { cpu::rasterize_snap(v, begin, end, s); });
-  // Whole images where they feed every thread, bands of rows where they do not. A pixel does not depend on its band.
+  // Whole images where there are enough for every thread, else bands of rows. A pixel does not depend on its band.
   const int64_t threads = torch::stable::get_num_threads();
   const int64_t bands = std::clamp<int64_t>((threads + batch - 1) / std::max<int64_t>(batch, 1), 1, height);
   torch::stable::parallel_for(0, batch * bands, 1, [=](int64_t begin, int64_t end) {
@@ -57,9 +57,9 @@ std::tuple<Tensor, Tensor, Tensor> draw(const Tensor& vertices_in, const Tensor&
   const Tensor vertices = packed(vertices_in), faces = packed(faces_in);
   const int64_t batch = vertices.size(0), vertex_count = vertices.size(1), face_count = faces.size(0);
   const int32_t* f = faces.const_data_ptr<int32_t>();
-  if (!place.is_cuda()) {  // to look would wait for a GPU: there such a face is skipped
+  if (!place.is_cuda()) {  // checking would wait for the GPU, where such a face is skipped
     STD_TORCH_CHECK(cpu::faces_in_range(f, faces.numel(), vertex_count), kOp, ": faces has an index outside [0, ",
-                    vertex_count, "), the vertices");
+                    vertex_count, "), the number of vertices");
   }
   Tensor triangle = torch::stable::new_empty(vertices, {batch, height, width}, ScalarType::Int);
   Tensor barycentric = torch::stable::new_empty(vertices, {batch, height, width, 3});

@@ -1,5 +1,6 @@
-// Scanline-free rasteriser: each thread draws whole rows of one image, triangles in their order, depth test in place.
-// Contraction would change the last bit of depth on machines with fused multiply-add (setup.py allows it elsewhere).
+// Rasteriser: each thread draws whole rows of one image, taking the triangles in order, with the depth test in place.
+// On machines with fused multiply-add, contraction, which setup.py allows elsewhere, would change the last bit of
+// depth.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("fp-contract=off")
 #endif
@@ -18,7 +19,7 @@ void draw(const Triangle<T>& triangle, int32_t index, T z0, T z1, T z2, int64_t 
           T* depth) {
   const auto& [e0, e1, e2] = triangle.edges;
   const int64_t x = triangle.x_begin, columns = triangle.x_end - triangle.x_begin;
-  // Biased by the fill rule, so that one sign test of the three together decides coverage.
+  // Biased by the fill rule, so that one sign test of all three decides coverage.
   int64_t row0 = e0.at(x, triangle.y_begin) - e0.threshold;
   int64_t row1 = e1.at(x, triangle.y_begin) - e1.threshold;
   int64_t row2 = e2.at(x, triangle.y_begin) - e2.threshold;

@@ -1,6 +1,6 @@
-// rasterize: a block a tile of 16 x 16 pixels. Faces are met in their order, 1024 bounding boxes at a time; those that
+// rasterize: one block per tile of 16 x 16 pixels. Faces are taken in order, 1024 bounding boxes at a time; those that
 // touch the tile are set up, 256 at a time, in shared memory, and each pixel keeps the nearest that covers it. So the
-// lowest face wins a tie, nothing needs an atomic, and with rasterize/geometry.h the picture is the CPU's, bit for bit.
+// lowest face wins a tie, no atomics are needed, and with rasterize/geometry.h the image is the CPU's, bit for bit.
 #include "rasterize/geometry.h"
 #include "support/vector.cuh"
 
@@ -13,7 +13,7 @@ using raster::Triangle;
 
 constexpr int kThreads = 256;
 constexpr int kTile = 16;
-constexpr int kBoxes = 4;  // a thread looks at, at a time
+constexpr int kBoxes = 4;  // tested per thread at a time
 constexpr int kHits = kThreads + kThreads * kBoxes;
 
 // A face's first and last pixel columns and rows; empty where it covers no pixel centre.
@@ -172,7 +172,7 @@ __global__ void __launch_bounds__(kThreads)
     __syncthreads();
     int drawn = 0;
     for (; waiting - drawn >= kThreads; drawn += kThreads) draw_faces(drawn, kThreads);
-    if (drawn > 0) {  // what is left moves to the front
+    if (drawn > 0) {  // the rest moves to the front
       waiting -= drawn;
       const int32_t moved = thread < waiting ? hits[drawn + thread] : 0;
       __syncthreads();

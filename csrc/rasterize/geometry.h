@@ -1,4 +1,4 @@
-// The arithmetic of rasterize, shared by the CPU and the CUDA kernel so that both draw the same picture, bit for
+// The arithmetic of rasterize, shared by the CPU and the CUDA kernel so that both draw the same image, bit for
 // bit: coverage is decided in integers, and every floating-point operation is rounded on its own, in a fixed order.
 #pragma once
 
@@ -39,7 +39,7 @@ LSSL_HOST_DEVICE Point snap(T x, T y, T z) {
   return {static_cast<int32_t>(std::lrint(x * scale)), static_cast<int32_t>(std::lrint(y * scale))};
 }
 
-// Products, sums and quotients that no compiler may contract to a fused multiply-add.
+// Products, sums and quotients that the compiler may not contract to a fused multiply-add.
 #if defined(__CUDA_ARCH__)
 LSSL_HOST_DEVICE float multiply(float a, float b) { return __fmul_rn(a, b); }
 LSSL_HOST_DEVICE double multiply(double a, double b) { return __dmul_rn(a, b); }
@@ -67,8 +67,8 @@ LSSL_HOST_DEVICE int64_t edge(Point a, Point b, Point p) {
   return (int64_t(b.x) - a.x) * (int64_t(p.y) - a.y) - (int64_t(b.y) - a.y) * (int64_t(p.x) - a.x);
 }
 
-// One edge function over the pixel grid. `value` is exact; a pixel is inside where value >= threshold: 0 on a left or
-// top edge (which owns its pixels), 1 on the others.
+// One edge function over the pixel grid. Its value, at(), is exact; a pixel is inside where it is >= threshold: 0 for a
+// left or top edge (which owns its pixels), 1 for the others.
 struct Edge {
   int64_t origin;          // at pixel (0, 0)
   int64_t step_x, step_y;  // per pixel
@@ -139,7 +139,7 @@ LSSL_HOST_DEVICE bool set_up(Point a, Point b, Point c, int32_t x_low, int32_t x
   return true;
 }
 
-// Depth at barycentric (w0, w1, w2): exact for a triangle of constant depth, so that ties are ties.
+// Depth at barycentric (w0, w1, w2): exact for a triangle of constant depth, so that ties stay ties.
 template <typename T>
 LSSL_HOST_DEVICE T interpolate_depth(T w1, T w2, T z0, T z1, T z2) {
   return add(z0, add(multiply(w1, add(z1, -z0)), multiply(w2, add(z2, -z0))));

@@ -1,4 +1,4 @@
-// What the bindings share: where a call runs, its scratch memory, its checks. LibTorch's stable ABI alone.
+// What the bindings share: where a call runs, its scratch memory, its checks. Uses only LibTorch's stable ABI.
 #pragma once
 
 #include <torch/csrc/stable/accelerator.h>
@@ -24,14 +24,15 @@ using torch::headeronly::MemoryFormat;
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-// Code for CUDA stands behind `if constexpr (kWithCuda)`: a build without CUDA has no such kernels to link.
+// Code for CUDA is guarded by `if constexpr (kWithCuda)`: a build without CUDA has no such kernels to link.
 #if defined(LSSL_WITH_CUDA)
 inline constexpr bool kWithCuda = true;
 #else
 inline constexpr bool kWithCuda = false;
 #endif
 
-// Where a call runs: on the CPU, or on a CUDA device, which is current for the lifetime of this, in PyTorch's stream.
+// Where a call runs: on the CPU, or on a CUDA device, in PyTorch's stream; the device is current while this object
+// lives.
 class Place {
  public:
 #if defined(LSSL_ON_HOST)  // the CUDA kernels, compiled for the CPU (make cuda-on-host)
@@ -103,7 +104,7 @@ auto by_type(ScalarType type, const F& f) {
   return type == ScalarType::Float ? f(float()) : f(double());
 }
 
-// Without a copy where there need not be one, nor a trip through the dispatcher.
+// Contiguous; without a copy, or a trip through the dispatcher, where it already is.
 inline Tensor packed(const Tensor& t) { return t.is_contiguous() ? t : torch::stable::contiguous(t); }
 inline Tensor packed(const Tensor& t, ScalarType type) {
   return packed(t.scalar_type() == type ? t : torch::stable::to(t, type));
@@ -117,7 +118,7 @@ inline bool same_shape(const Tensor& a, const Tensor& b) {
   return true;
 }
 
-// Equal where they matter.
+// True if the strides are equal where they matter.
 inline bool same_strides(const Tensor& a, const Tensor& b) {
   for (int64_t d = 0; d < a.dim(); ++d) {
     if (a.size(d) != 1 && a.stride(d) != b.stride(d)) return false;
@@ -125,7 +126,7 @@ inline bool same_strides(const Tensor& a, const Tensor& b) {
   return true;
 }
 
-// True where a walk from the last dimension of `order` to its first meets every element in memory order.
+// True if walking the dimensions in `order`, the last one fastest, meets every element in memory order.
 template <size_t N>
 bool in_order(const Tensor& t, const std::array<int, N>& order) {
   int64_t expected = 1;

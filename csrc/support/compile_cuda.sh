@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Compiles every kernel with nvcc alone (no PyTorch, no GPU) and prints what each one takes on chip.
-# Fails where a kernel spills registers, or keeps an array in local memory (stack). ARCHITECTURES and JOBS may be set:
-# "80 90 100" and 2. LSSL_CUDA_DEBUG=1 compiles the kernels that assert their indices, which may use local memory.
+# Compiles every kernel with nvcc alone (no PyTorch, no GPU) and prints the on-chip resources that each one takes.
+# Fails if a kernel spills registers, or keeps an array in local memory (stack). ARCHITECTURES and JOBS may be set; they
+# default to "80 90 100" and 2. With LSSL_CUDA_DEBUG=1 the kernels assert their indices and may use local memory.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 read -ra architectures <<<"${ARCHITECTURES:-80 90 100}"

@@ -1,5 +1,5 @@
-// Large fresh outputs cost more in page faults than in writing: glibc returns blocks over 32 MB to the system, so every
-// call faults every page again. Huge pages, where the system grants them on request, make that 512 times fewer faults.
+// Large new outputs cost more in page faults than in writing: glibc returns blocks over 32 MB to the system, so every
+// call faults every page again. Huge pages, where the system grants them on request, make the faults 512 times fewer.
 #pragma once
 
 #include <cstddef>

@@ -1,8 +1,8 @@
 // SIMD of one level, in compiler vector types: lanes of the accumulation type, loaded from and stored to each dtype.
 //
-// Included by files compiled for one level each, which define LSSL_SIMD_LEVEL (0: what every CPU of the architecture
-// has, 1: AVX2, 2: AVX-512) and LSSL_SIMD (the level's namespace) after their target pragma. Nothing here or behind it
-// may instantiate a template of the standard library: the linker keeps one copy of those, and it could be the AVX-512
+// Included by files that are each compiled for one level, after they define LSSL_SIMD_LEVEL (0: what every CPU of the
+// architecture has, 1: AVX2, 2: AVX-512) and LSSL_SIMD (the level's namespace). Neither this file nor what it includes
+// may instantiate a template of the standard library: the linker keeps one copy of each, which could be the AVX-512
 // one.
 #pragma once
 
@@ -80,7 +80,7 @@ LSSL_INLINE uint16_t float_to_half(float value) {
   const uint16_t sign = static_cast<uint16_t>(bits >> 16 & 0x8000);
   if (magnitude > 0x7f800000u) return sign | 0x7e00;
   if (magnitude >= 0x477ff000u) return sign | 0x7c00;  // rounds past 65504
-  if (magnitude < 0x38800000u) {                       // subnormal: the float adder rounds to the half's last place
+  if (magnitude < 0x38800000u) {                       // subnormal: the float addition rounds to the half's last bit
     const float shifted = bit_cast<float>(magnitude) + 0.5f;
     return sign | static_cast<uint16_t>(bit_cast<uint32_t>(shifted) - bit_cast<uint32_t>(0.5f));
   }
@@ -150,7 +150,7 @@ LSSL_INLINE auto round_to(Vector<Accumulation<T>, L> v) {
   }
 }
 
-// Past the cache where `stream` (the address is then a multiple of the vector's size, and sfence() follows).
+// Bypasses the cache if `stream` (the address must then be a multiple of the vector's size, and sfence() must follow).
 template <int L, typename T>
 LSSL_INLINE void store(T* to, Vector<Accumulation<T>, L> v, bool stream) {
   const auto rounded = round_to<T, L>(v);
@@ -256,7 +256,7 @@ LSSL_INLINE double sum_lanes(Vector<E, L> v) {
   }
 }
 
-// Memory for one call: the standard containers are out of bounds here.
+// Memory for one call: the standard containers may not be used here (see above).
 template <typename E>
 struct Scratch {
   E* data;

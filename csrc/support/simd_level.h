@@ -1,4 +1,4 @@
-// Which SIMD level this CPU runs: 0 is what every CPU of the architecture has, 1 AVX2 with FMA and F16C, 2 AVX-512.
+// The SIMD level to use on this CPU: 0 is what every CPU of the architecture has, 1 AVX2 with FMA and F16C, 2 AVX-512.
 // LSSL_SIMD=baseline or avx2 lowers it, so that one machine can test all three.
 #pragma once
 

@@ -1,4 +1,4 @@
-// What the kernels share: 16-byte vectors of every dtype, sums in a fixed order, quick division, launches.
+// What the kernels share: 16-byte vectors of every dtype, sums in a fixed order, fast division, launches.
 #pragma once
 
 #include <cooperative_groups.h>
@@ -17,7 +17,7 @@ namespace lssl::cuda {
 
 constexpr unsigned kWarp = 0xffffffffu;
 
-// Indices are asserted in builds with LSSL_CUDA_DEBUG=1 alone: a false one stops the kernel and names the line.
+// Indices are asserted only in builds with LSSL_CUDA_DEBUG=1: a wrong one stops the kernel, and the line is printed.
 #if defined(LSSL_CUDA_DEBUG) && defined(__CUDA_ARCH__)
 #define LSSL_ASSERT(...)                                                                                    \
   do {                                                                                                      \
@@ -149,7 +149,7 @@ __device__ __forceinline__ Vector pack(const Accumulator<T> (&in)[kValues<T>]) {
   return v;
 }
 
-// A block's dynamic shared memory as vectors, of which thread t's are t, t + threads, t + 2 threads, ...: an extension
+// A block's dynamic shared memory as vectors, of which t, t + threads, t + 2 threads, ... are thread t's: an extension
 // of its registers. The launch decides how many there are.
 class ThreadVectors {
  public:
@@ -184,7 +184,7 @@ struct Divisor {
   __device__ __forceinline__ uint32_t divide(uint32_t n) const { return (__umulhi(n, multiplier) + n) >> shift; }
 };
 
-// Copies 16 bytes to shared memory behind the thread's back; await_copies() makes them visible to that thread.
+// Copies 16 bytes to shared memory asynchronously; await_copies() makes them visible to the thread that called it.
 __device__ __forceinline__ void copy_async(Vector* shared, const Vector* global) {
   __pipeline_memcpy_async(shared, global, sizeof(Vector));
 }
@@ -193,7 +193,7 @@ __device__ __forceinline__ void await_copies() {
   __pipeline_wait_prior(0);
 }
 
-// The sum over a block, the same bits in every thread and on every run. Each call needs its own `scratch`.
+// The sum over a block, bit for bit the same in every thread and on every run. Each call needs its own `scratch`.
 template <typename A, int N>
 __device__ __forceinline__ void block_sum(A (&v)[N], A (*scratch)[N]) {
 #pragma unroll
@@ -263,7 +263,7 @@ const char* launch(void (*kernel)(Parameters...), int64_t blocks, int threads, i
   return nullptr;
 }
 #else
-// Launches and returns null, or CUDA's words for what went wrong.
+// Launches; returns null, or CUDA's message if that failed.
 template <typename... Parameters, typename... Arguments>
 const char* launch(void (*kernel)(Parameters...), int64_t blocks, int threads, int64_t shared_bytes, int cluster,
                    Stream stream, Arguments... arguments) {

@@ -1,6 +1,6 @@
-"""Native PyTorch operators: CPU (C++) and CUDA, each beside its eager reference.
+"""Native PyTorch operators: CPU (C++) and CUDA, each next to its eager reference.
 
-A file here is named as the operator's folder in csrc/ and as its function, which `lssl.ops.NAME` is.
+Each file has the name of its operator's folder in csrc/ and of its function, `lssl.ops.NAME`.
 """
 
 from lssl.ops import reference

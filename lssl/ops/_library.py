@@ -1,4 +1,4 @@
-"""Loads the native operator library once, and says why where it cannot."""
+"""Loads the native operator library once; if it cannot, says why."""
 
 import ctypes
 import importlib
@@ -17,11 +17,11 @@ _FIX = "reinstall with `pip install --no-build-isolation .` where torch, ninja a
 
 
 def _load() -> tuple[dict[str, Any], str | None]:
-    """Returns (how the library was built, None) or ({}, why it is not there)."""
+    """Returns (how the library was built, None) or ({}, why it is missing)."""
     if os.environ.get("LSSL_NATIVE") == "0":
         return {}, "LSSL_NATIVE=0 turns it off"
     folder = Path(__file__).parent.parent
-    # LSSL_LIBRARY: another build of the operators, such as that of make cuda-on-host.
+    # LSSL_LIBRARY: another build of the operators, such as the one by `make cuda-on-host`.
     library = Path(os.environ.get("LSSL_LIBRARY") or folder / "_ops.so").absolute()
     if not library.exists():
         note = folder / "_build_failure.txt"
@@ -40,7 +40,7 @@ def _load() -> tuple[dict[str, Any], str | None]:
 
 
 def _loader() -> Callable[[str], None]:
-    """What loads a library of operators: a source build's _C, or, in a wheel for every Python, torch itself."""
+    """The function that loads a library of operators: from a source build's _C, or torch's own in a wheel."""
     try:
         return importlib.import_module("lssl._C").load
     except ImportError:
@@ -52,7 +52,7 @@ _warned = False
 
 
 def native_available(device: torch.device | None = None) -> bool:
-    """True where the native operators serve tensors on `device` (default: the CPU)."""
+    """True if the native operators run on `device` (default: the CPU)."""
     if _missing is not None:
         return False
     if device is None or device.type == "cpu":
@@ -61,13 +61,13 @@ def native_available(device: torch.device | None = None) -> bool:
 
 
 def refuse_symbols(device: object) -> None:
-    """Raises TraceError for the device of what torch.fx hands over in a tensor's place."""
+    """Raises TraceError if `device` belongs to a proxy, which torch.fx passes in place of a tensor."""
     if type(device) is not torch.device:
-        raise TraceError("torch.fx.symbolic_trace hands over no tensors; use torch.export.export (see `lssl export`)")
+        raise TraceError("torch.fx.symbolic_trace passes no tensors; use torch.export.export (see `lssl export`)")
 
 
 def use_native(*tensors: torch.Tensor) -> bool:
-    """Decides native or reference for one call on `tensors`; warns once a process on the first reference call."""
+    """True if a call on `tensors` runs natively; warns once per process, at the first call that does not."""
     device = tensors[0].device
     refuse_symbols(device)
     if native_available(device):
@@ -78,17 +78,17 @@ def use_native(*tensors: torch.Tensor) -> bool:
 
 
 def recorded(*tensors: torch.Tensor | None) -> bool:
-    """True where autograd wants to know of a call on these tensors."""
+    """True if autograd must record a call on these tensors."""
     return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
 
 
 def transformed() -> bool:
-    """True under torch.func's transforms (grad, jacrev, vmap, jvp) and for dual numbers: the references serve there."""
+    """True under torch.func's transforms (grad, jacrev, vmap, jvp) and for dual numbers, where the references run."""
     return forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()
 
 
 def in_dtype(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """`tensor.to(dtype)` for floating point alone; TypeError for the rest, which is not what its caller meant."""
+    """`tensor.to(dtype)` for floating-point tensors; TypeError for others, which the caller cannot have meant."""
     if tensor.dtype is dtype:
         return tensor
     if not tensor.is_floating_point():
@@ -97,7 +97,8 @@ def in_dtype(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 def check_devices(operator: str, like: torch.Tensor, **tensors: torch.Tensor | None) -> None:
-    """For the fakes: a tensor on the meta device among others brings a call there, and not to the kernel's checks."""
+    """Raises ValueError if devices differ. For the fakes: one meta tensor among others takes a call to the fake, past
+    the kernel's own checks."""
     for name, tensor in tensors.items():
         if tensor is not None and tensor.device != like.device:
             raise ValueError(f"{operator}: {name} must be on {like.device}, got {tensor.device}")

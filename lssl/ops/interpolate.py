@@ -29,11 +29,11 @@ def interpolate(triangle: Tensor, barycentric: Tensor, faces: Tensor, attributes
 
     Returns:
         (N, H, W, C) in the dtype of attributes, 0 where empty. float64 attributes are computed in float64, others in
-        float32. Differentiable, to any order, in attributes and barycentric; sums run in pixel order: deterministic.
+        float32. Differentiable to any order in attributes and barycentric. Deterministic: sums run in pixel order.
 
     Raises:
-        ValueError: wrong shape, dtype or device. RuntimeError: a face index outside [0, V) (on CUDA, where looking
-            would wait for the device, such a corner counts as 0).
+        ValueError: wrong shape, dtype or device. RuntimeError: a face index outside [0, V) (on CUDA, where checking
+            would mean waiting for the device, such a corner counts as 0).
     """
     compiling = torch.compiler.is_compiling()
     if compiling:
@@ -68,7 +68,7 @@ def _check(triangle: Tensor, barycentric: Tensor, faces: Tensor, attributes: Ten
         )
     if attributes.shape[0] != triangle.shape[0]:
         raise ValueError(
-            f"interpolate: attributes must have the batch of triangle, {triangle.shape[0]}, got {attributes.shape[0]}"
+            f"interpolate: attributes must have triangle's batch size {triangle.shape[0]}, got {attributes.shape[0]}"
         )
     for name, tensor in (("triangle", triangle), ("barycentric", barycentric)):
         if tensor.device != attributes.device:
@@ -135,7 +135,7 @@ if native_available():
         )
 
     class _Recorded(torch.autograd.Function):
-        """What `register_autograd` gives the operator, called at once: a fraction of the time of its dispatch."""
+        """What `register_autograd` gives the operator, called directly, in a fraction of its dispatch's time."""
 
         @staticmethod
         def forward(ctx: Any, *inputs: Tensor) -> Tensor:
@@ -169,7 +169,7 @@ def interpolate_reference(triangle: Tensor, barycentric: Tensor, faces: Tensor, 
         return attributes.new_zeros((n, height, width, attributes.shape[2])) + connected
     covered = (triangle >= 0) & (triangle < faces.shape[0])
     corners = faces.long()[torch.where(covered, triangle, 0).long()].reshape(n, height * width * 3, 1)
-    # Not indexing, whose gradient on the CPU depends on the number of threads.
+    # Not by indexing, whose gradient on the CPU depends on the number of threads.
     values = attributes.gather(1, corners.expand(-1, -1, attributes.shape[2])).reshape(
         n, height, width, 3, attributes.shape[2]
     )

@@ -32,20 +32,20 @@ def landmark_heatmap(
 
     Args:
         landmarks: (N, K, 2) x (right), y (down) in pixels, pixel centres at integer coordinates; any floating dtype
-            (bfloat16 and float16 are computed in float32, but place a landmark no better than their own resolution).
+            (bfloat16 and float16 are computed in float32, but locate a landmark only to their own resolution).
         height, width: size of the maps in pixels.
         sigma: standard deviation in pixels, a positive number or a (K,) tensor.
-        visible: (N, K), zero or False where a landmark draws nothing (and may be anything, NaN too); default: all.
+        visible: (N, K), zero or False where a landmark draws nothing (its coordinates may be NaN there); default: all.
         reduction: "none", "sum" or "max" over the landmarks.
 
     Returns:
         (N, K, H, W), or (N, 1, H, W) if reduced, in the dtype of landmarks. Differentiable in landmarks and in a tensor
-        sigma, to any order; of equal maxima the lowest landmark takes the gradient. Deterministic.
+        sigma, to any order; of equal maxima the landmark of lowest index gets the gradient. Deterministic.
 
     Raises:
         ValueError: wrong shape, dtype, device, sigma or reduction. RuntimeError: a visible landmark is not finite, or
-            a (K,) sigma is not positive. On CUDA, where looking would wait for the device, nothing is raised: a visible
-            landmark that is not finite gives NaN wherever it would draw, which a loss does not overlook.
+            a (K,) sigma is not positive. On CUDA, where checking would mean waiting for the device, nothing is raised:
+            a visible landmark that is not finite gives NaN wherever it would draw, which a loss does not overlook.
     """
     compiling = torch.compiler.is_compiling()
     if compiling:
@@ -157,7 +157,7 @@ if native_available():
         grad, landmarks, sigmas, visible = ctx.saved_tensors
         create_graph = torch.is_grad_enabled()
         with torch.enable_grad():
-            # Views, so that the derivative stops here, and yet goes on for a third one.
+            # Views, so that this derivative stops here but a third one can go on past them.
             grad, landmarks = grad.view_as(grad), landmarks.view_as(landmarks)
             sigmas = None if sigmas is None else sigmas.view_as(sigmas)
             outputs = gradients(grad, landmarks, sigmas, ctx.sigma, visible, ctx.reduction)
@@ -168,7 +168,7 @@ if native_available():
         return *of_inputs, None, None, None
 
     class _Recorded(torch.autograd.Function):
-        """What `register_autograd` gives the operator, called at once: a fraction of the time of its dispatch."""
+        """What `register_autograd` gives the operator, called directly, in a fraction of its dispatch's time."""
 
         @staticmethod
         def forward(ctx: Any, *inputs: Any) -> Tensor:
@@ -240,7 +240,7 @@ def landmark_heatmap_reference(
     visible: Tensor | None = None,
     reduction: str = "none",
 ) -> Tensor:
-    """The op's specification in eager PyTorch, as the formula reads: an exponential a pixel."""
+    """The op's specification in eager PyTorch, as the formula reads: one exponential per pixel."""
     dtype = torch.promote_types(landmarks.dtype, torch.float32)
     shown = None if visible is None else visible.bool()
     points = landmarks.to(dtype)
@@ -263,5 +263,5 @@ def landmark_heatmap_reference(
     if reduction == "sum" or (reduction == "max" and landmarks.shape[1] == 0):
         heatmap = heatmap.sum(1, keepdim=True)
     elif reduction == "max":
-        heatmap = heatmap.gather(1, heatmap.detach().argmax(1, keepdim=True))  # the lowest of equal maxima
+        heatmap = heatmap.gather(1, heatmap.detach().argmax(1, keepdim=True))  # the first of equal maxima
     return heatmap.to(landmarks.dtype)

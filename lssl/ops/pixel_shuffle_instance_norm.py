@@ -36,7 +36,7 @@ def pixel_shuffle_instance_norm(
             are made contiguous first); at least one pixel.
         weight, bias: (C,) scale and offset of each output channel, or both (N, C): each sample's own, as in conditional
             instance norm (Dumoulin et al. 2017) and AdaIN (Huang & Belongie 2017); any floating dtype; default: 1 and 0.
-        upscale_factor: r >= 1; 1 is a fused instance norm and activation.
+        upscale_factor: r >= 1; 1 gives a fused instance norm and activation.
         eps: added to the variance, positive.
         activation: "none", "relu" or "leaky_relu".
         negative_slope: of "leaky_relu".
@@ -44,7 +44,7 @@ def pixel_shuffle_instance_norm(
     Returns:
         (N, C, H r, W r) in input's dtype (under autocast too) and memory format. Mean and biased variance are those of
         each sample's channel, accumulated in float64 (on CUDA in float32). Differentiable to any order; backward keeps
-        the input and two numbers a plane. The same input gives the same bits, whatever the number of threads.
+        the input and two numbers per plane. The same input gives the same bits, whatever the number of threads.
 
     Raises:
         ValueError: wrong shape, dtype, device, upscale_factor, eps or activation; TypeError: input, weight or bias is
@@ -78,7 +78,7 @@ class PixelShuffleInstanceNorm(nn.Module):
 
     Args:
         num_features: C, the channels of the output.
-        upscale_factor: r; 1 is a fused instance norm and activation.
+        upscale_factor: r; 1 gives a fused instance norm and activation.
         eps, activation, negative_slope: as in `pixel_shuffle_instance_norm`.
         affine: learn a scale (from 1) and an offset (from 0) for each channel.
     """
@@ -276,7 +276,7 @@ def _backward_setup(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tenso
 def _double_backward(ctx: Any, to_grad_input: Tensor, to_sum: Tensor, to_sum_normalized: Tensor) -> tuple:
     """The backward op's own derivative, in differentiable PyTorch operations, for the mean and rstd that input gives.
 
-    Per plane of K values, with x = (input - mean) rstd, u = grad activation', G, a, b the gradients of the three outputs,
+    Per plane of K values, with x = (input - mean) rstd, u = grad activation', G, a, b the gradients of the outputs,
     and P(v) = v - mean(v) - x mean(v x), the backward is rstd w P(u), sum u, sum u x. P is its own adjoint, so u's
     derivative is rstd w P(G) + a + b x, weight's is rstd sum G P(u), and input's goes through x, of which
     rstd P(.) is the derivative, and through rstd = (variance + eps)^(-1/2).
@@ -316,7 +316,7 @@ def _double_backward(ctx: Any, to_grad_input: Tensor, to_sum: Tensor, to_sum_nor
 
 
 class _Recorded(torch.autograd.Function):
-    """What `register_autograd` below gives the operator, called at once: a fraction of the time of its dispatch."""
+    """What `register_autograd` below gives the operator, called directly, in a fraction of its dispatch's time."""
 
     @staticmethod
     def forward(ctx: Any, input: Tensor, weight: Tensor | None, bias: Tensor | None, *options: Any) -> Tensor:

@@ -1,9 +1,9 @@
-"""What each operator of ours is in PyTorch's own: a table by which an exported program gets rid of them.
+"""Decompositions of lssl's operators into PyTorch's own, for exported programs.
 
     program = torch.export.export(network, inputs).run_decompositions(portable_operators())
 
-The program then runs, and becomes ONNX, where there is no lssl. Where the native library is missing an exported program has
-none of our operators, and the table is empty. Forward passes only; `rasterize` has no counterpart.
+The program then runs, and can be converted to ONNX, where lssl is not installed. Without the native library an exported
+program has none of lssl's operators, and the table is empty. Forward passes only; `rasterize` has no decomposition.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from lssl.ops.pixel_shuffle_instance_norm import pixel_shuffle_instance_norm_ref
 
 
 def portable_operators() -> dict[Any, Callable[..., Any]]:
-    """Operator to its decomposition, as `torch.export.ExportedProgram.run_decompositions` takes it."""
+    """Maps each operator to its decomposition, as `torch.export.ExportedProgram.run_decompositions` takes them."""
     if not native_available():
         return {}
     ours = torch.ops.lssl
@@ -50,7 +50,7 @@ def _landmark_heatmap(
     width: int,
     reduction: int,
 ) -> Tensor:
-    # A number would become a constant of the program, which decomposition has no place for.
+    # A number would become a constant of the program, which a decomposition cannot add.
     chosen = landmarks.new_full((1,), sigma) if sigmas is None else sigmas
     return landmark_heatmap_reference(
         landmarks, height, width, chosen, visible=visible, reduction=REDUCTIONS[reduction]

@@ -1,6 +1,6 @@
 """Triangle rasterisation.
 
-The arithmetic is fixed so that the C++, CUDA and PyTorch versions draw the same picture, bit for bit: vertices snap to
+The arithmetic is fixed so that the C++, CUDA and PyTorch versions draw the same image, bit for bit: vertices snap to
 a grid of 1/4096 pixel, coverage is decided by integer edge functions with the top-left rule, and
 depth = z0 + (w1 (z1 - z0) + w2 (z2 - z0)) is rounded operation by operation.
 """
@@ -26,7 +26,7 @@ def rasterize(vertices: Tensor, faces: Tensor, height: int, width: int) -> tuple
     Args:
         vertices: (N, V, 3) x (right), y (down) in pixels, and depth (smaller is nearer), affine in the image; float32
             or float64 (bfloat16 and float16 are computed, and returned, in float32).
-        faces: (F, 3) int32 vertex indices, shared by the batch. Both windings are drawn: culling is the caller's.
+        faces: (F, 3) int32 vertex indices, shared by the batch. Both windings are drawn: culling is left to the caller.
         height, width: size of the window, 1 to 32768 pixels.
 
     Returns:
@@ -39,7 +39,7 @@ def rasterize(vertices: Tensor, faces: Tensor, height: int, width: int) -> tuple
 
     Raises:
         ValueError: wrong shape, dtype, device or size. RuntimeError: a face index outside [0, V) (on CUDA, where
-            looking would wait for the device, such a triangle is skipped).
+            checking would mean waiting for the device, such a triangle is skipped).
     """
     compiling = torch.compiler.is_compiling()
     if compiling:
@@ -65,6 +65,7 @@ def _check(vertices: Tensor, faces: Tensor, height: int, width: int) -> None:
 
 
 def check_mesh(op: str, name: str, values: Tensor, faces: Tensor, channels: int | None = None) -> None:
+    """Raises TypeError or ValueError, naming the argument, unless values are (N, V, channels), faces (F, 3) int32."""
     for argument, value in ((name, values), ("faces", faces)):
         if not isinstance(value, Tensor):
             raise TypeError(f"{op}: {argument} must be a tensor, got {type(value).__name__}")
@@ -148,8 +149,9 @@ def rasterize_reference(vertices: Tensor, faces: Tensor, height: int, width: int
 
 
 def check_indices(op: str, faces: Tensor, vertices: int) -> None:
+    """Raises RuntimeError if `faces` has an index outside [0, vertices)."""
     if not bool(((faces >= 0) & (faces < vertices)).all()):
-        raise RuntimeError(f"{op}: faces has an index outside [0, {vertices}), the vertices")
+        raise RuntimeError(f"{op}: faces has an index outside [0, {vertices}), the number of vertices")
 
 
 def _set_up(corners_M33: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:

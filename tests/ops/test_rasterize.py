@@ -349,7 +349,7 @@ WEIGHTS = torch.zeros(2, 6, 7, 3)
         (IDS, WEIGHTS[:, :5], FACES, MESH, "barycentric must be"),
         (IDS, WEIGHTS.int(), FACES, MESH, "barycentric must be"),
         (IDS, WEIGHTS, FACES, MESH[0], r"attributes must be \(N, V, C\)"),
-        (IDS, WEIGHTS, FACES, MESH[:1], "attributes must have the batch of triangle, 2, got 1"),
+        (IDS, WEIGHTS, FACES, MESH[:1], "attributes must have triangle's batch size 2, got 1"),
         (IDS, WEIGHTS, FACES, MESH.int(), "attributes must be floating point"),
         (IDS, WEIGHTS, FACES[0], MESH, r"faces must be \(F, 3\)"),
         (IDS.to("meta"), WEIGHTS, FACES, MESH, "triangle must be on cpu"),

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Compiles the CUDA kernels for the CPU, with AddressSanitizer and bounds checks, and runs every operator on them: so a
-# machine without a GPU sees a kernel that leaves its memory, or a barrier that not all reach. Minutes.
+# Compiles the CUDA kernels for the CPU, with AddressSanitizer and bounds checks, and runs every operator on them, so
+# that a machine without a GPU detects accesses outside a kernel's memory, and barriers that not all threads reach.
+# Takes minutes.
 #
 #     make cuda-on-host                                                   benchmarks/every_operator.py
 #     bash csrc/support/on_host/check.sh tests/ops/test_rasterize.py -k "agree and cpu"      pytest, with these options
 #
-# Objects stay in build/on_host. PYTHON names the Python that has PyTorch. What it cannot see: races within a barrier's
-# span (the threads run in a fixed order), speed, and what the GPU's compiler does.
+# Objects stay in build/on_host. PYTHON names the Python that has PyTorch. It cannot detect races between two barriers
+# (the threads run in a fixed order), or tell anything about speed or the GPU's compiler.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 PYTHON=${PYTHON:-python3}
@@ -30,7 +31,7 @@ for source in */*.cu */binding.cpp registration.cpp build_info.cpp support/on_ho
 done
 for job in "${running[@]}"; do wait "$job"; done
 
-# The bindings name the CPU's kernels, which are never called here.
+# The bindings refer to the CPU's kernels, which are never called here: empty symbols stand in for them.
 {
   nm -u "$objects"/*.o | awk '/_ZN4lssl3cpu/ && !seen[$2]++ { print ".globl " $2 "\n" $2 ":" }'
   printf '.byte 0\n.section .note.GNU-stack,"",%%progbits\n'
@@ -39,7 +40,7 @@ for job in "${running[@]}"; do wait "$job"; done
   -o "$objects/_ops.so"
 
 cd ..
-# Python's own leaks, and allocations by libraries that came before, are not the question.
+# Leaks in Python itself, and allocations by libraries loaded earlier, are of no interest here.
 export ASAN_OPTIONS=detect_leaks=0,detect_stack_use_after_return=0,alloc_dealloc_mismatch=0
 export LSSL_LIBRARY=$objects/_ops.so OMP_NUM_THREADS=1 PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
 preload="$("$CXX" -print-file-name=libasan.so) $("$CXX" -print-file-name=libstdc++.so.6)"

@@ -1,2 +1,2 @@
-// See cuda_runtime.h: vector.cuh asks it for clusters.
+// See cuda_runtime.h, which provides the clusters that vector.cuh needs.
 #pragma once

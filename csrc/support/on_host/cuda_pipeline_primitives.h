@@ -1,4 +1,4 @@
-// See cuda_runtime.h. A copy is done at once.
+// See cuda_runtime.h. Copies are synchronous here.
 #pragma once
 
 #include "cuda_runtime.h"

@@ -1,8 +1,8 @@
-// CUDA's runtime for kernels that are compiled for the host: a stand-in that make cuda-on-host puts before the real
-// one, so that AddressSanitizer sees what a kernel does on a machine without a GPU. The threads of a cluster's blocks
-// are fibers that run in turns from one barrier or shuffle to the next; shared memory is an allocation a variable and
-// block, freed when the block ends; what CUDA leaves undefined (a shuffle with a lane that has left, a barrier that not
-// all reach, a peer's memory after its block ended) stops the program with a sentence.
+// A stand-in for CUDA's runtime, for kernels compiled for the host: `make cuda-on-host` puts it before the real one on
+// the include path, so that AddressSanitizer sees what a kernel does on a machine without a GPU. The threads of a
+// cluster's blocks are fibers that run in turns from one barrier or shuffle to the next; shared memory is one
+// allocation per variable and block, freed when the block ends; what CUDA leaves undefined (a shuffle with a lane that
+// has left, a barrier that not all reach, a peer's memory after its block ended) stops the program with a message.
 #pragma once
 
 #include <math.h>
@@ -23,7 +23,7 @@ struct Index {
   unsigned x, y, z;
 };
 
-// The running thread's place, and what it may do.
+// The position of the running thread, and the operations open to it.
 const Index& thread_index();
 const Index& block_index();
 const Index& block_size();
@@ -133,5 +133,5 @@ inline cudaError_t cudaGetDevice(int* device) {
   *device = 0;
   return cudaSuccess;
 }
-// LSSL_ON_HOST_CAPABILITY=8 has no clusters; few multiprocessors keep the number of fibers low.
+// With LSSL_ON_HOST_CAPABILITY=8 there are no clusters; few multiprocessors keep the number of fibers low.
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);

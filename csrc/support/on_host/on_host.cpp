@@ -1,4 +1,4 @@
-// Fibers that play the threads of a cluster's blocks (cuda_runtime.h).
+// Fibers that act as the threads of a cluster's blocks (cuda_runtime.h).
 #include <sys/mman.h>
 #include <ucontext.h>
 
@@ -29,14 +29,14 @@ struct Thread {
   bool done;
 };
 
-// Lets nobody pass until `expected` have come.
+// Lets no thread pass until `expected` threads have arrived.
 struct Barrier {
   size_t expected = 0;
   std::vector<Thread*> waiting;
 };
 
 struct Warp {
-  uint64_t slots[2][32];  // of even and odd shuffles: the next may begin before the last lane has read
+  uint64_t slots[2][32];  // for even and odd shuffles: the next may begin before the last lane has read
   Barrier barrier;
   int gone = 0;
 };
@@ -88,7 +88,7 @@ void enter() {
   Block& block = *self.block;
   self.done = true;
   ++block.warps[self.warp].gone;
-  // Threads that have left do not hold a block's barrier up.
+  // A block's barrier does not wait for threads that have left.
   --block.barrier.expected;
   if (!block.barrier.waiting.empty() && block.barrier.waiting.size() == block.barrier.expected) release(block.barrier);
   if (--block.alive == 0) block.shared.clear();
@@ -177,17 +177,17 @@ const void* peer(const void* pointer, int rank) {
     if (at < begin || at >= begin + memory.second) continue;
     auto& of_peer = cluster->blocks[rank].shared;
     const void* same = key == running->block ? &cluster->blocks[rank] : key;
-    if (!of_peer.contains(same)) fail("a peer's shared memory before it began or after it ended");
+    if (!of_peer.contains(same)) fail("access to a peer's shared memory before it was allocated or after it was freed");
     return of_peer[same].first.get() + (at - begin);
   }
-  fail("not in shared memory");
+  fail("a peer's address that is not in shared memory");
 }
 
 void* shared(const void* key, size_t bytes) {
   auto& memory = running->block->shared[key];
   if (memory.first == nullptr) {
     memory = {std::make_unique<char[]>(bytes), bytes};
-    std::memset(memory.first.get(), 0xff, bytes);  // NaN, -1: what was there before is not known
+    std::memset(memory.first.get(), 0xff, bytes);  // NaN, -1: uninitialised
   }
   return memory.first.get();
 }
@@ -204,7 +204,7 @@ uint64_t shuffle(unsigned mask, uint64_t value, int from) {
 
 void run(int64_t blocks, int threads, int64_t shared_bytes, int count, const std::function<void()>& kernel) {
   if (threads > 1024 || shared_bytes > 227 * 1024 || count > 8 || blocks % count != 0 || blocks > INT32_MAX) {
-    std::fprintf(stderr, "on_host: %lld blocks of %d threads, clusters of %d, %lld bytes: no GPU can\n",
+    std::fprintf(stderr, "on_host: %lld blocks of %d threads, clusters of %d, %lld bytes: no GPU can run that\n",
                  static_cast<long long>(blocks), threads, count, static_cast<long long>(shared_bytes));
     std::abort();
   }

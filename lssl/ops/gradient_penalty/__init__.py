@@ -1,4 +1,4 @@
-"""WGAN-GP's gradient penalty without double backward: alone, or in one step with a critic's features; R1."""
+"""WGAN-GP's gradient penalty without double backward: alone, or in one step with a critic's features; and R1."""
 
 from lssl.ops.gradient_penalty.critic_step import features_and_penalty
 from lssl.ops.gradient_penalty.penalty import (

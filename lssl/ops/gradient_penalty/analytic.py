@@ -32,7 +32,7 @@ class Layout(NamedTuple):
     dtype: torch.dtype
 
     def unread(self, like: Tensor) -> Tensor:
-        """Memory of this layout for `like`'s batch, for where only the layout is read."""
+        """Uninitialised memory of this layout with `like`'s batch size, for calls that read only the layout."""
         shape = (like.shape[0], *self.shape)
         return torch.empty_strided(shape, self.strides, dtype=like.dtype, device=like.device)
 

@@ -1,10 +1,10 @@
 """A critic's features and its gradient penalty in one step: one forward pass, one set of weight gradients.
 
-Apart, a critic step passes its samples through the trunk with autograd, and the penalty's mixtures by themselves; both
-read every weight for each pass and both write every weight's gradient. Here samples and mixtures go forward together.
-On the way back a layer's weight gradient is taken once, for the samples' activations h with their signals and the
-mixtures' tangents t with theirs (analytic.py): the tangents take the mixtures' place beside the activations,
-which are not needed any more.
+Computed separately, the samples pass through the trunk with autograd, and the penalty's mixtures by themselves; both
+read every weight in each pass, and both write every weight's gradient. Here samples and mixtures go forward together.
+In the backward pass a layer's weight gradient is computed once, for the samples' activations with their signals and the
+mixtures' tangents with theirs (analytic.py): the tangents overwrite the mixtures' activations, which are no longer
+needed, in the same batch.
 """
 
 from typing import Any
@@ -40,18 +40,21 @@ def features_and_penalty(
 ) -> tuple[Tensor, Tensor]:
     """(trunk(samples), gradient_penalty of head(trunk(.)) between real and fake), faster than one after the other.
 
-    A WGAN-GP critic's step wants the features of real and fake images for its heads, and the penalty (paper eq. 1-3).
-    The features take part in autograd as ever, except that `samples` gets no gradient: it is a constant here, as real
-    and fake are. `trunk` and `head` are of the layers for which the penalty is analytic (see `gradient_penalty`), else
-    the two are computed one after the other. Equal bits as `gradient_penalty` promises them.
+    A WGAN-GP critic's step needs the features of real and fake images for its heads, and the penalty (paper eq. 1-3).
+    The features take part in autograd as usual, except that `samples` gets no gradient: it is a constant here, as real
+    and fake are. It is faster if `trunk` and `head` consist of layers for which the penalty is analytic (see
+    `gradient_penalty`); otherwise the two are computed one after the other. Deterministic where `gradient_penalty` is.
 
     Args:
-        trunk, head: modules; the realism that is penalised is head(trunk(images)), whose heads may be many.
-        samples: images (M, ...), of real's dtype, device and image shape; real and fake among them, say.
+        trunk, head: modules; what is penalised is head(trunk(images)), which may have several outputs per image.
+        samples: images (M, ...), of real's dtype, device and image shape; usually real and fake are among them.
         real, fake, target, alpha, generator: as for `gradient_penalty`.
 
+    Returns:
+        trunk(samples), (M, ...), and the penalty, a scalar.
+
     Raises:
-        ValueError: shapes, dtypes or devices do not fit.
+        ValueError: shapes, dtypes or devices do not match.
     """
     if samples.shape[1:] != real.shape[1:] or samples.dtype != real.dtype or samples.device != real.device:
         raise ValueError(
@@ -167,12 +170,13 @@ class _Step(torch.autograd.Function):
 def _joined(
     inputs: Tensor | None, of_samples: Tensor | None, tangent: Tensor | None, of_mixtures: Tensor, samples: int
 ) -> tuple[Tensor | None, Tensor | None]:
-    """(what a weighted layer was given, its output's signal) for the samples and the mixtures' tangent, where wanted."""
+    """(a weighted layer's input, its output's signal) for the samples and the mixtures' tangents, where wanted."""
     if of_samples is None or inputs is None:
         return tangent, None if tangent is None else of_mixtures
     if tangent is None:
         return inputs[:samples], of_samples
-    # The mixtures' activations are not read again: `data` keeps a second backward pass from taking this for a fault.
+    # The mixtures' activations are not read again. Through `data`, autograd does not count this as a change, and a
+    # second backward pass is not refused.
     inputs.data[samples:].copy_(tangent)
     return inputs, torch.cat([of_samples, of_mixtures])
 

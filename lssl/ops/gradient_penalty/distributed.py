@@ -1,7 +1,7 @@
 """The gradient penalty of a critic inside `DistributedDataParallel`.
 
-DDP averages gradients from hooks on the parameters, which it arms in the wrapper's forward and expects once for every
-parameter. So the penalty is computed within a call of the wrapper, whose module is replaced for that call, and every
+DDP averages gradients in hooks on the parameters; the wrapper's forward arms the hooks, and each is expected to fire
+once. So the penalty is computed within a call of the wrapper, whose module is replaced for that call, and every
 parameter is made part of its graph, whether the penalty depends on it or not.
 """
 
@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 
 class _Join(torch.autograd.Function):
-    """The identity on a scalar, in whose graph other parameters take part without a gradient."""
+    """The identity on a scalar; puts further parameters into its graph without giving them a gradient."""
 
     @staticmethod
     def forward(ctx: Any, penalty: Tensor, *parameters: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ class _Penalty(nn.Module):
 
 
 def redirectable(wrapper: DistributedDataParallel) -> bool:
-    """False where the wrapper changes what the critic is given or returns: hooks on it, mixed precision."""
+    """False if the wrapper changes what the critic is given or returns: by hooks on it, or mixed precision."""
     hooks = (wrapper._forward_hooks, wrapper._forward_pre_hooks, wrapper._backward_hooks, wrapper._backward_pre_hooks)
     return not any(hooks) and wrapper.mixed_precision is None
 

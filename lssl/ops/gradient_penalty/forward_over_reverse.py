@@ -1,12 +1,12 @@
 """The gradient penalty of any critic: forward over reverse, and double backward (the reference).
 
 With g = grad_x sum D(x) and v = dP/dg, dP/dtheta = d<g(theta), v>/dtheta, and <g, v> is the derivative of sum D along
-v. The tangent along v travels forward through the same layers that g came back through, and what it meets gives the
-parameters their gradient. Here autograd carries it: the critic is called once; its convolutions and rectifiers, found
-as they are called, tell autograd what the tangent does in them (a convolution; a multiplication by the slopes) and
-that a rectifier has no second derivative. PyTorch itself sends zeros back through the whole critic for that, and
-its double backward of a convolution is slower than the convolutions it stands for. Any other operation is
-differentiated by autograd as ever.
+v. The tangent along v travels forward through the same layers that g came back through; with the signals that it meets
+there it gives the parameters' gradients. Here autograd carries it: the critic is called once; its convolutions and
+rectifiers, intercepted as they are called, tell autograd what the tangent does in them (a convolution; a multiplication
+by the slopes) and that a rectifier has no second derivative. PyTorch itself would send zeros back through the whole
+critic for the latter, and its double backward of a convolution is slower than the convolutions that it amounts to. Any
+other operation is differentiated by autograd as usual.
 
 `torch.autograd.forward_ad` is not used: it needs the critic twice and two more convolution passes (1.5 to 1.8 times
 the time of double backward), and the derivative of its tangent is wrong for batch, instance and layer normalisation
@@ -30,7 +30,7 @@ _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 class NotForward(Exception):
-    """Why a critic's layers cannot be seen as they are called."""
+    """A critic's layers cannot be intercepted as they are called; the message says why."""
 
 
 def realism(output: Any) -> Tensor:
@@ -50,7 +50,7 @@ def realism(output: Any) -> Tensor:
 
 
 def double_backward_penalty(critic: Callable[[Tensor], Any], x: Tensor, target: float) -> Tensor:
-    """The penalty at `x` by differentiating the backward pass: the specification of all others."""
+    """The penalty at `x` by differentiating the backward pass: the specification of all the others."""
     with torch.enable_grad(), uncompiled():
         x = x.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(realism(critic(x)).sum(), x, create_graph=True)
@@ -71,7 +71,7 @@ def forward_over_reverse_penalty(critic: Callable[[Tensor], Any], x: Tensor, tar
 
 
 def refuse_unseen(critic: object) -> None:
-    """Raises NotForward where the critic's layers do not pass through Python, or hold tensors of an unusual kind."""
+    """Raises NotForward if the critic's layers are not called from Python, or hold tensors of an unusual type."""
     modules = list(critic.named_modules()) if isinstance(critic, nn.Module) else [("", critic)]
     for name, module in modules:
         named = f"{name or 'the critic'} ({type(module).__name__})"
@@ -98,7 +98,7 @@ class Stage:
 
 
 def refuse_second_derivative() -> None:
-    """Called in a backward pass: raises where that pass is itself to be differentiated."""
+    """Called in a backward pass: raises RuntimeError if that pass is itself to be differentiated."""
     if torch.is_grad_enabled() and not torch.compiler.is_compiling():
         raise RuntimeError(
             "gradient_penalty cannot be differentiated twice (create_graph=True); use implementation='double_backward'"
@@ -121,7 +121,7 @@ class _Norms(torch.autograd.Function):
 
 
 class _Convolve(torch.autograd.Function):
-    """A convolution, whose way back is a `_ConvolveBack`."""
+    """A convolution whose backward pass is a `_ConvolveBack`."""
 
     @staticmethod
     def forward(ctx: Any, stage: Stage, layer: Convolution, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -146,7 +146,7 @@ class _Convolve(torch.autograd.Function):
 
 
 class _ConvolveBack(torch.autograd.Function):
-    """The backward signal through a convolution; backward is the tangent's way forward through it."""
+    """The backward signal through a convolution; its own backward takes the tangent forward through it."""
 
     @staticmethod
     def forward(ctx: Any, layer: Convolution, signal: Tensor, weight: Tensor, x: Tensor) -> Tensor:
@@ -167,7 +167,7 @@ class _ConvolveBack(torch.autograd.Function):
 
 
 class _Rectify(torch.autograd.Function):
-    """(Leaky) ReLU, which keeps a bit an element."""
+    """(Leaky) ReLU, which keeps one bit per element."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, negative_slope: float, inplace: bool) -> Tensor:
@@ -187,7 +187,7 @@ class _Rectify(torch.autograd.Function):
 
 
 class _RectifyBack(torch.autograd.Function):
-    """Multiplication by the slopes, there and back: it does not depend on the rectifier's input."""
+    """Multiplication by the slopes, forward and backward: it does not depend on the rectifier's input."""
 
     @staticmethod
     def forward(ctx: Any, signal: Tensor, slopes: Tensor, negative_slope: float, strides: tuple[int, ...]) -> Tensor:
@@ -239,7 +239,7 @@ def _ordinary(*tensors: Any) -> bool:
 
 
 def _saved_tensors_are_hooked() -> bool:
-    """True within activation checkpointing, which calls the layers again, when they can no longer be taken over."""
+    """True within activation checkpointing, which calls layers a second time when they can no longer be taken over."""
     top = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
     return top is not None and top(False) is not None
 
@@ -247,7 +247,7 @@ def _saved_tensors_are_hooked() -> bool:
 def _convolution_arguments(
     transposed: bool, spatial: int, input: Any, weight: Any, bias: Any = None, *rest: Any, **named: Any
 ) -> tuple[Convolution, Tensor, Tensor, Tensor | None] | None:
-    """The layer and tensors of a call of F.conv*; None for a call that is left to PyTorch (an odd or wrong one)."""
+    """The layer and tensors of a call of F.conv*; None for a call that is left to PyTorch (unusual or invalid)."""
     order: tuple[str, ...] = ("stride", "padding", "dilation", "groups")
     if transposed:
         order = ("stride", "padding", "output_padding", "groups", "dilation")

@@ -1,7 +1,7 @@
-"""The small kernels of the gradient penalty, each beside its reference: none is differentiable by itself.
+"""The small kernels of the gradient penalty, each next to its reference; none is differentiable by itself.
 
-Activations are packed: a rectifier's slope is one bit an element (element 8 k + j in memory order is bit j of byte
-k), which is all that the analytic penalty keeps of the forward pass.
+A rectifier's slopes are packed, one bit per element (element 8 k + j in memory order is bit j of byte k); they are all
+that the analytic penalty keeps of the forward pass.
 """
 
 import torch
@@ -51,7 +51,7 @@ def penalty_rectify_(input: Tensor, negative_slope: float) -> Tensor:
 
 
 def penalty_rectify_reference_(input: Tensor, negative_slope: float) -> Tensor:
-    # As autograd has it: relu'(NaN) = 1, leaky_relu'(NaN) = slope; both take the slope at 0.
+    # As in autograd: relu'(NaN) = 1, leaky_relu'(NaN) = slope; both take the slope at 0.
     positive = ~(input <= 0) if negative_slope == 0 else input > 0
     torch.nn.functional.leaky_relu_(input, negative_slope) if negative_slope else input.relu_()
     return positive

@@ -1,7 +1,7 @@
-"""Which critics the analytic gradient penalty is proved for: their layers, found by inspection, never by a guess.
+"""Finds out by inspection, never by guessing, whether the analytic gradient penalty is right for a critic.
 
 A critic is accepted when its realism output is a chain of layers that are linear in their input or (leaky) ReLUs:
-an `nn.Sequential` (nested as you like), or a module with a method `realism_layers()` that returns the modules which,
+an `nn.Sequential` (nested to any depth), or a module with a method `realism_layers()` that returns the modules which,
 applied one after the other to the images, give the realism output that `forward` returns (first, where it returns
 several). Anything with hooks, parametrisations, overridden methods or layers not listed here is refused with a reason.
 """
@@ -24,7 +24,7 @@ _METHODS = ("forward", "_conv_forward", "_call_impl", "__call__")
 
 
 class NotAnalytic(Exception):
-    """Why a critic is not proved to be a chain of supported layers."""
+    """A critic is not known to be a chain of supported layers; the message says why."""
 
 
 # The layers are not frozen: torch.compile of PyTorch 2.10 cannot pass a frozen dataclass to an autograd function.
@@ -211,7 +211,7 @@ def _flat(module: nn.Module, name: str) -> list[tuple[nn.Module, str]]:
     if type(module) is nn.Sequential:
         children: Sequence[tuple[str, nn.Module]] = list(module._modules.items())
     elif hasattr(type(module), "realism_layers"):
-        # A subclass that overrides forward but inherits realism_layers does not say how it is made any more.
+        # In a subclass that overrides forward but inherits realism_layers, the latter no longer describes the former.
         if not issubclass(_definer(type(module), "realism_layers"), _definer(type(module), "forward")):
             raise NotAnalytic(f"{_named(module, name)} overrides forward but not realism_layers")
         described = module.realism_layers()  # type: ignore[operator]
@@ -225,7 +225,7 @@ def _flat(module: nn.Module, name: str) -> list[tuple[nn.Module, str]]:
 
 
 def is_compiled(module: object) -> bool:
-    """True for what `torch.compile(module)` returns; told by name, as torch._dynamo takes seconds to import."""
+    """True for what `torch.compile(module)` returns; goes by the name, as torch._dynamo takes seconds to import."""
     return type(module).__module__ == "torch._dynamo.eval_frame" and type(module).__name__ == "OptimizedModule"
 
 
@@ -244,7 +244,7 @@ def _refuse_changed(module: nn.Module, name: str) -> None:
 
 
 def _layer(module: Any, name: str, ndim: int) -> Layer | None:
-    """The layer a leaf module is, or None for an identity."""
+    """The layer that a leaf module stands for, or None for an identity."""
     kind = type(module)
     if kind is nn.Identity or (kind in _DROPOUTS and not (module.training and module.p)):
         return None
@@ -335,7 +335,7 @@ def autocast_dtype(x: Tensor) -> torch.dtype | None:
 
 
 def with_strides(x: Tensor, strides: tuple[int, ...]) -> Tensor:
-    """`x` laid out in memory as the slopes it meets were."""
+    """`x` laid out in memory with `strides`, those of the slopes that it is multiplied by."""
     if x.stride() == strides:
         return x
     return torch.empty_strided(x.shape, strides, dtype=x.dtype, device=x.device).copy_(x)

@@ -1,8 +1,8 @@
 """Convolutions with many weights and few positions, as matrix products on the CPU.
 
 The last layers of a critic have millions of weights and a handful of output positions (paper 4.1: 33 million weights,
-2x2 positions). There the time goes into moving weights, and oneDNN's convolutions move them several times: they are
-reordered into its own layout at every call. A matrix product reads them once; what is unfolded is small.
+2x2 positions). There the time goes into moving weights, and oneDNN's convolutions move them several times, because
+every call reorders them into its own layout. A matrix product reads them once; the unfolded input is small.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# Where the products win, measured with AVX-512 on two cores (benchmarks/bench_gradient_penalty.py shows the whole).
+# Where the products win, measured with AVX-512 on two cores (benchmarks/bench_gradient_penalty.py times whole steps).
 _LEAST_WEIGHTS = 1 << 22
 _MOST_POSITIONS = 256
 
@@ -44,7 +44,7 @@ def convolve(window: Window, x: Tensor, weight: Tensor, bias: Tensor | None) -> 
 
 
 def input_gradient(window: Window, gradient: Tensor, weight: Tensor, shape: torch.Size) -> Tensor:
-    """From the gradient of the output to that of the input, of `shape`."""
+    """The gradient with respect to the input, of `shape`, given that of the output."""
     channels, *kernel = weight.shape[1:]
     columns = _matrix(weight).T @ _rows(gradient)
     count = shape[0]
@@ -55,7 +55,7 @@ def input_gradient(window: Window, gradient: Tensor, weight: Tensor, shape: torc
 
 
 def weight_gradient(window: Window, gradient: Tensor, weight: Tensor, x: Tensor) -> Tensor:
-    """From the gradient of the output to that of the weight, in the weight's memory format."""
+    """The gradient with respect to the weight, in its memory format, given that of the output."""
     product = _rows(gradient) @ _columns(window, x, weight).T
     outputs, channels, *kernel = weight.shape
     if _channels_last(weight):

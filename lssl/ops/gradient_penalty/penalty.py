@@ -1,4 +1,4 @@
-"""WGAN-GP gradient penalty (paper eq. 1; Gulrajani et al., arXiv 1704.00028)."""
+"""The WGAN-GP gradient penalty (paper eq. 1; Gulrajani et al., arXiv 1704.00028)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -59,11 +59,11 @@ def gradient_penalty(
             `realism` field or key is penalised, else the first. `torch.compile`d critics and critics inside
             `DistributedDataParallel` are taken as they are.
         real, fake: images (N, ...), one shape, floating dtype and device; any range.
-        target: the gradient norm aimed at.
+        target: the desired gradient norm.
         alpha: the weights a_i, (N,), or one number for all; None draws them from U(0, 1) with `generator` (a generator
             of the images' device, or a CPU generator).
         implementation: "auto" takes the first of these that is known to be right for this critic:
-            "analytic": four passes, no graph of a graph. For an `nn.Sequential` (nested as you like) of Conv,
+            "analytic": four passes, no graph of a graph. For an `nn.Sequential` (nested to any depth) of Conv,
             ConvTranspose, Linear, Flatten, AvgPool2d, AdaptiveAvgPool2d, (Leaky)ReLU, Identity and Dropout in eval
             mode, or a module with a method `realism_layers()` that returns the modules whose chain is its realism
             output. No hooks, no parametrisations, zero padding.
@@ -73,7 +73,7 @@ def gradient_penalty(
             "double_backward": any critic (TorchScript, tensor subclasses); the reference.
 
     Raises:
-        ValueError: shapes, dtypes, devices or `alpha` do not fit, `implementation` is unknown, or the one asked for
+        ValueError: shapes, dtypes, devices or `alpha` do not match, `implementation` is unknown, or the one asked for
             is not known to be right for this critic (the message says why).
         TypeError: the critic returns no tensor, or `alpha` is neither a tensor nor a number.
     """
@@ -86,9 +86,10 @@ def gradient_penalty(
 
 
 def r1_penalty(critic: Callable[[Tensor], Any], real: Tensor) -> Tensor:
-    """R1 without its half: mean_i ||grad_x sum critic(real_i)||^2 (Mescheder et al. 2018, arXiv 1801.04406).
+    """R1 without its factor 1/2: mean_i ||grad_x sum critic(real_i)||^2 (Mescheder et al. 2018, arXiv 1801.04406).
 
-    Critics, gradients and errors as for `gradient_penalty`; there is no mixing, and the norm aimed at is 0.
+    A scalar, for images `real` (N, ...). Critics, gradients and errors are as for `gradient_penalty`; nothing is mixed,
+    and the target norm is 0.
     """
     _check(real, real)
     return _penalty(critic, real.detach().clone(), 0.0, "auto")
@@ -103,7 +104,7 @@ def penalty_implementation(critic: Callable[[Tensor], Any], images: Tensor) -> t
 
 
 def mixture(real: Tensor, fake: Tensor, alpha: Tensor | float | None, generator: torch.Generator | None) -> Tensor:
-    """The images at which the penalty is taken, as constants; raises ValueError where the arguments do not fit."""
+    """The images at which the penalty is taken, as constants; raises ValueError if the arguments do not match."""
     _check(real, fake)
     with torch.no_grad():
         return penalty_interpolate(real.detach(), fake.detach(), _mixing_weights(real, alpha, generator))
@@ -132,7 +133,7 @@ def _mixing_weights(real: Tensor, alpha: Tensor | float | None, generator: torch
     elif not isinstance(alpha, Tensor):
         raise TypeError(f"alpha must be a tensor ({count},) or a number; got {type(alpha).__name__}")
     elif alpha.numel() != count or not alpha.is_floating_point():
-        raise ValueError(f"alpha must hold one floating-point weight an image ({count},); got {tuple(alpha.shape)}")
+        raise ValueError(f"alpha must hold one floating-point weight per image ({count},); got {tuple(alpha.shape)}")
     dtype = torch.float64 if real.dtype == torch.float64 else torch.float32
     return alpha.detach().reshape(count).to(device=real.device, dtype=dtype)
 
@@ -151,7 +152,7 @@ def _penalty(critic: Callable[[Tensor], Any], x: Tensor, target: float, implemen
 
 
 def _choose(critic: Callable[[Tensor], Any], x: Tensor, implementation: str) -> tuple[str, Chain | None, str]:
-    """The implementation to run, the chain of layers if it is the analytic one, and why the earlier ones are not."""
+    """The implementation to run, its chain of layers if it is the analytic one, and why earlier ones were rejected."""
     reasons = []
     if implementation in ("auto", "analytic"):
         try:
@@ -172,7 +173,7 @@ def _choose(critic: Callable[[Tensor], Any], x: Tensor, implementation: str) -> 
 
 
 def _refusal(implementation: str, error: Exception) -> str:
-    return f"implementation={implementation!r} does not serve this critic: {error}; use implementation='auto'"
+    return f"implementation={implementation!r} does not support this critic: {error}; use implementation='auto'"
 
 
 def _has_hooks(module: Any) -> bool:
@@ -193,9 +194,9 @@ def _traced_penalty(critic: Callable[[Tensor], Any], x: Tensor, target: float, i
 
 
 def _untraced_penalty(critic: Callable[[Tensor], Any], x: Tensor, target: float, implementation: str) -> Tensor:
-    # This frame is not traced, for the attribute below; `disable` keeps the frames under it from being traced.
+    # The attribute below keeps this frame from being traced; `disable` keeps the frames under it from being traced.
     return torch.compiler.disable(_penalty)(critic, x, target, implementation)
 
 
-# What torch.compiler.disable sets; as a decorator it would import torch._dynamo with lssl, which takes seconds.
+# What torch.compiler.disable sets; as a decorator it would import torch._dynamo along with lssl, which takes seconds.
 _untraced_penalty._torchdynamo_disable = True  # type: ignore[attr-defined]
