@@ -14,7 +14,7 @@ enum class Reduction : int64_t { kNone = 0, kSum = 1, kMax = 2, kOwner = 3 };
 
 // One pixel_shuffle_instance_norm call, forward or backward. Tensors of `dtype`: input and grad_input (N, C r^2, H, W),
 // output and grad_output (N, C, H r, W r), all four contiguous or all four channels-last. Of the accumulation type
-// (double for kFloat64, else float): weight and bias, which may be null, (C,) or, where affine_step is not 0, (N, C); and
+// (double for kFloat64, else float): weight and bias, which may be null, (C,) or, if affine_step is not 0, (N, C); and
 // mean, rstd and the two sums, (N, C).
 struct ShuffleNorm {
   int64_t batch, channels, height, width;  // N, C, H, W above

@@ -1,4 +1,4 @@
-"""Faces on disk and in batches: the data set folder, attribute schema, landmarks, databases' readers."""
+"""Faces on disk and in batches: the data set folder, the attribute schema, landmarks, readers of databases."""
 
 from lssl.data.dataset import FaceBatch, FaceDataset, heatmap_side, to_float, to_uint8
 from lssl.data.folder import FaceFolder, read_metadata

@@ -13,7 +13,7 @@ from PIL import Image
 from lssl.data.folder import SPLITS, FaceFolder
 from lssl.data.readers.source import Listing, SourceRecord
 
-# Patterns for names such as 012_happy.jpg, Rafd090_01_Caucasian_happy.jpg, s5.mood1.jpg: the first that fits is proposed.
+# Patterns for names like 012_happy.jpg, Rafd090_01_Caucasian_happy.jpg, s5.mood1.jpg: the first that fits is proposed.
 _PATTERNS = (
     r"([^/]+?)[_ .-][^/_ .-]+\.\w+$",
     r"([^/_ .-]+)[_ .-][^/]*$",
@@ -29,20 +29,20 @@ _SAME_PICTURE = (
 
 def advice(folder: FaceFolder, listing: Listing, *, asked_for_a_test: bool = True) -> list[str]:
     """Sentences about a folder that `prepare` wrote from a listing: what it lacks for training and evaluation, whether
-    persons were told apart, whether one picture stands in both splits, what was done to the pictures' values."""
+    its people could be told apart, whether a picture is in both splits, what was done to the pictures' values."""
     lines = [*_missing(folder, asked_for_a_test), *_subjects(listing)]
     both = sorted({folder.subjects[row] for row in folder.rows_where(split="train")}
                   & {folder.subjects[row] for row in folder.rows_where(split="test")})  # fmt: skip
     if both:
         lines.append(
-            f"{len(both)} persons ({', '.join(both[:3])}{' ...' if both[3:] else ''}) have pictures in both splits: the "
+            f"{len(both)} people ({', '.join(both[:3])}{' ...' if both[3:] else ''}) have pictures in both splits: the "
             "same person is trained on and tested; change the splits of the source"
         )
     elif pairs := same_pictures(folder):
         first, second = pairs[0]
         lines.append(
-            f"{len(pairs)} pictures stand in both splits, perhaps mirrored ({folder.file_names[first]} and "
-            f"{folder.file_names[second]}): the same person is trained on and tested; name persons by --subject-pattern"
+            f"{len(pairs)} pictures are in both splits, perhaps mirrored ({folder.file_names[first]} and "
+            f"{folder.file_names[second]}): the same person is trained on and tested; name people by --subject-pattern"
         )
     notes = Counter(note for note in folder.columns.get("note", []) if note)
     lines += [f"{count} pictures: {note}" for note, count in notes.most_common()]
@@ -54,21 +54,21 @@ def _missing(folder: FaceFolder, asked_for_a_test: bool) -> list[str]:
     cannot = "`lssl train`, `train-classifier` and `evaluate` cannot use this folder"
     if not folder.varying_attributes():
         single = [f"{name} is '{values[0]}'" for name, values in folder.columns.items() if _is_class(name, values)]
-        what = f"all faces are of one class ({', '.join(single)})" if single else "no column tells classes apart"
+        what = f"all faces are of one class ({', '.join(single)})" if single else "no column distinguishes classes"
         lines.append(f"{what}, so there is nothing to change: {cannot}; `render-frontal` can")
     for name in folder.attributes:
         lines += _alike(name, set(folder.columns[name]))
     subjects = set(folder.subjects)
     empty = [split for split in SPLITS if split not in folder.splits]
     if empty == ["test"] and not asked_for_a_test:
-        lines.append("no subject is tested (--test-fraction 0): `lssl train` wants unseen faces, `evaluate` too")
+        lines.append("no subject is tested (--test-fraction 0), but `lssl train` and `evaluate` need unseen faces")
     elif empty and len(subjects) == 1:
         lines.append(
-            f"one subject only ({min(subjects)}), so split {empty[0]} is empty: {cannot}; add people, or name them "
-            "by --subject-pattern or a column subject"
+            f"only one subject ({min(subjects)}), so split {empty[0]} is empty: {cannot}; add people, or name them "
+            "by --subject-pattern or a column 'subject'"
         )
     elif empty:
-        lines.append(f"split {empty[0]} is empty: {cannot}; change the column split of the source's metadata.csv")
+        lines.append(f"split {empty[0]} is empty: {cannot}; change the column 'split' of the source's metadata.csv")
     for name in folder.varying_attributes() if not empty else ():
         for split in SPLITS:
             there = {folder.columns[name][row] for row in folder.rows_where(split=split)}
@@ -78,7 +78,7 @@ def _missing(folder: FaceFolder, asked_for_a_test: bool) -> list[str]:
 
 
 def _alike(name: str, values: set[str]) -> list[str]:
-    """Values that are one to a person and two to a program: Happy and happy."""
+    """Sentences on values that a reader takes for one and a program for two: Happy and happy."""
     groups: dict[str, list[str]] = {}
     for value in sorted(values):
         groups.setdefault(unicodedata.normalize("NFKC", " ".join(value.split())).casefold(), []).append(value)
@@ -98,18 +98,18 @@ def _subjects(listing: Listing) -> list[str]:
     if len(records) < 4 or len({record.subject for record in records}) < len(records):
         return []
     line = (
-        f"every picture is a subject of its own ({', '.join(r.subject for r in records[:2])} ...): where a person has "
-        "several pictures, that person may be trained on and tested"
+        f"every picture is a subject of its own ({', '.join(r.subject for r in records[:2])} ...): a person with "
+        "several pictures may be both trained on and tested"
     )
     proposed = propose_pattern(records)
-    how = f"--subject-pattern '{proposed}' would make {_people(records, proposed)} of them" if proposed else (
+    how = f"--subject-pattern '{proposed}' would make {_people(records, proposed)} subjects" if proposed else (
         "say what names the person with --subject-pattern REGEX"
     )  # fmt: skip
     return [f"{line}; {how}"]
 
 
 def propose_pattern(records: Sequence[SourceRecord]) -> str:
-    """A subject pattern under which people have several pictures, of several classes; empty where none is plain."""
+    """A subject pattern under which people have several pictures, of several classes; empty if none is evident."""
     for pattern in _PATTERNS:
         people = [_match(record, pattern) for record in records]
         classes: dict[str, set[str]] = {}
@@ -132,7 +132,7 @@ def _match(record: SourceRecord, pattern: str) -> str | None:
 
 
 def same_pictures(folder: FaceFolder) -> list[tuple[int, int]]:
-    """(row of train, row of test) of crops that are one picture, mirrored or not, as far as thumbnails tell."""
+    """(row of train, row of test) of crops that are the same picture, mirrored or not, judging by thumbnails."""
     rows = {split: folder.rows_where(split=split) for split in SPLITS}
     if not all(rows.values()):
         return []

@@ -11,7 +11,7 @@ from lssl.errors import LsslError
 
 #: The crop's side in distances between the eyes' centres: chin and ears inside, most of the hair.
 CROP_SCALE = 4.0
-EYE_LINE = 0.435  #: The eyes' height, a share of the crop's, from the top.
+EYE_LINE = 0.435  #: The eyes' distance from the top of the crop, as a share of its side.
 _OUTSIDE = 0.15
 UPPER_LIP = (50, 51, 52, 61, 62, 63)
 # From the eyes down to the upper lip is 0.97 +- 0.06 of the distance between the eyes (82 people, neutral and smiling).
@@ -29,11 +29,11 @@ class Similarity:
 
     @property
     def scale(self) -> float:
-        """Crop pixels a photograph pixel."""
+        """Crop pixels per photograph pixel."""
         return float(np.hypot(self.matrix[0, 0], self.matrix[1, 0]))
 
     def apply(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Points (..., 2) of the photograph, in the crop."""
+        """Maps points (..., 2) from the photograph's pixels to the crop's."""
         return (points @ self.matrix.T + self.offset).astype(np.float32)
 
     def inverse(self) -> "Similarity":
@@ -42,10 +42,11 @@ class Similarity:
 
 
 def face_anchors(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The three points that decide a crop, (3, 2): left eye's centre, right eye's, the upper lip's.
+    """The three points that decide a crop, (3, 2): the centres of the left eye, the right eye and the upper lip.
 
-    The upper lip stands for the mouth because it moves least with the expression: a smile raises the mouth's corners
-    by 8% of their distance from the eyes, a dropped jaw lowers them, and the head would change its size in the crop.
+    The upper lip represents the mouth because it moves least with the expression: a smile raises the mouth's corners
+    by 8% of their distance from the eyes, a dropped jaw lowers them, and either would change the head's size in the
+    crop.
     """
     left, right = eye_centres(landmarks)
     return np.stack([left, right, landmarks[list(UPPER_LIP)].mean(0)]).astype(np.float64)
@@ -55,7 +56,8 @@ def face_anchors(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
 class Framing:
     """Where faces lie in a data set's crops, so that a photograph can be framed as a model saw its training faces.
 
-    crop_scale: the crop's side in distances between the eyes' centres. eye_line: the eyes' height, a share of the side.
+    crop_scale: the crop's side in distances between the eyes' centres. eye_line: the eyes' distance from the top, as a
+    share of the side.
     """
 
     crop_scale: float = CROP_SCALE
@@ -82,7 +84,7 @@ def face_similarity(
     """The similarity that brings a face's anchors (3, 2), see `face_anchors`, upright into a crop of `size` pixels.
 
     The eyes give height, tilt and, unless the head is turned, scale; the mouth gives the scale of turned heads, a
-    share of the tilt, and half of the place from left to right.
+    share of the tilt, and half of the horizontal position.
     Raises LsslError for a face that is tiny (under 8 pixels between the eyes) or degenerate.
     """
     left, right, mouth = anchors
@@ -105,7 +107,7 @@ def face_similarity(
 
 
 def warp_labels(labels: NDArray[np.uint8], similarity: Similarity, size: int) -> NDArray[np.uint8]:
-    """The square crop (size, size) of a label picture under a similarity: nearest label, 0 outside."""
+    """The square crop (size, size) of a label map (H, W) under a similarity: nearest label, 0 outside."""
     inverse = similarity.inverse()
     y, x = np.mgrid[0:size, 0:size]
     points = np.rint(np.stack([x, y], -1) @ inverse.matrix.T + inverse.offset).astype(int)
@@ -147,7 +149,7 @@ def warp(image: NDArray[np.uint8], similarity: Similarity, size: int) -> NDArray
 
 
 def check_inside(landmarks: NDArray[np.float32], height: int, width: int) -> None:
-    """Raises LsslError where more than 15% of the landmarks (68, 2) lie outside the picture."""
+    """Raises LsslError if more than 15% of the landmarks (68, 2) lie outside the picture."""
     beyond = (landmarks < -0.5) | (landmarks > np.array([width - 0.5, height - 0.5]))
     count = int(beyond.any(1).sum())
     if count > _OUTSIDE * len(landmarks):
@@ -157,7 +159,7 @@ def check_inside(landmarks: NDArray[np.float32], height: int, width: int) -> Non
 
 
 def _window(image: NDArray[np.uint8], low: NDArray[np.int_], high: NDArray[np.int_]) -> NDArray[np.uint8]:
-    """image[low:high] (x, y), continued outside by its mirror image that fades to a smooth border colour."""
+    """image[low:high] (x, y), continued outside by its mirror image, which fades to a smooth border colour."""
     height, width = image.shape[:2]
     x, y = np.arange(low[0], high[0]), np.arange(low[1], high[1])
     if low.min() >= 0 and high[0] <= width and high[1] <= height:

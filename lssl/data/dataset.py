@@ -25,7 +25,7 @@ _SHARE_OF_MEMORY = 0.4
 
 @dataclass
 class FaceBatch:
-    """N faces on one device. `row` counts within the data set, `subject` within `FaceDataset.subjects`."""
+    """N faces on one device. `row` is an index into the data set, `subject` one into `FaceDataset.subjects`."""
 
     image: Tensor  # (N, 3, H, W) float32 in [-1, 1]
     y: Tensor  # (N, attributes) float32
@@ -50,7 +50,7 @@ def to_uint8(images: Tensor) -> Tensor:
 
 
 def heatmap_side(landmarks: Tensor, size: tuple[int, int], *, sigma: float | None = None, channels: int = 1) -> Tensor:
-    """The side image of paper 5.3: 2D Gaussians at the landmarks (N, 68, 2), by our kernel, on their device.
+    """The side image of paper 5.3: 2D Gaussians at the landmarks (N, 68, 2), drawn by the native op on their device.
 
     Returns (N, channels, H, W) in [-1, 1], -1 far from all landmarks, the same map in each channel (side images have
     three channels in the authors' code). sigma: in pixels; if not given, 2 at 128x128 and in proportion elsewhere.
@@ -68,7 +68,7 @@ class FaceDataset(Dataset[dict[str, Any]]):
         folder: a path, or what `read_metadata` returned.
         schema: the attributes and y's layout; the folder's own if not given. Give the training schema for test data.
         split: `train`, `test`, or None for both.
-        device: where the batches are wanted.
+        device: the device of the batches.
         in_memory: hold all pixels as uint8 on the device; None does so when they take less than 40% of what is free.
         side: what a batch's side image is: `heatmap` (of the landmarks), `image` (the folder's side/), `none`.
         side_channels, sigma: see `heatmap_side`; a side picture is grey with one channel, in colour with three.
@@ -117,7 +117,7 @@ class FaceDataset(Dataset[dict[str, Any]]):
         return len(self.folder)
 
     def __getitem__(self, row: int) -> dict[str, Any]:
-        """One face, on the CPU: `image` uint8 (3, H, W), `y`, `row`, and where there: `mask`, `side_image` uint8."""
+        """One face, on the CPU: `image` uint8 (3, H, W), `y`, `row`, and if requested `mask`, `side_image` uint8."""
         return {**self.pixels(row), "y": self.y[row], "row": row}
 
     @property
@@ -138,9 +138,9 @@ class FaceDataset(Dataset[dict[str, Any]]):
     ) -> FaceBatch:
         """The faces of the given rows, in their order; those where `flip` (N,) is true are mirrored left to right.
 
-        pixels: what `self.pixels` gave for these rows, stacked, where they were read already.
-        draw_side: False leaves a heatmap out, for who draws it of moved landmarks.
-        Where everything is on the device already, nothing here waits for it (a CUDA graph can hold it).
+        pixels: what `self.pixels` gave for these rows, stacked, if they have been read already.
+        draw_side: False leaves the heatmap out, for a caller that draws it from moved landmarks.
+        If everything is on the device already, nothing here waits for it (a CUDA graph can capture it).
         """
         rows = torch.as_tensor(rows, dtype=torch.long).to(self.device)
         if pixels is not None:
@@ -186,7 +186,10 @@ class FaceDataset(Dataset[dict[str, Any]]):
             raise LsslError(f"{root}/masks has no mask for some pictures; train without masks, or make them")
 
     def pixels(self, row: int) -> dict[str, Tensor]:
-        """A face's pictures as uint8 (C, H, W), mask (H, W), on the CPU: `image`, and where asked for `mask`, `side_image`."""
+        """A face's pictures, uint8, on the CPU: `image` (3, H, W); if requested `mask` (H, W), `side_image` (C, H, W).
+
+        Raises LsslError for one that is unreadable, of another size, or has unknown labels.
+        """
         pixels = {"image": _read(self.folder.image_path(row), "RGB", self.size)}
         if self.masks:
             mask = _read(self.folder.mask_path(row), "L", self.size)[0]
@@ -229,7 +232,7 @@ def _read(path: Path, mode: str, size: tuple[int, int]) -> Tensor:
     except Exception as error:
         raise LsslError(f"{path}: not a readable picture ({error}); prepare the folder again") from None
     if pixels.shape[:2] != size:
-        raise LsslError(f"{path} is {pixels.shape[1]}x{pixels.shape[0]}, expected {size[1]}x{size[0]} as its picture")
+        raise LsslError(f"{path} is {pixels.shape[1]}x{pixels.shape[0]}, expected {size[1]}x{size[0]} as in images/")
     tensor = torch.from_numpy(pixels)
     return tensor[None] if tensor.dim() == 2 else tensor.permute(2, 0, 1).contiguous()
 

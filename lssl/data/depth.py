@@ -1,4 +1,4 @@
-"""Pictures of more than 8 bits a value, reduced to 8: by what the file says that it uses, or by what its values need."""
+"""Reduces pictures of more than 8 bits per value to 8, by the scale that the file declares or that its values need."""
 
 import struct
 from pathlib import Path
@@ -17,11 +17,11 @@ _OTHER_BYTE["LA;16B"] = "RGBA"  # two values of two bytes each, kept as they are
 
 
 def eight_bits(values: NDArray[Any], image: Image.Image | None = None) -> tuple[NDArray[np.uint8], str]:
-    """uint8 values in the shape of integers of up to 32 bits or of floats, and a note where they were not 16-bit full.
+    """uint8 values for integers of up to 32 bits or floats of any shape, and a note on the scale if it was unusual.
 
-    Floats of up to 1 are shares of white, up to 65,535 as integers; larger, and negative ones, are stretched over their
-    range. Integers are divided by the largest that as many bits can hold as the file says it uses
-    (PNG's sBIT, TIFF's MaxSampleValue), or as its values need.
+    Floats up to 1 are shares of white, and those up to 65,535 are treated like integers; larger ones, and arrays with
+    negative values, are stretched over their range. Integers are divided by the largest value of as many bits as the
+    file declares (PNG's sBIT, TIFF's MaxSampleValue), or else as its values need.
     """
     data = np.nan_to_num(np.asarray(values, dtype=np.float32), posinf=0, neginf=0)
     low, top = float(data.min(initial=0)), float(data.max(initial=0))
@@ -30,8 +30,8 @@ def eight_bits(values: NDArray[Any], image: Image.Image | None = None) -> tuple[
         note = f"values of up to {top:g} stretched to 8 bits" if top > 255 else ""
     else:
         bits = _bits_used(image, top)
-        whole = 2.0**bits - 1 if bits <= 16 or bits == 32 else top  # between those no camera's scale is known
-        note = "" if bits in (8, 16) else f"{bits} bits a value stretched to 8"
+        whole = 2.0**bits - 1 if bits <= 16 or bits == 32 else top  # no camera uses a scale between those
+        note = "" if bits in (8, 16) else f"{bits} bits per value stretched to 8"
     if low < 0:
         data, whole, note = data - low, top - low, f"values of {low:g} to {top:g} stretched to 8 bits"
     data *= np.float32(255 / max(whole, 1e-12))
@@ -39,7 +39,7 @@ def eight_bits(values: NDArray[Any], image: Image.Image | None = None) -> tuple[
 
 
 def wide_colour(path: Path, image: Image.Image) -> tuple[NDArray[np.uint8], str] | None:
-    """uint8 RGB (H, W, 3) and a note for colour of 16 bits a value, of which Pillow alone keeps the high bytes; None
+    """uint8 RGB (H, W, 3) and a note for colour of 16 bits per value, of which Pillow keeps only the high bytes; None
     for any other picture. `image`: as opened, not loaded."""
     tiles = getattr(image, "tile", None)
     if image.mode not in ("RGB", "RGBA") or not tiles:
@@ -69,7 +69,7 @@ def wide_colour(path: Path, image: Image.Image) -> tuple[NDArray[np.uint8], str]
 
 
 def _loaded(path: Path, image: Image.Image, tiles: list[tuple[Any, ...]]) -> NDArray[np.uint8]:
-    """The pixels of a picture read by other tiles than Pillow chose."""
+    """The pixels of a picture, read with other tiles than those that Pillow chose."""
     opened: Any = Image.open(path, formats=(image.format or "",))
     with opened as again:
         kind = type(again.tile[0])  # a plain tuple before Pillow 11
@@ -79,7 +79,7 @@ def _loaded(path: Path, image: Image.Image, tiles: list[tuple[Any, ...]]) -> NDA
 
 
 def _separate_planes(path: Path, image: Image.Image) -> tuple[NDArray[np.uint8], str]:
-    """A TIFF with a plane a colour, which Pillow takes for 8 bits a value."""
+    """A TIFF with one plane per colour, which Pillow reads as 8 bits per value."""
     import tifffile  # comes with scikit-image
 
     values = np.moveaxis(np.asarray(tifffile.imread(path, key=0)), 0, -1)
@@ -87,7 +87,7 @@ def _separate_planes(path: Path, image: Image.Image) -> tuple[NDArray[np.uint8],
 
 
 def _bits_used(image: Image.Image | None, top: float) -> int:
-    """Bits of the scale on which the largest value stands: the file's own, else the fewest of 8, 10, 12, 14, 16, 32."""
+    """The bits of the values' scale: what the file declares, else the fewest usual ones that hold the largest value."""
     needed = max(1, int(top).bit_length())
     said = _bits_said(image) if image is not None else 0
     if 1 < said <= 32 and said >= needed:
@@ -111,7 +111,7 @@ def _bits_said(image: Image.Image) -> int:
 
 
 def _png_significant_bits(path: str | bytes | Path) -> int:
-    """The most bits of a channel by the chunk sBIT, which stands before the pixels; 0 where there is none."""
+    """The most bits of any channel according to the chunk sBIT, which precedes the pixels; 0 if there is none."""
     try:
         with open(path, "rb") as file:
             file.seek(8)

@@ -1,8 +1,8 @@
-"""Faces, 68 landmarks and identity embeddings by dlib (`pip install lssl[landmarks]`).
+"""Finds faces, 68 landmarks and identity embeddings with dlib (`pip install lssl[landmarks]`).
 
-The detector is dlib's frontal one (HOG), the landmarks are of its 68-point regression trees (Kazemi and Sullivan
-2014), the embedding is its 128-dimensional face recognition network (99.4% on LFW); two faces are usually of one
-person where their embeddings are less than 0.6 apart (http://dlib.net/face_recognition.py.html).
+The detector is dlib's frontal one (HOG), the landmarks come from its 68-point regression trees (Kazemi and Sullivan
+2014), the embedding from its 128-dimensional face recognition network (99.4% on LFW); two faces usually show one
+person if their embeddings are less than 0.6 apart (http://dlib.net/face_recognition.py.html).
 """
 
 import functools
@@ -24,8 +24,8 @@ EXTRA_MISSING = (
 )
 _LARGEST_SIDE = 800  # pictures are shrunk to this before the search: the detector's time grows with the area
 _SMALLEST_SIDE = 400  # and enlarged to this: it finds no face under some 80 pixels
-_LARGER_SIDES = (1600, 3200)  # looked at where no face is found: finds one of 80 pixels in a picture of 3,200
-_WEAKEST = 0.25  # of the best score: faces score 1 to 3, folds and badges beside a face 0.01 to 0.1
+_LARGER_SIDES = (1600, 3200)  # tried where no face is found: finds one of 80 pixels in a picture of 3,200
+_WEAKEST = 0.25  # of the best score: faces score 1 to 3, folds and badges near a face 0.01 to 0.1
 
 
 class DetectionError(LsslError):
@@ -37,7 +37,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Face:
-    """One face found: its box (left, top, right, bottom), its (68, 2) landmarks, in pixels, and the detector's score."""
+    """A detected face: its box (left, top, right, bottom) and (68, 2) landmarks, in pixels, and the detection score."""
 
     box: tuple[float, float, float, float]
     landmarks: NDArray[np.float32]
@@ -52,9 +52,9 @@ def available() -> bool:
 def find_faces(image: NDArray[np.uint8]) -> list[Face]:
     """All faces of a uint8 RGB picture (H, W, 3), largest first. Small pictures are enlarged for the search.
 
-    Where none is found it is looked for again: brightened where the picture is dim, at larger scales (a small face in
-    a large picture), and with a border around the picture (a face that fills it). What scores under a quarter of the best one
-    is no face and left out.
+    If none is found, the search is repeated: brightened if the picture is dim, at larger scales (a small face in a
+    large picture), and with a border around the picture (a face that fills it). Detections that score under a quarter
+    of the best one are left out.
 
     Raises DetectionError where dlib is not installed.
     """
@@ -78,7 +78,7 @@ def find_faces(image: NDArray[np.uint8]) -> list[Face]:
 def _faces(
     image: NDArray[np.uint8], boxes: list[Any], scores: list[float], scale: float, border: int = 0
 ) -> list[Face]:
-    """The faces of `image` whose boxes were found in a copy `scale` times as large, `border` copy pixels around it."""
+    """The faces of `image` whose boxes were found in a copy `scale` times as large with a border of `border` pixels."""
     faces = []
     for box, score in zip(boxes, scores, strict=True):
         if score < _WEAKEST * max(scores):
@@ -92,7 +92,7 @@ def _faces(
 
 
 def _faces_with_border(image: NDArray[np.uint8]) -> list[Face]:
-    """Faces that fill the picture: the detector wants room around a face."""
+    """Faces that fill the picture: the detector needs room around a face."""
     scale = _working_scale(image)
     small = _resized(image, scale)
     border = max(small.shape[:2]) // 3
@@ -102,7 +102,7 @@ def _faces_with_border(image: NDArray[np.uint8]) -> list[Face]:
 
 
 def _is_dim(image: NDArray[np.uint8]) -> bool:
-    """Whether a picture is dark or without contrast, so that little in it has an edge."""
+    """Whether a picture is dark or has little contrast, so that its edges are weak."""
     if not image.size:
         return False
     low, high = np.percentile(_sample(image), (0.1, 99.9))
@@ -110,7 +110,7 @@ def _is_dim(image: NDArray[np.uint8]) -> bool:
 
 
 def _brightened(image: NDArray[np.uint8], part: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-    """The picture with the range of a part of it (of the whole) stretched and its dark half opened."""
+    """The picture, its values stretched by the range of `part` (default: of the whole) and its dark half brightened."""
     sample = _sample(image if part is None else part)
     low, high = (float(v) for v in np.percentile(sample, (1, 99.5)))
     share = np.clip((float(np.median(sample)) - low) / max(high - low, 1.0), 0.02, 0.5)
@@ -150,15 +150,15 @@ def search_once(image: NDArray[np.uint8], *, threshold: float = 0.0) -> list[tup
 
 
 def working_scale(image: NDArray[np.uint8]) -> float:
-    """By how much a picture is shrunk, or enlarged, for a search that is quick and finds what is large enough."""
+    """The factor by which a picture is resized for a search that is quick and still finds faces of a useful size."""
     return _working_scale(image)
 
 
 def identity_embedding(images: NDArray[np.uint8], landmarks: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
     """dlib's identity embeddings (N, 128) of N uint8 RGB pictures (N, H, W, 3), a face in each.
 
-    landmarks: (N, 68, 2) where known; else they are searched, and a picture in which no face is found takes the
-        landmarks' mean place in an aligned crop. Distances under 0.6 mean one person.
+    landmarks: (N, 68, 2) where known; else they are detected, and where no face is found it is assumed to lie as in an
+        aligned crop. Distances under 0.6 mean one person.
     Raises DetectionError where dlib is not installed.
     """
     dlib = import_dlib()

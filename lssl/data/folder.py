@@ -1,7 +1,7 @@
-"""The data set folder: reading it and checking it. `writer.py` beside it writes one.
+"""The data set folder: reads and checks it; `writer.py` writes it.
 
 images/           pictures, all of one size
-metadata.csv      file_name, subject, split (train or test), a column an attribute, further columns
+metadata.csv      file_name, subject, split (train or test), one column per attribute, further columns
 landmarks.npy     float32 (rows of metadata.csv, 68, 2), (x, y) in pixels         optional
 masks/            uint8 labels under the picture's name, as .png (see MASK_LABELS) optional
 side/             side pictures under the picture's name (pose normalisation)      optional
@@ -30,7 +30,7 @@ LANDMARKS = "landmarks.npy"
 DESCRIPTION = "dataset.json"
 REQUIRED_COLUMNS = ("file_name", "subject", "split")
 SPLITS = ("train", "test")
-#: What people call them. Where both stand, those of validation are tested on: nothing is chosen by them here.
+#: What people call the splits. Validation faces are tested on, even beside test faces: nothing here is chosen by them.
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
     **dict.fromkeys(("test", "testing", "tst", "val", "valid", "validation", "dev", "eval", "evaluation"), "test"),
@@ -41,7 +41,7 @@ _MOST_VALUES = 64
 
 @dataclass(frozen=True)
 class FaceFolder:
-    """The rows of a data set folder; the pictures stay on disk. `rows` index nothing but this object."""
+    """The rows of a data set folder; the pictures stay on disk. Row numbers are those of this object."""
 
     root: Path
     file_names: list[str]
@@ -79,7 +79,7 @@ class FaceFolder:
         if not self.attributes:
             raise LsslError(
                 f"{self.root / METADATA} has no attribute to learn: no column with two values or more "
-                f"(columns: {', '.join(self.columns) or 'none'}); it wants faces of at least two classes"
+                f"(columns: {', '.join(self.columns) or 'none'}); it needs faces of at least two classes"
             )
         return AttributeSchema.from_columns(self.attribute_columns())
 
@@ -118,10 +118,10 @@ class FaceFolder:
 
 
 def read_metadata(root: str | Path, *, attributes: Sequence[str] | None = None) -> FaceFolder:
-    """Reads and checks a data set folder, all but the pixels: columns, splits, that every picture is there, landmarks.
+    """Reads and checks all of a data set folder but the pixels: columns, splits, landmarks, that every picture exists.
 
     attributes: the columns to use as attributes; else those that dataset.json lists; else every column with 2 to 64
-        values, none of them peculiar to one row.
+        values, each shared by two rows or more on average.
     Raises LsslError naming the file and what to do.
     """
     root = Path(root)
@@ -209,15 +209,15 @@ def _column_name(name: str) -> str:
 
 
 class FileNames:
-    """Finds the files that a table names where the disk spells them otherwise: composed or decomposed letters (macOS),
-    capitals (Windows), backslashes."""
+    """Finds the files that a table names even if the disk spells them differently: composed or decomposed letters
+    (macOS), capitals (Windows), backslashes."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._listed: dict[Path, dict[str, list[str]]] = {}
 
     def on_disk(self, name: str) -> str:
-        """The name as the disk spells it, below `root`; as it is where nothing fits."""
+        """The name as the disk spells it, below `root`; unchanged if nothing matches."""
         try:
             if (self.root / name).exists():
                 return name
@@ -251,7 +251,7 @@ def _read_columns(root: Path) -> dict[str, list[str]]:
     if not root.is_dir():
         raise LsslError(f"{root}: {'is a file; give a data set folder' if root.exists() else 'no such folder'}")
     if not path.is_file():
-        raise LsslError(f"{path} is missing, so {root} is no data set folder; {_how_to_prepare(root)}")
+        raise LsslError(f"{path} is missing, so {root} is not a data set folder; {_how_to_prepare(root)}")
     header, rows = read_table(path)
     for name in REQUIRED_COLUMNS:
         if name not in header:
@@ -294,7 +294,7 @@ def _read_description(root: Path) -> dict[str, Any]:
 
 
 def load_array(path: Path) -> NDArray[Any]:
-    """The array of numbers in a .npy file, no code in it run. Raises LsslError for anything else."""
+    """The array of numbers in a .npy file, without running code from it. Raises LsslError for anything else."""
     try:
         array = np.load(path, allow_pickle=False, mmap_mode="r")  # a wrong size in the header allocates nothing
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
@@ -343,7 +343,7 @@ def _check_rows(folder: FaceFolder) -> None:
     for row, name in enumerate(folder.file_names):
         line = row + 2
         if name in seen:
-            raise LsslError(f"{path}, line {line}: '{name}' stands in line {seen[name]} already")
+            raise LsslError(f"{path}, line {line}: '{name}' is in line {seen[name]} already")
         seen[name] = line
         if not (folder.root / name).is_file():
             raise LsslError(f"{path}, line {line}: {folder.root / name} is missing")

@@ -3,14 +3,14 @@
 import time
 from collections.abc import Callable
 
-_FIRST_SECONDS = 4.0  # measured before it is said
-_WORTH_SAYING = 30.0  # seconds; what is over sooner needs no word
+_FIRST_SECONDS = 4.0  # measured before anything is said
+_WORTH_SAYING = 30.0  # seconds; for less, nothing is said
 
 
 class HowLong:
     """Tells `say` once how long the rest will take: "About 12 minutes for the other 1,180 pictures".
 
-    The first step is not measured: it pays for what is loaded and compiled. Nothing is said of less than 30 seconds.
+    The first step is not measured, as it includes loading and compiling. For less than 30 seconds nothing is said.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class HowLong:
         self._began: float | None = None
 
     def advance(self, count: int = 1) -> None:
-        """So many steps more are done."""
+        """Counts `count` more steps as done."""
         if self._say is None:
             return
         self._rest -= count

@@ -25,8 +25,8 @@ _ONE_PICTURE = ("MPO", "PSD", "ICO")  # what else these hold are a stereo or gai
 
 @dataclass(frozen=True)
 class Picture:
-    """pixels: uint8 RGB (H, W, 3), upright. orientation: what EXIF said of the stored ones, 1 to 8 (1: as they are).
-    note: what was done to its values that a user should know of, or an empty text. metadata: see `upright_metadata`."""
+    """pixels: uint8 RGB (H, W, 3), upright. orientation: EXIF's, of the stored pixels, 1 to 8 (1: upright).
+    note: what was done to its values that a user should know, or empty. metadata: see `upright_metadata`."""
 
     pixels: NDArray[np.uint8]
     orientation: int = 1
@@ -42,10 +42,10 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 def read_picture(path: str | Path) -> Picture:
     """The picture upright (EXIF), as uint8 RGB, and what was done to it.
 
-    Grey is repeated; more than 8 bits are reduced to 8 by the bits that the file says it uses, or by those that its
-    values need; transparency is laid over white; CMYK, Lab and palettes are converted.
-    Raises LsslError for what is missing, empty, truncated, no picture, an animation, smaller than 16 pixels, or
-    larger than 179 megapixels (or what the environment variable LSSL_MAX_MEGAPIXELS says).
+    Grey is repeated in three channels; more than 8 bits per value are reduced to 8 by the scale that the file declares,
+    or that its values need; transparency is laid over white; CMYK, Lab and palettes are converted.
+    Raises LsslError for a file that is missing, empty, truncated, not a picture, an animation, smaller than 16 pixels,
+    or larger than 179 megapixels (or what the environment variable LSSL_MAX_MEGAPIXELS says).
     """
     path = Path(path)
     try:
@@ -54,7 +54,7 @@ def read_picture(path: str | Path) -> Picture:
         missing = isinstance(error, FileNotFoundError)
         raise unusable(path, "no such file" if missing else str(error.strerror or error)) from None
     if not path.is_file():
-        raise unusable(path, "is a folder" if path.is_dir() else "is no ordinary file")
+        raise unusable(path, "is a folder" if path.is_dir() else "is not an ordinary file")
     if size == 0:
         raise unusable(path, "the file is empty")
     if ImageFile.LOAD_TRUNCATED_IMAGES:  # a process-wide switch that would turn missing rows into grey
@@ -80,7 +80,7 @@ def read_picture(path: str | Path) -> Picture:
 
 
 def unusable(path: str | Path, reason: str) -> LsslError:
-    """The error of a picture that cannot be used."""
+    """The error for a picture that cannot be used."""
     return LsslError(f"{path}: {reason}")
 
 
@@ -95,7 +95,7 @@ def megapixel_limit() -> float:
 def _decode(path: Path) -> Picture:
     limit = megapixel_limit() * 1e6
     if LIMIT_VARIABLE in os.environ and limit > 2 * (Image.MAX_IMAGE_PIXELS or np.inf):
-        Image.MAX_IMAGE_PIXELS = int(limit)  # Pillow's own limit, in the whole process, where more was asked for
+        Image.MAX_IMAGE_PIXELS = int(limit)  # raises Pillow's own limit, for the whole process
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         warnings.filterwarnings("ignore", module="PIL")  # on odd metadata
@@ -108,14 +108,14 @@ def _decode(path: Path) -> Picture:
             wide = wide_colour(path, image)
             if wide is None:
                 image.load()
-            orientation = exif_orientation(image)  # after the pixels, behind which a PNG may say it
+            orientation = exif_orientation(image)  # after the pixels: in a PNG it may follow them
             pixels, note = _to_rgb(image) if wide is None else wide
             metadata = upright_metadata(image)
     return Picture(upright(pixels, orientation), orientation, note, metadata)
 
 
 def _frames(image: Image.Image) -> int:
-    """How many pictures a file holds beside smaller versions and masks of the first."""
+    """How many pictures a file holds, not counting smaller versions and masks of others."""
     count = int(getattr(image, "n_frames", 1))
     if count == 1 or image.format in _ONE_PICTURE:
         return 1
@@ -130,7 +130,7 @@ def _frames(image: Image.Image) -> int:
 
 
 def exif_orientation(image: Image.Image) -> int:
-    """What EXIF says of the stored pixels, 1 (as they are) to 8."""
+    """EXIF's orientation of the stored pixels, 1 (upright) to 8; 1 if it is missing or damaged."""
     try:
         value = int(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # damaged metadata of a whole picture
@@ -139,9 +139,8 @@ def exif_orientation(image: Image.Image) -> int:
 
 
 def upright_metadata(image: Image.Image) -> dict[str, bytes]:
-    """EXIF and colour profile of a picture, as Pillow names them when it saves (`exif`, `icc_profile`), for its pixels made
-    upright RGB: without the orientation, the preview (which shows the picture as it was), and a profile of other channels.
-    """
+    """A picture's EXIF and colour profile under the names by which Pillow saves them (`exif`, `icc_profile`), fit for
+    its upright RGB pixels: without the orientation, the embedded preview, and a profile for other channels."""
     kept = {}
     profile = image.info.get("icc_profile")
     if isinstance(profile, bytes) and profile[16:20] == b"RGB ":
@@ -157,12 +156,12 @@ def upright_metadata(image: Image.Image) -> dict[str, bytes]:
 
 
 def colour_profile(metadata: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Of a picture's metadata what belongs to its colours, for other pictures made of them."""
+    """The part of a picture's metadata that describes its colours, for pictures derived from it."""
     return {name: value for name, value in metadata.items() if name == "icc_profile"}
 
 
 def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """The pixels as EXIF's orientation wants them seen."""
+    """The pixels turned and mirrored as EXIF's orientation says."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):

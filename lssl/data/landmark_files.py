@@ -25,10 +25,10 @@ def read_landmarks(path: str | Path) -> NDArray[np.float32]:
 
     .pts: iBUG's `{ ... }` block of "x y" lines, counted from 1.
     .csv: 68 rows; with a header, its columns `x` and `y`, or one row with `x_0` ... `x_67` and `y_0` ... `y_67`
-        (OpenFace); without one, x and y, with a counting column before them or not. Comma, semicolon or tab; decimal
-        commas where those are not the delimiter.
-    Raises LsslError naming the file for a wrong count, text that is no number, a value that is not finite, and
-    columns of which it is not clear which are x and y.
+        (OpenFace); without one, x and y, with or without a counting column before them. Comma, semicolon or tab;
+        decimal commas where those are not the delimiter.
+    Raises LsslError naming the file for a wrong count, text that is not a number, a value that is not finite, and
+    columns of which it is unclear which are x and y.
     """
     path = Path(path)
     try:
@@ -40,7 +40,7 @@ def read_landmarks(path: str | Path) -> NDArray[np.float32]:
         raise LsslError(str(error)) from None
     if points.shape != (COUNT, 2):
         known = f", {_OTHER_COUNTS[len(points)]}" if len(points) in _OTHER_COUNTS else ""
-        fix = "; take the file away, and dlib finds the 68" if known else ""
+        fix = "; remove the file, and dlib will find the 68" if known else ""
         raise LsslError(f"{path}: has {len(points)} landmarks{known}, expected {COUNT} (iBUG 68-point order){fix}")
     if not np.isfinite(points).all() or np.abs(points).max() > 1e7:
         raise LsslError(f"{path}: has landmarks that are not finite")
@@ -61,9 +61,9 @@ def write_pts(path: str | Path, landmarks: NDArray[np.float32]) -> None:
 def find_landmark_file(photograph: Path, landmarks: Path | None = None, below: Path | None = None) -> Path | None:
     """A photograph's `.pts` or `.csv` file, or None.
 
-    landmarks: the file itself; or a folder, searched for the photograph's path `below` the source and for its name;
-        then, as without it, beside the photograph. The suffix may be written in capitals, the name composed or
-        decomposed, and stand for the photograph's stem (`a.pts`) or whole name (`a.jpg.pts`).
+    landmarks: the file itself; or a folder, searched for the photograph's path `below` the source and for its name.
+        Last, or without `landmarks`, the photograph's own folder is searched. A file is named by the photograph's stem
+        (`a.pts`) or whole name (`a.jpg.pts`), its letters composed or decomposed, its suffix in any case.
     """
     if landmarks is not None and landmarks.is_file():
         return landmarks
@@ -78,14 +78,14 @@ def find_landmark_file(photograph: Path, landmarks: Path | None = None, below: P
 
 
 def check_used(landmarks: Path | None, files: Iterable[Path | None]) -> None:
-    """Raises LsslError where a folder of landmark files was given and none of the files found lies in it."""
+    """Raises LsslError if a folder of landmark files was given, but none of the files found lies in it."""
     if landmarks is None or not landmarks.is_dir():
         return
     files = list(files)
     if files and not any(file is not None and file.is_relative_to(landmarks) for file in files):
         there = sorted(path.name for path in landmarks.iterdir() if not path.name.startswith("."))[:3]
         raise LsslError(
-            f"{landmarks}: no landmark file of any of the {len(files)} pictures (a.pts or a.csv for a.jpg); it holds "
+            f"{landmarks}: no landmark file for any of the {len(files)} pictures (a.pts or a.csv for a.jpg); it holds "
             f"{', '.join(there) or 'nothing'}"
         )
 
@@ -104,7 +104,7 @@ def _beside(folder: Path, photograph: Path) -> Path | None:
 
 
 def _names(folder: Path) -> dict[str, str]:
-    """The landmark files of a folder, by their composed names with the suffix in small letters."""
+    """The landmark files of a folder, by their composed names with the suffix in lower case."""
     key = (str(folder), folder.stat().st_mtime_ns if folder.is_dir() else 0)
     if key not in _LISTED:
         files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES) if key[1] else []
@@ -158,7 +158,7 @@ def _table_points(path: Path, rows: list[list[str]]) -> NDArray[np.float64]:
 
 
 def _cells(rows: list[list[str]]) -> list[list[str]]:
-    """The rows without remarks and empty last columns; divided at spaces where nothing else divides them."""
+    """The rows without comments and empty last columns; divided at spaces where nothing else divides them."""
     if rows and rows[0][0].startswith("#") and len(rows[0][0]) > 1:  # numpy.savetxt's header
         first = [rows[0][0].lstrip("# "), *rows[0][1:]]
         named = [_axis(cell) for cell in (first[0].split() if len(first) == 1 else first)]
@@ -184,10 +184,10 @@ def _header(rows: list[list[str]]) -> tuple[list[str] | None, list[list[str]]]:
 
 
 def _columns_by_name(path: Path, header: list[str], body: list[list[str]]) -> list[list[str]]:
-    """The columns x and y by the header's names; by place where it names neither and there are two of them."""
+    """The columns x and y by the header's names; by position if it names neither and there are two columns."""
     axes = [_axis(name) for name in header]
     if any(len(row) != len(header) for row in body):
-        raise LsslError(f"{path}: its rows have other numbers of columns than its header ({', '.join(header)})")
+        raise LsslError(f"{path}: its rows do not have as many columns as its header ({', '.join(header)})")
     if axes.count("x") == 1 and axes.count("y") == 1:
         return [[row[axes.index("x")], row[axes.index("y")]] for row in body]
     kept = [k for k, name in enumerate(header) if re.split(r"[:.\s]", name.lower())[0] not in _INDEX_NAMES]
@@ -195,7 +195,7 @@ def _columns_by_name(path: Path, header: list[str], body: list[list[str]]) -> li
         return [[row[k] for k in kept] for row in body]
     raise LsslError(
         f"{path}: the header ({', '.join(name or 'unnamed' for name in header)}) does not say which column is x and "
-        "which y; name them so"
+        "which y; name them x and y"
     )
 
 
@@ -210,7 +210,7 @@ _AXIS_WORDS = {"x", "y", "col", "column", "row", "u", "v"}
 
 
 def _wide(path: Path, header: list[str], body: list[list[str]]) -> NDArray[np.float64] | None:
-    """One row with a column a coordinate (x_0 ... y_67, or x1 ... y68), as OpenFace writes; None for other tables."""
+    """One row with a column per coordinate (x_0 ... y_67, or x1 ... y68), as OpenFace writes; None for other tables."""
     places: dict[tuple[str, int], int] = {}
     for column, name in enumerate(header):
         match = re.fullmatch(r"(?:\w*[ _])?([xy])[_ ]?(\d+)", name.strip().lower())
@@ -223,7 +223,7 @@ def _wide(path: Path, header: list[str], body: list[list[str]]) -> NDArray[np.fl
     if numbers != expected or len(places) != 2 * COUNT:
         raise LsslError(f"{path}: its header names {len(places) / 2:g} landmarks, expected {COUNT}")
     if len(body) != 1:
-        raise LsslError(f"{path}: has {len(body)} rows of landmarks; write one file a picture")
+        raise LsslError(f"{path}: has {len(body)} rows of landmarks; write one file per picture")
     row = body[0]
     if len(row) != len(header):
         raise LsslError(f"{path}: its row has {len(row)} values, but the header has {len(header)}")
@@ -247,7 +247,7 @@ def _numbers(path: Path, rows: list[list[str]]) -> NDArray[np.float64]:
 
 
 def _point(cell: str) -> str:
-    """A number's text with a decimal point, where it has a decimal comma."""
+    """A number's text, with a decimal point in place of a decimal comma."""
     return cell.replace(",", ".") if re.fullmatch(r"[+-]?\d+,\d+", cell) else cell
 
 

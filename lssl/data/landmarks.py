@@ -42,14 +42,14 @@ def _mirror_permutation() -> tuple[int, ...]:
     return tuple(permutation)
 
 
-#: FLIP_68[k] is the landmark that stands in k's place when the picture is mirrored; an involution.
+#: FLIP_68[k] is the landmark that takes k's place when the picture is mirrored; an involution.
 FLIP_68: tuple[int, ...] = _mirror_permutation()
 
 Points = TypeVar("Points", Tensor, NDArray[np.float32])
 
 
 def flip_landmarks(landmarks: Points, width: int) -> Points:
-    """Landmarks (..., 68, 2) of the picture mirrored left to right, `width` pixels wide, in the usual order."""
+    """The landmarks (..., 68, 2), in the usual order, after a picture `width` pixels wide is mirrored left to right."""
     order = list(FLIP_68)
     flipped = landmarks[..., order, :]
     flipped = flipped.clone() if isinstance(flipped, Tensor) else flipped.copy()
@@ -58,12 +58,12 @@ def flip_landmarks(landmarks: Points, width: int) -> Points:
 
 
 def half_sides(landmarks: Tensor, size: tuple[int, int]) -> Tensor:
-    """Points (..., 2) in pixels of (height, width) pictures, in half-sides."""
+    """Converts points (..., 2) from pixels of (height, width) pictures to half-sides: -1 to 1 from edge to edge."""
     return torch.stack([(landmarks[..., k] + 0.5) / size[1 - k] * 2 - 1 for k in range(2)], -1)
 
 
 def pixels_of(points: Tensor, size: tuple[int, int]) -> Tensor:
-    """Points (..., 2) in half-sides, in pixels of (height, width) pictures."""
+    """Converts points (..., 2) from half-sides to pixels of (height, width) pictures."""
     return torch.stack([(points[..., k] + 1) / 2 * size[1 - k] - 0.5 for k in range(2)], -1)
 
 

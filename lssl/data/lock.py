@@ -1,4 +1,4 @@
-"""A lock on a folder that a run writes to, so that a second run says so instead of mixing its files with the first's."""
+"""A lock on a folder that a run writes to, so that a second run stops instead of mixing its files with the first's."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ _HELD: dict[Path, int] = {}  # this process's own, which it may take again
 
 
 def check_writable(folder: Path) -> None:
-    """Raises LsslError where a folder, or the one in which it would be made, cannot be written to: before long work."""
+    """Raises LsslError if a folder, or the one it would be created in, cannot be written to; for before long work."""
     there = folder.absolute()
     while not there.exists() and there != there.parent:
         there = there.parent
@@ -30,7 +30,7 @@ def check_writable(folder: Path) -> None:
 def lock_folder(folder: Path, name: str = ".lock") -> bool:
     """Takes the lock until `unlock_folder` or the process's end; False where another process holds it.
 
-    True, too, where the file system knows no locks. A process that is killed leaves none behind.
+    Also True where the file system has no locks. A process that is killed leaves no lock behind.
     """
     path = folder.resolve() / name
     if fcntl is None or path in _HELD:
@@ -52,7 +52,7 @@ def lock_folder(folder: Path, name: str = ".lock") -> bool:
 
 
 def unlock_folder(folder: Path, name: str = ".lock") -> None:
-    """Gives the lock back and removes its file; nothing where this process does not hold it."""
+    """Releases the lock and removes its file; does nothing if this process does not hold it."""
     path = folder.resolve() / name
     descriptor = _HELD.pop(path, None)
     if descriptor is not None:

@@ -9,7 +9,7 @@ from lssl.data.landmarks import INNER_LIPS, JAW, LEFT_EYE, OUTER_LIPS, RIGHT_EYE
 
 BACKGROUND, SKIN, LIPS, EYES = range(len(MASK_LABELS))
 _OVERSAMPLE = 4
-_FOREHEAD = 0.72  # how far the skin goes up above the brows, in distances between the eyes' centres
+_FOREHEAD = 0.72  # how far the skin reaches above the brows, in distances between the eyes' centres
 
 
 def landmark_mask(landmarks: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, features
 
-#: Pillow's decoders that read photographs: none runs another program (EPS), reads a book (PDF), or is a stub.
+#: Pillow's decoders that read photographs: none runs another program (EPS), reads documents (PDF), or is a stub.
 READ_FORMATS: tuple[str, ...] = (
     "JPEG", "MPO", "PNG", "BMP", "DIB", "TIFF", "WEBP", "GIF", "PPM", "AVIF", "JPEG2000", "PCX", "SGI", "QOI", "DDS",
     "ICO", "PSD", "SUN", "HEIF",
@@ -30,7 +30,7 @@ def _heif_plugin() -> bool:
     return importlib.util.find_spec("pillow_heif") is not None
 
 
-#: Suffixes, in small letters, of the pictures that are read here.
+#: Suffixes, in lower case, of the pictures that are read here.
 SUFFIXES: frozenset[str] = frozenset(
     {*_ALWAYS.split(), *TGA_SUFFIXES}
     | (_AVIF if _has("avif") else set())
@@ -145,7 +145,7 @@ _OTHER_MARKS = {
 }
 
 
-#: A file in a folder of pictures that are no photographs, such as grids of results: the folder is passed over.
+#: A file that marks a folder whose pictures are not photographs, such as grids of results: the folder is skipped.
 NOT_FACES = ".lssl-not-faces"
 
 
@@ -158,9 +158,9 @@ class PictureFiles:
 
 
 def find_pictures(root: Path, *, nested: bool = True) -> PictureFiles:
-    """The pictures in a folder and, where `nested`, below it; symbolic links are followed, hidden files left out.
+    """The pictures in a folder and, if `nested`, below it; symbolic links are followed, hidden files are left out.
 
-    Whatever looks like a picture, by name or by its first bytes, is in one list or the other: nothing vanishes.
+    Whatever looks like a picture, by name or by its first bytes, is in one list or the other: nothing is dropped.
     """
     found = PictureFiles()
     seen: set[tuple[int, int]] = set()
@@ -172,14 +172,14 @@ def find_pictures(root: Path, *, nested: bool = True) -> PictureFiles:
         status = os.stat(folder)
         here = (status.st_dev, status.st_ino)
         folders[:] = sorted(name for name in folders if not name.startswith(".")) if nested and here not in seen else []
-        if here in seen or NOT_FACES in files:  # a link that leads back up; grids of ours
+        if here in seen or NOT_FACES in files:  # a link that leads back up; our own grids
             folders.clear()
             continue
         seen.add(here)
         for name in sorted(files):
             if not name.startswith("."):
                 _sort_in(Path(folder) / name, found)
-            elif name.endswith(".icloud"):  # what stands for a file that is in the cloud alone
+            elif name.endswith(".icloud"):  # a placeholder for a file that is only in the cloud
                 found.refused.append((Path(folder) / name[1 : -len(".icloud")], _FIXES["cloud"]))
     found.pictures.sort()
     found.refused.sort()
@@ -192,7 +192,7 @@ def _sort_in(path: Path, found: PictureFiles) -> None:
         if path.is_file():
             found.pictures.append(path)
         else:
-            found.refused.append((path, "a link to nothing" if path.is_symlink() else "is no ordinary file"))
+            found.refused.append((path, "a link to nothing" if path.is_symlink() else "is not an ordinary file"))
         return
     reason = next((_FIXES[kind] for kind, suffixes in _BY_SUFFIX.items() if suffix in suffixes), "")
     if not reason and path.is_file() and (kind := kind_of(path)) and kind not in ("page", "archive"):
@@ -203,7 +203,7 @@ def _sort_in(path: Path, found: PictureFiles) -> None:
 
 
 def kind_of(path: Path) -> str:
-    """What a file's first bytes say it is: a picture's format, a key of other things that are not read, or nothing."""
+    """What a file's first bytes say it is: a picture's format, another key of `_FIXES`, or an empty text."""
     try:
         with path.open("rb") as file:
             head = file.read(32)
@@ -229,13 +229,13 @@ def why_not_read(kind: str) -> str:
 
 
 def formats_for(path: Path) -> tuple[str, ...]:
-    """Pillow's names of the formats to try on a file; registers what reads them."""
+    """Pillow's names of the formats to try on a file; registers the plugin that reads HEIF if it is needed."""
     Image.init()
     if path.suffix.lower() in _HEIC and _heif_plugin() and "HEIF" not in Image.OPEN:
         from pillow_heif import register_heif_opener
 
         register_heif_opener()
-    tried = (*READ_FORMATS, "TGA") if path.suffix.lower() in TGA_SUFFIXES else READ_FORMATS  # TGA has no mark
+    tried = (*READ_FORMATS, "TGA") if path.suffix.lower() in TGA_SUFFIXES else READ_FORMATS  # TGA files have no mark
     return tuple(name for name in tried if name in Image.OPEN)
 
 

@@ -21,11 +21,11 @@ from lssl.data.picture_files import find_pictures
 from lssl.data.tables import same_name
 from lssl.errors import LsslError
 
-#: A second face this large, in the largest one's area, makes it unclear who is meant; smaller ones are passers-by.
+#: A second face of over this share of the largest one's area makes it unclear who is meant; smaller are passers-by.
 SECOND_FACE = 0.25
-_LARGEST_ROLL = 60.0  # degrees; heads tilt by 45 at most, and what lies further was turned by a camera or a program
+_LARGEST_ROLL = 60.0  # degrees; heads tilt by 45 at most; anything further was turned by a camera or a program
 _LEAST_CONTRAST = 4  # of 255; a face in near darkness has more
-_LONGEST_NAME = 120  # bytes: what is written adds to it, and file systems hold 255
+_LONGEST_NAME = 120  # bytes: suffixes are added to it, and file systems allow 255
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,11 @@ class Inputs:
 
 
 def find_inputs(paths: Sequence[Path]) -> Inputs:
-    """Data set folders (with a metadata.csv), photographs, and the photographs in plain folders, in order: those that lie
-    directly in one, or, where none does, those in the folders below it.
+    """Sorts paths into data set folders (with a metadata.csv) and photographs, in order. Other folders stand for the
+    photographs directly in them or, if there are none, for those in the folders below.
 
-    A name that is not there as it is written is looked for with its letters composed or decomposed (macOS).
-    Raises LsslError for a path that does not exist, and for a folder in which there is no picture.
+    A name that does not exist as written is looked for with its letters composed or decomposed (macOS).
+    Raises LsslError for a path that does not exist, and for a folder without a picture.
     """
     found = Inputs()
     for path in map(existing_path, paths):
@@ -86,9 +86,9 @@ def find_inputs(paths: Sequence[Path]) -> Inputs:
 
 
 def existing_path(path: Path) -> Path:
-    """The path, or the one file beside it whose name differs only in how its letters are composed.
+    """The path, or else the file in its folder whose name differs only in how its letters are composed.
 
-    Raises LsslError where there is neither.
+    Raises LsslError if there is neither.
     """
     try:
         if path.exists() or path.is_symlink():
@@ -111,8 +111,9 @@ def read_portrait(
 ) -> Portrait:
     """The face of a photograph: by its landmark file (see `find_landmark_file`), else found by dlib.
 
-    Raises LsslError (no face, several, cut off, on its side, landmarks of another picture) or DetectionError, whose
-    messages name the file.
+    below: the photograph's path below its source, see there. largest_face: see `only_face`.
+    Raises LsslError (no face, several, cut off, on its side, landmarks of another picture), naming the file, or
+    DetectionError.
     """
     picture = read_picture(path)
     file = find_landmark_file(path, landmarks, below)
@@ -123,7 +124,7 @@ def read_portrait(
         if file is not None:
             check_on_face(points, picture.pixels, file.name)
     except detect.DetectionError:
-        raise  # of no photograph in particular
+        raise  # it concerns no photograph in particular
     except LsslError as error:
         raise LsslError(f"{path}: {error}") from None
     return Portrait(picture.pixels, points, picture.note, picture.metadata)
@@ -145,22 +146,22 @@ def only_face(image: NDArray[np.uint8], *, largest_face: bool = False) -> NDArra
 
 
 def check_face(points: NDArray[np.float32], picture: Picture) -> None:
-    """Raises LsslError where landmarks (68, 2) do not lie in the picture, upright and the right way round."""
+    """Raises LsslError unless landmarks (68, 2) lie in the picture, upright and the right way round."""
     check_upright(points, picture.orientation)
     check_inside(points, *picture.pixels.shape[:2])
 
 
 def check_not_blank(crop: NDArray[np.uint8]) -> None:
-    """Raises LsslError for a crop (H, W, 3) in which nothing is to be seen: one colour where a face should be."""
+    """Raises LsslError for a crop (H, W, 3) that shows nothing: one colour where a face should be."""
     middle = crop[crop.shape[0] // 4 : -crop.shape[0] // 4 or None, crop.shape[1] // 4 : -crop.shape[1] // 4 or None]
     if int(np.ptp(middle, axis=(0, 1)).max()) < _LEAST_CONTRAST:
-        raise LsslError("nothing but one colour where the face should be: a blank picture, or landmarks of another one")
+        raise LsslError("nothing but one colour where the face should be: a blank picture, or another one's landmarks")
 
 
 def check_upright(points: NDArray[np.float32], orientation: int = 1) -> None:
-    """Raises LsslError for landmarks (68, 2) that lie on their side, on their head, or are mirrored.
+    """Raises LsslError for landmarks (68, 2) of a face that lies on its side, is upside down, or is mirrored.
 
-    orientation: the picture's by EXIF, the likely cause where it is not 1.
+    orientation: the picture's EXIF orientation, the likely cause if it is not 1.
     """
     left, right, mouth = face_anchors(points)
     across, down = right - left, mouth - (left + right) / 2
@@ -168,7 +169,7 @@ def check_upright(points: NDArray[np.float32], orientation: int = 1) -> None:
         why = f"they were marked before the picture's EXIF orientation ({orientation}) was applied"
     else:
         why = "was the picture turned, as by its EXIF orientation, after they were marked?"
-    fix = "mark the picture as it is shown, or leave them away and let dlib find them (--redetect)"
+    fix = "mark the picture as it is shown, or leave them out and let dlib find them (--redetect)"
     if across[0] * down[1] < across[1] * down[0] and np.hypot(*across) > 0.25 * np.hypot(*down):
         raise LsslError(
             "the landmarks are mirrored: x and y are swapped, they belong to the mirrored picture, "
@@ -186,7 +187,7 @@ def safe_name(text: str) -> str:
     import unicodedata
 
     name = re.sub(r"[^\w.+-]+", "_", unicodedata.normalize("NFC", text)).strip("._") or "face"
-    if re.fullmatch(r"(?i)con|prn|aux|nul|com\d|lpt\d", name.split(".")[0]):  # which Windows keeps for itself
+    if re.fullmatch(r"(?i)con|prn|aux|nul|com\d|lpt\d", name.split(".")[0]):  # reserved by Windows
         name = f"_{name}"
     if len(name.encode()) > _LONGEST_NAME:
         digest = hashlib.sha256(name.encode()).hexdigest()[:10]
@@ -195,7 +196,7 @@ def safe_name(text: str) -> str:
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
-    """Safe file names in order, numbered where one occurs twice, in capitals or not: a, a-2, a-3."""
+    """Safe file names in order; repeated ones (in any case) are numbered: a, a-2, a-3."""
     taken: set[str] = set()
     result = []
     for name in map(safe_name, names):

@@ -1,4 +1,4 @@
-"""From a database's folder to a data set folder: find the face, align it, crop it, write it. Nothing gets lost silently."""
+"""From a database's folder to a data set folder: each face is found, aligned, cropped and written, or rejected."""
 
 import hashlib
 from collections import Counter
@@ -29,8 +29,8 @@ class PrepareOptions:
     """What decides the content of the folder that `prepare` writes.
 
     attributes: columns that become attributes; the reader's own choice if empty.
-    only: column to the values wanted; the rest is left out, and counted.
-    landmarks_dir: a folder that holds `.pts` or `.csv` files, as the pictures lie below the source.
+    only: the values wanted of each column; the other pictures are left out, and counted.
+    landmarks_dir: a folder that holds `.pts` or `.csv` files, laid out like the pictures below the source.
     largest_face: take the largest of several faces instead of rejecting the picture.
     crop_scale: the crop's side in distances between the eyes' centres.
     reader: further options of the reader (`frames`, `neutral`, `attribute`, `subject_pattern`).
@@ -50,7 +50,7 @@ class PrepareOptions:
 
 @dataclass
 class PrepareReport:
-    """What came of it: rows written, per split; rejects by reason; what was not asked for; what to think about."""
+    """The outcome: rows written, per split; rejected pictures with reasons; what `only` left out; warnings."""
 
     rows: int
     subjects: int
@@ -76,13 +76,13 @@ class _Task:
 
 
 def list_source(source: str, path: Path, options: PrepareOptions) -> Listing:
-    """The records that will be prepared. Raises LsslError for a folder that is not what `source` says."""
+    """The records to prepare. Raises LsslError if the folder does not hold the database that `source` names."""
     reader = READERS[source]
     listing = reader.scan(path, **options.reader)
     for column, values in {**reader.only, **options.only}.items():
         listing.keep_only(column, values)
     if not listing.records:
-        raise LsslError(f"{path}: nothing is left of {sum(listing.left_out.values())} pictures by --only")
+        raise LsslError(f"{path}: --only leaves none of {sum(listing.left_out.values())} pictures")
     records = [_with_landmarks(record, path, options.landmarks_dir) for record in listing.records]
     check_used(options.landmarks_dir, (record.landmarks for record in records))
     if options.redetect:
@@ -94,7 +94,7 @@ def list_source(source: str, path: Path, options: PrepareOptions) -> Listing:
 def choose_attributes(listing: Listing, source: str, options: PrepareOptions) -> tuple[str, ...]:
     """The attribute columns: those asked for, else the reader's own that have at least two values here.
 
-    Raises LsslError for a column that is not there, or that has one value although it was asked for.
+    Raises LsslError if a column that was asked for does not exist, or has only one value.
     """
     values: dict[str, set[str]] = {}
     for record in listing.records:
@@ -102,7 +102,7 @@ def choose_attributes(listing: Listing, source: str, options: PrepareOptions) ->
             values.setdefault(name, set()).add(value)
     for name in options.attributes:
         if name not in values:
-            raise LsslError(f"no column '{name}' to be an attribute; there are: {', '.join(values) or 'none'}")
+            raise LsslError(f"no column '{name}' to use as an attribute; there are: {', '.join(values) or 'none'}")
         if len(values[name]) < 2:
             raise LsslError(f"attribute '{name}' has one class only ({min(values[name])}); two are needed")
     if options.attributes:
@@ -115,7 +115,7 @@ def choose_attributes(listing: Listing, source: str, options: PrepareOptions) ->
 def split_subjects(subjects: Iterable[str], test_fraction: float, seed: int) -> dict[str, str]:
     """`train` or `test` for each subject: the same for the same seed, and nearly so when subjects are added.
 
-    At least one subject is tested where the fraction is above 0 and there are two.
+    If the fraction is above 0 and there are at least two subjects, at least one is tested.
     """
     names = sorted(set(subjects))
     order = sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
@@ -139,10 +139,10 @@ def prepare(
 ) -> PrepareReport:
     """Writes the data set folder `out` from a database's folder; the same bytes for any number of workers.
 
-    progress: wraps the iterator of results, given the total and how many are there already.
-    Interrupted (KeyboardInterrupt), it leaves what is done, and the next call with the same options goes on there.
-    Which subjects are tested is decided of those of whom a picture is left.
-    Raises LsslError or DetectionError before work starts, where it can be known.
+    progress: wraps the iterator of results, given the total and how many are done already.
+    An interrupted call (KeyboardInterrupt) keeps what is done, and the next one with the same options continues there.
+    The subjects to test are chosen among those with a usable picture.
+    Raises LsslError or DetectionError, before work starts wherever the cause can be known by then.
     """
     if out.resolve().is_relative_to(path.resolve()):
         raise LsslError(f"{out} lies inside {path}, whose pictures it would add to; choose a folder elsewhere")
@@ -192,9 +192,9 @@ def _settings(source: str, path: Path, options: PrepareOptions, listing: Listing
 
 
 def _decide_splits(writer: FaceFolderWriter, options: PrepareOptions) -> dict[str, str]:
-    """The split of each subject of whom a picture is left and whom the database puts on no side.
+    """The split of each subject with a usable picture: the database's own, else chosen by `split_subjects`.
 
-    A subject that the database puts on one side is there with all its pictures.
+    If the database gives a split for any picture of a subject, it holds for all of them.
     """
     given = {row["subject"]: row["split"] for row in writer.rows if row["split"]}
     undecided = {row["subject"] for row in writer.rows} - set(given)
@@ -225,7 +225,7 @@ def _prepare_one(task: _Task) -> dict[str, Any]:
     try:
         row = _crop(task)
     except detect.DetectionError:
-        raise  # no picture will do without dlib
+        raise  # no picture can be prepared without dlib
     except LsslError as error:
         return {"key": record.key, "rejected": _short(error, record), "source": task.source_name}
     except Exception as error:
@@ -274,12 +274,12 @@ def _required(points: NDArray[np.float32] | None) -> NDArray[np.float32]:
 
 
 def _short(error: Exception, record: SourceRecord) -> str:
-    """The reason without the picture's own path, which stands beside it."""
+    """The reason without the picture's own path, which is listed next to it."""
     return str(error).removeprefix(f"{record.path}: ")
 
 
 def _run(tasks: Sequence[_Task], workers: int) -> Iterator[dict[str, Any]]:
-    """Results as they come."""
+    """Yields results as they come."""
     if workers <= 1 or len(tasks) <= 1:
         yield from map(_prepare_one, tasks)
         return
@@ -293,7 +293,7 @@ def _prepare_chunk(tasks: Sequence[_Task]) -> list[dict[str, Any]]:
 
 
 def _with_landmarks(record: SourceRecord, root: Path, landmarks_dir: Path | None) -> SourceRecord:
-    """The record with its landmark file: in `landmarks_dir` as below the source, else beside the picture."""
+    """The record with its landmark file: in `landmarks_dir` by its path below the source, else next to the picture."""
     if record.landmarks is not None or (not record.needs_detector and landmarks_dir is None):
         return record
     below = record.path.relative_to(root) if record.path.is_relative_to(root) else Path(record.path.name)

@@ -51,7 +51,7 @@ def contact_sheet(folder: FaceFolder, *, columns: int = 8, rows: int = 6, tile: 
 
 
 def draw_face(folder: FaceFolder, row: int, tile: int) -> Image.Image:
-    """One picture, `tile` pixels wide, with its landmarks (if any) drawn at four times the sharpness."""
+    """One picture, `tile` pixels wide, with its landmarks (if any) drawn at four times the resolution and averaged."""
     with Image.open(folder.image_path(row)) as image:
         size = image.size
         picture = image.convert("RGB").resize((tile, tile), Image.Resampling.LANCZOS)

@@ -1,4 +1,4 @@
-"""What a model can change: groups of attributes (expression, yaw, lighting), and the vector y that says it."""
+"""What a model can change: groups of attributes (expression, yaw, lighting), and the vector y that encodes them."""
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lssl.errors import LsslError
 
-#: Attributes that a mirror image changes: who learns or makes them leaves faces unmirrored.
+#: Attributes that mirroring changes: where they are learnt or drawn, faces are not mirrored.
 SIDED = ("yaw", "pose", "gaze", "camera")
 _ON = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
@@ -118,7 +118,7 @@ class AttributeSchema:
         raise LsslError(f"no attribute '{name}'; the schema has: {known}")
 
     def encode(self, values: Mapping[str, str]) -> Tensor:
-        """y, float32 (dimension,), of one value a group. Raises LsslError for a missing or unknown one."""
+        """y, float32 (dimension,), for one value per group. Raises LsslError for a missing or unknown one."""
         y = torch.zeros(self.dimension)
         for group in self.groups:
             if group.name not in values:
@@ -127,7 +127,7 @@ class AttributeSchema:
         return y
 
     def encode_columns(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
-        """y, float32 (N, dimension), of N rows given as columns of values."""
+        """y, float32 (N, dimension), for N rows given as columns of values."""
         for group in self.groups:
             if group.name not in columns:
                 raise LsslError(f"missing attribute column '{group.name}'; there are: {', '.join(columns)}")
@@ -139,7 +139,7 @@ class AttributeSchema:
         return y
 
     def decode(self, y: Tensor) -> list[dict[str, str]]:
-        """The nearest value of each group for each row of y (N, dimension); probabilities or logits > 0.5 also do."""
+        """The likeliest value of each group for each row of y (N, dimension), which may hold probabilities."""
         rows: list[dict[str, str]] = []
         for row in y.detach().reshape(-1, self.dimension).cpu():
             chosen = {}
@@ -156,7 +156,7 @@ class AttributeSchema:
         return (part[..., 0] > 0.5).long() if self.group(group).binary else part.argmax(-1)
 
     def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """`count` random targets, float32 (count, dimension): each group's value uniform, groups independent."""
+        """`count` random targets, float32 (count, dimension): uniform over each group's values, groups independent."""
         y = torch.zeros(count, self.dimension)
         for group in self.groups:
             index = torch.randint(len(group.values), (count,), generator=generator)
@@ -174,7 +174,7 @@ class AttributeSchema:
     def find(self, text: str) -> tuple[str, str]:
         """(group, value) meant by a user's `happy`, `expression=happy`, or the name of a binary attribute.
 
-        A value that has an = in it is taken whole. Raises LsslError for what is not known or may mean several.
+        A value that contains an = is matched whole. Raises LsslError for text that is unknown or ambiguous.
         """
         text = unicodedata.normalize("NFC", text)
         hits = self._hits(text.strip()) or self._hits(text)
@@ -195,7 +195,7 @@ class AttributeSchema:
         raise LsslError(f"no attribute value '{text}'; known are {known}")
 
     def knows(self, text: str) -> bool:
-        """Whether `find` would take a text."""
+        """Whether `find` accepts a text."""
         try:
             self.find(text)
         except LsslError:
@@ -236,7 +236,7 @@ class AttributeSchema:
 
 
 def _same(name: str, text: str) -> bool:
-    """Whether a name is what a user wrote, whose letters may be composed otherwise."""
+    """Whether a name is what a user wrote, whose letters may be composed differently."""
     return unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", text)
 
 

@@ -1,4 +1,4 @@
-"""The one drawer of contact sheets: rows of pictures with their names, for reports, samples and folders."""
+"""Draws every contact sheet: rows of pictures with their names, for reports, samples and folders."""
 
 from collections.abc import Sequence
 
@@ -35,7 +35,7 @@ def draw_sheet(
         columns: a name above each column.
         titles: a line above each row.
         labels: lines to the left of each row, separated by a newline.
-        captions: a text below each picture, in lines separated by a newline; what is too wide is shortened.
+        captions: a text below each picture, in lines separated by a newline; lines that are too wide are shortened.
         tile: a picture's side in pixels. By default pictures under 128 pixels are enlarged by a whole number.
         gap: pixels between pictures.
         smooth: enlarge with a bicubic filter; else every pixel stays a square (label maps).

@@ -1,4 +1,4 @@
-"""Text tables as people save them: encodings, byte order marks, delimiters. Every table that a user gives comes here."""
+"""Text tables as people save them: encodings, byte order marks, delimiters. All tables from users are read here."""
 
 import codecs
 import csv
@@ -27,16 +27,16 @@ def read_text(path: str | Path) -> str:
     path = Path(path)
     try:
         if path.stat().st_size > _LARGEST:
-            raise LsslError(f"{path}: {path.stat().st_size >> 20} MiB, too large for a text file of ours")
+            raise LsslError(f"{path}: {path.stat().st_size >> 20} MiB, too large for a table of text")
         data = path.read_bytes()
     except OSError as error:
         raise LsslError(f"{path}: {error.strerror or error}") from None
     if data.startswith((b"PK\3\4", b"\xd0\xcf\x11\xe0")):
-        raise LsslError(f"{path} is a spreadsheet or an archive, no text: save the table as CSV UTF-8")
+        raise LsslError(f"{path} is a spreadsheet or an archive, not text: save the table as CSV UTF-8")
     marked = any(data.startswith(mark) for mark, _ in _MARKS)
     if b"\0" in data and not marked:
         what = " (UTF-16 without its byte order mark?)" if data.count(0) > len(data) / 4 else ""
-        raise LsslError(f"{path} is no text in UTF-8{what}: save it as CSV UTF-8")
+        raise LsslError(f"{path} is not UTF-8 text{what}: save it as CSV UTF-8")
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
     try:
         return data.decode(encoding)
@@ -50,8 +50,8 @@ def read_text(path: str | Path) -> str:
 def read_rows(path: str | Path) -> list[list[str]]:
     """The rows of a delimited text file, each cell stripped, empty rows dropped, from line 1 on.
 
-    The delimiter (comma, semicolon, tab or bar) is the one that divides the first rows alike; Excel's `sep=;` line is
-    obeyed. Raises LsslError as `read_text`, and where quotes do not close.
+    The delimiter (comma, semicolon, tab or bar) is the one that gives the first rows equally many cells; Excel's
+    `sep=;` line is obeyed. Raises LsslError like `read_text`, and if a quote is not closed.
     """
     return [cells for _, cells in read_numbered_rows(path)]
 
@@ -78,7 +78,7 @@ def read_numbered_rows(path: str | Path) -> list[tuple[int, list[str]]]:
 
 
 def same_name(name: str) -> str:
-    """What two spellings of one file name share: composed characters (macOS decomposes them), one kind of slash."""
+    """A file name in the form that its spellings share: composed letters (macOS decomposes them), forward slashes."""
     return unicodedata.normalize("NFC", name.replace("\\", "/")).removeprefix("./")
 
 

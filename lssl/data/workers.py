@@ -1,4 +1,4 @@
-"""Processes that share out long work: Ctrl-C reaches the parent alone, one thread each, one sentence where one dies."""
+"""Processes that share long work: one thread each, Ctrl-C reaches only the parent, and a death gives a clear error."""
 
 import os
 import signal
@@ -20,11 +20,11 @@ _GRACE = 2.0  # seconds
 
 
 def map_in_processes(function: Callable[[Task], Result], tasks: Iterable[Task], workers: int) -> Iterator[Result]:
-    """function(task) of each task, as they come; of pickled functions and tasks, in spawned processes.
+    """Yields function(task) for each task, as they complete, from spawned processes; both must be picklable.
 
-    A bounded number of tasks is under way. Interrupted, or no longer asked, it gives those a moment and then ends their
-    processes: what they write, they write under another name first. Raises LsslError where a process is killed (out of
-    memory), and what `function` raises.
+    The number of tasks under way is bounded. If interrupted or closed, it gives them a moment to finish, then ends their
+    processes; so `function` must write its files under another name first. Raises LsslError if a process is killed (out
+    of memory), and whatever `function` raises.
     """
     before, ended = set(active_children()), False
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin_worker)
@@ -46,7 +46,7 @@ def map_in_processes(function: Callable[[Task], Result], tasks: Iterable[Task], 
     except BrokenProcessPool:
         ended = True
         raise LsslError(
-            "a worker process died (out of memory?); run the command again to go on, with fewer --workers"
+            "a worker process died (out of memory?); run the command again to continue, with fewer --workers"
         ) from None
     finally:
         pool.shutdown(wait=ended, cancel_futures=True)
@@ -67,7 +67,7 @@ def _end(children: Sequence[BaseProcess]) -> None:
 
 @contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Ctrl-C waits until the end of the block; processes that are started inside never hear it."""
+    """Ctrl-C waits until the end of the block; processes that are started inside never receive it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

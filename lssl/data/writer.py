@@ -1,4 +1,4 @@
-"""Writes a data set folder: row by row, in any order, from several processes, and on after an interruption.
+"""Writes a data set folder row by row: in any order, from several processes, and continuing after an interruption.
 
 Each row's pictures are written first (to a temporary name, then renamed), then one line of a journal. `finish` sorts
 the journals' rows by key and writes metadata.csv, landmarks.npy and dataset.json, so that the same rows give the same
@@ -36,7 +36,7 @@ _TIGHTLY_PACKED = 4_000_000  # pixels
 @dataclass
 class FaceRow:
     """One picture of a data set folder. `key` is unique, sorts the rows and names the files. split: `train`, `test`, or
-    empty where `finish` decides it. metadata: of image and side, see `write_image`."""
+    empty if `finish` is to decide it. metadata: of image and side, see `write_image`."""
 
     key: str
     image: NDArray[np.uint8]
@@ -54,8 +54,8 @@ class FaceFolderWriter:
     """Writes a data set folder of `FaceRow`s; used by every command that makes one.
 
     settings: whatever decides the content (source, size, seed, ...). A folder begun with other settings is refused;
-        one begun with the same goes on where it stopped: `key in writer` tells which rows are there.
-    rank: the process, where several write to one folder. Rank 0 calls `finish` when all are done.
+        one begun with the same settings is continued: `key in writer` tells which rows it has.
+    rank: the number of the process if several write to one folder. Rank 0 calls `finish` when all are done.
     """
 
     def __init__(
@@ -110,14 +110,14 @@ class FaceFolderWriter:
             raise OSError(error.errno, error.strerror or str(error), str(self.root)) from None
 
     def reject(self, key: str, reason: str) -> None:
-        """Notes a source that gives no row, and why; `finish` lists it in rejected.csv."""
+        """Records a source that gives no row, and why; `finish` lists it in rejected.csv."""
         self.append({"key": key, "rejected": reason})
 
     def finish(self, splits: Mapping[str, str] | None = None, **info: Any) -> int:
-        """Writes metadata.csv, landmarks.npy, dataset.json and rejected.csv from all journals; returns the rows.
+        """Writes metadata.csv, landmarks.npy, dataset.json and rejected.csv from all journals; returns the row count.
 
         splits: the split of each subject whose rows have none yet. info: further facts for dataset.json.
-        Raises LsslError where no row was written.
+        Raises LsslError if no row was written.
         """
         if self._journal is not None:
             self._journal.close()
@@ -161,7 +161,7 @@ class FaceFolderWriter:
         return len(rows)
 
     def close(self) -> None:
-        """Gives the folder free for another process to go on with; `finish` does so, too."""
+        """Releases the folder, so that another process can continue it; `finish` does so, too."""
         if self._journal is not None:
             self._journal.close()
             self._journal = None
@@ -175,7 +175,7 @@ class FaceFolderWriter:
         begun = self._settings_on_disk()
         filled = self.root.is_dir() and any(map(_is_content, self.root.iterdir()))
         if begun is None and filled and self._rank == 0:
-            raise LsslError(f"{self.root} is not empty, and no data set folder of ours; choose another folder")
+            raise LsslError(f"{self.root} is not empty, and not a data set folder by lssl; choose another folder")
         if begun is not None:
             self._take_lock()
         if overwrite and begun is not None and self._rank == 0:
@@ -187,7 +187,7 @@ class FaceFolderWriter:
             changes = ", ".join(f"{n}: {begun.get(n)!r} then, {self.settings.get(n)!r} now" for n in other)
             raise LsslError(
                 f"{self.root} was made with other settings ({changes}); "
-                "repeat them, choose another folder, or say --overwrite"
+                "repeat them, choose another folder, or use --overwrite"
             )
         self.finished = begun is not None and (self.root / METADATA).is_file()
         if self.finished:
@@ -202,7 +202,7 @@ class FaceFolderWriter:
         (self.root / "images").mkdir(exist_ok=True)
 
     def _remove_traces(self) -> None:
-        """Removes what an unfinished run needs, and what one that was killed left half written."""
+        """Removes what only an unfinished run needs, and files that a killed run left half written."""
         left = [path for name in (".", "images", "masks", "side") for path in (self.root / name).glob(".*.tmp")]
         left += [path for path in self.root.glob(".lock-*") if path.name != self._lock]
         for path in [*self.root.glob(".rows-*.jsonl"), self.root / _SETTINGS, *left]:
@@ -225,8 +225,8 @@ class FaceFolderWriter:
         return None
 
     def _clear(self) -> None:
-        """Removes what a data set folder holds, and nothing else; last what tells that it is one of ours, and first
-        what tells that it is complete, so that a run that is killed here can be repeated."""
+        """Removes what a data set folder holds, and nothing else: first what marks it as complete, and last what marks
+        it as a data set folder, so that a run that is killed here can be repeated."""
         for path in [self.root / METADATA, *self.root.glob(".rows-*.jsonl")]:
             path.unlink(missing_ok=True)
         for name in ("images", "masks", "side"):
@@ -271,14 +271,14 @@ class FaceFolderWriter:
 
 
 def _is_content(path: Path) -> bool:
-    """Whether a file or folder is more than what a run that was killed at its start leaves."""
+    """Whether a file or folder is more than what a run leaves that was killed at its start."""
     return not (path.name.startswith(".lock-") or path.name.endswith(".tmp"))
 
 
 def write_pictures(root: Path, row: FaceRow, attributes: Sequence[str]) -> dict[str, Any]:
     """Writes a row's picture, mask and side picture, each atomically, and returns its journal entry."""
     if not row.key or any(c in row.key for c in "/\\\0") or row.key.startswith("."):
-        raise LsslError(f"'{row.key}' cannot name a file")
+        raise LsslError(f"'{row.key}' cannot be a file name")
     missing = [name for name in attributes if not row.attributes.get(name)]
     if missing:
         raise LsslError(f"{row.key}: no value for attribute '{missing[0]}'")
@@ -324,7 +324,7 @@ def write_image(path: Path, image: NDArray[np.uint8], metadata: Mapping[str, byt
 def write_atomic(path: Path, data: bytes, *, sync: bool = True) -> None:
     """Writes a file under a temporary name, syncs it and renames it, so that nobody ever sees half of it.
 
-    Raises OSError that names the file itself, not the temporary one.
+    Raises an OSError that names the file itself, not the temporary one.
     """
     temporary = path.with_name(f".{zlib.crc32(path.name.encode()):08x}.{os.getpid()}.tmp")  # short, whatever the name
     try:

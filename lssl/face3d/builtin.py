@@ -1,4 +1,4 @@
-"""Face models by name: what comes with the package, or a file."""
+"""Face models by name: the built-in ones, or a file."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,12 +20,12 @@ def load_face_model(name: str | Path) -> BilinearFaceModel:
     if str(name) in BUILTIN:
         return BUILTIN[str(name)]()
     if not Path(name).exists():
-        raise LsslError(f"{name}: no such file, nor a built-in face model ({', '.join(BUILTIN)})")
+        raise LsslError(f"{name}: neither a file nor a built-in face model ({', '.join(BUILTIN)})")
     return BilinearFaceModel.load(name)
 
 
 def model_stamp(name: str | Path, model: BilinearFaceModel) -> str:
-    """A name that changes with the model itself, for what is made with it. Raises OSError where there is no file."""
+    """A name that changes with the model's content, recorded in what is made with it. Raises OSError without a file."""
     if str(name) == "embedded":
         return f"embedded {cache_key()}"
     if str(name) == "ict":

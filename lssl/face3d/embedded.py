@@ -1,6 +1,6 @@
-"""The embedded face model: procedural people, built once by the same HOSVD as scans, kept in the user's cache.
+"""The embedded face model: of procedural people, built once by the same HOSVD as from scans, kept in the user's cache.
 
-`load_embedded_model()` needs no file of the project; the first call takes some seconds, later ones read the cache.
+`load_embedded_model()` needs no data file; the first call takes some seconds, later ones read the cache.
 """
 
 import hashlib
@@ -25,12 +25,12 @@ MAX_IDENTITY = 64
 ALBEDO_MODES = 14
 SEED = 20190715
 
-# Between the eyes and the mouth, on the axis of the head's turn: where the model's origin is in the template's terms.
+# The model's origin in the template's coordinates: between the eyes and the mouth, on the axis about which heads turn.
 ORIGIN = np.array([0.0, -3.0, 2.5])
 
 
 def procedural_scans(people: int, seed: int) -> NDArray[np.float32]:
-    """Registered scans (people, 8, V, 3), centimetres, of people with the eight expressions in `EXPRESSIONS` order."""
+    """Registered scans (people, 8, V, 3), centimetres: each person's eight expressions, in `EXPRESSIONS` order."""
     generator = np.random.default_rng(seed)
     dimensions = identity.sample_dimensions(people, generator)
     dimensions -= dimensions.mean(0)  # so that the mean face is the template's
@@ -45,7 +45,7 @@ def procedural_scans(people: int, seed: int) -> NDArray[np.float32]:
 
 
 def build_embedded_model() -> BilinearFaceModel:
-    """The model from nothing, in some seconds; the same on one machine every time."""
+    """Builds the model from scratch, in some seconds; always the same on one machine."""
     model, _ = decomposition.build_model(
         procedural_scans(PEOPLE, SEED),
         EXPRESSIONS,
@@ -59,8 +59,8 @@ def build_embedded_model() -> BilinearFaceModel:
 
 
 def _colour(model: BilinearFaceModel) -> None:
-    """Give the model albedo modes; irises and lips count for more than their few vertices, or no mode would keep
-    the colour of the eyes."""
+    """Gives the model albedo modes; irises and lips have more weight than their few vertices would give them, or no
+    mode would keep the colour of the eyes."""
     generator = np.random.default_rng(SEED + 1)
     parts = mesh.build_template().vertex_parts
     weight = np.where(parts == Part.IRIS, 5.0, np.where(np.isin(parts, (Part.LIPS, Part.HAIR)), 1.5, 1.0))[:, None]
@@ -91,9 +91,9 @@ def cache_path() -> Path:
 
 
 def load_embedded_model(*, rebuild: bool = False) -> BilinearFaceModel:
-    """The embedded model, from the cache or built and cached; rebuild: make it anew.
+    """The embedded model, read from the cache, or built and cached; rebuild: build it again in any case.
 
-    A cache that is damaged is made anew, and one that cannot be written is done without.
+    A damaged cache is replaced, and one that cannot be written is not used.
     """
     path = cache_path()
     if not rebuild and path.exists():

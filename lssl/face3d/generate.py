@@ -1,6 +1,6 @@
 """Labelled faces from a face model: every identity x expression x yaw x lighting, with natural variation in each cell.
 
-All chance of a cell comes from (seed, subject, expression, yaw, lighting), so that a cell is the same face whatever
+All randomness in a cell comes from (seed, subject, expression, yaw, lighting), so that a cell is the same face whatever
 else is generated.
 """
 
@@ -31,9 +31,9 @@ _NOISE = {"normal": 0.006, "weak": 0.011, "dark": 0.016, "warm": 0.007, "cold": 
 
 @dataclass(frozen=True)
 class GenerateConfig:
-    """What to generate. yaw in degrees, positive to the image's right; variation scales all chance within a cell, and
-    0 gives each expression at full strength, looking ahead, under unmoved lights. hair: of `HAIR_STYLES`; each subject
-    has one of them ("model": the face model's own)."""
+    """What to generate. yaw: degrees, positive to the image's right. variation scales all randomness within a cell; 0
+    gives each expression at full strength, looking ahead, under fixed lights. hair: names in `HAIR_STYLES`; each
+    subject has one of them ("model": the face model's own)."""
 
     subjects: int = 100
     expressions: tuple[str, ...] = ()  # empty: all that the model has
@@ -63,8 +63,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class GeneratedFace:
-    """image (3, H, W) uint8; mask (H, W) uint8 parser classes; landmarks (68, 2) pixels; visible (68,) bool; pose in
-    degrees; intensity of the expression, 1 is full."""
+    """image (3, H, W) uint8; mask (H, W) uint8 parser classes; landmarks (68, 2) pixels; visible (68,) bool; yaw, pitch
+    and roll in degrees; intensity of the expression, 1 is full."""
 
     cell: Cell
     image: Tensor
@@ -101,7 +101,8 @@ class _Chance:
 class FaceGenerator:
     """Renders the cells of a `GenerateConfig` with a face model.
 
-    Raises ValueError for an unknown expression, lighting, hair or background, a yaw beyond 90 degrees, and no cells.
+    Raises LsslError for an unknown expression, lighting, hair or background, a yaw beyond 90 degrees, a size outside 16
+    to 2048, a value given twice, or nothing to generate.
     """
 
     def __init__(self, model: BilinearFaceModel, config: GenerateConfig) -> None:
@@ -131,7 +132,7 @@ class FaceGenerator:
         self._wigs: dict[int, Wig] = {}
         order = np.random.default_rng([config.seed, 2]).permutation(config.subjects)
         tested = round(config.test_fraction * config.subjects)
-        if 0 < config.test_fraction < 1 and config.subjects > 1:  # somebody on either side
+        if 0 < config.test_fraction < 1 and config.subjects > 1:  # at least one on either side
             tested = min(max(tested, 1), config.subjects - 1)
         self.test_subjects = frozenset(order[:tested].tolist())
 
@@ -146,7 +147,7 @@ class FaceGenerator:
         return self.model.sample_identity(1, generator)[0], self.model.sample_albedo(1, generator)[0]
 
     def wig(self, subject: int) -> tuple[Wig | None, Tensor]:
-        """What a subject wears instead of the model's own hair, None for that, and the colour of a hat (3,)."""
+        """What a subject wears instead of the model's own hair (None keeps that), and the colour of a hat (3,)."""
         rng = np.random.default_rng([self.config.seed, 3, subject])
         style = self.config.hair[int(rng.integers(len(self.config.hair)))]
         side, fabric = 1 if rng.random() < 0.5 else -1, torch.from_numpy(rng.uniform(0.08, 0.75, 3)).float()
@@ -163,7 +164,7 @@ class FaceGenerator:
         return "model" if wig is None else wig.style
 
     def render(self, cells: Sequence[Cell]) -> list[GeneratedFace]:
-        """The faces of some cells, rendered together where they have the same hair."""
+        """The faces of some cells, in order; cells with the same hair are rendered together."""
         groups: dict[Wig | None, list[int]] = {}
         for n, cell in enumerate(cells):
             groups.setdefault(self.wig(cell.subject)[0], []).append(n)
@@ -259,7 +260,7 @@ class FaceGenerator:
 
 
 def _nudge(camera: Camera, scale: Tensor, shift: Tensor, size: int) -> Camera:
-    """The view scaled about the picture's middle and shifted by shares (N, 2) of its size."""
+    """The camera scaled about the picture's middle and shifted by shares (N, 2) of its size."""
     middle = (size - 1) / 2
     return replace(
         camera,

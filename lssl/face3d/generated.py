@@ -33,21 +33,21 @@ def write_generated(
     say: Callable[[str], None] | None = None,
     extra_settings: Mapping[str, Any] | None = None,
 ) -> int:
-    """Write all cells to a data set folder (lssl/data/folder.py), with landmarks and part masks; the number of rows.
+    """Writes all cells to a data set folder (lssl/data/folder.py), with landmarks and part masks; returns their number.
 
-    model: says which face model this is; a folder begun with another model, or other settings, is refused (LsslError)
-    and one begun with the same goes on where it stopped. Further columns: the exact pose in degrees (`yaw_degrees`,
-    `pitch_degrees`, `roll_degrees`), `intensity` of the expression, `visible`: a letter a landmark, v or h (hidden), and
-    `hair` where it is not the model's own. say: is told how long it will take, when that is known.
+    model: identifies the face model; a folder begun with another model or other settings is refused (LsslError), and
+    one begun with the same is continued. Further columns: the exact pose in degrees (`yaw_degrees`, `pitch_degrees`,
+    `roll_degrees`), `intensity` of the expression, `visible` (one letter per landmark, v or h for hidden), and `hair`
+    if it is not always the model's own. say: called with how long it will take, once that is known.
     """
     settings = {"source": "generate-faces", "model": model, **asdict(generator.config), **(extra_settings or {})}
     if generator.config.hair == ("model",):
-        del settings["hair"]  # a folder begun before there was a choice goes on
+        del settings["hair"]  # so that a folder begun before there was a choice can be continued
     writer = FaceFolderWriter(root, attributes=ATTRIBUTES, settings=settings, overwrite=overwrite)
     cells = generator.cells
     if writer.finished:
         return len(cells)
-    # A batch is rendered whole or not at all, so that a face has the same bits after an interruption.
+    # A batch is rendered whole or not at all, so that a face has the same bits after an interruption, too.
     batches = [cells[start : start + BATCH] for start in range(0, len(cells), BATCH)]
     pending = [batch for batch in batches if any(cell.key not in writer for cell in batch)]
 
@@ -70,8 +70,8 @@ def write_generated(
 
 @contextmanager
 def _batch_workers() -> Iterator[ThreadPoolExecutor]:
-    """A thread a core, each with one thread inside PyTorch: batches are independent, small operations split badly, and
-    the bits do not depend on the number of cores."""
+    """One thread per core, each with one thread inside PyTorch: batches are independent, small operations do not split
+    well, and so the bits do not depend on the number of cores."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     pool = ThreadPoolExecutor(threads)

@@ -17,7 +17,7 @@ from lssl.face3d.scene.lighting import LIGHTINGS, Lighting
 from lssl.face3d.scene.render import render
 
 YAWS = (-90.0, -60.0, -45.0, -30.0, -15.0, 0.0, 15.0, 30.0, 45.0, 60.0, 90.0)
-_SMALLEST_TILE = 96  # pixels that the longest expression's name needs
+_SMALLEST_TILE = 96  # pixels that the longest name of an expression needs
 _CROP_SCALE = 4.6
 
 Tile = tuple[str, NDArray[np.uint8]]  # caption, picture
@@ -116,7 +116,7 @@ def sheet(rows: list[Row], size: int, heading: str = "") -> Image.Image:
 
 
 def folder_sheet(root: str | Path, subjects: int = 4, columns: int = 10) -> Image.Image:
-    """A data set folder in small: the expressions of some subjects, then poses and lightings of the first."""
+    """A data set folder at a glance: the expressions of some subjects, then the first ones' poses and lightings."""
     folder = read_metadata(root)
 
     def tiles(rows: list[int], column: str) -> list[Tile]:
@@ -124,7 +124,7 @@ def folder_sheet(root: str | Path, subjects: int = 4, columns: int = 10) -> Imag
         return [(values[r], np.asarray(Image.open(folder.image_path(r)).convert("RGB"))) for r in rows]
 
     def rows_of(subject: str, column: str) -> list[int]:
-        """One row for each value of a column, all other attributes as near to frontal, neutral and normal as is."""
+        """One row for each value of a column, with the other attributes as frontal, neutral and normal as possible."""
 
         def rank(row: int) -> tuple[float, bool, bool, int]:
             c = folder.columns

@@ -12,8 +12,9 @@ class ConvNorm(nn.Module):
     """Convolution, pixel shuffle by `upscale_factor` (1: none), affine instance norm and activation, fused.
 
     (N, in, H, W) -> (N, out, H * upscale_factor / stride, W * upscale_factor / stride). The convolution has no bias:
-    instance norm would remove it. With `alike_start` the channels that pixel shuffle interleaves start alike (ICNR,
-    Aitken et al. 2017, https://arxiv.org/abs/1707.02937), so that training does not start from a checkerboard.
+    instance norm would remove it. With `alike_start` the channels that pixel shuffle interleaves start with equal
+    weights (ICNR, Aitken et al. 2017, https://arxiv.org/abs/1707.02937), so that training does not start from a
+    checkerboard.
     """
 
     def __init__(
@@ -63,8 +64,9 @@ class ResidualBlock(nn.Module):
 
 
 def start_normal(network: nn.Module) -> None:
-    """Weights of convolutions and linear layers from N(0, 0.02), those of batch norms from N(1, 0.02), biases 0: how DCGAN
-    starts (Radford et al. 2016, https://arxiv.org/abs/1511.06434), and CycleGAN and IcGAN after it."""
+    """Initialises weights of convolutions and linear layers from N(0, 0.02), those of batch norms from N(1, 0.02), and
+    biases to 0, as DCGAN does (Radford et al. 2016, https://arxiv.org/abs/1511.06434), and after it CycleGAN and IcGAN.
+    """
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.BatchNorm1d | nn.BatchNorm2d):
             mean = 1.0 if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) else 0.0

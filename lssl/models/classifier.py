@@ -1,4 +1,4 @@
-"""Expression classifiers: a small one for two cores, ResNet-50 (paper Table 2), VGG-16 as VGG-Face has it (Table 3)."""
+"""Expression classifiers: a small one for two cores, ResNet-50 (paper Table 2), VGG-16 as in VGG-Face (Table 3)."""
 
 import itertools
 from pathlib import Path
@@ -25,7 +25,7 @@ class SmallClassifier(nn.Module):
         classes: number of classes.
         width: channels of the first stage; the later ones have 2, 4, 4 and 4 times as many.
 
-    Input (N, 3, H, W) in [-1, 1], H and W at least 32; output logits (N, classes). `features` gives (N, 4 width).
+    Input (N, 3, H, W) in [-1, 1], H and W at least 32; output logits (N, classes). `features` gives (N, 16 width).
     """
 
     def __init__(self, classes: int, width: int = 16) -> None:
@@ -45,7 +45,7 @@ class SmallClassifier(nn.Module):
             nn.ReLU(inplace=True),
         ]
         self.stages = nn.Sequential(*layers)
-        # Expressions live in where things are: a 2 x 2 grid of averages keeps mouth apart from eyes.
+        # An expression is a matter of where things are: a 2 x 2 grid of averages keeps the mouth apart from the eyes.
         self.pool = nn.AdaptiveAvgPool2d(2)
         self.dropout = nn.Dropout(0.3)
         self.head = nn.Linear(16 * width, classes)
@@ -59,7 +59,7 @@ class SmallClassifier(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """ResNet's bottleneck block (He et al. 2016), its stride on the 3 x 3 convolution as in torchvision and timm."""
+    """ResNet's bottleneck block (He et al. 2016), with the stride in the 3 x 3 convolution (as torchvision and timm)."""
 
     expansion = 4
 
@@ -174,9 +174,8 @@ _VGG_FACE_LINEAR = {"fc6": 0, "fc7": 3, "fc8": 6}
 def build_classifier(architecture: str, classes: int, *, width: int = 16) -> nn.Module:
     """Makes a classifier with random weights; `architecture` is one of `ARCHITECTURES`, `width` is the small one's.
 
-    In threefold cross-validation on London (64x64, two expressions), 16 channels reached what 32 did at a quarter of
-    the cost.
-    Raises ValueError for another name.
+    In threefold cross-validation on London (64x64, two expressions), 16 channels were as accurate as 32 at a quarter of
+    the cost. Raises LsslError for any other name.
     """
     if architecture == "small":
         return SmallClassifier(classes, width)
@@ -188,15 +187,15 @@ def build_classifier(architecture: str, classes: int, *, width: int = 16) -> nn.
 
 
 def load_pretrained(model: nn.Module, path: str | Path) -> list[str]:
-    """Loads torchvision-, timm- or VGG-Face-named weights into `model`; the last layer stays as it is where its size
-    differs (another set of classes).
+    """Loads weights with torchvision's, timm's or VGG-Face's names into `model`; the last layer stays as it is if its
+    size differs (another set of classes).
 
     Args:
         model: from `build_classifier`.
         path: a local `.safetensors` file, or a `.pth`/`.pt` state dict (read without pickle code execution).
 
-    Returns the names of the model's parameters that the file did not fill. Raises ValueError naming the file when
-    more than the last layer is missing or a shape differs, FileNotFoundError when it is not there.
+    Returns the names of the model's parameters that the file did not fill. Raises LsslError naming the file if more
+    than the last layer is missing or a shape differs, FileNotFoundError if there is no such file.
     """
     renamed = {_torchvision_name(model, key): value for key, value in read_weights(path).items()}
     own = model.state_dict()
@@ -262,7 +261,7 @@ class TrainedClassifier(nn.Module):
         return self.group.values
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits (N, classes) of images (N, 3, H, W) in [-1, 1]; another size than `image_size` is resampled to it."""
+        """Logits (N, classes) of images (N, 3, H, W) in [-1, 1]; other sizes are resampled to `image_size`."""
         logits: Tensor = self.network(self._sized(image))
         return logits
 
@@ -299,7 +298,7 @@ def save_classifier(path: str | Path, trained: TrainedClassifier) -> None:
 def load_classifier(path: str | Path, device: torch.device | str = "cpu") -> TrainedClassifier:
     """Reads `classifier.safetensors` (or the folder that holds it); ready to classify, gradients off.
 
-    No code of the file is run. Raises FileNotFoundError, or LsslError for a file that is no exported classifier.
+    No code in the file is run. Raises FileNotFoundError, or LsslError for a file that is not an exported classifier.
     """
     path, weights, about = FILE.read(path, device)
     try:

@@ -1,6 +1,7 @@
 """The networks of CycleGAN (Zhu et al. 2017, https://arxiv.org/abs/1703.10593), and its pairs as one generator.
 
-All convolutions have a bias and all instance norms are without scale and offset, as in the authors' code.
+All convolutions have a bias, and all instance norms are without scale and offset, as in the authors' code. In the
+arguments' descriptions, "there" means: in the authors' setting.
 """
 
 from typing import Any
@@ -14,7 +15,7 @@ from lssl.ops import pixel_shuffle_instance_norm
 
 
 class InstanceNorm(nn.Module):
-    """Each picture's channels to mean 0 and variance 1, then "relu", "leaky_relu" 0.2 or "none"."""
+    """Normalises each picture's channels to mean 0 and variance 1, then applies "relu", "leaky_relu" 0.2 or "none"."""
 
     def __init__(self, activation: str = "relu") -> None:
         super().__init__()
@@ -25,12 +26,12 @@ class InstanceNorm(nn.Module):
 
 
 class DomainGenerator(nn.Module):
-    """From one domain to another: image (N, 3, H, W) in [-1, 1], sides that divide by 4, to the same.
+    """From one domain to another: image (N, 3, H, W) in [-1, 1], with sides divisible by 4, to an image of that shape.
 
     Args:
         width: channels w of the first layer (64 there).
-        residual_blocks: of 4 w channels (6 at 128 pixels, 9 at 256 there).
-        output: "direct": x' is the head's tanh (theirs). "warp": as in `Generator`, for few photographs.
+        residual_blocks: blocks of 4 w channels (6 at 128 pixels, 9 at 256 there).
+        output: "direct": x' is the head's tanh (as there). "warp": as in `Generator`, for few photographs.
     """
 
     def __init__(self, width: int = 64, residual_blocks: int = 6, output: str = "direct") -> None:
@@ -53,7 +54,7 @@ class DomainGenerator(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         if image.shape[2] % 4 or image.shape[3] % 4:
-            raise ValueError(f"image sides must divide by 4, got {tuple(image.shape)}")
+            raise ValueError(f"image sides must be divisible by 4, got {tuple(image.shape)}")
         head = self.layers(image)
         return torch.tanh(head) if self.output == "direct" else changed(image, head).clamp(-1, 1)
 
@@ -75,10 +76,10 @@ class _ResidualBlock(nn.Module):
 
 
 class PatchDiscriminator(nn.Module):
-    """A score for each 70x70 patch of a picture (1: real, 0: made): (N, 3, H, W) -> (N, 1, H / 8 - 2, W / 8 - 2).
+    """A score for each 70x70 patch of a picture (1: real, 0: fake): (N, 3, H, W) -> (N, 1, H / 8 - 2, W / 8 - 2).
 
     Args:
-        width: channels w of the first layer (64 there); 8 w of the last but one.
+        width: channels w of the first layer (64 there); the last layer but one has 8 w.
     """
 
     def __init__(self, width: int = 64) -> None:
@@ -97,11 +98,12 @@ class PatchDiscriminator(nn.Module):
 class CycleGANGenerator(nn.Module):
     """All values of one attribute by K - 1 pairs of generators, each between its first value (neutral) and another.
 
-    Called as `Generator` is: `generator(image, side, y)` gives (x', None). CycleGAN has no y: here it picks the generator.
-    What the picture shows must be known, `y_source`: from neutral to c is one generator, c to neutral another (`faithful`);
-    from c to d goes by c -> neutral -> d, a composition that the method itself does not know. To where the picture is
-    already, it is the identity pass that the method is trained to make. Without `y_source` the picture is taken for a
-    neutral one, unless there are two values alone, whose two generators leave what is there already.
+    Called like `Generator`: `generator(image, side, y)` gives (x', None). CycleGAN has no y; here y picks the
+    generator. What the picture shows, `y_source`, must be known: one generator leads from neutral to c, another from c
+    to neutral (`faithful`); from c to d it goes by c -> neutral -> d, a composition that the method itself does not
+    have. If the picture shows the target already, the result is the identity pass that the method is trained for.
+    Without `y_source` the picture is taken to be neutral, unless there are only two values: then it is taken to show
+    the other one, and the generator leaves a picture that shows the target already as it is.
 
     Args:
         attribute_dim: length of y: K, or 1 for a binary attribute.
@@ -142,7 +144,7 @@ class CycleGANGenerator(nn.Module):
         attributes: Tensor,
         y_source: Tensor | None = None,
     ) -> tuple[Tensor, None]:
-        """Image (N, 3, H, W) in [-1, 1], y (N, A) and, where it is known, that of the picture; to (x', None)."""
+        """Image (N, 3, H, W) in [-1, 1], the target y (N, A) and, if known, the picture's own y, to (x', None)."""
         target = self.value(attributes)
         if y_source is not None:
             source = self.value(y_source)
@@ -151,14 +153,14 @@ class CycleGANGenerator(nn.Module):
         else:
             source = torch.zeros_like(target)
         same = source == target
-        # Where nothing is to change: the generator that ends there.
+        # Where nothing is to change, the generator that leads to that value is used.
         back = torch.where(same & (source == 0), 1, torch.where(same, 0, source))
         image = _by_value(self.back, image, back)
         return _by_value(self.there, image, target), None
 
 
 class SimulatedToReal(nn.Module):
-    """One `DomainGenerator`, called as `Generator` is: `generator(image, side, y)` looks at the image alone."""
+    """One `DomainGenerator`, called like `Generator`: `generator(image, side, y)` uses only the image."""
 
     def __init__(self, attribute_dim: int, width: int = 64, residual_blocks: int = 6, output: str = "direct") -> None:
         super().__init__()
@@ -182,7 +184,7 @@ class SimulatedToReal(nn.Module):
 
 
 def _by_value(generators: nn.ModuleList, image: Tensor, value: Tensor) -> Tensor:
-    """Each picture by generator `value - 1`; as it is where value is 0."""
+    """Each picture translated by generator `value - 1`; unchanged where value is 0."""
     result = image.clone()
     for k, generator in enumerate(generators):
         rows = (value == k + 1).nonzero()[:, 0]
@@ -192,5 +194,5 @@ def _by_value(generators: nn.ModuleList, image: Tensor, value: Tensor) -> Tensor
 
 
 def faithful(source: Tensor, target: Tensor) -> Tensor:
-    """Which translations from value `source` to `target` (N,) one generator of CycleGAN makes, and which are composed."""
+    """(N,) bool: whether a single generator of CycleGAN translates from value `source` to `target`, both (N,)."""
     return (source == 0) | (target == 0) | (source == target)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class CriticOutput(NamedTuple):
-    """`realism` (N, 1, h, w): D_src, a score a patch; `attributes` (N, A): D_cls, logits."""
+    """`realism` (N, 1, h, w): D_src, one score per patch; `attributes` (N, A): D_cls, logits."""
 
     realism: Tensor
     attributes: Tensor
@@ -22,10 +22,10 @@ class Discriminator(nn.Module):
         in_channels: channels of the input (N, C, H, W): the image's, plus the side image's for pairs.
         image_size: side of the square input, or (height, width).
         width: channels w of the first layer; each further layer doubles them.
-        num_layers: 4x4 stride-2 convolutions with leaky ReLU, no norm.
+        num_layers: the number of 4x4 stride-2 convolutions with leaky ReLU, without norms.
         negative_slope: of the leaky ReLU.
-        init: "pytorch", its default (the authors' code), or "he": He et al. 2015, so that without norms the signals
-            keep their size from layer to layer.
+        init: "pytorch": PyTorch's default (the authors' code), or "he": He et al. 2015, with which signals keep their
+            magnitude from layer to layer in spite of there being no norms.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Discriminator(nn.Module):
         super().__init__()
         height, across = (image_size, image_size) if isinstance(image_size, int) else image_size
         if min(height, across) < 2**num_layers or (isinstance(image_size, int) and image_size % 2**num_layers):
-            raise ValueError(f"image_size must divide by {2**num_layers} ({num_layers} layers), not {image_size}")
+            raise ValueError(f"image_size must be divisible by {2**num_layers} ({num_layers} layers), got {image_size}")
         channels = in_channels
         trunk: list[nn.Module] = []
         for level in range(num_layers):
@@ -66,7 +66,7 @@ class Discriminator(nn.Module):
         return CriticOutput(self.realism_head(features), self.attribute_head(features.flatten(1)))
 
     def realism(self, x: Tensor) -> Tensor:
-        """D_src alone, (N, C, H, W) to (N, 1, h, w)."""
+        """Only D_src, (N, C, H, W) to (N, 1, h, w)."""
         score: Tensor = self.realism_head(self.trunk(x))
         return score
 

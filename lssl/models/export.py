@@ -20,19 +20,19 @@ from lssl.models.stargan import StarGANGenerator
 FILE = NetworkFile("lssl-generator-1", "generator.safetensors", "generator", "lssl train")
 
 
-#: What a file may hold, by the name of its class; all are called alike, `network(image, side, y)`.
+#: The networks that a file may hold, by class name; all are called alike, `network(image, side, y)`.
 KINDS: dict[str, Callable[..., nn.Module]] = {
     kind.__name__: kind
     for kind in (Generator, MovingGenerator, Refiner, StarGANGenerator, CycleGANGenerator, SimulatedToReal, IcGAN)
 }
 
 
-#: Generators that come with the package, each with a model card beside it.
+#: Generators that come with the package, each with its model card.
 WEIGHTS = Path(__file__).parents[1] / "weights"
 
 
 def built_in_generators() -> list[str]:
-    """Names that stand wherever a generator's file or run folder does."""
+    """Names that can be given wherever a generator's file or run folder can."""
     return sorted(file.stem for file in WEIGHTS.glob("*.safetensors"))
 
 
@@ -41,9 +41,9 @@ class TrainedGenerator(nn.Module):
 
     Attributes:
         network: the `Generator`, or another of `KINDS`, which are called alike.
-        schema: what y means.
+        schema: the attributes that y encodes.
         image_size: side in pixels of the pictures it was trained on.
-        heatmap_sigma: sigma of the landmark heatmaps in pixels (unused without side image).
+        heatmap_sigma: sigma of the landmark heatmaps in pixels (unused without a side image).
         task: "attribute-synthesis" or "pose-normalization".
         info: further facts, plain values: name of the training data, its subjects, alignment, iterations.
     """
@@ -66,7 +66,7 @@ class TrainedGenerator(nn.Module):
         self.info = dict(info or {})
 
     def side_image(self, landmarks: Tensor) -> Tensor | None:
-        """The side image (N, S, H, W) of landmarks (N, 68, 2) in pixels; None for a generator without one."""
+        """The side image (N, S, H, W) for landmarks (N, 68, 2) in pixels; None for a generator without one."""
         if not self.network.side_channels:
             return None
         size = (self.image_size, self.image_size)
@@ -79,9 +79,10 @@ class TrainedGenerator(nn.Module):
 
     @torch.inference_mode()
     def translate(self, image: Tensor, landmarks: Tensor | None, y: Tensor, y_source: Tensor | None = None) -> Tensor:
-        """Images (N, 3, H, W) in [-1, 1] with landmarks (N, 68, 2) in pixels, to attributes y (N, A): x' in [-1, 1].
+        """Translates images (N, 3, H, W) in [-1, 1] with landmarks (N, 68, 2) in pixels to attributes y (N, A): x'.
 
-        `y_source` (N, A): what the images show, where it is known; only CycleGAN's pairs ask for it.
+        `y_source` (N, A): what the images show, if known; only CycleGAN's pairs use it. Raises ValueError if the
+        generator needs landmarks and gets none.
         """
         if landmarks is None and self.network.side_channels:
             raise ValueError("this generator was trained with landmark heatmaps: give landmarks")
@@ -107,10 +108,10 @@ def save_generator(path: str | Path, trained: TrainedGenerator) -> None:
 
 
 def load_generator(path: str | Path, device: torch.device | str = "cpu") -> TrainedGenerator:
-    """Reads `generator.safetensors` (or the run folder that holds it, or a built-in one by its name); ready to translate,
-    gradients off.
+    """Reads `generator.safetensors` (or the run folder that holds it, or a built-in one by its name); ready to
+    translate, gradients off.
 
-    No code of the file is run. Raises FileNotFoundError, or LsslError for a file that is no exported generator.
+    No code in the file is run. Raises FileNotFoundError, or LsslError for a file that is not an exported generator.
     """
     if str(path) in built_in_generators() and not Path(path).exists():
         path = WEIGHTS / f"{path}.safetensors"

@@ -1,4 +1,4 @@
-"""One network in one `.safetensors` file, with a description beside the weights; written atomically, read without code."""
+"""One network per `.safetensors` file, weights and a description; written atomically, read without running code."""
 
 import json
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ from lssl.errors import LsslError
 class NetworkFile:
     """One kind of file.
 
-    format: what its metadata must say. name: the file looked for where a folder is given. kind: what messages call the
-    network. command: what writes it.
+    format: what its metadata must say. name: the file to look for if a folder is given. kind: what messages call the
+    network. command: the one that writes such files.
     """
 
     format: str
@@ -36,7 +36,7 @@ class NetworkFile:
         write_atomic(path, data)
 
     def read(self, path: str | Path, device: torch.device | str) -> tuple[Path, dict[str, Tensor], dict[str, Any]]:
-        """The file (in `path`, where that is a folder), its weights and its description.
+        """The file (in `path`, if that is a folder), its weights and its description.
 
         Raises FileNotFoundError, or LsslError for a file of another kind.
         """
@@ -59,5 +59,5 @@ class NetworkFile:
             raise self.damaged(path, error) from None
 
     def damaged(self, path: Path, reason: Exception) -> LsslError:
-        """The error for a description that makes no network."""
+        """The error for a description from which no network can be built."""
         return LsslError(f"{path}: the {self.kind}'s description is damaged ({reason})")

@@ -13,9 +13,10 @@ _FLOW_GRID = 16  # a flow has this many independent vectors along a side
 
 
 def move(image: Tensor, flow: Tensor) -> Tensor:
-    """Looks image (N, C, H, W) up at each pixel's place plus flow (N, 2, H, W), in half-sides of the image (x, y).
+    """Samples image (N, C, H, W) at each pixel's position plus flow (N, 2, H, W), in half-sides of the image (x, y).
 
-    The flow is smoothed to a 16x16 grid first, so that it can bend a face but not shatter it; the border repeats.
+    The flow is smoothed to a 16x16 grid first, so that it can bend a face but not break it up; outside, the border is
+    repeated.
     """
     height, width = flow.shape[2:]
     block = max(1, min(height, width) // _FLOW_GRID)
@@ -26,8 +27,8 @@ def move(image: Tensor, flow: Tensor) -> Tensor:
 
 
 def changed(image: Tensor, head: Tensor) -> Tensor:
-    """shade(move(image, flow), light) + paint, not clamped: what a head of C + 3 channels (N, C + 3, H, W) says of an image
-    (N, C, H, W) in [-1, 1], in that order paint, flow and light. Zeros leave the image."""
+    """shade(move(image, flow), light) + paint, not clamped, for an image (N, C, H, W) in [-1, 1] and a head's output
+    (N, C + 3, H, W): C channels of paint, two of flow, one of light. Zeros leave the image unchanged."""
     paint, flow, light = head.float().split([image.shape[1], 2, 1], 1)
     return (move(image.float(), 0.2 * flow) + 1) * (0.5 * light).exp() - 1 + 0.25 * paint
 
@@ -35,7 +36,7 @@ def changed(image: Tensor, head: Tensor) -> Tensor:
 class Generator(nn.Module):
     """Translates a face image x and its side image s to the attributes y: (x, s, y) -> (x', s').
 
-    `encode` gives the attribute-free latent Genc(x, s), `decode` paints it with attributes, Gdec(latent, y).
+    `encode` gives the attribute-free latent Genc(x, s), `decode` turns it into a face with attributes, Gdec(latent, y).
     The paper's setting is `width=64, num_downsamplings=4, residual_blocks=6, output="direct"`.
 
     Args:
@@ -43,10 +44,10 @@ class Generator(nn.Module):
         image_channels: channels of x, values in [-1, 1].
         side_channels: channels of s, values in [-1, 1]; 0 leaves the side image out (Table 1's ablation).
         width: channels w of the first layer; each down-sampling doubles them.
-        num_downsamplings: stride-2 convolutions d; image sides must divide by 2**d.
+        num_downsamplings: the number d of stride-2 convolutions; image sides must be divisible by 2**d.
         residual_blocks: residual blocks at the latent's resolution.
         output: "direct": x' is the head's tanh (paper). "warp", beyond the paper, for few photographs and short runs:
-            x' = `changed(x, head)`, three more channels of which move and shade x, so that skin stays as it is.
+            x' = `changed(x, head)`, where three more channels of the head move and shade x, so that skin is preserved.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class Generator(nn.Module):
         channels += attribute_dim
         decoder: list[nn.Module] = []
         for level in reversed(range(num_downsamplings)):
-            # Not for the paper's output: alike, they would hide from the first norm what y's planes add.
+            # Not for the paper's output: with equal weights, the first norm would remove what y's planes add.
             alike = output != "direct"
             decoder.append(ConvNorm(channels, width * 2**level, 3, upscale_factor=2, alike_start=alike))
             channels = width * 2**level
@@ -112,7 +113,7 @@ class Generator(nn.Module):
         factor = 2**self.num_downsamplings
         if image.shape[2] % factor or image.shape[3] % factor:
             raise ValueError(
-                f"image sides must divide by {factor} ({self.num_downsamplings} down-samplings), "
+                f"image sides must be divisible by {factor} ({self.num_downsamplings} down-samplings), "
                 f"got {tuple(image.shape)}"
             )
         if not self.side_channels:

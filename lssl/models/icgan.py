@@ -1,7 +1,7 @@
 """The networks of IcGAN (Perarnau et al. 2016, https://arxiv.org/abs/1611.06355): a conditional GAN and two encoders.
 
-y is in {-1, 1} here: one-hot with -1 for "not". The authors' networks are of 64 pixels; those of another power of two have
-more or fewer layers of the same kind.
+y is in {-1, 1} here: one-hot with -1 for "not". The authors' networks are for 64 pixels; for another power of two they
+have more or fewer layers of the same kind. In the arguments' descriptions, "there" means: in the authors' setting.
 """
 
 from typing import Any
@@ -15,9 +15,10 @@ LATENT = 100
 
 
 def levels(image_size: int) -> int:
-    """log2(S) - 3: layers between 4x4 maps and pictures of half the size. Raises ValueError for other sizes."""
+    """log2(S) - 3: the number of layers between 4x4 maps and pictures of half the size S. Raises ValueError for a size
+    that is not a power of two of at least 16."""
     if image_size < 16 or image_size & (image_size - 1):
-        raise ValueError(f"IcGAN's networks are of 16, 32, 64, 128 ... pixels, not {image_size}")
+        raise ValueError(f"IcGAN's networks are for 16, 32, 64, 128 ... pixels, not {image_size}")
     return image_size.bit_length() - 4
 
 
@@ -50,10 +51,10 @@ class LatentGenerator(nn.Module):
 
 
 class ConditionalDiscriminator(nn.Module):
-    """A logit (N,) a picture (N, 3, S, S): is it a real one, and of attributes y (N, A) in {-1, 1}?
+    """One logit per picture (N, 3, S, S), (N,): is it real, and does it have the attributes y (N, A) in {-1, 1}?
 
     Args:
-        attribute_dim: length of y, joined as planes behind the first layer.
+        attribute_dim: length of y, which is concatenated as planes after the first layer.
         image_size: S, a power of two.
         width: channels w of the first layer (64 there).
     """
@@ -84,8 +85,8 @@ class Encoder(nn.Module):
         outputs: length of the vector.
         image_size: S, a power of two.
         width: channels w of the first layer (32 there); each further layer doubles them.
-        convolutions: 5x5 of stride 2 (4 there).
-        hidden: of the layer between; 0: as many as it has inputs.
+        convolutions: the number of 5x5 convolutions of stride 2 (4 there).
+        hidden: width of the hidden linear layer; 0: that of its input.
     """
 
     def __init__(
@@ -113,15 +114,15 @@ class Encoder(nn.Module):
 
 
 class IcGAN(nn.Module):
-    """A face painted anew from what the encoder sees of it, with other attributes: G(E_z(x), y).
+    """Generates a face anew from what the encoder keeps of it, with other attributes: G(E_z(x), y).
 
-    Called as `Generator` is: `network(image, side, y)` gives (x', None), y in [0, 1] as everywhere in LSSL. What the
-    picture itself shows says `attributes`, E_y.
+    Called like `Generator`: `network(image, side, y)` gives (x', None), y in [0, 1] as everywhere in LSSL. The method
+    `attributes`, E_y, tells what the picture itself shows.
 
     Args:
         attribute_dim: length of y.
-        image_size: S, a power of two. Above 64 pixels E_z gets a convolution more for each doubling, and the layer
-            between is 4,096 wide for the authors' width: with four convolutions it alone would have 268 million weights.
+        image_size: S, a power of two. Above 64 pixels E_z gets one more convolution for each doubling, and its hidden
+            layer is 4,096 wide at the authors' width: with four convolutions it alone would have 268 million weights.
         width: channels of G's last layer but one and of the critic's first (64 there); the encoders have half.
     """
 
@@ -142,7 +143,7 @@ class IcGAN(nn.Module):
         return dict(self._settings)
 
     def attributes(self, image: Tensor) -> Tensor:
-        """What E_y sees in images (N, 3, S, S): y (N, A), about 0 or 1 each."""
+        """What E_y finds in images (N, 3, S, S): y (N, A), each about 0 or 1."""
         return (self.encoder_y(image) + 1) / 2
 
     def forward(self, image: Tensor, side: Tensor | None, attributes: Tensor) -> tuple[Tensor, None]:  # noqa: ARG002

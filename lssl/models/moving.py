@@ -1,9 +1,9 @@
 """A generator that moves a face before it paints: the generator of `lssl/methods/standard.py`, beyond the paper.
 
-An expression is a movement first, a change of light second, and only then new colours (teeth, the inside of a mouth). So
-the network says the three apart: a smooth flow and a smooth tone, from a small picture of the face, and paint with its
-opacity, at full size, from the face that has been moved. What is moved keeps the photograph's own pixels, so that skin
-and hair stay sharp at any size; `Edit` can be applied to the large photograph that the crop came from.
+An expression is a movement first, a change of light second, and only then new colours (teeth, the inside of a mouth).
+So the network outputs the three separately: a smooth flow and a smooth tone, from a small picture of the face, and
+paint with its opacity, at full size, from the face after the movement. Moved parts keep the photograph's own pixels, so
+that skin and hair stay sharp at any size; an `Edit` can be applied to the large photograph that the crop came from.
 """
 
 from collections.abc import Mapping
@@ -20,11 +20,11 @@ Affine = tuple[Tensor, Tensor]
 
 
 class Edit(NamedTuple):
-    """What is done to a picture: flow and tone are smooth and fit any size, paint and opacity lie on the network's pixels.
+    """A change to a picture: flow and tone are smooth and apply at any size; paint and opacity are in network pixels.
 
-    flow (N, 2, g, g): where to look, from each place, in half-sides of the picture (x, y). tone (N, 3, g, g): logarithm
-    of the gain of each colour above black. paint (N, 3, S, S) in [-1, 1] covers the moved picture by opacity
-    (N, 1, S, S) in [0, 1].
+    flow (N, 2, g, g): offset from each position to where to look, in half-sides of the picture (x, y). tone
+    (N, 3, g, g): logarithm of the gain of each colour above black. paint (N, 3, S, S) in [-1, 1] covers the moved
+    picture by opacity (N, 1, S, S) in [0, 1].
     """
 
     flow: Tensor
@@ -34,7 +34,8 @@ class Edit(NamedTuple):
 
 
 def look_up(image: Tensor, flow: Tensor) -> Tensor:
-    """image (N, C, H, W) at each pixel's place plus flow (N, 2, g, g) in half-sides; outside, the border repeats."""
+    """Samples image (N, C, H, W) at each pixel's position plus flow (N, 2, g, g) in half-sides; the border is repeated
+    outside."""
     size = image.shape[2:]
     flow = F.interpolate(flow, size=size, mode="bilinear", align_corners=False)
     still = torch.eye(2, 3, dtype=flow.dtype, device=flow.device).expand(flow.shape[0], 2, 3)
@@ -43,17 +44,17 @@ def look_up(image: Tensor, flow: Tensor) -> Tensor:
 
 
 def shade(image: Tensor, tone: Tensor) -> Tensor:
-    """image (N, 3, H, W) in [-1, 1], its light changed by tone (N, 3, g, g)."""
+    """image (N, 3, H, W) in [-1, 1] with its light changed by tone (N, 3, g, g)."""
     gain = F.interpolate(tone, size=image.shape[2:], mode="bilinear", align_corners=False).exp()
     return ((image + 1) * gain - 1).clamp(-1, 1)
 
 
 class ConditionalBlock(nn.Module):
-    """Convolution, pixel shuffle, instance norm whose scale and shift follow y (Dumoulin et al. 2017), activation.
+    """Convolution, pixel shuffle, instance norm whose scale and shift depend on y (Dumoulin et al. 2017), activation.
 
     (N, in, H, W), affine -> (N, out, H * upscale_factor / stride, W * upscale_factor / stride), with `affine` the
-    scale and shift (N, out) that `affines` computes from y. So y reaches the picture from the first iteration on; as
-    planes next to the latent, the norm leaves little of it.
+    scale and shift (N, out) that `affines` computes from y. In this way y affects the picture from the first iteration
+    on; if it were concatenated as planes, the norm would leave little of it.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class ConditionalBlock(nn.Module):
         self.upscale_factor, self.activation = upscale_factor, activation
         padding = (kernel_size - 1) // 2
         self.conv = nn.Conv2d(in_channels, out_channels * upscale_factor**2, kernel_size, stride, padding, bias=False)
-        if upscale_factor > 1:  # alike, so that training does not start from a checkerboard (Aitken et al. 2017)
+        if upscale_factor > 1:  # equal, so that training does not start from a checkerboard (Aitken et al. 2017)
             with torch.no_grad():
                 copies = self.conv.weight.unflatten(0, (out_channels, upscale_factor**2))
                 copies.copy_(copies[:, :1].clone().expand_as(copies))
@@ -116,7 +117,7 @@ class ConditionalResidual(nn.Module):
 
 
 class Mover(nn.Module):
-    """(x, s) at g x g pixels and y, to a flow (N, 2, g, g) and a tone (N, 3, g, g); both start near nothing."""
+    """(x, s) at g x g pixels and y, to a flow (N, 2, g, g) and a tone (N, 3, g, g); both start close to zero."""
 
     smoothing: Tensor
 
@@ -167,7 +168,7 @@ class Painter(nn.Module):
         channels = widths[-1]
         for level in reversed(range(num_downsamplings)):
             self.up.append(ConditionalBlock(channels, widths[level], a, upscale_factor=2))
-            channels = 2 * widths[level]  # beside the way down's
+            channels = 2 * widths[level]  # with the skipped features
         self.last = ConditionalBlock(channels, width, a)
         self.head = nn.Conv2d(width, 4, 5, padding=2)
         with torch.no_grad():
@@ -193,13 +194,14 @@ class Painter(nn.Module):
 
 
 class MovingGenerator(nn.Module):
-    """Translates a face x and its side image s to the attributes y: (x, s, y) -> (x', s'); called as `Generator` is.
+    """Translates a face x and its side image s to the attributes y: (x, s, y) -> (x', s'); called like `Generator`.
 
-    s' is s, moved: the landmarks go where the flow carries them.
+    s' is s after the movement: the landmarks go where the flow carries them.
 
     Args:
         attribute_dim: length of y.
-        image_size: side S of the pictures; divides by 2**d, d = max(2, log2(S / 32)) down-samplings of the painter.
+        image_size: side S of the pictures, at least 16 and divisible by 2**d, where d = max(2, log2(S / 32)) is the
+            number of the painter's down-samplings.
         side_channels: channels of s, values in [-1, 1]; 0 leaves the side image out.
         width: channels of the painter's first layer.
         movement_width: channels of the mover's first layer.
@@ -220,7 +222,7 @@ class MovingGenerator(nn.Module):
             raise ValueError(f"attribute_dim must be at least 1, not {attribute_dim}")
         levels = max(2, (image_size // 32).bit_length() - 1)
         if image_size % 2**levels or image_size < 16:
-            raise ValueError(f"image_size must be at least 16 and divide by {2**levels}, not {image_size}")
+            raise ValueError(f"image_size must be at least 16 and divisible by {2**levels}, not {image_size}")
         self._settings = {
             "attribute_dim": attribute_dim,
             "image_size": image_size,
@@ -238,14 +240,14 @@ class MovingGenerator(nn.Module):
         return dict(self._settings)
 
     def move(self, image: Tensor, side: Tensor | None, attributes: Tensor) -> tuple[Tensor, Tensor]:
-        """The flow and the tone alone, see `Edit`."""
+        """Only the flow and the tone, see `Edit`."""
         pair = self._pair(image, side)
         small = F.interpolate(pair, size=(self.grid, self.grid), mode="area")
         flow, tone = self.mover(small, attributes.to(pair.dtype))
         return flow.float(), tone.float()
 
     def edit(self, image: Tensor, side: Tensor | None, attributes: Tensor) -> tuple[Edit, Tensor, Tensor | None]:
-        """What is done to the picture, and the picture and its side image after movement and tone, without paint.
+        """The edit, and the picture and its side image after movement and tone but without paint.
 
         image (N, 3, S, S) and side (N, C, S, S) in [-1, 1], attributes (N, A).
         """
@@ -274,5 +276,5 @@ class MovingGenerator(nn.Module):
 
 
 def grid_size(image_size: int) -> int:
-    """Side g of flow and tone: half the picture's, at most 64 (at `Framing`'s scale 16 places between the eyes)."""
+    """The side g of flow and tone: half the picture's, at most 64 (at `Framing`'s scale, 16 between the eyes)."""
     return min(64, max(16, image_size // 2)) // 4 * 4

@@ -13,8 +13,7 @@ from lssl.errors import LsslError
 from lssl.models.blocks import InvertedResidual
 from lssl.models.files import NetworkFile
 
-#: What the parser tells apart, in the order of its output channels and of the data set folder's masks.
-#: The classes are the labels of a data set's masks.
+#: The parser's classes, in the order of its output channels: the labels of a data set folder's masks.
 PARSER_CLASSES = MASK_LABELS
 
 FILE_NAME = "parser.safetensors"
@@ -25,8 +24,9 @@ class FaceParser(nn.Module):
     """Per-pixel logits of background, skin, lips and eyes: images (N, 3, H, W) in [-1, 1] to (N, 4, H, W).
 
     Args:
-        width: channels of the first level; each level below has 1.5 times as many (rounded to 8).
-        num_levels: down-samplings; image sides must divide by 2**num_levels.
+        width: channels of the first level; each level below has 1.5 times as many (rounded to a multiple of 8).
+        num_levels: the number of down-samplings; image sides must be divisible by 2**num_levels.
+        classes: the number of output channels.
     """
 
     def __init__(self, width: int = 16, num_levels: int = 4, classes: int = len(PARSER_CLASSES)) -> None:
@@ -50,7 +50,7 @@ class FaceParser(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         factor = 2**self.num_levels
         if image.shape[2] % factor or image.shape[3] % factor:
-            raise ValueError(f"image sides must divide by {factor}, got {tuple(image.shape)}")
+            raise ValueError(f"image sides must be divisible by {factor}, got {tuple(image.shape)}")
         features = self.stem(image)
         skips: list[Tensor] = []
         for block in self.down:
@@ -77,14 +77,14 @@ def save_parser(path: str | Path, parser: FaceParser, **info: Any) -> None:
 def load_parser(path: str | Path, device: torch.device | str = "cpu") -> FaceParser:
     """Reads `parser.safetensors` (or the folder that holds it), frozen and in evaluation mode.
 
-    No code of the file is run. Raises FileNotFoundError, or LsslError for a file that is no parser.
+    No code in the file is run. Raises FileNotFoundError, or LsslError for a file that is not a parser.
     """
     parser, _ = load_parser_with_info(path, device)
     return parser
 
 
 def load_parser_with_info(path: str | Path, device: torch.device | str = "cpu") -> tuple[FaceParser, dict[str, Any]]:
-    """The parser and the `info` it was saved with."""
+    """The parser and the `info` that it was saved with; see `load_parser`."""
     path, weights, about = FILE.read(path, device)
     try:
         if tuple(about["classes"]) != PARSER_CLASSES:

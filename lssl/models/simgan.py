@@ -1,5 +1,5 @@
 """The networks of SimGAN (Shrivastava et al. 2017, https://arxiv.org/abs/1612.07828), with the attribute head that the
-paper adds for its comparison (3.2)."""
+paper adds for its comparison (3.2). "There" means: in SimGAN's own setting."""
 
 from typing import Any
 
@@ -24,14 +24,14 @@ class _RefinerBlock(nn.Module):
 class Refiner(nn.Module):
     """SimGAN's refiner R: (x, y) -> x', residual blocks that never leave the picture's resolution.
 
-    Called as `Generator` is, so that either can be trained, exported and used: `refiner(image, side, attributes)` gives
-    (x', None) and does not look at the side image. SimGAN itself has no y; the paper's Fig. 7 shows it with one.
+    Called like `Generator`, so that either can be trained, exported and used: `refiner(image, side, attributes)` gives
+    (x', None) and ignores the side image. SimGAN itself has no y; the paper's Fig. 7 shows it with one.
 
     Args:
-        attribute_dim: length of y, replicated over space and joined to the input.
+        attribute_dim: length of y, which is replicated over space and concatenated with the input.
         width: feature maps (64 there).
         blocks: residual blocks (4 for eyes, 10 for hands there).
-        output: as in `Generator`; SimGAN's own is "direct".
+        output: "direct": x' is the head's tanh (as there). "residual": the head's output is added to x.
     """
 
     def __init__(self, attribute_dim: int, width: int = 64, blocks: int = 4, output: str = "direct") -> None:
@@ -62,21 +62,21 @@ class Refiner(nn.Module):
 
 
 class LocalDiscriminator(nn.Module):
-    """SimGAN's discriminator: a logit a patch of a single image ("refined": positive), and attribute logits.
+    """SimGAN's discriminator: one logit per patch of a single image ("refined": positive), and attribute logits.
 
-    Two 3x3 stride-2 convolutions (1.5 w, w), a 3x3 maximum, a 3x3 and a 1x1 convolution (w / 2), a 1x1 head; w = 64
-    there. The attribute head is a linear layer on the same features.
+    Two 3x3 stride-2 convolutions (1.5 w, w), a 3x3 maximum pool, a 3x3 and a 1x1 convolution (w / 2), a 1x1 head; w is
+    64 there. The attribute head is a linear layer on the same features.
 
     Args:
         attribute_dim: number of attribute logits.
-        image_size: side of the square input; must divide by 4.
+        image_size: side of the square input; must be divisible by 4.
         width: w.
     """
 
     def __init__(self, attribute_dim: int, image_size: int = 128, width: int = 64) -> None:
         super().__init__()
         if image_size % 4:
-            raise ValueError(f"image_size must divide by 4, not {image_size}")
+            raise ValueError(f"image_size must be divisible by 4, got {image_size}")
         half = max(1, width // 2)
         self.trunk = nn.Sequential(
             nn.Conv2d(3, width * 3 // 2, 3, 2, 1),

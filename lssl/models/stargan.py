@@ -1,4 +1,4 @@
-"""StarGAN's generator (Choi et al. 2018, https://arxiv.org/abs/1711.09020). Its critic is `Discriminator(in_channels=3)`."""
+"""StarGAN's generator (Choi et al. 2018, https://arxiv.org/abs/1711.09020); the critic is `Discriminator`."""
 
 from typing import Any
 
@@ -11,18 +11,18 @@ from lssl.ops import pixel_shuffle_instance_norm
 
 
 class StarGANGenerator(nn.Module):
-    """(x, y) -> x': y is replicated over space and joined to x at the input.
+    """(x, y) -> x': y is replicated over space and concatenated with x at the input.
 
-    Called as `Generator` is: `generator(image, side, attributes)` gives (x', None) and does not look at the side image.
-    All padding is of zeros: y's planes are constant, and with a reflected border the first instance norm would leave
-    nothing of them. The norms take each picture's own statistics, in training and in use; the authors' code keeps running
-    ones, which in use are another network's than was trained.
+    Called like `Generator`: `generator(image, side, attributes)` gives (x', None) and ignores the side image. All
+    padding is with zeros: y's planes are constant, and with a reflected border the first instance norm would leave
+    nothing of them. The norms use each picture's own statistics, in training and in use; the authors' code keeps
+    running averages, so that the network in use differs from the one that was trained.
 
     Args:
         attribute_dim: length of y.
-        width: channels w of the first layer (64 there); each of the two down-samplings doubles them.
-        residual_blocks: of 4 w channels (6 there).
-        output: "direct": x' is the head's tanh (theirs). "warp": as in `Generator`, for few photographs.
+        width: channels w of the first layer (64 in the authors' setting); each of the two down-samplings doubles them.
+        residual_blocks: blocks of 4 w channels (6 in the authors' setting).
+        output: "direct": x' is the head's tanh (the authors'). "warp": as in `Generator`, for few photographs.
     """
 
     def __init__(self, attribute_dim: int, width: int = 64, residual_blocks: int = 6, output: str = "direct") -> None:
@@ -58,9 +58,9 @@ class StarGANGenerator(nn.Module):
         return dict(self._settings)
 
     def forward(self, image: Tensor, side: Tensor | None, attributes: Tensor) -> tuple[Tensor, None]:  # noqa: ARG002
-        """Image (N, 3, H, W) in [-1, 1], sides that divide by 4, and y (N, A) to (x' in [-1, 1], None)."""
+        """Image (N, 3, H, W) in [-1, 1], with sides divisible by 4, and y (N, A) to (x' in [-1, 1], None)."""
         if image.shape[2] % 4 or image.shape[3] % 4:
-            raise ValueError(f"image sides must divide by 4, got {tuple(image.shape)}")
+            raise ValueError(f"image sides must be divisible by 4, got {tuple(image.shape)}")
         planes = attributes.to(image.dtype)[:, :, None, None].expand(-1, -1, *image.shape[2:])
         head = self.image_head(self.layers(torch.cat([image, planes], 1)))
         return (torch.tanh(head) if self.output == "direct" else changed(image, head).clamp(-1, 1)), None

@@ -163,7 +163,7 @@ def test_prepare_renders_the_database(database, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda t: t.replace("#VRML", "#VR"), "no VRML mesh"),
+        (lambda t: t.replace("#VRML", "#VR"), "not a VRML mesh"),
         (lambda t: t[: len(t) // 8], "truncated"),
         (lambda t: t.replace("texCoordIndex [\n0, 1", "texCoordIndex [\n0, 99999"), "goes beyond its 625 points"),
         (lambda t: t.replace("coord Coordinate", "nothing"), "has no coord"),

@@ -79,7 +79,7 @@ def drop_column(rows, name):
             "line 5: split is 'holdout', expected train",
         ),
         (lambda f: edit_table(f, lambda r: r[4].__setitem__(3, "")), "line 5: no value in column 'expression'"),
-        (lambda f: edit_table(f, lambda r: r.__setitem__(2, r[1])), "line 3: .* stands in line 2 already"),
+        (lambda f: edit_table(f, lambda r: r.__setitem__(2, r[1])), "line 3: .* is in line 2 already"),
         (lambda f: edit_table(f, lambda r: r.pop()), "landmarks.npy has 10 rows but metadata.csv has 9"),
         (lambda f: (f / "images" / "002_happy.png").unlink(), "002_happy.png is missing"),
         (lambda f: np.save(f / "landmarks.npy", np.zeros((10, 5, 2))), r"shape \(10, 5, 2\), expected \(rows, 68"),
@@ -176,7 +176,7 @@ def test_other_settings_and_foreign_folders_are_refused(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (row("a/b"), "cannot name a file"),
+        (row("a/b"), "cannot be a file name"),
         (row("a", landmarks=np.zeros((5, 2), np.float32)), r"expected \(68, 2\)"),
         (FaceRow("a", np.zeros((8, 8), np.uint8), "s", "train", {"e": "a"}), "expected a uint8 picture"),
         (FaceRow("a", np.zeros((8, 8, 3), np.uint8), "s", "train", {}), "no value for attribute 'e'"),

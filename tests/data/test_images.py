@@ -116,7 +116,7 @@ def test_sixteen_bit_files_are_scaled_by_the_bits_they_use(tmp_path, channels, b
     (tmp_path / "a.png").write_bytes(png16(planes))
     picture = read_picture(tmp_path / "a.png")
     assert np.abs(picture.pixels[..., 1].astype(int) - GRADIENT).max() <= 1
-    assert picture.note == ("" if bits == 16 else f"{bits} bits a value stretched to 8")
+    assert picture.note == ("" if bits == 16 else f"{bits} bits per value stretched to 8")
 
 
 def test_what_a_file_says_of_its_bits_wins_over_its_range(tmp_path) -> None:

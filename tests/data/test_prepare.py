@@ -130,7 +130,7 @@ def test_without_dlib_the_error_comes_before_the_work(tmp_path, faces, monkeypat
 
 
 def test_an_attribute_must_be_there_and_have_two_values(london, tmp_path) -> None:
-    with pytest.raises(LsslError, match="no column 'age' to be an attribute; there are: expression, view"):
+    with pytest.raises(LsslError, match="no column 'age' to use as an attribute; there are: expression, view"):
         prepare("london", london, tmp_path / "out", PrepareOptions(attributes=("age",)))
     with pytest.raises(LsslError, match="'view' has one class only"):
         prepare("london", london, tmp_path / "out", PrepareOptions(attributes=("view",)))

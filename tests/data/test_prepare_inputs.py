@@ -47,7 +47,7 @@ def test_the_split_is_of_those_that_are_left(faces, tmp_path) -> None:
 
 def test_one_subject_or_one_class_is_said(faces, tmp_path) -> None:
     one = prepare("folder", write(faces, tmp_path / "a", ["p1"]), tmp_path / "one", OPTIONS)
-    assert "one subject only (p1), so split test is empty" in said(one)
+    assert "only one subject (p1), so split test is empty" in said(one)
     root = write(faces, tmp_path / "b", ["p1", "p2", "p3"], moods=("happy",))
     alike = prepare("folder", root, tmp_path / "alike", OPTIONS)
     assert "all faces are of one class (class is 'happy')" in said(alike)
@@ -65,11 +65,11 @@ def test_one_subject_or_one_class_is_said(faces, tmp_path) -> None:
         ("s{k}x{mood}", 4, r"([A-Za-z]*\d+)[^/]*$"),
     ],
 )
-def test_a_subject_a_picture_is_doubted_and_a_pattern_proposed(faces, tmp_path, name, people, pattern) -> None:
+def test_one_subject_per_picture_is_doubted_and_a_pattern_proposed(faces, tmp_path, name, people, pattern) -> None:
     root = write(faces, tmp_path / "in", [name.replace("{k:02d}", f"{k:02d}").replace("{k}", str(k)) for k in range(4)])
     report = prepare("folder", root, tmp_path / "out", OPTIONS)
     assert "every picture is a subject of its own" in said(report)
-    assert f"--subject-pattern '{pattern}' would make {people} of them" in said(report)
+    assert f"--subject-pattern '{pattern}' would make {people} subjects" in said(report)
     options = PrepareOptions(size=32, reader={"subject_pattern": pattern})
     again = prepare("folder", root, tmp_path / "again", options)
     assert again.subjects == people
@@ -90,7 +90,7 @@ def test_one_picture_in_both_splits_is_found_also_mirrored(faces, tmp_path) -> N
         root / "happy" / f"{test}.pts", flip_landmarks(read_landmarks(root / "happy" / f"{train}.pts"), image.width)
     )
     report = prepare("folder", root, tmp_path / "again", OPTIONS)
-    assert f"1 pictures stand in both splits, perhaps mirrored (images/happy_{train}.png" in said(report)
+    assert f"1 pictures are in both splits, perhaps mirrored (images/happy_{train}.png" in said(report)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_few_bits_are_stretched_and_said(faces, tmp_path) -> None:
     grey = np.asarray(Image.open(root / "happy" / "p1.png").convert("L")).astype(np.uint16)
     Image.fromarray(grey * 4).save(root / "happy" / "p1.png")
     report = prepare("folder", root, tmp_path / "out", OPTIONS)
-    assert "1 pictures: 10 bits a value stretched to 8" in said(report)
+    assert "1 pictures: 10 bits per value stretched to 8" in said(report)
     folder = read_metadata(tmp_path / "out")
     assert folder.columns["note"].count("") == 3
     row = folder.file_names.index("images/happy_p1.png")
@@ -213,7 +213,7 @@ def test_a_person_whom_the_source_puts_into_both_splits_is_named(faces, tmp_path
     write(faces, tmp_path / "in" / "train", ["p1", "p2"])
     write(faces, tmp_path / "in" / "test", ["p2", "p3"])
     report = prepare("folder", tmp_path / "in", tmp_path / "out", OPTIONS)
-    assert "1 persons (p2) have pictures in both splits" in said(report)
+    assert "1 people (p2) have pictures in both splits" in said(report)
 
 
 def test_classes_that_differ_in_capitals_alone_are_doubted(faces, tmp_path) -> None:
@@ -245,7 +245,7 @@ def test_a_table_with_gaps_and_repetitions_gives_what_it_can(faces, tmp_path) ->
     assert report.attributes == {"mood": ["happy", "sad"]}
     assert report.splits == {"train": 1, "test": 2}
     assert sorted(report.rejected) == [
-        ("p0.png (line 6)", "stands in line 2 already"),
+        ("p0.png (line 6)", "is in line 2 already"),
         ("p2.png", "no value in column 'mood'"),
     ]
 
@@ -254,8 +254,8 @@ def test_a_table_with_gaps_and_repetitions_gives_what_it_can(faces, tmp_path) ->
     ("name", "content", "message"),
     [
         ("metadata.xlsx", b"PK\3\4", "a table in this format is not read; save it as metadata.csv"),
-        ("metadata.csv", b"PK\3\4\0\0\0", "is a spreadsheet or an archive, no text: save the table as CSV UTF-8"),
-        ("metadata.csv", b"image,id\na.png,1\n", "has no column 'file_name'; it has: image, id; rename 'image' so"),
+        ("metadata.csv", b"PK\3\4\0\0\0", "is a spreadsheet or an archive, not text: save the table as CSV UTF-8"),
+        ("metadata.csv", b"image,id\na.png,1\n", "has no column 'file_name'; it has: image, id; rename 'image' to it"),
         ("Metadata.CSV", b"image,id\na.png,1\n", "has no column 'file_name'"),
     ],
 )
@@ -271,7 +271,7 @@ def test_a_folder_of_landmarks_that_fits_no_picture_is_refused(faces, tmp_path) 
     (tmp_path / "points").mkdir()
     (tmp_path / "points" / "p1.json").write_text("[]")
     options = PrepareOptions(size=32, landmarks_dir=tmp_path / "points")
-    with pytest.raises(LsslError, match=r"points: no landmark file of any of the 2 pictures.* it holds p1\.json"):
+    with pytest.raises(LsslError, match=r"points: no landmark file for any of the 2 pictures.* it holds p1\.json"):
         prepare("folder", root, tmp_path / "out", options)
 
 

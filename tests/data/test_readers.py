@@ -159,7 +159,7 @@ def test_folder_a_class_a_folder(tmp_path) -> None:
     assert [name for name, _ in listing.rejected] == ["loose.png"]
     plain = READERS["folder"].scan(tmp_path)
     assert [r.subject for r in plain.records] == ["ann_1", "bob_1", "ann_2"]
-    with pytest.raises(LsslError, match="no regular expression"):
+    with pytest.raises(LsslError, match="not a regular expression"):
         READERS["folder"].scan(tmp_path, subject_pattern="(")
 
 

@@ -1,4 +1,4 @@
-"""The drawer of contact sheets."""
+"""Contact sheets."""
 
 import numpy as np
 import torch

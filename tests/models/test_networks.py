@@ -136,7 +136,7 @@ def test_parser_is_a_unet_of_depthwise_blocks():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="divide by 4"):
+    with pytest.raises(ValueError, match="divisible by 4"):
         Generator(2, width=4, num_downsamplings=2)(
             torch.zeros(1, 3, 18, 18), torch.zeros(1, 1, 18, 18), torch.zeros(1, 2)
         )
@@ -146,9 +146,9 @@ def test_errors():
         Generator(0)
     with pytest.raises(ValueError, match="direct"):
         Generator(2, output="sigmoid")
-    with pytest.raises(ValueError, match="must divide by 64"):
+    with pytest.raises(ValueError, match="must be divisible by 64"):
         Discriminator(2, image_size=96)
-    with pytest.raises(ValueError, match="divide by 16"):
+    with pytest.raises(ValueError, match="divisible by 16"):
         FaceParser()(torch.zeros(1, 3, 24, 24))
 
 

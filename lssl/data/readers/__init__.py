@@ -1,6 +1,6 @@
-"""One reader a database: each lists the pictures of a folder with their attributes, subject, landmarks and split.
+"""One reader per database: each lists the pictures of a folder with their attributes, subject, landmarks and split.
 
-A module of this package with a `READER` is one; nothing else has to know it.
+Every module of this package that defines `READER` is one; it is registered nowhere else.
 """
 
 from importlib import import_module

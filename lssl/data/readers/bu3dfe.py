@@ -1,4 +1,4 @@
-"""BU-3DFE (Yin et al. 2006): textured face scans, rendered at the paper's seven yaw angles by our rasteriser."""
+"""BU-3DFE (Yin et al. 2006): textured face scans, rendered at the paper's seven yaw angles by lssl.ops."""
 
 import functools
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from lssl.data.readers.vrml import TexturedMesh, read_vrml
 from lssl.errors import LsslError
 from lssl.ops import interpolate, rasterize
 
-EXPECTED = "F0001/F0001_AN01WH_F3D.wrl with _F3D.bmp (texture) and _F3D.bnd (83 points) beside it"
+EXPECTED = "F0001/F0001_AN01WH_F3D.wrl with _F3D.bmp (texture) and _F3D.bnd (83 points) next to it"
 ATTRIBUTES = ("expression", "yaw")
 #: Degrees; positive turns the face to the picture's right.
 YAWS = (-45, -30, -15, 0, 15, 30, 45)
@@ -34,7 +34,7 @@ _BACKGROUND = 160
 
 @dataclass(frozen=True)
 class ScanRecord(SourceRecord):
-    """One scan at one yaw angle; `landmarks` (a `.pts` file) is not used, the 83 points are."""
+    """One scan at one yaw angle; uses the 83 points, not `landmarks` (a `.pts` file)."""
 
     yaw: int = 0
 
@@ -86,9 +86,9 @@ def scan(root: Path) -> Listing:
 
 
 def render_scan(path: Path, yaw: float, *, size: int = _SIZE) -> Loaded:
-    """A scan's picture (size, size, 3) on plain grey at a yaw angle in degrees, and its 68 landmarks.
+    """Renders a scan (size, size, 3) on plain grey at a yaw angle in degrees, and projects its 68 landmarks.
 
-    Weak perspective; the texture is shown as it is, with the light it was taken under.
+    Weak perspective; the texture is shown as it is, with the light that it was captured in.
     Raises LsslError for a mesh, texture or point file that cannot be used.
     """
     mesh, texture, points = _read_scan(path)
@@ -110,7 +110,7 @@ def render_scan(path: Path, yaw: float, *, size: int = _SIZE) -> Loaded:
     triangle, barycentric, _ = rasterize(torch.from_numpy(corners).float()[None], faces, fine, fine)
     uv = torch.from_numpy(mesh.uv[mesh.uv_faces.reshape(-1)])[None]
     at = interpolate(triangle, barycentric, faces, uv.float())
-    # Texture coordinates 0 and 1 are the picture's edges, v upwards: grid_sample's own range, without corners aligned.
+    # Texture coordinates 0 and 1 are the picture's edges, v upwards: grid_sample's range with align_corners=False.
     grid = torch.stack([at[..., 0] * 2 - 1, 1 - at[..., 1] * 2], -1)
     colour = torch.nn.functional.grid_sample(texture, grid, align_corners=False, padding_mode="border")
     picture = torch.where((triangle >= 0)[:, None], colour, float(_BACKGROUND))

@@ -1,4 +1,4 @@
-"""Any folder of pictures: a class a folder, or a table `metadata.csv` with a `file_name` column."""
+"""Any folder of pictures: one folder per class, or a table `metadata.csv` with a `file_name` column."""
 
 import os
 import re
@@ -18,12 +18,12 @@ from lssl.data.tables import same_name
 from lssl.errors import LsslError
 
 _OTHER_TABLES = {".xlsx", ".xls", ".ods", ".tsv", ".txt", ".json", ".jsonl", ".parquet", ".numbers"}
-EXPECTED = "<class>/*.png (a class a folder), or metadata.csv with a file_name column"
+EXPECTED = "<class>/*.png (one folder per class), or metadata.csv with a file_name column"
 
 
 @dataclass(frozen=True)
 class KnownRecord(SourceRecord):
-    """A picture of a folder that has a landmarks.npy: row by row as its metadata.csv."""
+    """A picture of a folder that has a landmarks.npy, whose rows are those of its metadata.csv."""
 
     points: NDArray[np.float32] | None = None
 
@@ -45,7 +45,7 @@ def scan(root: Path, *, attribute: str = "class", subject_pattern: str | None = 
     """Every picture, with the column `attribute` holding its class, or the columns of metadata.csv.
 
     subject_pattern: a regular expression searched in the picture's path below `root`; its first group (or the whole
-        match) names the person. Without it each file name is a person, the same in every class.
+        match) names the person. Without it each file name is taken for a person, the same one in every class.
     """
     regex = _compile(subject_pattern)
     if (table := _table(root)) is not None:
@@ -98,7 +98,7 @@ def _scan_table(root: Path, path: Path, regex: re.Pattern[str] | None) -> Listin
     header, rows = read_table(path)
     if "file_name" not in header:
         likely = [name for name in header if re.search(r"(?i)file|image|img|path|photo|picture", name)]
-        fix = f"; rename '{likely[0]}' so" if likely else ""
+        fix = f"; rename '{likely[0]}' to it" if likely else ""
         raise LsslError(f"{path} has no column 'file_name'; it has: {', '.join(header) or 'nothing'}{fix}")
     find = FileNames(root)
     seen: dict[str, int] = {}
@@ -111,7 +111,7 @@ def _scan_table(root: Path, path: Path, regex: re.Pattern[str] | None) -> Listin
         if split is not None and split not in SPLITS:
             raise LsslError(f"{path}, line {line}: split is '{split}', expected train or test")
         if name in seen:
-            listing.rejected.append((f"{name} (line {line})", f"stands in line {seen[name]} already"))
+            listing.rejected.append((f"{name} (line {line})", f"is in line {seen[name]} already"))
             continue
         seen[name] = line
         if not name or not subject:
@@ -134,12 +134,12 @@ def _scan_table(root: Path, path: Path, regex: re.Pattern[str] | None) -> Listin
 
 
 def _count_unnamed(root: Path, listing: Listing) -> None:
-    """Counts the pictures of the folder that no row of its table names, so that they do not vanish."""
+    """Counts the pictures of the folder that no row of its table names, so that they are not dropped silently."""
     named = {os.path.normpath(record.path) for record in listing.records}
     files = find_pictures(root)
     others = [path for path in files.pictures if os.path.normpath(path) not in named]
     kinds = {path.relative_to(root).parts[0] for path in others}
-    if kinds - {"masks", "side", "comparisons", "preview.png"}:  # those belong to a data set folder of ours
+    if kinds - {"masks", "side", "comparisons", "preview.png"}:  # part of a data set folder that lssl wrote
         listing.left_out[f"no row in {METADATA}"] += len(others)
     listing.rejected += [(str(path.relative_to(root)), reason) for path, reason in files.refused if path not in named]
 
@@ -169,7 +169,7 @@ def _compile(pattern: str | None) -> re.Pattern[str] | None:
     try:
         return None if pattern is None else re.compile(pattern)
     except re.error as error:
-        raise LsslError(f"'{pattern}' is no regular expression: {error}") from None
+        raise LsslError(f"'{pattern}' is not a regular expression: {error}") from None
 
 
 READER = Reader("folder", scan, "any folder of pictures", EXPECTED, options=("attribute", "subject_pattern"))

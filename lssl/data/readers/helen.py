@@ -24,7 +24,7 @@ _EYE_LABELS, _UPPER_LIP = (4, 5), 7
 
 @dataclass(frozen=True)
 class HelenRecord(SourceRecord):
-    """A photograph with its folder of label maps, from which the face's place is taken where it has no `.pts`."""
+    """A photograph with its folder of label maps, which give the face's position."""
 
     labels: Path = Path()
 
@@ -46,7 +46,7 @@ class HelenRecord(SourceRecord):
             path = self.labels / f"{self.path.stem}_lbl{number:02d}.png"
             values = read_image(path)[..., 0]
             if values.shape != size:
-                raise unusable(path, f"{values.shape[1]}x{values.shape[0]}, but its photograph is another size")
+                raise unusable(path, f"{values.shape[1]}x{values.shape[0]}, but its photograph has another size")
             maps.append(values)
         return np.stack(maps).argmax(0).astype(np.uint8)
 
@@ -96,7 +96,7 @@ def _read_lists(root: Path) -> dict[str, str]:
 
 
 def _anchors(parts: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Eyes' centres and the upper lip's, from the labels; the eyes by their place in the picture, left first."""
+    """The centres of the eyes and the upper lip, (3, 2), from the labels; the eye on the picture's left first."""
     centres = []
     for label, what in ((_EYE_LABELS[0], "eye"), (_EYE_LABELS[1], "eye"), (_UPPER_LIP, "upper lip")):
         rows, columns = np.nonzero(parts == label)

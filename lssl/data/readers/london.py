@@ -1,4 +1,4 @@
-"""Face Research Lab London Set (DeBruine and Jones 2017), full or the reduced one with a folder an expression."""
+"""Face Research Lab London Set (DeBruine and Jones 2017), in full or reduced to one folder per expression."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What every reader gives: a list of pictures to prepare, and a clear error where the folder is not what was named."""
+"""What every reader returns: a list of the pictures to prepare, or a clear error if the folder is something else."""
 
 import re
 from collections import Counter
@@ -37,11 +37,11 @@ EXPRESSIONS = {
 
 @dataclass(frozen=True)
 class Reader:
-    """A database that `lssl prepare` knows: a module of this package with a `READER` of this type is one.
+    """A database that `lssl prepare` knows: the `READER` of a module of this package.
 
-    name: as on the command line, the module's name with a hyphen for each underscore. scan: the folder's pictures.
-    expected: what a file of it is called, for errors. attributes: the columns that are attributes unless told otherwise.
-    only: what is prepared unless told otherwise. options: those of the command line that `scan` takes.
+    name: as on the command line, the module's name with a hyphen for each underscore. scan: lists a folder's pictures.
+    expected: what its files are called, for errors. attributes: the columns that are attributes by default.
+    only: what is prepared by default. options: the command line's options that `scan` takes.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Loaded:
 
     image: NDArray[np.uint8]  # (H, W, 3)
     landmarks: NDArray[np.float32] | None = None  # (68, 2)
-    anchors: NDArray[np.float64] | None = None  # (3, 2), where there are no landmarks but the face's place is known
+    anchors: NDArray[np.float64] | None = None  # (3, 2); decides the crop instead of the landmarks
     mask: NDArray[np.uint8] | None = None  # (H, W), see folder.MASK_LABELS
     orientation: int = 1  # see images.Picture, also the note
     note: str = ""
@@ -67,7 +67,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class SourceRecord:
-    """One picture to prepare. `key` is unique and sorts; `columns` holds every attribute that the reader knows."""
+    """One picture to prepare. `key` is unique and gives the order; `columns` holds every attribute the reader knows."""
 
     key: str
     path: Path
@@ -88,13 +88,13 @@ class SourceRecord:
 
     @property
     def needs_detector(self) -> bool:
-        """Whether the face has to be searched for."""
+        """Whether the face has to be detected."""
         return self.landmarks is None
 
 
 @dataclass
 class Listing:
-    """All records of a source folder; `rejected` names what cannot be read, `left_out` counts what was not asked for."""
+    """A source folder's records; `rejected` names what cannot be read, `left_out` counts what was not asked for."""
 
     records: list[SourceRecord] = field(default_factory=list)
     rejected: list[tuple[str, str]] = field(default_factory=list)
@@ -125,7 +125,7 @@ def picture_files(root: Path) -> PictureFiles:
 
 
 def refuse_unreadable(listing: "Listing", root: Path, files: PictureFiles) -> None:
-    """Notes in a listing what looks like a picture and is not read."""
+    """Adds to a listing's rejects the files that look like pictures but are not read."""
     listing.rejected += [(_relative(path, root), reason) for path, reason in files.refused]
 
 
@@ -169,7 +169,7 @@ def describe(root: Path, files: PictureFiles) -> str:
 
 
 def with_unique_keys(records: Iterable[SourceRecord]) -> Iterator[SourceRecord]:
-    """The records, with a number added to each key that stands before it already (also in other case)."""
+    """The records, with a number added to each key that an earlier record has (in any case)."""
     seen: Counter[str] = Counter()
     taken: set[str] = set()
     for record in records:

@@ -26,14 +26,14 @@ class TexturedMesh:
 def read_vrml(path: Path) -> TexturedMesh:
     """The first textured IndexedFaceSet of a VRML 2.0 file; polygons are cut into fans of triangles.
 
-    Raises LsslError for a file that is not VRML, is truncated, or whose indices go astray.
+    Raises LsslError for a file that is not VRML, is truncated, or has indices out of range.
     """
     try:
         text = path.read_text(encoding="latin-1")
     except OSError as error:
         raise LsslError(f"{path}: {error.strerror or error}") from None
     if not text.lstrip().startswith("#VRML V2"):
-        raise LsslError(f"{path}: does not start with #VRML V2.0, so this is no VRML mesh")
+        raise LsslError(f"{path}: does not start with #VRML V2.0, so this is not a VRML mesh")
     text = re.sub(r"#[^\n]*", "", text)
     vertices = _numbers(path, text, r"\bcoord\b[^{]*\{\s*point\s*", 3)
     uv = _numbers(path, text, r"\btexCoord\b[^{]*\{\s*point\s*", 2)

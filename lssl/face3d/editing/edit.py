@@ -1,5 +1,5 @@
-"""The edit: a photograph with another expression, its own pixels moved (Vlasic et al. 2005, Face Transfer with
-Multilinear Models, retarget video in this way; here one photograph is enough)."""
+"""The edit: gives a photograph another expression by moving its own pixels (as Vlasic et al. 2005, Face Transfer with
+Multilinear Models, retarget video; here one photograph is enough)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,20 +18,21 @@ from lssl.face3d.editing.movement import Movement, PlacedFace
 from lssl.face3d.editing.shading import shading_gain
 from lssl.ops import interpolate
 
-_COARSE = 90.0  # samples between the eyes at which the skin's movement is reckoned; it is smooth
+_COARSE = 90.0  # samples between the eyes at which the skin's movement, which is smooth, is computed
 _STILL = 1e-3  # pixels
 _BEGUN = (
     0.02  # of the eyes' distance: a surface that moved so far shows its paint whole, so that no edit begins by a jump
 )
 # Light that reaches a fold has been scattered by skin: red is lost least.
 _SKIN_SHADE = np.array([0.75, 1.05, 1.1], np.float32)
-_SAMPLES = ((100.0, 3), (160.0, 2))  # a pixel along each axis where the flow has edges, up to so many between the eyes
+# (pixels between the eyes, samples per pixel along each axis up to that size where the flow has edges)
+_SAMPLES = ((100.0, 3), (160.0, 2))
 _UNEVEN = 0.35  # pixels by which the samples of a pixel without an edge may differ
 
 
 @dataclass(frozen=True)
 class SeenFace:
-    """What is found once a face of a photograph, whatever is made of it. image (H, W, 3) uint8."""
+    """What is found once per face of a photograph, for all of its edits. image (H, W, 3) uint8."""
 
     image: NDArray[np.uint8]
     mouth: MouthFrame
@@ -50,9 +51,9 @@ class _Layers:
 
 
 def edit_photograph(image: NDArray[np.uint8], movements: Sequence[Movement]) -> list[NDArray[np.uint8]]:
-    """A photograph (H, W, 3) uint8 with each of some movements of its face, all of one `PlacedFace`.
+    """A photograph (H, W, 3) uint8 after each of several movements of its face, all of one `PlacedFace`.
 
-    Pixels that nothing touches are the photograph's, bit for bit.
+    Pixels that a movement does not touch are the photograph's, bit for bit.
     """
     if not movements:
         return []
@@ -61,7 +62,7 @@ def edit_photograph(image: NDArray[np.uint8], movements: Sequence[Movement]) -> 
 
 
 def see_face(image: NDArray[np.uint8], placed: PlacedFace) -> SeenFace:
-    """Looks for mouth, irises and the white of the teeth of a face placed in a photograph (H, W, 3) uint8."""
+    """Finds the mouth, the irises and the white of the teeth of a face placed in a photograph (H, W, 3) uint8."""
     marks = placed.landmarks.numpy()
     frame = mouth_frame(placed, image)
     return SeenFace(image, frame, find_irises(image, marks, placed.unit), white_of_teeth(image, marks, frame))
@@ -74,7 +75,7 @@ def edit_face(photograph: SeenFace, movement: Movement) -> NDArray[np.uint8]:
         return image.copy()
     gain = shading_gain(movement)
     window = face_window(movement, image.shape[0], image.shape[1], min(1.0, _COARSE / unit))
-    layers = _layers(photograph, movement, window, gain, painted=False)  # what is painted lies in the patches below
+    layers = _layers(photograph, movement, window, gain, painted=False)  # painting happens in the patches below
     if window.scale < 1:
         layers, window = _enlarged(layers, window)
     colours, touched = _colours(image, layers), _touched(window, layers)
@@ -145,7 +146,7 @@ def _blurred(values: Array, sigma: float) -> Array:
 
 
 def _enlarged(layers: _Layers, window: Window) -> tuple[_Layers, Window]:
-    """Layers of a coarse window in the photograph's own pixels."""
+    """The layers of a coarse window, enlarged to the photograph's own pixels."""
     full = Window(window.left, window.top, window.width, window.height)
 
     def grown(values: Array) -> Array:
@@ -158,7 +159,7 @@ def _enlarged(layers: _Layers, window: Window) -> tuple[_Layers, Window]:
 
 
 def _detailed(movement: Movement, window: Window) -> list[Window]:
-    """Windows round mouth and eyes, where the flow has edges."""
+    """Windows around the mouth and the eyes, where the flow has edges."""
     marks = movement.placed.face.landmarks
     unit = movement.placed.unit
     windows = []

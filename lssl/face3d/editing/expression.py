@@ -1,4 +1,4 @@
-"""Which step of the expression weights makes a photograph's face show an expression."""
+"""The step of the expression weights that makes a photograph's face show an expression."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -10,9 +10,9 @@ from torch import Tensor
 from lssl.face3d.editing.movement import PlacedFace
 from lssl.face3d.model.bilinear import BilinearFaceModel
 
-# What mouths show by themselves in photographs. A fit cannot tell a wide mouth from a slight smile, so little of
-# either counts as none: of 82 people of the London set 95% have less than the first amount when neutral, and three in
-# four that smile have more than the second.
+# What the mouth in a photograph may already show. A fit cannot tell a wide mouth from a slight smile, so a little of
+# either counts as none: of 82 people of the London set 95% show less than the first amount when neutral, and three in
+# four of those who smile show more than the second.
 _OWN = ("happy", "surprised")
 _NONE, _SURE = 0.3, 0.5
 _MOST = 1.5
@@ -29,7 +29,7 @@ def expression_step(placed: PlacedFace, name: str, intensity: float, source: str
     shown = own_expression(placed) if source is None else _declared(placed, source)
     direction = model.expression(name) - neutral
     along = float(shown @ direction) / max(float(direction.square().sum()), 1e-9)
-    if name != "neutral" and along > 1:  # shown more than fully: asking for it takes nothing away
+    if name != "neutral" and along > 1:  # shown in excess: asking for it takes nothing away
         shown = shown / along
     return intensity * (model.expression(name) - neutral - shown)
 
@@ -37,7 +37,7 @@ def expression_step(placed: PlacedFace, name: str, intensity: float, source: str
 def blended_step(placed: PlacedFace, shares: Mapping[str, float], leaving: float, source: str | None = None) -> Tensor:
     """(E,) to add to the fitted weights, towards several named expressions at once, by each one's share.
 
-    leaving: how much of what the face shows is given up; the sum of the shares where each is asked for alone. Raises
+    leaving: how much of what the face shows is given up; the sum of the shares, if each is asked for by itself. Raises
     KeyError naming the model's expressions.
     """
     model = placed.face.model
@@ -47,7 +47,7 @@ def blended_step(placed: PlacedFace, shares: Mapping[str, float], leaving: float
     step = torch.zeros_like(neutral)
     for name, share in shares.items():
         step = step + share * steps[name]
-    if total > leaving:  # what is shown was taken away by each of them
+    if total > leaving:  # each of them took away what is shown
         for name, share in shares.items():
             shown = model.expression(name) - neutral - steps[name]
             step = step + (total - leaving) * share / total * shown
@@ -55,7 +55,7 @@ def blended_step(placed: PlacedFace, shares: Mapping[str, float], leaving: float
 
 
 def own_expression(placed: PlacedFace) -> Tensor:
-    """(E,) the smile and the open mouth that the fitted face shows, as a step from neutral."""
+    """(E,) the smile and the opening of the mouth that the fitted face shows, as a step from neutral."""
     model = placed.face.model
     step = torch.zeros_like(model.expressions["neutral"])
     for name, amount in zip(_OWN, _amounts(placed), strict=True):
@@ -79,7 +79,7 @@ def _declared(placed: PlacedFace, source: str) -> Tensor:
 
 
 def _amounts(placed: PlacedFace) -> list[float]:
-    """How much of each expression of `_OWN` explains the mouth's movement from the fitted face's neutral state."""
+    """How much of each expression in `_OWN` explains the mouth's movement from the fitted face's neutral state."""
     model = placed.face.model
     mouth = placed.face.vertex[placed.face.landmarks[48:]]
     neutral, identity = model.expressions["neutral"][None], placed.identity

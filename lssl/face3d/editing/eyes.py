@@ -1,4 +1,4 @@
-"""What of an eye comes into view when its lids part: the iris goes on round its centre, the white as it was beside."""
+"""The part of an eye that comes into view when its lids open: the rest of the iris, and more of the white beside it."""
 
 from dataclasses import dataclass
 
@@ -15,21 +15,24 @@ from lssl.ops import rasterize
 
 # Lengths in distances between the eyes' centres.
 _IRIS = 0.093  # radius: 5.9 mm of 63
-_LASHES = 0.035  # the lid's dark edge is as wide at most
-_LEAST = 0.004  # lids that part less uncover nothing
+_LASHES = 0.035  # the greatest width of the lid's dark edge
+_LEAST = 0.004  # lids that open less uncover nothing
 _LID_SHADOW = 0.72  # of the light, at the lid's edge
 
 
 @dataclass(frozen=True)
 class Iris:
-    """centre (2,) and radius of an iris, pixels of the photograph."""
+    """The centre (2,) and radius of an iris, in pixels of the photograph."""
 
     centre: NDArray[np.float64]
     radius: float
 
 
 def find_irises(image: NDArray[np.uint8], landmarks: NDArray[np.floating], unit: float) -> list[Iris]:
-    """Both irises of a photograph (H, W, 3) with landmarks (68, 2): the darkest discs between the lids."""
+    """Both irises of a photograph (H, W, 3) with landmarks (68, 2): the darkest discs between the lids.
+
+    unit: the distance of the eyes' centres in pixels.
+    """
     return [_find_iris(image, landmarks[list(rows)], _IRIS * unit) for rows in (LEFT_EYE, RIGHT_EYE)]
 
 
@@ -65,9 +68,9 @@ def _find_iris(image: NDArray[np.uint8], lids: NDArray[np.floating], radius: flo
 def uncovered_eyes(
     image: NDArray[np.uint8], movement: Movement, drawn: Drawn, irises: list[Iris]
 ) -> tuple[Array, Array]:
-    """Colours (h, w, 3), 0 to 255, of what comes into view of the eyes, and its share (h, w) of each sample.
+    """Colours (h, w, 3), 0 to 255, for the part of the eyes that comes into view, and its share (h, w) of each sample.
 
-    Inside the iris it is the iris's other half, mirrored; else the white as it is beside.
+    The iris is completed by its other half, mirrored; the white continues the white next to it.
     """
     window, unit = drawn.window, movement.placed.unit
     share = np.zeros(drawn.eyes.shape, np.float32)
@@ -94,7 +97,7 @@ def uncovered_eyes(
         weight[take] = 1
     spread = 0.012 * unit * pixels + 0.3
     filled, total = np.zeros_like(colours), np.zeros_like(weight)
-    # Finest first: what is known keeps its detail, what is not takes it from as near as there is any.
+    # Finest first: known samples keep their detail, and unknown ones are filled from the nearest known.
     for factor in (1, 3, 9):
         near = ndimage.gaussian_filter(weight, spread * factor)
         blurred = np.stack([ndimage.gaussian_filter(colours[..., k] * weight, spread * factor) for k in range(3)], -1)
@@ -112,13 +115,13 @@ def uncovered_eyes(
 
 
 def _lifted(movement: Movement) -> float:
-    """Pixels that the upper lids have risen."""
+    """How far the upper lids have risen, in pixels."""
     lids = movement.placed.face.landmarks[[37, 38, 43, 44]]
     return float((movement.before[lids, 1] - movement.after[lids, 1]).clamp(min=0).mean())
 
 
 def _below_lid(eyes: NDArray[np.bool_], samples: float) -> NDArray[np.bool_]:
-    """The eyes without a strip under their upper edge: the lashes, which the fit is not exact enough to leave out."""
+    """The eyes without a strip of lashes under their upper edge, which the fit is not exact enough to leave out."""
     kept = eyes.copy()
     for k in range(1, round(samples) + 1):
         kept[k:] &= eyes[:-k]
@@ -133,7 +136,7 @@ def _eyes_before(movement: Movement, window: Window) -> NDArray[np.bool_]:
 
 
 def sampled(image: NDArray[np.uint8], places: Array) -> Array:
-    """(h, w, 3) colours at places (h, w, 2) of a photograph, bilinear."""
+    """(h, w, 3) colours at positions (h, w, 2), x and y, of a photograph, bilinear."""
     low = np.maximum(np.floor(places.min((0, 1))).astype(int) - 1, 0)
     high = np.ceil(places.max((0, 1))).astype(int) + 2
     piece = image[low[1] : high[1], low[0] : high[0]].astype(np.float32)

@@ -1,4 +1,4 @@
-"""Flows of whole pictures: what a generator that moves pixels can be taught by, of any size and any number."""
+"""Flows of whole pictures, of any size and in any number, to train a generator that moves pixels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from lssl.face3d.model.bilinear import BilinearFaceModel
 @dataclass(frozen=True)
 class FlowField:
     """flow (H, W, 2) float32, pixels: the result's pixel p shows what the photograph has at p + flow[p] (x, y).
-    shown (H, W) bool: False where the photograph has it nowhere, in the mouth that opens."""
+    shown (H, W) bool: False where the photograph does not have it at all, inside a mouth that opens."""
 
     flow: Tensor
     shown: Tensor
 
 
 def named_movement(placed: PlacedFace, name: str, intensity: float = 1.0, source: str | None = None) -> Movement:
-    """The movement from what a face shows to a named expression; see `expression_step`. Lips of an expression that
-    keeps them closed meet."""
+    """The movement from what a face shows to a named expression; see `expression_step`. The lips meet if the expression
+    has them closed."""
     step = expression_step(placed, name, intensity, source)
     closed = named_opening(placed.face.model, name) < CLOSED
     return move(placed, step, closing=min(intensity, 1.0) if closed else 0.0)
@@ -33,8 +33,8 @@ def named_movement(placed: PlacedFace, name: str, intensity: float = 1.0, source
 def blended_movement(
     placed: PlacedFace, shares: Mapping[str, float], leaving: float, source: str | None = None
 ) -> Movement:
-    """The movement to several named expressions at once, see `blended_step`. Lips meet as far as those ask for it that keep
-    them closed, and no other parts them."""
+    """The movement to several named expressions at once; see `blended_step`. The lips meet by the share of expressions
+    that have them closed, less so by the share of those that part them."""
     closed = {name for name in shares if named_opening(placed.face.model, name) < CLOSED}
     closing = min(sum(share for name, share in shares.items() if name in closed), 1.0)
     parting = min(sum(share for name, share in shares.items() if name not in closed), 1.0)
@@ -42,7 +42,7 @@ def blended_movement(
 
 
 def flow_field(movement: Movement, height: int, width: int) -> FlowField:
-    """The flow of a picture (height, width) in whose pixels the movement's landmarks are; 0 away from the face."""
+    """The flow of a picture (height, width), whose pixels are the unit of the movement's landmarks; 0 off the face."""
     window = face_window(movement, height, width)
     drawn = draw(movement, window)
     own, _ = spread_flow(drawn, movement.placed.unit)
@@ -66,8 +66,8 @@ def expression_flows(
 ) -> list[FlowField]:
     """The flow of each of N faces with landmarks (N, 68, 2), in pixels of (height, width) pictures, to an expression.
 
-    Some 45 milliseconds a face at 128 x 128 on one core, half of them the fit. For rendered faces, whose weights are known,
-    `flow_field(named_movement(known_face(...), ...), ...)` is exact and needs no fit.
+    Some 45 milliseconds per face at 128 x 128 on one core, half of them for the fit. For rendered faces, whose weights
+    are known, `flow_field(named_movement(known_face(...), ...), ...)` is exact and needs no fit.
     """
     return [
         flow_field(named_movement(placed, name, intensity, source), height, width)

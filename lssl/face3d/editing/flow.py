@@ -1,7 +1,7 @@
-"""The moved surface as a flow: from which place of the photograph each pixel of the result comes.
+"""The moved surface as a flow: the position in the photograph from which each pixel of the result comes.
 
-Inside the face it is the surface's own movement, drawn by the rasteriser, so that what comes to lie in front covers
-what is behind. Round the face it fades out, slowly enough that nothing folds over.
+Inside the face it is the surface's own movement, drawn by the rasteriser, so that what moves to the front covers what
+is behind. Around the face it fades out, slowly enough that nothing folds over.
 """
 
 from dataclasses import dataclass
@@ -20,17 +20,17 @@ from lssl.ops import interpolate, rasterize
 Array = NDArray[np.float32]
 
 # Lengths in distances between the eyes' centres.
-_FADE = 0.55  # round the face
-_STEEPEST = 1.8  # the fade is at least so many times as long as the movement at its beginning: 1.5 would fold
-_CELL = 1 / 24  # the fade is reckoned on a grid of this pitch
-_EDGE = 0.02  # of the face, softened
+_FADE = 0.55  # around the face
+_STEEPEST = 1.8  # the least length of the fade, in lengths of the movement where it begins: 1.5 would fold
+_CELL = 1 / 24  # the pitch of the grid on which the fade is computed
+_EDGE = 0.02  # softness of the face's edge
 _MARGIN = 0.15
-_RIM, _SOFT_RIM = 0.97, 0.05  # where the face is held less than this, its flow is smooth over that length
+_RIM, _SOFT_RIM = 0.97, 0.05  # where `hold` is less than the first, the flow is smoothed over the second
 
 
 @dataclass(frozen=True)
 class Window:
-    """A rectangle of a photograph, sampled: `scale` samples a pixel along each axis; sample (i, j) lies at
+    """A rectangle of a photograph, with `scale` samples per pixel along each axis; sample (i, j) lies at
     x = left + (i + 0.5) / scale - 0.5 of the photograph, likewise y."""
 
     left: int
@@ -56,7 +56,7 @@ class Window:
         return np.stack(np.broadcast_arrays(x[None, :], y[:, None]), -1)
 
     def samples(self, projected: Tensor) -> Tensor:
-        """Points (V, 3) of the photograph in samples of the window."""
+        """Converts points (V, 3) from pixels of the photograph to samples of the window."""
         h, w = self.shape
         ratio = projected.new_tensor([w / self.width, h / self.height])
         start = projected.new_tensor([self.left, self.top])
@@ -67,8 +67,8 @@ class Window:
 class Drawn:
     """The surface after the movement, drawn into a window of h x w samples.
 
-    triangle (1, h, w) int32, barycentric (1, h, w, 3): of `EditableFace.faces`. source (h, w, 2): the photograph's
-    place of what each sample shows, where `skin`. skin, mouth, eyes (h, w) bool: what the sample shows.
+    triangle (1, h, w) int32, barycentric (1, h, w, 3): of `EditableFace.faces`. source (h, w, 2): where the photograph
+    has what each sample shows, if `skin`. part (h, w): see `Part`, -1 for none. skin, mouth, eyes (h, w) bool.
     lower (h, w): 1 on the lower lip's side of the face. hold (h, w): as `EditableFace.hold`.
     """
 
@@ -100,7 +100,7 @@ def face_window(movement: Movement, height: int, width: int, scale: float = 1.0)
 
 
 def draw(movement: Movement, window: Window) -> Drawn:
-    """The surface after the movement in a window."""
+    """Draws the surface after the movement into a window."""
     face = movement.placed.face
     height, width = window.shape
     triangle, barycentric, _ = rasterize(window.samples(movement.after)[None], face.faces, height, width)
@@ -123,9 +123,9 @@ def draw(movement: Movement, window: Window) -> Drawn:
 
 
 def spread_flow(drawn: Drawn, unit: float) -> tuple[Array, Array]:
-    """The flow (h, w, 2) of the whole window, pixels of the photograph, and the face's share (h, w) of each sample.
+    """The flow (h, w, 2) of the whole window, in the photograph's pixels, and the face's share (h, w) of each sample.
 
-    unit: the distance of the eyes' centres in pixels. Eyes stand still.
+    unit: the distance of the eyes' centres in pixels. Eyes do not move.
     """
     places = drawn.window.places()
     own = np.where(drawn.skin[..., None], drawn.source - places, 0)
@@ -136,7 +136,7 @@ def spread_flow(drawn: Drawn, unit: float) -> tuple[Array, Array]:
     share = smooth_step((soft - 0.5) * 2.2)
     weight = (share * drawn.skin)[..., None]
     flow = own * weight + around * (1 - weight)
-    # The cheek slides over ear and neck behind it; a fit is not exact enough to cut along that edge.
+    # The cheek slides over the ear and neck behind it; a fit is not exact enough to cut along that edge.
     rim = ndimage.gaussian_filter((solid & (drawn.hold < _RIM)).astype(np.float32), _SOFT_RIM * samples)
     if rim.max() > 0.01:
         flow += smooth_step(3 * rim)[..., None] * (_blurred(flow, _SOFT_RIM * samples) - flow)
@@ -149,7 +149,7 @@ def _blurred(flow: Array, sigma: float) -> Array:
 
 
 def _around(own: Array, known: NDArray[np.bool_], cell: int, unit: float, samples: float) -> Array:
-    """The flow carried on from where it is known, fading out, on a coarse grid and made fine again."""
+    """The flow extended from where it is known, fading out; computed on a coarse grid and enlarged."""
     h, w = known.shape
     rows, columns = -(-h // cell), -(-w // cell)
 
@@ -179,6 +179,6 @@ def _around(own: Array, known: NDArray[np.bool_], cell: int, unit: float, sample
 
 
 def smooth_step(t: NDArray[np.floating]) -> Array:
-    """0 up to 0, 1 from 1 on, smooth between."""
+    """0 up to t = 0, 1 from t = 1 on, and smooth between."""
     t = np.clip(t, 0, 1)
     return (t * t * (3 - 2 * t)).astype(np.float32)

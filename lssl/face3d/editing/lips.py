@@ -1,4 +1,4 @@
-"""The line where the lips meet in a photograph, and lips that show more of themselves than it shows."""
+"""The line where the lips meet in a photograph, and more of the lips than it shows."""
 
 from dataclasses import dataclass
 
@@ -12,19 +12,19 @@ from lssl.face3d.editing.movement import PlacedFace
 from lssl.face3d.model.topology import Part
 
 # Lengths in distances between the eyes' centres.
-_SEARCH = 0.06  # for the line between closed lips, off the landmarks
-_INSET = 0.012  # lips begin so far from their line: beside it lies its shadow
-_OPEN_INSET = 0.045  # of parted lips: teeth are bright, and landmarks inexact
-_CORNER, _OPEN_CORNER = 0.14, 0.09  # of the mouth's width, at either end
-_END = 0.05  # of the mouth's width, over which that begins
+_SEARCH = 0.06  # how far from the landmarks the line between closed lips is searched for
+_INSET = 0.012  # how far from their line the lips begin: in between lies its shadow
+_OPEN_INSET = 0.045  # the same for parted lips: teeth are bright, and landmarks inexact
+_CORNER, _OPEN_CORNER = 0.14, 0.09  # length of the corners at either end, as a share of the mouth's width
+_END = 0.05  # share of the mouth's width over which the shift begins
 _SOFT = 0.015
 _MOVED = 0.03
-_FOLD = 0.8  # of what is hidden of a lip: shown by the visible part, mirrored at the inset
+_FOLD = 0.8  # share of a lip's hidden part that is shown by the visible part, mirrored at the inset
 
 
 @dataclass(frozen=True)
 class MouthFrame:
-    """Coordinates along the mouth and across it (down), pixels, about `origin` (2,), with inner lines of both lips."""
+    """Coordinates along and across (down) the mouth, in pixels from `origin` (2,), with both lips' inner lines."""
 
     origin: NDArray[np.float64]
     along: NDArray[np.float64]
@@ -39,14 +39,14 @@ class MouthFrame:
         return offset @ self.along, offset @ self.across
 
     def lines(self, along: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-        """Upper and lower inner line across the mouth at places along it (kept between the corners)."""
+        """The upper and lower inner line, across the mouth, at positions along it (clipped to the corners)."""
         kept = np.clip(along, *self.ends)
         return self.upper(kept), self.lower(kept)
 
 
 def mouth_frame(placed: PlacedFace, image: NDArray[np.uint8] | None = None) -> MouthFrame:
-    """The mouth of a photograph (H, W, 3); of closed lips the two lines are one, the darkest near the landmarks, or
-    where there is no photograph between them."""
+    """The mouth of a photograph (H, W, 3). For closed lips the two lines are one: the darkest near the landmarks, or,
+    without a photograph, the one midway between them."""
     points = placed.landmarks.double().numpy()
     left, right = points[48], points[54]
     along = (right - left) / max(float(np.hypot(*(right - left))), 1e-6)
@@ -81,7 +81,7 @@ def _darkest(
     across: NDArray[np.float64],
     unit: float,
 ) -> NDArray[np.float64]:
-    """(K, 2) along and across: the darkest path near a line (K', 2), by dynamic programming; the corners hold it."""
+    """(K, 2) along and across: the darkest path near a line (K', 2), by dynamic programming; it ends in the corners."""
     count, reach = 41, _SEARCH * unit
     x = np.linspace(line[0, 0], line[-1, 0], count)
     base = PchipInterpolator(*line.T)(x)
@@ -112,7 +112,7 @@ def _darkest(
 
 
 def opening_share(frame: MouthFrame, places: Array, unit: float) -> Array:
-    """How surely places (h, w, 2) of the photograph lie between its parted lips: (h, w) in [0, 1]."""
+    """How surely positions (h, w, 2) in the photograph lie between its parted lips: (h, w) in [0, 1]."""
     if frame.closed:
         return np.zeros(places.shape[:2], np.float32)
     along, across = frame.to_frame(places)
@@ -123,9 +123,9 @@ def opening_share(frame: MouthFrame, places: Array, unit: float) -> Array:
 
 
 def keep_to_own_lip(drawn: Drawn, source: Array, frame: MouthFrame, unit: float) -> Array:
-    """Sources (h, w, 2) with which no lip shows anything from beyond its own line.
+    """Corrects sources (h, w, 2) so that neither lip shows anything from beyond its own line.
 
-    What the photograph hides of a lip is shown by what it does show, mirrored near the line.
+    The part of a lip that the photograph hides is filled from the part that it shows, mirrored near the line.
     """
     lips = drawn.part == Part.LIPS
     if not lips.any():
@@ -146,7 +146,7 @@ def keep_to_own_lip(drawn: Drawn, source: Array, frame: MouthFrame, unit: float)
         too_high = np.where(inside & lower, (lower_line + inset) - across, 0).clip(min=0)
         return too_low - too_high
 
-    # Towards the corners lips show no more of themselves, but the dark of the line between them.
+    # Towards the corners no more of the lips comes into view, only the dark line between them.
     length = max(frame.ends[1] - frame.ends[0], 1e-6)
     inward = np.minimum(along - frame.ends[0], frame.ends[1] - along)
     middle = smooth_step(inward / ((_CORNER if frame.closed else _OPEN_CORNER) * length))
@@ -155,14 +155,14 @@ def keep_to_own_lip(drawn: Drawn, source: Array, frame: MouthFrame, unit: float)
     shift = -(1 + _FOLD) * beyond(inset) * middle - beyond(0.0) * (1 - middle) * end
     shift *= soft
     moved = np.abs(piece - drawn.window.places()[rows, columns])[lips[rows, columns]].max()
-    shift *= min(1.0, float(moved) / (_MOVED * unit))  # lips that hardly move hide and show nothing
+    shift *= min(1.0, float(moved) / (_MOVED * unit))  # lips that hardly move neither hide nor reveal anything
     result = source.copy()
     result[rows, columns] = piece + shift[..., None] * frame.across
     return _beside_the_opening(drawn, result)
 
 
 def _beside_the_opening(drawn: Drawn, source: Array) -> Array:
-    """What lies under the mouth's inside goes on as the lips beside it, so that their edge is the lips' own colour."""
+    """Sources under the mouth's inside continue the lips next to it, so that the edge has the lips' own colour."""
     if not drawn.mouth.any():
         return source
     rows, columns = (slice(max(k.min() - 2, 0), k.max() + 3) for k in np.nonzero(drawn.mouth))

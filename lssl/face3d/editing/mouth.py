@@ -1,4 +1,4 @@
-"""The inside of an opening mouth: the model's teeth and tongue in about the photograph's light."""
+"""The inside of an opening mouth: the model's teeth and tongue in roughly the photograph's light."""
 
 import numpy as np
 import torch
@@ -18,22 +18,22 @@ from lssl.ops import interpolate, rasterize
 _LUMA = np.array([0.299, 0.587, 0.114])
 _CHEEKS = ([1, 2, 3, 31, 40, 41], [15, 14, 13, 35, 47, 46])
 # Linear luminance of teeth, a * skin ** b: the median of 46 open smiles of the Face Research Lab London Set (skin 0.05
-# to 0.45; teeth are about as bright beside dark skin as beside fair), and their colour over their luminance.
+# to 0.45; teeth are about as bright with dark skin as with fair), and their colour over their luminance.
 _TEETH = (0.80, 0.40)
 _TEETH_COLOUR = np.array([1.11, 0.965, 0.885])
-_SKIN_COLOUR = np.array([1.5, 0.89, 0.68])  # of the same faces: another colour is that of the light
+_SKIN_COLOUR = np.array([1.5, 0.89, 0.68])  # of the same faces: a difference from it is the colour of the light
 _GUMS = np.array([0.50, 0.17, 0.16])
 _DEEP = np.array([0.05, 0.012, 0.012])
 _GUM = 0.08  # distances between the eyes' centres over the upper teeth
-_DEPTH = 1.9  # centimetres behind the front teeth where it has become dark
+_DEPTH = 1.9  # centimetres behind the front teeth at which it is dark
 _LIGHT = np.array([0.0, 0.3, 0.954])
 _EXPOSED = 1.3  # teeth are seen at an angle and through the lips' shadow; their brightest part has the colour above
-_SHARP = 200.0  # samples between the eyes, where a sample of the window is not as fine: up to three a sample
+_SHARP = 200.0  # samples between the eyes to draw with, if the window has fewer; at most three per window sample
 
 
 def white_of_teeth(image: NDArray[np.uint8], landmarks: NDArray[np.floating], frame: MouthFrame) -> Array:
-    """Linear colour (3,) of the teeth of a photograph (H, W, 3): what is bright between parted lips, or what teeth
-    would have beside the skin of its cheeks."""
+    """Linear colour (3,) of the teeth in a photograph (H, W, 3): of what is bright between parted lips, or else what
+    teeth usually have with skin like that of its cheeks."""
     skin = _median_skin(image, landmarks)
     if not frame.closed and (shown := _shown_teeth(image, landmarks, float(skin @ _LUMA))) is not None:
         return shown
@@ -52,7 +52,7 @@ def _median_skin(image: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> N
 
 
 def _shown_teeth(image: NDArray[np.uint8], landmarks: NDArray[np.floating], skin: float) -> Array | None:
-    """Median linear colour of the teeth between the inner lips; None where nothing there is as pale and bright."""
+    """Median linear colour of the teeth between the inner lips; None if nothing there is pale and bright enough."""
     y, x = polygon(landmarks[60:68, 1], landmarks[60:68, 0], image.shape[:2])
     pixels = (image[y, x] / 255.0) ** GAMMA
     bright = pixels @ _LUMA
@@ -67,7 +67,7 @@ def mouth_inside(
 ) -> tuple[Array, Array]:
     """Encoded colours (h, w, 3), 0 to 255, of the mouth's inside, and its share (h, w) of each sample.
 
-    Teeth that the photograph shows are its own; the rest is drawn.
+    Teeth that the photograph shows are kept; the rest is drawn.
     """
     window = drawn.window
     colours, share = np.zeros((*drawn.mouth.shape, 3), np.float32), np.zeros(drawn.mouth.shape, np.float32)
@@ -87,7 +87,7 @@ def mouth_inside(
     source = window.places()[rows, columns]  # upper teeth do not move with the face
     own = opening_share(frame, source, movement.placed.unit)[..., None]
     colours[rows, columns] = painted if frame.closed else painted * (1 - own) + sampled(image, source) * own
-    # A gap too thin to look into is the line between the lips, which the photograph has.
+    # A gap too thin to see into is the line between the lips, which the photograph has already.
     soft = ndimage.gaussian_filter(_opening(movement, window, piece), 0.006 * unit + 0.1)
     share[rows, columns] = smooth_step((soft - 0.2) / 0.6)
     return colours, share
@@ -104,7 +104,7 @@ def _opening(movement: Movement, window: Window, piece: Window) -> Array:
 
 
 def _radiance(movement: Movement, window: Window, piece: Window, white: Array) -> Array:
-    """Linear colours (h, w, 3) of teeth, gums and tongue alone, with nothing before them, in samples of `piece`."""
+    """Linear colours (h, w, 3) of teeth, gums and tongue alone, with nothing in front, in samples of `piece`."""
     face = movement.placed.face
     kept = np.isin(face.face_parts, MOUTH_PARTS)
     faces = face.faces[torch.from_numpy(kept)].contiguous()
@@ -130,8 +130,8 @@ def _radiance(movement: Movement, window: Window, piece: Window, white: Array) -
 
 
 def _gum_line(teeth: NDArray[np.bool_], height: float) -> NDArray[np.bool_]:
-    """Where gums lie over upper teeth (h, w), samples: from a little above them down to their necks. The model's gums
-    lie behind its teeth, so that they would be seen to stand in the dark."""
+    """Where gums lie above the upper teeth, (h, w): from `height` samples above them down to the teeth. The model's
+    gums lie behind its teeth, so that the teeth would seem to stand in the dark."""
     any_tooth = teeth.any(0)
     top = np.where(any_tooth, teeth.argmax(0), teeth.shape[0])
     rows = np.arange(teeth.shape[0])[:, None]
@@ -140,7 +140,7 @@ def _gum_line(teeth: NDArray[np.bool_], height: float) -> NDArray[np.bool_]:
 
 
 def _shadow_of_lips(inside: NDArray[np.bool_], unit: float, sharp: int) -> Array:
-    """What light the lips leave, in fine samples: less near them, least under the upper one."""
+    """The share of light that the lips let in, in fine samples: less near them, least under the upper one."""
     fine = np.kron(inside, np.ones((sharp, sharp), bool)).astype(np.float32)
     near = ndimage.gaussian_filter(fine, 0.02 * unit * sharp)
     above = ndimage.gaussian_filter(fine, 0.035 * unit * sharp)

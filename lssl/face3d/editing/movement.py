@@ -14,9 +14,9 @@ from lssl.face3d.scene.camera import Camera
 
 DISTANCE = 150.0  # centimetres from camera to head; faces are photographed from 80 to 300
 _UPPER, _LOWER = (61, 62, 63), (67, 66, 65)
-CLOSED = 0.035  # of the eyes' distance: an expression that parts the lips less keeps them closed
-_TOUCHING = 0.055  # lips whose landmarks are nearer touch: full lips are marked as far apart
-_LOWER_SHARE = 0.6  # of the way that lips move together, the lower lip's
+CLOSED = 0.035  # of the eyes' distance: an expression that parts the lips by less keeps them closed
+_TOUCHING = 0.055  # lips with a smaller gap between landmarks are taken to touch: full lips are marked that far apart
+_LOWER_SHARE = 0.6  # the lower lip's share of the way by which lips close
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class PlacedFace:
 
     camera, identity (1, I), expression (E,): of one fit. landmarks (68, 2): the photograph's, pixels. correction
     (V, 2): what brings the projected surface onto the landmarks, pixels. unit: the distance of the eyes' centres,
-    pixels. doubt: why the fit is not to be trusted, '' where it is.
+    pixels. doubt: why the fit cannot be trusted, '' if it can.
     """
 
     face: EditableFace
@@ -39,7 +39,7 @@ class PlacedFace:
 
     @property
     def gap(self) -> Tensor:
-        """(3,) pixels down from upper to lower inner lip, at three places."""
+        """(3,) pixels down from the upper to the lower inner lip, at three positions."""
         return _gap(self.landmarks)
 
     @property
@@ -47,7 +47,7 @@ class PlacedFace:
         return bool(self.gap.mean() < _TOUCHING * self.unit)
 
     def vertices(self, expression: Tensor) -> Tensor:
-        """(V, 3) centimetres, of expression weights (E,)."""
+        """(V, 3) centimetres, for expression weights (E,)."""
         return self.face.vertices(self.identity, expression[None])[0]
 
     def project(self, vertices: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ def place_face(model: BilinearFaceModel, landmarks: Tensor) -> PlacedFace:
 
 
 def place_faces(model: BilinearFaceModel, landmarks: Tensor) -> list[PlacedFace]:
-    """As `place_face`, of many faces' landmarks (N, 68, 2); they are fitted together, which is faster."""
+    """As `place_face`, for the landmarks (N, 68, 2) of many faces; they are fitted together, which is faster."""
     face = editable(model)
     points = landmarks.detach().float().cpu()
     fit = fit_landmarks(model, points, distance=DISTANCE)
@@ -88,7 +88,7 @@ def place_faces(model: BilinearFaceModel, landmarks: Tensor) -> list[PlacedFace]
 
 
 def place_between(before: PlacedFace, after: PlacedFace, share: float, landmarks: Tensor) -> PlacedFace:
-    """The face of a frame between two frames that it was placed in, `share` of the way, on its own landmarks (68, 2)."""
+    """The face in a frame `share` of the way between two in which it was placed, on the frame's landmarks (68, 2)."""
     face = before.face
 
     def mixed(a: Tensor, b: Tensor) -> Tensor:
@@ -103,7 +103,7 @@ def place_between(before: PlacedFace, after: PlacedFace, share: float, landmarks
 
 
 def known_face(model: BilinearFaceModel, identity: Tensor, expression: Tensor, camera: Camera) -> PlacedFace:
-    """A face whose weights, (I,) and (E,), and camera (of one picture) are known, as of a rendered one."""
+    """A face whose weights, (I,) and (E,), and camera (of one picture) are known, such as a rendered one."""
     face = editable(model)
     vertices = model.vertices(identity[None], expression[None])
     marks = model.landmarks(camera.project(vertices))[0, :, :2]
@@ -114,7 +114,7 @@ def known_face(model: BilinearFaceModel, identity: Tensor, expression: Tensor, c
 def move(placed: PlacedFace, step: Tensor, *, closing: float = 0.0) -> Movement:
     """The surface before and after a step (E,) of the expression weights.
 
-    closing in [0, 1]: how far the lips shall have come together afterwards, whatever the step makes of them.
+    closing in [0, 1]: how far the lips are to be closed afterwards, whatever the step does to them.
     """
     expression = placed.expression
     before = placed.vertices(expression)
@@ -137,7 +137,7 @@ def _seal(placed: PlacedFace, after: Tensor, closing: float) -> Tensor:
     moved = marks.new_zeros(68, 2)
     moved[list(_UPPER)] = (1 - _LOWER_SHARE) * excess
     moved[list(_LOWER)] = -_LOWER_SHARE * excess
-    # The red of the lips follows, so that lips that meet are not thicker than they were.
+    # The outer edges of the lips follow, so that lips that meet are not thicker than they were.
     moved[[50, 51, 52]] = 0.7 * moved[list(_UPPER)]
     moved[[58, 57, 56]] = 0.7 * moved[list(_LOWER)]
     return placed.face.spread(placed.face.landmarks[17:], moved[17:])

@@ -1,4 +1,4 @@
-"""How the light on a face changes as its surface moves: towards the light or away from it, and into folds."""
+"""How the light on a face changes as its surface turns towards the light or away from it, and folds."""
 
 import numpy as np
 import torch
@@ -7,17 +7,17 @@ from torch import Tensor
 
 from lssl.face3d.editing.movement import Movement
 
-_LIGHT = (0.0, 0.5, 0.87)  # from above the camera, as faces are lit: what little is known of a photograph's light
+_LIGHT = (0.0, 0.5, 0.87)  # from above the camera, as faces usually are lit; a photograph's own light is not known
 _AMBIENT = 0.45
-_DIRECTED = 0.5  # of the change of direction: soft light and skin that scatters show half of it
-_FOLD = 2.3  # a centimetre of depth: folds let in less light
+_DIRECTED = 0.5  # exponent on the change by direction: soft light, and skin that scatters, show half of it
+_FOLD = 2.3  # per centimetre of depth: folds let in less light
 _FOLD_RANGE = (-0.03, 0.35)
 _GAIN = (0.6, 1.05)  # folds darken, nothing glows
 _SMOOTHINGS = 8  # of some 2.5 mm each: what is deeper than its surroundings at that scale is a fold
 
 
 def shading_gain(movement: Movement) -> Tensor:
-    """(V, 1): what each vertex' colour is multiplied by; 1 where the surface does not change."""
+    """(V, 1): the factor for each vertex's colour; 1 where the surface does not change."""
     face = movement.placed.face
     turn = movement.placed.camera.rotation[0]
     light, depth = [], []
@@ -27,7 +27,7 @@ def shading_gain(movement: Movement) -> Tensor:
         smooth: NDArray[np.float32] = own
         for _ in range(_SMOOTHINGS):
             smooth = face.neighbours @ smooth
-        # Hollows alone: a bulge that flattens loses no light.
+        # Only hollows count: a bulge that flattens loses no light.
         depth.append(((smooth - own) * normals.numpy()).sum(1).clip(min=0))
         broad = torch.from_numpy(face.neighbours @ (face.neighbours @ normals.numpy()))
         towards = torch.nn.functional.normalize(broad, dim=1) @ turn.T @ torch.tensor(_LIGHT)

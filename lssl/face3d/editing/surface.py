@@ -1,4 +1,4 @@
-"""What of a face model an edit needs, found once a model: which vertices move, and how freely, and on which lip."""
+"""What an edit needs of a face model, found once per model: which vertices move, how freely, and on which lip."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,25 +15,26 @@ from lssl.face3d.model.topology import EYEBALL_PARTS, Part
 EYE_PARTS = EYEBALL_PARTS
 MOUTH_PARTS = (Part.INNER_MOUTH, Part.TEETH, Part.TONGUE)
 
-# The face moves freely up to here and not at all beyond: heights above the brows in distances from the brows down to
-# the nose; centimetres behind the first jaw landmark, and under the chin.
+# The face moves freely up to the first number and not at all beyond the second: heights above the brows, in distances
+# from the brows down to the nose; centimetres behind the first jaw landmark, and below the chin.
 _FOREHEAD = (0.55, 1.05)
 _TEMPLE = (0.3, 2.3)
 _NECK = (0.2, 4.7)
 _LIDS = (0.9, 2.2)  # centimetres from the lids' edges
-_RIDGE = 0.3  # of the correction: the larger, the more a landmark may miss its place
+_RIDGE = 0.3  # regularises the correction: the larger, the further a landmark may be missed
 
 
 @dataclass(frozen=True, eq=False)
 class EditableFace:
     """The part of a face model that shows in a portrait and moves, V vertices.
 
-    model: the whole model. basis (R, 3 V): its own, of the part alone. vertex (V,): numbers in the whole model. faces (F, 3) int32 and face_parts (F,) of the part
-    alone. open (V, 3): a place a vertex, centimetres, in which the lips and the lids stand apart, so that what is told
-    of one of them is not told of the other. hold (V,) in [0, 1]: how much of its movement a vertex makes.
-    shaded (V,) in [0, 1]: how far a change of light is told of it; lids fold too finely for the mesh, lips are wet.
-    lower (V,): True on the lower lip's side. vertex_parts (V,). landmarks (68,): of the part's vertices.
-    neighbours (V, V): sparse, each row the mean over a vertex and its neighbours. eye_distance: centimetres.
+    model: the whole model. basis (R, 3 V): its basis, of this part only. vertex (V,): indices in the whole model;
+    place: the inverse, -1 for other vertices. faces (F, 3) int32, face_parts (F,), vertex_parts (V,): of this part.
+    open (V, 3): vertices in centimetres with lips and lids apart, so that interpolation does not mix the two lips.
+    hold (V,) in [0, 1]: how much of its movement a vertex makes. shaded (V,) in [0, 1]: how much of a change of light
+    it shows; lids fold too finely for the mesh, and lips are wet. lower (V,): True on the lower lip's side. landmarks
+    (68,): indices of vertices of this part. neighbours (V, V): sparse, each row the mean over a vertex and its
+    neighbours. eye_distance: centimetres.
     """
 
     model: BilinearFaceModel
@@ -57,9 +58,9 @@ class EditableFace:
         return (coefficients @ self.basis).unflatten(1, (-1, 3))
 
     def spread(self, at: Tensor, values: Tensor) -> Tensor:
-        """(V, C) smooth values that are `values` (K, C) at the vertices `at` (K,) of the part, nearly.
+        """(V, C) smooth values that are nearly `values` (K, C) at the vertices `at` (K,) of the part.
 
-        Interpolation with the biharmonic kernel in space, on the opened face; far away it goes on linearly.
+        Interpolates with the biharmonic kernel in space, on the opened face; linear far away.
         """
         count = len(at)
         places = self.open[at]
@@ -85,7 +86,7 @@ class EditableFace:
 
 @lru_cache(maxsize=4)
 def editable(model: BilinearFaceModel) -> EditableFace:
-    """The model prepared for edits; remembered, since it takes a tenth of a second."""
+    """The model prepared for edits; cached, since it takes a tenth of a second."""
     topology = model.topology
     mean = model.mean_face()
     hold = _hold(mean.numpy(), topology.landmarks)

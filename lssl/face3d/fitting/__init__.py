@@ -1,1 +1,1 @@
-"""The face model fitted to landmarks."""
+"""Fitting the face model to landmarks."""

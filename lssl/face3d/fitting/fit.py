@@ -16,10 +16,10 @@ class FaceFit:
     """Fits of S subjects in V views each; view tensors are flat, N = S V, subject by subject.
 
     camera: N cameras (degrees, pixels). identity (S, I), expression (N, E): the model's weights.
-    landmarks (N, 68, 2): the fitted model's, pixels. indices (N, 68): the vertex of each.
+    landmarks (N, 68, 2): the fitted model's, pixels. indices (N, 68): the model vertex of each.
     error (N,): mean distance of visible landmarks over the distance of the model's outer eye corners as seen from the
         front; good fits of hand-placed or dlib landmarks have 0.02 to 0.05.
-    trusted (N,) bool, reasons: why a fit is not to be trusted, '' where it is.
+    trusted (N,) bool; reasons: why a fit is not trusted, '' if it is.
     """
 
     camera: Camera
@@ -56,11 +56,11 @@ def fit_landmarks(
             finite are left out too.
         distance: camera to head in centimetres; infinite is weak perspective.
         landmark_noise: standard deviation of a landmark, in inter-ocular distances; larger trusts the priors more.
-        iterations: Gauss-Newton steps; it stops early once every fit has settled.
+        iterations: the most Gauss-Newton steps; it stops early once every fit has settled.
         trust_below: error (see FaceFit) above which a fit is not trusted.
 
-    Bad points weigh less (Huber), jaw landmarks slide along the silhouette as the head turns, landmarks that the head
-    hides count little. Raises ValueError where shapes disagree.
+    Outliers weigh less (Huber), jaw landmarks slide along the silhouette as the head turns, and landmarks that the head
+    hides count little. Raises ValueError if shapes disagree or landmark_noise is not positive.
     """
     if landmarks.ndim == 3:
         landmarks = landmarks[:, None]
@@ -133,7 +133,7 @@ def _reason(error: float, seen: int, yaw: float, pitch: float, spread: float, li
     if not math.isfinite(error):
         return "the fit did not converge"
     if error > limit:
-        return f"landmarks are off by {error:.1%} of the eye distance (limit {limit:.1%}): no face, or misplaced points"
+        return f"landmarks are off by {error:.1%} of the eye distance (limit {limit:.1%}): no face or misplaced points"
     if abs(yaw) > 75 or abs(pitch) > 45:
         return f"the head is turned too far (yaw {yaw:.0f}, pitch {pitch:.0f} degrees)"
     if spread > 5:

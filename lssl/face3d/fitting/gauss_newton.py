@@ -9,11 +9,11 @@ from torch import Tensor
 from lssl.face3d.model.bilinear import BilinearFaceModel
 from lssl.face3d.model.normals import vertex_normals
 
-# Landmarks that say most about pose, least about identity and expression: brow ends, nose, corners of eyes and mouth.
+# Landmarks that tell most about pose and least about identity and expression: brow ends, nose, eye and mouth corners.
 _RIGID = (17, 21, 22, 26, 27, 28, 29, 30, 31, 33, 35, 36, 39, 42, 45, 48, 54)
 _OUTER_EYE_CORNERS = (36, 45)
 _HUBER = 2.0  # standard deviations up to which a residual counts in full
-_HIDDEN_WEIGHT = 0.15  # of a landmark that the head itself hides: detectors only guess there
+_HIDDEN_WEIGHT = 0.15  # of a landmark that the head itself hides: detectors only guess such landmarks
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Problem:
         topology = model.topology
         jaw = torch.from_numpy(topology.jaw_contours).long()
         inner = torch.from_numpy(topology.landmarks).long()[17:]
-        # Vertices that the fit can touch: the jaw's candidates, then the 51 others.
+        # Vertices that the fit can use: the jaw's candidates, then the 51 others.
         self.candidates = jaw.shape[1]
         self.vertex = torch.cat([jaw.flatten(), inner]).to(device)
         self.basis = model.basis[self.vertex].double()
@@ -56,7 +56,7 @@ class Problem:
         return identity, self.ex_mean + self.ex_std * state.expression
 
     def camera_points(self, state: State) -> Tensor:
-        """All touchable vertices in camera space, (N, 17 C + 51, 3)."""
+        """All vertices that the fit can use, in camera space, (N, 17 C + 51, 3)."""
         identity, expression = self.weights(state)
         coefficients = torch.einsum("rie,ni,ne->nr", self.core, identity, expression)
         return torch.einsum("vcr,nr->nvc", self.basis, coefficients) @ state.rotation.transpose(1, 2)
@@ -83,11 +83,11 @@ class Problem:
         return state.shift[:, None] + scale * flip * q[..., :2]
 
     def landmark_weights(self, state: State, rows: Tensor, residual: Tensor) -> Tensor:
-        """Weight of each landmark's squared residual, (N, 68): 1 / sigma^2, Huber, hidden by the head."""
+        """Weight of each landmark's squared residual, (N, 68): 1 / sigma^2, times Huber's and that of hidden ones."""
         sigma = self.noise * self.eye_distance * state.log_scale.exp()
         normal_z = (self.normals @ state.rotation.transpose(1, 2))[..., 2].gather(1, rows)
         hidden = torch.where(normal_z[:, 17:] < -0.05, _HIDDEN_WEIGHT, 1.0)
-        # A silhouette is where the surface turns away: the jaw is never hidden by that measure, but it is vague.
+        # A silhouette is where the surface turns away: the jaw is never hidden in that sense, but it is inexact.
         facing = torch.cat([torch.full_like(normal_z[:, :17], 0.5), hidden], 1)
         distance = residual.norm(dim=-1) / sigma[:, None]
         huber = (_HUBER / distance.clamp(min=1e-9)).clamp(max=1.0)
@@ -96,7 +96,7 @@ class Problem:
         return independent * self.seen * facing * huber / sigma[:, None] ** 2
 
     def initial(self) -> State:
-        """Pose of the mean face by scaled orthography with least squares (DeMenthon & Davis 1995's first step)."""
+        """Pose of the mean face by least squares under scaled orthography (first step of DeMenthon & Davis 1995)."""
         n, device = len(self.points), self.points.device
         s = n // self.views
         zeros = State(
@@ -177,7 +177,7 @@ class Problem:
     def _solve_joint(
         self, state: State, own: Tensor, shared: Tensor, residual: Tensor, weight: Tensor, damping: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Normal equations of [V x (pose, expression), identity] a subject, with unit Gaussian priors."""
+        """Solves each subject's normal equations for [V x (pose, expression), identity], with unit Gaussian priors."""
         v, s = self.views, len(state.identity)
         n_own, n_id = own.shape[-1], shared.shape[-1]
         size = v * n_own + n_id

@@ -1,1 +1,1 @@
-"""The frontal face: colour taken from photographs, light, surroundings, drawing."""
+"""The frontal face: colours from photographs, light, surroundings, drawing."""

@@ -1,4 +1,4 @@
-"""What covers a face, hair or a hat, told from its skin by colour."""
+"""What covers a face, such as hair or a hat, distinguished from its skin by colour."""
 
 from dataclasses import dataclass
 
@@ -9,18 +9,18 @@ from torch import Tensor
 from lssl.face3d.model.bilinear import BilinearFaceModel
 from lssl.face3d.model.topology import Part
 
-_SKIN_LEVEL = 0.6  # encoded, of the skin once a photograph's light is taken out of its colours
+_SKIN_LEVEL = 0.6  # encoded value of the skin once the light is divided out of a photograph's colours
 _LEAST_GAIN, _MOST_GAIN = 0.5, 5.0
-_ALIKE, _DISTINCT = 0.10, 0.25  # distances of hair from skin between which it begins to be told from it
-_FACING = 0.2  # cosine from which on a vertex lends its colour
+_ALIKE, _DISTINCT = 0.10, 0.25  # distances between hair and skin at which they begin to, and do, differ
+_FACING = 0.2  # least cosine of the viewing angle of a vertex whose colour is used
 
 
 @dataclass(frozen=True)
 class HeadColours:
-    """The usual skin and hair of a photograph, (3,) each, encoded; hair is what is seen over the skull.
+    """The usual colours of skin and hair in a photograph, (3,) each, encoded; hair is what is seen on the skull.
 
-    Colours are compared as multiples of the skin's, channel by channel (after von Kries), so that tinted and dim light
-    change nothing.
+    Colours are compared as multiples of the skin's, channel by channel (after von Kries), so that tinted or dim light
+    makes no difference.
     """
 
     skin: Tensor
@@ -31,8 +31,8 @@ class HeadColours:
         return colours * (_SKIN_LEVEL / self.skin.clamp(min=1e-3)).clamp(_LEAST_GAIN, _MOST_GAIN)
 
     def hairlike(self, colours: Tensor) -> Tensor:
-        """(...): 1 where colours (..., 3) are surely rather hair's than skin's, 0 where they are not, or where the two
-        are much alike."""
+        """(...): 1 where colours (..., 3) are clearly those of hair rather than skin, 0 where they are not, or if the
+        two are much alike."""
         from_skin, from_hair = (
             (self.adapted(colours) - self.adapted(usual)).norm(dim=-1) for usual in (self.skin, self.hair)
         )
@@ -43,9 +43,9 @@ class HeadColours:
 def head_colours(
     model: BilinearFaceModel, colours: Tensor, facing: Tensor, seen: Tensor, held: Tensor, heights: Tensor
 ) -> HeadColours:
-    """From a photograph's colours (V, 3) at the fitted head's vertices.
+    """Finds them from a photograph's colours (V, 3) at the fitted head's vertices.
 
-    facing (V,): cosine of the viewing angle; seen (V,) bool: not behind another part, nor outside the picture; held
+    facing (V,): cosine of the viewing angle; seen (V,) bool: neither behind another part nor outside the picture; held
     (V,): how much a vertex is face (see `face_region`); heights (V,): of the vertices, centimetres.
     """
     parts = torch.from_numpy(np.isin(model.topology.vertex_parts, (Part.SKIN, Part.NOSE)))

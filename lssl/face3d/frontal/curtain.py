@@ -1,4 +1,4 @@
-"""Hair that hangs down: before a turned head's neck and back in its photograph, beside them from the front."""
+"""Hair that hangs down: in front of a turned head's neck and back in its photograph, beside them from the front."""
 
 import numpy as np
 import torch
@@ -10,8 +10,8 @@ from lssl.face3d.frontal.paint import blurred
 from lssl.face3d.frontal.texture import smooth_step
 from lssl.face3d.frontal.walls import Wall
 
-_BEGINS = 0.05  # of the picture's side: over which it sets in below the ears, and within which it must
-_STRAND, _SOFT = 0.03, 0.008  # of the picture's side: what is thinner is none; standard deviation of its edge
+_BEGINS = 0.05  # of the picture's side: the height below the ears over which it sets in, and near which it must begin
+_STRAND, _SOFT = 0.03, 0.008  # of the picture's side: the least width of hair; standard deviation of its edge
 
 
 def hanging_places(
@@ -21,11 +21,11 @@ def hanging_places(
     base: NDArray[np.float64],
     row: int,
 ) -> NDArray[np.float64] | None:
-    """Where the photograph is looked up for what hangs beside a drawn head, (side, side, 2): moved as one, so that what
-    is straight stays so, as far as the head's near edge is at about `row`. None where it does not show that edge.
+    """Positions (side, side, 2) in the photograph of what hangs beside a drawn head. All are moved alike, so that what
+    is straight stays so: as far as the head's near edge at about `row`. None if the photograph does not show that edge.
 
-    head (side, side): the drawn head's pixels, of which the photograph shows those at places (side, side, 2) at cosines
-    facing; base (side, side, 2): where it would be looked up had the head not turned.
+    head (side, side): the drawn head's pixels; places (side, side, 2) and facing (side, side): where the photograph
+    shows them, and at what cosine; base (side, side, 2): where it would if the head had not turned.
     """
     side = len(head)
     moves = []
@@ -40,9 +40,9 @@ def hanging_places(
 def hanging_hair(
     colours: Tensor, shown: NDArray[np.bool_], wall: Wall, row: NDArray[np.int_], column: NDArray[np.int_], top: int
 ) -> Tensor:
-    """(side, side, 1): how surely colours (side, side, 3) are hair that hangs from above row `top`, softened.
+    """(side, side, 1): how surely colours (side, side, 3) are hair that hangs from above row `top`; its edge is soft.
 
-    shown (side, side): whether the photograph has them; row, column (side, side): where the wall behind them is looked up.
+    shown (side, side): whether the photograph has them; row, column (side, side): where `wall` is looked up for them.
     """
     side = len(colours)
     below = smooth_step(torch.from_numpy((np.arange(side) - top) / (_BEGINS * side)).float())[:, None]

@@ -1,4 +1,4 @@
-"""Why a frontal face may look wrong, said with the picture."""
+"""Why a frontal face may look wrong, reported with the picture."""
 
 import torch
 from torch import Tensor
@@ -7,16 +7,16 @@ from lssl.face3d.frontal.paint import FacePainter
 from lssl.face3d.frontal.texture import PosedView
 from lssl.face3d.scene.camera import Camera
 
-_FAR = 35.0  # degrees between photograph and picture beyond which much of the face is mirrored and the hair is guessed
+_FAR = 35.0  # degrees between photograph and picture beyond which much of the face is mirrored and hair is guessed
 _COVERED = 0.5  # of an eye's surroundings
-_EYES = ((36, 39), (42, 45))  # landmarks: its corners
+_EYES = ((36, 39), (42, 45))  # landmarks: each eye's corners
 _ROUND_EYE = (0.8, 0.6)  # half width and half height of an eye's surroundings, in widths of the eye
 _TINTED = 0.3  # the skin's weakest channel over its strongest, encoded
 _DIM = 0.22  # the skin's strongest channel, encoded
 
 
 def doubts(painter: FacePainter, camera: Camera) -> tuple[str, ...]:
-    """Why the painter's face, drawn by `camera`, may look wrong, each in words; empty where nothing speaks against it."""
+    """The reasons, in words, why the painter's face, drawn by `camera`, may look wrong; empty if there is none."""
     found = []
     photo = painter.fit.camera[painter.first : painter.first + len(painter.views)].rotation
     angle = float(torch.rad2deg(torch.acos((photo[:, 2] @ camera.rotation[0, 2]).clamp(-1, 1))).min())

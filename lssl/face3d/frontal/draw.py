@@ -28,8 +28,8 @@ _OUT_OF_FOCUS, _EDGE = 0.05, 0.012  # shares of the picture's side
 
 @dataclass(frozen=True)
 class FrontalFace:
-    """image uint8 (size, size, 3); mask float (size, size), the face's coverage in [0, 1]; seen float (size, size),
-    how well photographs saw each pixel themselves (the rest is mirrored or filled); landmarks (68, 2) pixels;
+    """image uint8 (size, size, 3); mask float (size, size), the face's coverage in [0, 1]; seen float (size, size), how
+    well the photographs themselves show each pixel (the rest is mirrored or filled); landmarks (68, 2) pixels;
     vertex_colours (V, 3) in [0, 1] and vertices (V, 3) centimetres; doubts: why it may look wrong, in words."""
 
     image: NDArray[np.uint8]
@@ -64,14 +64,14 @@ def render_frontal(
         size: side of the square picture, framed as `lssl prepare` frames photographs.
         expression: (E,) weights to draw; the first view's own if not given.
         yaw, pitch: degrees; 0 is frontal.
-        background: "plain" grey; "original": the first photograph's surroundings, bent to meet the face; "blur": the
+        background: "plain" grey; "original": the first photograph's surroundings, warped to meet the face; "blur": the
             same, out of focus.
-        remove_light: draw the face in even light; else in the photographs' light, which stays where it is while the
+        remove_light: draw the face in even light; else in the photographs' light, which keeps its direction while the
             head turns.
-        use_mirror: fill what no view saw from the other half of the face.
+        use_mirror: fill what no view shows from the other half of the face.
 
-    What neither side was seen is filled smoothly over the mesh, led by the model's albedo. Raises ValueError for an
-    unknown background, a wrong number of images, or a face outside its photograph.
+    What is seen on neither side is filled smoothly over the mesh, guided by the model's albedo. Raises ValueError for
+    an unknown background, a wrong number of images, or a face outside its photograph.
     """
     painter = FacePainter(model, fit, images, subject=subject, size=size, remove_light=remove_light)
     return draw_face(
@@ -89,12 +89,12 @@ def draw_face(
     background: str = "plain",
     use_mirror: bool = True,
 ) -> FrontalFace:
-    """As `render_frontal`, from photographs that are prepared already; for several pictures of one face."""
+    """As `render_frontal`, from photographs that have been prepared already; for several pictures of one face."""
     if background not in BACKGROUNDS:
         raise ValueError(f"background is {background!r}; choose one of {', '.join(BACKGROUNDS)}")
     model, mesh = painter.model, painter.mesh(expression)
     places = mesh[None, torch.from_numpy(model.topology.landmarks).long()]
-    # From as far as the photograph was taken, or a face that looked ahead in it would come out another.
+    # From the photograph's own distance, or a face that looked straight ahead in it would come out different.
     distance = float(painter.fit.camera.distance[painter.first])
     camera = portrait_camera(places, size, yaw=yaw, pitch=pitch, distance=distance)
     fine = camera.zoom(_SUPERSAMPLE)
@@ -123,7 +123,7 @@ def draw_face(
 
 
 def _share_of_face(painter: FacePainter, target: Target) -> Tensor:
-    """The drawn face's share of each pixel (H, W) before its photograph: less at its edge, none on ears and neck."""
+    """The drawn face's share of each pixel (H, W) over its photograph: less at its edge, none on ears and neck."""
     held = face_region(painter.model)[None, :, None]
     region = interpolate(target.triangle, target.barycentric, target.faces, held)[0, ..., 0]
     inside = ndimage.distance_transform_edt(np.pad(region.numpy() > 0, 1))[1:-1, 1:-1]

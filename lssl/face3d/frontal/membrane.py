@@ -9,9 +9,10 @@ from torch import Tensor
 
 
 class Membrane:
-    """Fills holes (H, W) of pictures from the pixels round them that are known (H, W); factorised once.
+    """Fills holes (H, W) of pictures from the known pixels (H, W) around them; factorised once.
 
-    A hole's pixel becomes the mean of its neighbours in the hole or known. A hole that touches nothing known becomes 0.
+    A hole's pixel becomes the mean of its neighbours that are known or in the hole. A hole without known neighbours
+    becomes 0.
     """
 
     def __init__(self, holes: NDArray[np.bool_], known: NDArray[np.bool_]) -> None:

@@ -1,4 +1,4 @@
-"""A fitted face's colours from all its photographs: put together for a picture's pixels, or for the mesh's vertices."""
+"""A fitted face's colours, combined from all its photographs, for a picture's pixels or for the mesh's vertices."""
 
 import numpy as np
 import torch
@@ -32,22 +32,22 @@ from lssl.ops import interpolate, rasterize
 # Parts that a photograph can colour; the model's hair and clothes need not be where the photograph's are.
 _FACE_PARTS = tuple(part for part in Part if part not in (Part.HAIR, Part.CLOTHES, Part.LASHES))
 _HOLLOW = (Part.INNER_MOUTH, Part.TEETH, Part.TONGUE)
-# Shares of the mirrored side's weight below which a photograph's own side does not count, and above which it alone does.
+# Shares of the mirrored side's weight below which a photograph's own side does not count, and above which only it does.
 _WORSE, _AS_GOOD = 0.3, 0.7
-_MIRRORED = 0.05  # weight of a vertex's mirror image beside its own
+_MIRRORED = 0.05  # weight of a vertex's mirror image, relative to its own
 _BLEND, _SEAM = 0.04, 0.012  # standard deviations, shares of the picture's height
-_DARK_EAR = 0.7  # of the face's light
-_LITTLE = 0.1  # weight of a half from which on it does without the hair of the other
-# Degrees between photograph and picture up to which its own pixels are drawn wherever it shows them, and from which on
-# the better half is.
+_DARK_EAR = 0.7  # the least light on an ear, as a share of the face's
+_LITTLE = 0.1  # the weight from which on a half of the face is not covered by the other half's hair
+# Degrees between photograph and picture: up to the first, the photograph's own pixels are drawn wherever it shows them;
+# from the second on, those of the better half.
 _OWN, _BETTER = 8.0, 14.0
-_STRAND = 0.05  # of the picture's height: what is thinner does not count as hair over the face
+_STRAND = 0.05  # of the picture's height: anything thinner does not count as hair over the face
 
 
 class FacePainter:
     """One subject's photographs with the fitted mesh, ready to colour it.
 
-    images: uint8 (H, W, 3), in the fit's order. size: of the pictures to be drawn, so that no photograph is kept
+    images: uint8 (H, W, 3), in the fit's order. size: the side of the pictures to be drawn; no photograph is kept
     sharper than they can show. Raises ValueError for a wrong number of images or a face outside its photograph.
     """
 
@@ -81,13 +81,13 @@ class FacePainter:
         return self.model.vertices(self.identity, weights[None])[0]
 
     def irradiance(self, normals: Tensor) -> Tensor:
-        """The drawn face's light on camera-space normals (..., 3): the photographs' mean, or an even one as strong."""
+        """The drawn face's light for camera-space normals (..., 3): the photographs' mean, or an even one as strong."""
         if self.remove_light:
             return torch.stack([view.even for view in self.views]).mean(0).expand_as(normals)
         return irradiance(torch.stack([view.light for view in self.views]).mean(0), normals)
 
     def target(self, mesh: Tensor, camera: Camera, side: int) -> Target:
-        """The picture of a mesh (V, 3), `side` pixels wide, as something to be painted."""
+        """Rasterises a mesh (V, 3) into a picture `side` pixels wide that is to be painted."""
         projected = camera.project(mesh)
         turned = camera.rotate(vertex_normals(mesh, self.faces, self.model.topology.weld))
         triangle, barycentric, depth = rasterize(projected.contiguous(), self.faces, side, side)
@@ -104,13 +104,13 @@ class FacePainter:
         return float(smooth_step((_BETTER - angle) / (_BETTER - _OWN)))
 
     def holes(self, triangle: Tensor, inner: NDArray[np.bool_]) -> Membrane:
-        """Where a picture with triangles (1, H, W) shows the mouth's inside, or its pixels are `inner` (H, W)."""
+        """The holes of a picture with triangles (1, H, W): where it shows the mouth's inside, or is `inner` (H, W)."""
         covered = (triangle[0] >= 0).numpy()
         hollow = np.isin(self.model.topology.face_parts[self.textured], _HOLLOW)[triangle[0].numpy()]
         return Membrane(ndimage.binary_dilation((hollow | inner) & covered) & covered, covered)
 
     def vertex_colours(self, irradiance: Tensor) -> Tensor:
-        """Colour of every vertex (V, 3) under its irradiance (V, 3): seen, mirrored where not, filled where neither."""
+        """Colour of every vertex (V, 3) under its irradiance (V, 3): as seen, else mirrored, else filled."""
         colour = torch.zeros_like(self.model.albedo_mean)
         weight = torch.zeros(len(colour))
         for order, trust in ((None, 1.0), (self.mirror, _MIRRORED)):
@@ -120,7 +120,7 @@ class FacePainter:
                 colour += sampled.colour * w[:, None]
                 weight += w
         colour = colour / weight.clamp(min=1e-9)[:, None]
-        # No landmark holds the ears, and light from the side is hardly known: they are as the face is, lit about as it.
+        # No landmark fixes the ears, and light from the side is hardly known: they are coloured and lit like the face.
         ears = torch.from_numpy(self.model.topology.vertex_parts == Part.EARS)
         weight[ears] = 0.0
         confidence = (weight / (0.02 * max(view.scale for view in self.views))).clamp(max=1.0)
@@ -132,10 +132,10 @@ class FacePainter:
     def paint(
         self, target: Target, colours: Tensor, use_mirror: bool = True, still: float = 0.0
     ) -> tuple[Tensor, Tensor]:
-        """Colour (H, W, 3) of each target pixel, and how well photographs see it themselves, (H, W).
+        """Colour (H, W, 3) of each target pixel, and how well the photographs themselves show it, (H, W).
 
-        colours (V, 3): the vertices', for what no photograph sees. still: see `stillness`; 1 leaves what photographs
-        show, be it never so badly, and mirrors nothing in its place.
+        colours (V, 3): the vertices', for what no photograph shows. still: see `stillness`; at 1, whatever photographs
+        show is kept, however badly they show it, and not replaced by a mirror image.
         """
         height = target.triangle.shape[1]
         scales = [view.scale for view in self.views]
@@ -145,9 +145,9 @@ class FacePainter:
         if use_mirror:
             mirrored = [sample_view(view, target, self.mirror) for view in self.views]
             other = blend_views(mirrored, scales, _BLEND * height)
-            # The photograph's own side counts unless the other one was seen much better: grazing views are stretched.
+            # The photograph's own side counts unless the other is seen much better: grazing views are stretched.
             preference = (direct.weight / other.weight.clamp(min=1e-3) - _WORSE) / (_AS_GOOD - _WORSE)
-            # Hair over one half alone is neither taken for a bad view of it nor repeated on the other.
+            # Hair over only one half is neither taken for a bad view of that half nor repeated on the other.
             covered = torch.maximum(
                 _covering(direct.hair, other.hair, height),
                 _covering(other.hair, direct.hair, height) * smooth_step(direct.weight / _LITTLE),
@@ -157,7 +157,7 @@ class FacePainter:
             own = blurred(own, _SEAM * height)[..., None]
             colour = direct.colour * own + other.colour * (1 - own)
             known = torch.stack([direct.weight, other.weight, covered, left]).amax(0)
-        # A soft hand-over from where it is seen to where it is not, within what is seen.
+        # A soft transition from what is seen to what is not, within what is seen.
         step = smooth_step((known - 0.05) / 0.4)
         share = torch.minimum(blurred(step, _SEAM * height), step)[..., None]
         return colour * share + filled * (1 - share), direct.weight
@@ -181,8 +181,8 @@ class FacePainter:
 
 
 def _covering(own: Tensor, other: Tensor, height: int) -> Tensor:
-    """(H, W): 1 where a photograph shows hair over one half of the face and not over the other. Brows and what else is
-    dark on both, and spots, are no hair."""
+    """(H, W): 1 where a photograph shows hair over one half of the face and not over the other. Brows and other things
+    that are dark on both, and spots, are not hair."""
     size = max(3, round(_STRAND * height))
     share = ndimage.grey_opening((own * (1 - blurred(other, _SEAM * height))).numpy(), size=(size, size))
     return torch.from_numpy(ndimage.grey_dilation(share, size=(size // 2 * 2 + 1,) * 2))

@@ -1,6 +1,6 @@
-"""Where a drawn frontal head, and what is beside it, looks up the photograph.
+"""The positions in the photograph that the pixels of a drawn frontal head, and of what is next to it, show.
 
-Places are (side, side, 2): for each pixel of the drawn picture x and y in the photograph.
+`Places` are (side, side, 2): for each pixel of the drawn picture, x and y in the photograph.
 """
 
 from dataclasses import dataclass
@@ -16,18 +16,18 @@ from lssl.face3d.model.face_region import face_region
 from lssl.face3d.model.normals import vertex_normals
 from lssl.ops import interpolate, rasterize
 
-FACING = 0.25  # cosine from which on the photograph shows a point of the head
+FACING = 0.25  # least cosine at which the photograph counts as showing a point of the head
 SMOOTH = 0.02  # of the picture's side
-_FADE = 0.35  # of the picture's side: distance over which the bending fades away
-_STRAND = 0.02  # of the picture's side: no more hair than this covers what the photograph does not show
-_STRETCH = 0.4  # of the usual pace, at which hair goes on over what the photograph does not show
+_FADE = 0.35  # of the picture's side: the distance over which the warp fades away
+_STRAND = 0.02  # of the picture's side: the most hair that is extended over what the photograph does not show
+_STRETCH = 0.4  # the pace, relative to the usual, at which hair is extended over what the photograph does not show
 
 Places = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Frame:
-    """The drawn picture, `side` pixels wide, laid over the photograph: pixel @ matrix.T + shift is its place there."""
+    """The drawn picture, `side` pixels wide, laid over the photograph, at pixel @ matrix.T + shift."""
 
     matrix: NDArray[np.float64]  # (2, 2), a rotation and a scale
     shift: NDArray[np.float64]  # (2,)
@@ -39,30 +39,30 @@ class Frame:
 
     @property
     def step(self) -> float:
-        """Pixels of the photograph from one of the drawn picture to the next."""
+        """The distance between neighbouring pixels of the drawn picture, in pixels of the photograph."""
         return float(np.sqrt(abs(np.linalg.det(self.matrix))))
 
     def grid(self) -> Places:
-        """Each pixel of the drawn picture, (side, side, 2)."""
+        """x and y of each pixel of the drawn picture, (side, side, 2)."""
         line = np.arange(self.side)
         return np.stack(np.meshgrid(line, line), -1).astype(np.float64)
 
     def places(self, pixels: Places) -> Places:
-        """Where pixels of the drawn picture lie in the photograph."""
+        """The positions in the photograph of pixels (..., 2) of the drawn picture."""
         return pixels @ self.matrix.T + self.shift
 
     def pixels(self, places: Places) -> NDArray[np.int_]:
-        """The nearest pixels (..., 2), as x and y, of the drawn picture to places of the photograph, in it or not."""
+        """The pixels (..., 2) of the drawn picture, x and y, nearest to positions in the photograph, or outside it."""
         return np.rint((places - self.shift) @ self.inverse.T).astype(int)
 
     def rows_and_columns(self, places: Places) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
-        """The same, each (side, side), within the drawn picture."""
+        """The same as rows and columns, each (side, side), clamped to the drawn picture."""
         at = self.pixels(places).clip(0, self.side - 1)
         return at[..., 1], at[..., 0]
 
 
 def frame_between(source: NDArray[np.float64], target: NDArray[np.float64], side: int) -> Frame:
-    """The frame under which points (K, 2) of the drawn picture come nearest to those of the photograph."""
+    """The frame under which drawn points `source` (K, 2) are nearest to `target` (K, 2) in the photograph."""
     a, b = source - source.mean(0), target - target.mean(0)
     power = (a**2).sum()
     c, s = (a * b).sum() / power, (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum() / power
@@ -72,7 +72,7 @@ def frame_between(source: NDArray[np.float64], target: NDArray[np.float64], side
 
 @dataclass(frozen=True)
 class Part:
-    """Where the photograph has each pixel's point of the head, (side, side, 2), and the cosine at which it sees it,
+    """Where the photograph has each pixel's point of the head, (side, side, 2), and the cosine at which it shows it,
     (side, side); -1 where there is no head."""
 
     places: Places
@@ -82,8 +82,8 @@ class Part:
 def head_in_photograph(
     painter: FacePainter, drawn: Tensor, side: int
 ) -> tuple[NDArray[np.bool_], Part, Part, NDArray[np.float64]]:
-    """The drawn head's pixels (side, side), with drawn (1, V, 3) its vertices; what the first photograph has of each and
-    of its mirror image on the head; and how much each is face (see `face_region`)."""
+    """The drawn head's pixels (side, side), from its projected vertices `drawn` (1, V, 3); where the first photograph
+    has each of them and its mirror image on the head; and how much each is face (see `face_region`)."""
     model, source = painter.model, painter.mesh()
     photo = painter.fit.camera[painter.first : painter.first + 1]
     triangle, barycentric, _ = rasterize(drawn.contiguous(), model.faces, side, side)
@@ -99,7 +99,7 @@ def head_in_photograph(
 
 
 def extended(part: Part, base: Places) -> Places:
-    """Places that go on smoothly from where the photograph shows a point, by their offset from `base`."""
+    """Positions extended smoothly, by their offset from `base`, from where the photograph shows a point."""
     shown = part.facing > FACING
     if not shown.any():
         return base
@@ -111,8 +111,8 @@ def extended(part: Part, base: Places) -> Places:
 
 
 def completed(part: Part, other: Part, frame: Frame) -> Part:
-    """A part with the head's pixels that neither it nor the other shows: from the nearest that it shows it goes on, at
-    `_STRETCH` of the usual pace and ever slower, so that what is left of the hair reaches over them."""
+    """A part completed by the head's pixels that neither it nor the other shows: they extend the nearest that it shows,
+    at `_STRETCH` of the usual pace and ever slower, so that the rest of the hair reaches over them."""
     shown = part.facing > FACING
     lost = (part.facing > -1) & (np.maximum(part.facing, other.facing) <= FACING)
     if not shown.any() or not lost.any():
@@ -127,7 +127,7 @@ def completed(part: Part, other: Part, frame: Frame) -> Part:
 
 
 def beside(head: NDArray[np.bool_], outline: NDArray[np.bool_], base: Places, frame: Frame) -> Places:
-    """Places for what is behind the head: each row's left and right end of the drawn head meet the photograph head's."""
+    """Positions of what is behind the head: each row's ends of the drawn head meet those of the photograph's head."""
     side = len(head)
     columns = np.arange(side)
     ends, targets = _ends(head), _ends(outline) - side // 2
@@ -142,7 +142,7 @@ def beside(head: NDArray[np.bool_], outline: NDArray[np.bool_], base: Places, fr
     away = np.abs(columns - ends[nearest][:, :1]), np.abs(columns - ends[nearest][:, 1:])
     left = columns[None] < middle
     move = np.where(left, moves[:, :1], moves[:, 1:]) * np.exp(-np.where(left, *away) / side)
-    # And so do their tops, more so the nearer to it.
+    # The tops meet, too; the shift grows towards them.
     top, bottom = np.flatnonzero(head.any(1))[[0, -1]]
     rise = float(np.flatnonzero(outline.any(1))[0] - top) if top > 0 and outline[0].sum() == 0 else 0.0
     near_top = np.clip((0.5 * (top + bottom) - np.arange(side)) / max(0.5 * (bottom - top), 1), 0, 1)[:, None, None]
@@ -156,7 +156,7 @@ def _ends(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def silhouette(painter: FacePainter, frame: Frame) -> NDArray[np.bool_]:
-    """(side, 2 side) the photograph's head in the drawn picture's frame, half a picture more on the left and right."""
+    """(side, 2 side): the photograph's head in the drawn picture's frame, wider by half a picture on either side."""
     side = frame.side
     photo = painter.fit.camera[painter.first : painter.first + 1].project(painter.mesh())
     placed = (photo[0, :, :2].double() - torch.from_numpy(frame.shift)) @ torch.from_numpy(frame.inverse).T
@@ -168,7 +168,7 @@ def silhouette(painter: FacePainter, frame: Frame) -> NDArray[np.bool_]:
 
 
 def within(outline: NDArray[np.bool_], places: Places, frame: Frame) -> NDArray[np.bool_]:
-    """Whether places lie well within the photograph's head (see `silhouette`)."""
+    """Whether positions lie well within the photograph's head (see `silhouette`)."""
     side = frame.side
     inner = ndimage.binary_erosion(outline, iterations=max(1, round(SMOOTH * side)))
     at = frame.pixels(places)
@@ -178,7 +178,7 @@ def within(outline: NDArray[np.bool_], places: Places, frame: Frame) -> NDArray[
 
 
 def depth_within(outline: NDArray[np.bool_], places: Places, frame: Frame) -> NDArray[np.float64]:
-    """How many pixels of the drawn picture places (side, side, 2) lie inside the photograph's head (see `silhouette`)."""
+    """How deep positions (side, side, 2) lie inside the photograph's head (see `silhouette`), in drawn pixels."""
     side = frame.side
     depth: NDArray[np.float64] = ndimage.distance_transform_edt(outline)
     at = frame.pixels(places)

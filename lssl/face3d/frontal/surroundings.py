@@ -1,4 +1,4 @@
-"""What is round a frontal face: the photograph's hair, ears, neck and background, bent to meet the drawn face."""
+"""What surrounds a frontal face: the photograph's hair, ears, neck and background, warped to meet the drawn face."""
 
 from dataclasses import dataclass
 
@@ -34,27 +34,27 @@ from lssl.face3d.frontal.walls import Wall, wall
 from lssl.face3d.scene.camera import Camera
 
 _STILL, _TURNED = 10.0, 22.0  # degrees
-_MIRROR_FROM, _MIRROR_TO = 10.0, 13.0  # degrees of yaw from which on mirror images stand for what is hidden
+_MIRROR_FROM, _MIRROR_TO = 10.0, 13.0  # degrees of yaw over which mirror images begin to replace what is hidden
 _SEAM, _CORE, _MIRRORED_WIDTH = 0.008, 0.05, 0.12  # of the picture's side
-_LOOSE = 0.08  # of the picture's side inside the fitted head's outline: as far in, a photograph may show what is behind
-_HARDLY = 0.1  # face (see `face_region`): less is skull, ears and neck
+_LOOSE = 0.08  # of the picture's side: how far inside the fitted head's outline a photograph may show what is behind
+_HARDLY = 0.1  # share of face (see `face_region`) below which a point is skull, ears or neck
 _BROWS = slice(17, 27)  # landmarks
 _LOBES = [2, 14]  # landmarks on the jaw about as low as the ears reach
 _MIDLINE = [8, 27, 28, 29, 30, 33, 51, 57]  # landmarks
 
 
 def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, side: int) -> tuple[Tensor, Tensor]:
-    """The first photograph as seen round the drawn face, (side, side, 3) in [0, 1] (after Zhu et al. 2015, section 3.3),
-    and how surely it shows hair over the face, (side, side) in [0, 1].
+    """The first photograph around the drawn face, (side, side, 3) in [0, 1] (after Zhu et al. 2015, section 3.3), and
+    how surely it shows hair over the face, (side, side) in [0, 1].
 
-    mesh (V, 3) and camera: as drawn, `side` pixels wide. A pixel of the drawn head looks up the photograph where that
-    point of the head is, or where its mirror image is if a turn hides it; behind the head, what was beside the
-    photograph's head stands beside the drawn one. Nothing is drawn that the photograph has not: where it shows neither a
-    point nor its mirror image, it goes on from the nearest that it shows.
+    mesh (V, 3) and camera: as drawn, `side` pixels wide. A pixel of the drawn head shows the photograph at that point
+    of the head, or at its mirror image if a turn hides the point; behind the head, whatever is next to the
+    photograph's head appears next to the drawn one. Nothing is invented: where the photograph shows neither a point
+    nor its mirror image, the nearest that it shows is extended.
     """
     scene = _scene(painter, mesh, camera, side)
     own, mirrored = scene.sure
-    # A head that hardly turns keeps its hair, wherever that is: all that is not face bends as one.
+    # A head that hardly turns keeps its hair, wherever that is: everything that is not face is warped as one.
     bent = extended(Part(scene.own.places, scene.face), scene.base)
     places = bent + scene.turn * (extended(completed(own, mirrored, scene.frame), scene.base) - bent)
     outside = _outside(scene, bent, places)
@@ -73,12 +73,12 @@ def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, side: int) 
 
 @dataclass(frozen=True)
 class _Scene:
-    """A drawn head before the photograph's.
+    """A drawn head in front of the photograph's.
 
-    image: the photograph (H, W, 3). marks (68, 2): the drawn landmarks. base: places of all pixels had the head not
-    turned. head, face (side, side): the drawn head's pixels, and how much each is face. own, mirrored: what the photograph
-    has of each pixel's point and of its mirror image; sure: the same without what lies on the wall. outline: see
-    `silhouette`. turn: see `_turned_by`.
+    image: the photograph (H, W, 3). marks (68, 2): the drawn landmarks. base: positions of all pixels if the head had
+    not turned. head, face (side, side): the drawn head's pixels, and how much each is face. own, mirrored: where the
+    photograph has each pixel's point, and the point's mirror image; sure: the same without what lies on the wall.
+    outline: see `silhouette`. turn: see `_turned_by`.
     """
 
     image: NDArray[np.uint8]
@@ -100,7 +100,7 @@ class _Scene:
         return float(self.marks[_MIDLINE, 0].mean())
 
     def look_up(self, places: Places) -> Tensor:
-        """The photograph (side, side, 3) at places."""
+        """The photograph (side, side, 3) at positions."""
         return _look_up(self.image, places, self.frame.step)
 
 
@@ -124,22 +124,22 @@ def _scene(painter: FacePainter, mesh: Tensor, camera: Camera, side: int) -> _Sc
 
 
 def _outside(scene: _Scene, bent: Places, places: Places) -> Tensor:
-    """What stands beside the drawn head, (side, side, 3); where the photograph does not show it, a blur of what is near.
+    """What is next to the drawn head, (side, side, 3); where the photograph does not show it, a blur of what is near.
 
-    bent, places: of the head, as it hardly turns and as it is.
+    bent, places: the head's positions, as if it hardly turned and as it is turned.
     """
     side, head, frame = scene.frame.side, scene.head, scene.frame
-    # Where the photograph does not see the head's edge, the crown of a raised head, its hair goes on over it.
+    # Where the photograph does not show the head's edge, such as a raised head's crown, its hair is extended over it.
     unseen = _near_unseen(head, np.maximum(scene.own.facing, scene.mirrored.facing))
     moved = bent + scene.turn * (beside(head, scene.outline, scene.base, frame) - bent)
     moved = unseen * places + (1 - unseen) * moved
-    known = _framed(moved, scene.image)  # beyond the frame, and behind the photograph's head, nothing is
+    known = _framed(moved, scene.image)  # nothing is outside the photograph, nor behind its head
     found = scene.look_up(moved)
     if scene.turn <= 0.5:
         return _filled(found, known)
     known &= (~head & ~within(scene.outline, moved, frame)) | (unseen[..., 0] > 0.5)
     crown = np.arange(side)[:, None] < scene.marks[_BROWS, 1].min()
-    known &= ~(scene.behind.skin_before(found) & crown)  # of a skull that is larger than the fitted one
+    known &= ~(scene.behind.skin_before(found) & crown)  # it belongs to a skull larger than the fitted one
     filled = _filled(found, known)
     lobes = int(scene.marks[_LOBES, 1].mean())
     aside = hanging_places(head, scene.own.places, scene.own.facing, scene.base, lobes)
@@ -156,31 +156,31 @@ def _hidden(scene: _Scene) -> NDArray[np.bool_]:
     """Pixels (side, side) of the drawn head whose mirror image the photograph shows better."""
     own, mirrored = scene.own, scene.mirrored
     hidden: NDArray[np.bool_] = (own.facing < 2 * FACING) & (own.facing < mirrored.facing - FACING)
-    # No landmark holds the skull: near its outline a fitted one has the wall on it, and the near half is the surer one.
+    # No landmark fixes the skull: near its outline a fitted one may show the background; its near half is surer.
     loose = depth_within(scene.outline, own.places, scene.frame) < _LOOSE * scene.frame.side
     return hidden | (loose & (own.facing < mirrored.facing) & (scene.face < _HARDLY))
 
 
 def _framed(places: Places, image: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """(H, W): which places (H, W, 2) lie within a photograph."""
+    """(H, W): which positions (H, W, 2) lie within a photograph."""
     sides = np.array([image.shape[1], image.shape[0]])
     inside: NDArray[np.bool_] = np.logical_and.reduce((places > -0.5) & (places < sides - 0.5), axis=-1)
     return inside
 
 
 def _flipped(grid: Places, middle: float) -> Places:
-    """Pixels (side, side, 2) seen in a mirror that stands upright at column `middle`."""
+    """Pixels (side, side, 2) mirrored at the column `middle`."""
     return np.stack([2 * middle - grid[..., 0], grid[..., 1]], -1)
 
 
 def _look_up_flipped(picture: Tensor, middle: float) -> Tensor:
-    """A picture (H, W, 3) seen in that mirror; its border goes on outside."""
+    """A picture (H, W, 3) mirrored at that column; its border is repeated outside."""
     columns = (2 * middle - torch.arange(picture.shape[1])).round().long().clamp(0, picture.shape[1] - 1)
     return picture[:, columns]
 
 
 def _near_unseen(head: NDArray[np.bool_], facing: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(side, side, 1): 1 on what borders on a part of the head that the photograph does not show, 0 elsewhere."""
+    """(side, side, 1): 1 next to a part of the head that the photograph does not show, 0 elsewhere."""
     if not head.any():
         return np.zeros((*head.shape, 1))
     nearest = ndimage.distance_transform_edt(~head, return_distances=False, return_indices=True)
@@ -190,7 +190,7 @@ def _near_unseen(head: NDArray[np.bool_], facing: NDArray[np.float64]) -> NDArra
 
 
 def _beside_hidden(head: NDArray[np.bool_], hidden: NDArray[np.bool_]) -> Tensor:
-    """(side, side): 1 on what borders on the head's hidden side, less further away: what stands beside the other."""
+    """(side, side): 1 next to the head's hidden side, less further away: where the other side's surroundings go."""
     side = len(head)
     if not head.any():
         return torch.zeros(side, side)
@@ -200,7 +200,7 @@ def _beside_hidden(head: NDArray[np.bool_], hidden: NDArray[np.bool_]) -> Tensor
 
 
 def _hair(usual: HeadColours, inside: Tensor, marks: NDArray[np.float64]) -> Tensor:
-    """(side, side): how surely hair hangs over the face's upper border. Brows and eyes are not asked."""
+    """(side, side): how surely hair hangs over the face's upper border. Brows and eyes are excluded."""
     side = len(inside)
     features = marks[ConvexHull(marks[17:48]).vertices + 17]
     core = polygon2mask((side, side), features[:, ::-1])
@@ -210,16 +210,16 @@ def _hair(usual: HeadColours, inside: Tensor, marks: NDArray[np.float64]) -> Ten
 
 
 def _turned_by(first: Tensor, second: Tensor) -> float:
-    """0 where heads of two rotations (3, 3) are seen from sides `_STILL` degrees apart or less, 1 from `_TURNED` on.
+    """0 if heads of two rotations (3, 3) are seen from directions `_STILL` degrees apart or less, 1 from `_TURNED` on.
 
-    Tilt in the picture does not count: the similarity has it.
+    Tilt in the picture does not count: the similarity includes it.
     """
     angle = float(torch.rad2deg(torch.acos((first[2] @ second[2]).clamp(-1, 1))))
     return float(smooth_step(torch.tensor((angle - _STILL) / (_TURNED - _STILL))))
 
 
 def _filled(picture: Tensor, known: NDArray[np.bool_]) -> Tensor:
-    """The picture (H, W, 3) with what is not known blurred over from what is, near by where possible."""
+    """The picture (H, W, 3) with unknown pixels filled by blurring known ones, from nearby where possible."""
     side = len(known)
     weight = torch.from_numpy(known.astype(np.float32))
     filled = picture.mean((0, 1)).expand_as(picture)
@@ -233,7 +233,7 @@ def _filled(picture: Tensor, known: NDArray[np.bool_]) -> Tensor:
 
 
 def _look_up(image: NDArray[np.uint8], places: NDArray[np.float64], step: float) -> Tensor:
-    """The photograph at places (H, W, 2), which lie `step` pixels apart; outside, its mirror image."""
+    """The photograph at positions (H, W, 2), which lie `step` pixels apart; outside, its mirror image."""
     sides = np.array([image.shape[1], image.shape[0]])
     low = np.clip(np.floor(places.min((0, 1))) - 4 * step, 0, sides - 2).astype(int)
     high = np.clip(np.ceil(places.max((0, 1))) + 4 * step, low + 2, sides).astype(int)

@@ -1,7 +1,8 @@
-"""Colour for a fitted face from all its photographs (paper 3.2): who sees a point, how well, and what nobody saw.
+"""Colour for a fitted face from all its photographs (paper 3.2): which of them show a point, how well, and what to do
+where none does.
 
 Everything happens in the pixels of the picture to be drawn: each of them is a point of the mesh, and each photograph
-is sampled where its camera projects that point. So no texture atlas limits the resolution, and no seam crosses it.
+is sampled where its camera projects that point. So no texture atlas limits the resolution or has seams.
 """
 
 from dataclasses import dataclass, replace
@@ -25,11 +26,11 @@ from lssl.face3d.model.topology import Part
 from lssl.ops import interpolate, rasterize
 
 # A border of this many face widths inside a photograph's silhouette is not trusted: fits are never that exact, and
-# what lies beyond is background. No landmark holds scalp, neck and ears.
+# what lies beyond is background. The wider one is for scalp, neck and ears, which no landmark fixes.
 _BORDER, _LOOSE_BORDER = 0.035, 0.12
-_NEAR_FEATURES = 0.14  # face widths round brows, eyes and nose within which what looks like hair covers the face
-_JUMP = 0.6  # centimetres of depth between neighbours: one of them is before the other
-_SLACK = 0.1  # of sight: below this, a photograph is not asked to show a point better than the target does
+_NEAR_FEATURES = 0.14  # face widths around brows, eyes and nose within which what looks like hair covers the face
+_JUMP = 0.6  # centimetres of depth between neighbours from which on one occludes the other
+_SLACK = 0.1  # of sight: below this, a photograph need not show a point better than the target does
 _LOG_FLOOR = 0.02
 _GRAZING, _FACING = 0.1, 0.9  # cosines of the viewing angle between which a view's weight rises from 0 to 1
 
@@ -39,9 +40,11 @@ class PosedView:
     """A photograph cut around the fitted face, with what the mesh looks like in it.
 
     image (1, 3, h, w) in [0, 1]; projected (V, 3): pixel x, y, depth of each vertex in that image; normals (V, 3) in
-    camera space; shading (V, 3): those that light is reckoned with; depth (h, w): the mesh's nearest depth; border (1, 4, h, w): 0 at the silhouette and on background, and at
-    depth jumps, 1 well inside; and the first of them with what covers the face counted in, and how surely that is hair; light (9, 3): the irradiance coefficients of its light (lssl/face3d/frontal/relight.py); even (3,): irradiance
-    of the same strength without direction; scale: pixels a centimetre of the photograph; usual: its skin and hair.
+    camera space; shading (V, 3): the normals used for light; depth (h, w): the mesh's nearest depth. border
+    (1, 4, h, w), in [0, 1]: rising from 0 at the silhouette and on background to 1 well inside; the same at depth
+    jumps; the first, with what covers the face counted as face; and how surely that cover is hair. light (9, 3): the
+    irradiance coefficients of its light (see relight.py); even (3,): irradiance of the same strength without direction;
+    scale: pixels per centimetre in the photograph; usual: the colours of its skin and hair.
     """
 
     image: Tensor
@@ -61,8 +64,8 @@ class Target:
     """The picture to be drawn: each pixel's point of the mesh, the light on it, and how well the picture shows it.
 
     triangle (1, H, W), barycentric (1, H, W, 3) of the mesh with triangles faces (F, 3). irradiance (H, W, 3), linear.
-    sight (H, W): the cosine of the viewing angle, less beside depth jumps. holes: pixels where the surface is open, the
-    mouth and gaps beside the eyes: no two are alike inside, so they show what the photograph has between their edges.
+    sight (H, W): the cosine of the viewing angle, less next to depth jumps. holes: pixels where the surface is open, at
+    the mouth and beside the eyes: people differ inside them, so they show what the photograph has between their edges.
     """
 
     triangle: Tensor
@@ -75,8 +78,8 @@ class Target:
 
 @dataclass(frozen=True)
 class Sampled:
-    """Colour (H, W, 3) in [0, 1] and weight (H, W), 0 where the view does not see the target pixel's surface point, or
-    not well; hair (H, W): how surely it sees hair there, however well it sees."""
+    """Colour (H, W, 3) in [0, 1] and weight (H, W), 0 where the view does not show the target pixel's surface point, or
+    shows it badly; hair (H, W): how surely it shows hair there, however well it shows it."""
 
     colour: Tensor
     weight: Tensor
@@ -94,10 +97,11 @@ def pose_view(
     face_pixels: float,
     scale: float,
 ) -> PosedView:
-    """Cuts `image` (H, W, 3) to the mesh and shrinks it (never enlarges) until the face is `face_pixels` wide.
+    """Crops `image` (H, W, 3) to the mesh and shrinks it (never enlarges it) until the face is `face_pixels` wide.
 
-    projected, normals and shading (V, 3) are the fitted mesh in the photograph; faces (F, 3) only the triangles that
-    occlude (hair of a model need not be where the photograph's is). held (V,): see `face_region`.
+    projected, normals and shading (V, 3) are the fitted mesh in the photograph; faces (F, 3): only the triangles that
+    occlude (the model's hair need not be where the photograph's is). held (V,): see `face_region`. scale: pixels per
+    centimetre. Raises LsslError if the mesh lies outside the photograph.
     """
     used = projected[faces.long().unique()]
     low, high = used[:, :2].amin(0), used[:, :2].amax(0)
@@ -143,7 +147,7 @@ def pose_view(
 def _usual_colours(
     model: BilinearFaceModel, image: Tensor, projected: Tensor, normals: Tensor, depth: Tensor, held: Tensor
 ) -> HeadColours:
-    """The usual skin and hair of an image (1, 3, h, w), of which projected (V, 3) are the mesh's vertices."""
+    """The usual colours of skin and hair in an image (1, 3, h, w), where projected (V, 3) are the mesh's vertices."""
     h, w = depth.shape
     x, y, z = projected.unbind(-1)
     inside = (x > -0.5) & (x < w - 0.5) & (y > -0.5) & (y < h - 0.5)
@@ -154,17 +158,17 @@ def _usual_colours(
 
 
 def _features(marks: Tensor, height: int, width: int) -> Tensor:
-    """(h, w): 1 on brows, eyes and nose, by landmarks (68, 3): whatever is there, it is no background."""
+    """(h, w): 1 on brows, eyes and nose, by landmarks (68, 3): whatever is there, it is not background."""
     points = marks[17:48, :2].double().numpy()
     hull = points[ConvexHull(points).vertices]
     return torch.from_numpy(polygon2mask((height, width), hull[:, ::-1]).astype(np.float32))
 
 
 def _not_background(image: Tensor, mesh: Tensor, certain: Tensor, face_width: float) -> Tensor:
-    """(h, w): 0 where a pixel of the mesh near its outline looks like what is outside rather than like the face.
+    """(h, w): 0 where a pixel of the mesh near its outline looks like the outside rather than like the face.
 
     image (3, h, w); mesh, certain (h, w) bool: all of the mesh's pixels, and those well inside. A fitted neck or jaw
-    that is wider than the person's has background on it.
+    that is wider than the person's covers some background.
     """
     if mesh.all() or not certain.any():
         return torch.ones_like(image[0])
@@ -178,17 +182,21 @@ def _not_background(image: Tensor, mesh: Tensor, certain: Tensor, face_width: fl
 
 
 def belongs(from_outside: Tensor, from_inside: Tensor) -> Tensor:
-    """1 where a colour is inside, 0 where it is outside, by its distances from colours of both (of 0 to 1)."""
+    """1 where a colour belongs inside, 0 where outside, by its distances from colours of both (in units of white)."""
     return smooth_step((from_outside / (from_inside + 0.02) - 0.35) / 0.3)
 
 
 def smooth_step(t: Tensor) -> Tensor:
+    """0 up to t = 0, 1 from t = 1 on, and smooth between."""
     t = t.clamp(0, 1)
     return t * t * (3 - 2 * t)
 
 
 def beside_jumps(depth: Tensor, face_width: float) -> Tensor:
-    """(h, w): 0 where a depth map (h, w) jumps by more than `_JUMP`, rising to 1 at `_BORDER` face widths from there."""
+    """(h, w): 0 where a depth map (h, w) jumps by more than `_JUMP`, rising to 1 at `_BORDER` face widths away.
+
+    face_width: in pixels.
+    """
     values = torch.where(torch.isfinite(depth), depth, 1e3).numpy()
     jump = np.zeros(values.shape, bool)
     dx, dy = np.abs(np.diff(values, axis=1)) > _JUMP, np.abs(np.diff(values, axis=0)) > _JUMP
@@ -203,7 +211,7 @@ def beside_jumps(depth: Tensor, face_width: float) -> Tensor:
 
 
 def _distance_inside(inside: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Distance in pixels (h, w) to what is not inside; beyond the picture's frame nothing is."""
+    """Distance in pixels (h, w) to the nearest pixel that is not inside; none is inside beyond the frame."""
     distance: NDArray[np.float64] = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1]
     return distance
 
@@ -211,9 +219,9 @@ def _distance_inside(inside: NDArray[np.bool_]) -> NDArray[np.float64]:
 def sample_view(view: PosedView, target: Target, order: Tensor | None = None) -> Sampled:
     """The photograph's colour at each target pixel, in the target's light.
 
-    order (V,): vertex to look up in place of each one (the mirror map, to look at the other half of the face); None for
-    itself. The weight compares what the photograph shows of a point with what the target does: a lip's edge that is
-    narrow in both is well enough seen, a cheek that the photograph has at a grazing angle is not.
+    order (V,): the vertex to look up in place of each one (the mirror map, to look at the other half of the face); None
+    for itself. The weight compares how well the photograph shows a point with how well the target does: a lip's edge
+    that is narrow in both is shown well enough, a cheek that the photograph has at a grazing angle is not.
     """
     attributes = torch.cat([view.projected, view.normals, view.shading], 1)
     if order is not None:
@@ -237,17 +245,17 @@ def sample_view(view: PosedView, target: Target, order: Tensor | None = None) ->
 
 
 def _look_up(picture: Tensor, x: Tensor, y: Tensor, mode: str) -> Tensor:
-    """Values (H, W, C) of a picture (1, C, h, w) at pixels x, y (H, W); its border goes on outside."""
+    """Values (H, W, C) of a picture (1, C, h, w) at pixels x, y (H, W); outside, its border is repeated."""
     h, w = picture.shape[2:]
     grid = torch.stack([(x + 0.5) * 2 / w - 1, (y + 0.5) * 2 / h - 1], -1)[None]
     return F.grid_sample(picture, grid, mode=mode, padding_mode="border", align_corners=False)[0].permute(1, 2, 0)
 
 
 def blend_views(views: list[Sampled], scales: list[float], smooth: float) -> Sampled:
-    """One picture of several: broad colour changes are blended softly, detail comes from the view that sees it best.
+    """One picture from several: broad colour changes are blended softly, detail comes from the view that shows it best.
 
-    scales: pixels a centimetre of each view (a sharper photograph counts more). smooth: standard deviation of the
-    split between broad and fine, in target pixels (Burt & Adelson 1983, two bands).
+    scales: pixels per centimetre in each view (a sharper photograph counts more). smooth: the standard deviation that
+    separates broad from fine, in target pixels (Burt & Adelson 1983, two bands).
     """
     if len(views) == 1:
         return views[0]
@@ -266,7 +274,7 @@ def blend_views(views: list[Sampled], scales: list[float], smooth: float) -> Sam
 
 
 def smooth_colour(colour: Tensor, weight: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of colour (H, W, 3) that counts pixels by weight (H, W)."""
+    """Gaussian blur of colour (H, W, 3) in which pixels count by weight (H, W); sigma in pixels."""
     w = weight.numpy()
     total = ndimage.gaussian_filter(w, sigma, mode="nearest") + 1e-6
     blurred = [ndimage.gaussian_filter(colour[..., i].numpy() * w, sigma, mode="nearest") / total for i in range(3)]
@@ -274,11 +282,11 @@ def smooth_colour(colour: Tensor, weight: Tensor, sigma: float) -> Tensor:
 
 
 def fill_over_mesh(colours: Tensor, weights: Tensor, faces: Tensor, weld: NDArray[np.int32], prior: Tensor) -> Tensor:
-    """Vertex colours (V, 3) where known ones are kept and the others are interpolated smoothly over the mesh.
+    """Vertex colours (V, 3): known ones are kept, and the others are interpolated smoothly over the mesh.
 
     colours (V, 3) with confidence weights (V,) in [0, 1]; prior (V, 3): the model's colours, whose *ratios* between
     neighbours the filled region follows (a guided, Poisson-like fill of the logarithm: unseen lips stay lips, and hair
-    that reaches the border goes on as hair).
+    that reaches the border continues as hair). weld (V,): see `FaceTopology`.
     """
     v = len(colours)
     corners = weld[faces.numpy()].astype(np.int64)
@@ -289,7 +297,7 @@ def fill_over_mesh(colours: Tensor, weights: Tensor, faces: Tensor, weld: NDArra
     laplacian = sparse.diags(np.asarray(graph.sum(1)).ravel()) - graph
     guide = np.log(prior.numpy().astype(np.float64) + _LOG_FLOOR)
     change = np.log(colours.numpy().astype(np.float64) + _LOG_FLOOR) - guide
-    # Welded copies carry their data to the vertex that stands for them.
+    # Welded copies pass their data to the vertex that represents them.
     w = np.zeros(v)
     c = np.zeros((v, 3))
     np.add.at(w, weld, weights.numpy())
@@ -297,7 +305,7 @@ def fill_over_mesh(colours: Tensor, weights: Tensor, faces: Tensor, weld: NDArra
     known = w > 1e-3
     strength = np.where(known, 50.0 * np.minimum(w, 1), 1e-4)[:, None]
     target = np.where(known[:, None], c / np.maximum(w, 1e-6)[:, None], 0)
-    if known.any():  # ears, which nothing joins to the face, have the change of most of it
+    if known.any():  # ears, which are not connected to the face, get its median change
         target[~known] = np.median(target[known], axis=0)
     solved = splu((laplacian + sparse.diags(strength[:, 0])).tocsc()).solve(strength * target)
     filled = np.exp((solved + guide)[weld]) - _LOG_FLOOR
@@ -305,7 +313,10 @@ def fill_over_mesh(colours: Tensor, weights: Tensor, faces: Tensor, weld: NDArra
 
 
 def vertex_colours(view: PosedView, order: Tensor | None = None, there: Tensor | None = None) -> Sampled:
-    """A photograph's colour (V, 3) and weight (V,) at each vertex; `order` as in `sample_view`, `there` (V, 3) too."""
+    """A photograph's colour (V, 3) and weight (V,) at each vertex.
+
+    order: as in `sample_view`. there (V, 3): the irradiance to relight to; None keeps the photograph's light.
+    """
     projected, normals, shading = (
         values if order is None else values[order] for values in (view.projected, view.normals, view.shading)
     )

@@ -1,4 +1,4 @@
-"""The fitted face as a mesh with a texture, for other programs: OBJ with its material and picture, or GLB."""
+"""The fitted face as a textured mesh for other programs: OBJ with its material and texture files, or GLB."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +18,14 @@ from lssl.face3d.frontal.texture import Target, beside_jumps
 from lssl.face3d.model.normals import vertex_normals
 from lssl.ops import interpolate, rasterize
 
-_FACE_SHARE = 0.3  # of the texture's width that a face takes
+_FACE_SHARE = 0.3  # share of the texture's width that a face takes
 FORMATS = ("obj", "glb")
 
 
 @dataclass(frozen=True)
 class TexturedMesh:
-    """vertices (V, 3) centimetres, y up; faces (F, 3); uv (V, 2), origin at the texture's lower left, u beyond 1 goes
-    round; texture (H, W, 3) uint8."""
+    """vertices (V, 3) centimetres, y up; faces (F, 3); uv (V, 2), origin at the texture's lower left, u beyond 1 wraps
+    around; texture (H, W, 3) uint8."""
 
     vertices: NDArray[np.float32]
     faces: NDArray[np.int32]
@@ -34,9 +34,9 @@ class TexturedMesh:
 
 
 def textured_mesh(painter: FacePainter, width: int = 1024, expression: Tensor | None = None) -> TexturedMesh:
-    """The subject's face, unrolled like a map of the globe: a column an azimuth, a row a height.
+    """The subject's face, unrolled like a map of the globe: each column is an azimuth, each row a height.
 
-    width: of the texture, twice its height. expression: (E,) weights, the first view's own if not given.
+    width: the texture's, in pixels, twice its height. expression: (E,) weights, the first view's own if not given.
     """
     model, mesh, faces = painter.model, painter.mesh(expression), painter.faces
     azimuth = torch.atan2(mesh[:, 0], mesh[:, 2]) / (2 * torch.pi) + 0.5
@@ -49,7 +49,7 @@ def textured_mesh(painter: FacePainter, width: int = 1024, expression: Tensor | 
     target = _map(painter, mesh, uv, split, width)
     normals = vertex_normals(mesh, faces, model.topology.weld)
     colour, _ = painter.paint(target, painter.vertex_colours(painter.irradiance(normals)))
-    # What no triangle covers takes the nearest colour, so that no border shows in a viewer that blends texels.
+    # Texels that no triangle covers take the nearest colour, so that no border shows in a viewer that blends texels.
     index = ndimage.distance_transform_edt(
         (target.triangle[0] < 0).numpy(), return_distances=False, return_indices=True
     )
@@ -59,8 +59,8 @@ def textured_mesh(painter: FacePainter, width: int = 1024, expression: Tensor | 
 
 @dataclass(frozen=True)
 class _Split:
-    """Triangles (F, 3) whose vertices do not go round the back; source (V,): the mesh's vertex of each; round (V,): 1
-    for the copies on the far side of the seam."""
+    """Triangles (F, 3), none of which crosses the seam at the back; source (V,): the mesh's vertex of each; round (V,):
+    1 for the copies on the far side of the seam."""
 
     faces: NDArray[np.int32]
     source: Tensor
@@ -87,7 +87,7 @@ def _map(painter: FacePainter, mesh: Tensor, uv: Tensor, split: _Split, width: i
     outward = F.normalize(mesh * mesh.new_tensor([1.0, 0.0, 1.0]), dim=-1)
     radius = (mesh * outward).sum(-1)[split.source]
     place = torch.stack([uv[:, 0] * width - 0.5, (1 - uv[:, 1]) * side - 0.5, -radius], -1)
-    # Triangles over the seam are drawn at both of the map's ends.
+    # Triangles over the seam are drawn at both ends of the map.
     both = torch.cat([place, place - place.new_tensor([width, 0.0, 0.0])])
     triangles = torch.from_numpy(np.concatenate([split.faces, split.faces + len(place)]))
     triangle, barycentric, depth = rasterize(both[None].contiguous(), triangles, side, width)
@@ -102,7 +102,7 @@ def _map(painter: FacePainter, mesh: Tensor, uv: Tensor, split: _Split, width: i
 
 
 def write_mesh(path: Path, mesh: TexturedMesh) -> None:
-    """Writes a .glb, or an .obj with its .mtl and .png beside it. Raises ValueError for another ending."""
+    """Writes a .glb, or an .obj with its .mtl and .png next to it. Raises ValueError for another suffix."""
     import trimesh
     from trimesh.exchange.obj import export_obj
     from trimesh.visual.material import PBRMaterial, SimpleMaterial

@@ -24,16 +24,15 @@ _VERSION = 1
 class BilinearFaceModel:
     """vertices = core x identity weights x expression weights.
 
-    The core tensor (V, 3, I, E) is kept as basis (V, 3, R) times core (R, I, E): the same numbers, as HOSVD gives
-    them, in a fraction of the memory (an additive model such as ICT-FaceKit has R = I + E - 1). `dense_core` is the
-    product.
+    The core tensor (V, 3, I, E) is stored as basis (V, 3, R) times core (R, I, E), as HOSVD gives it: the same numbers
+    in a fraction of the memory (an additive model such as ICT-FaceKit has R = I + E - 1). `dense_core` is the product.
 
-    basis (V, 3, R), core (R, I, E): centimetres. Weights that stand for a constant have mean 1 and std near 0.
+    basis (V, 3, R), core (R, I, E): centimetres. Weights that represent a constant have mean 1 and std near 0.
     identity_mean, identity_std (I,), expression_mean, expression_std (E,): Gaussian priors of the weights.
-    expressions: name -> expression weights (E,); "neutral" is always there.
+    expressions: name -> expression weights (E,); "neutral" is always among them.
     albedo_mean (V, 3), albedo_modes (V, 3, A), albedo_std (A,): surface colour, sRGB-encoded, 0 to 1 (the renderer
     makes it linear); albedo weights have mean 0. A may be 0.
-    name: where the model comes from. Raises ValueError naming the field where shapes disagree.
+    name: where the model comes from. Raises ValueError naming the field if shapes disagree.
     """
 
     basis: Tensor
@@ -103,8 +102,8 @@ class BilinearFaceModel:
     def vertices(self, identity: Tensor, expression: Tensor, subset: Tensor | None = None) -> Tensor:
         """Vertices (N, V, 3) in centimetres from weights (N, I) and (N, E); either may have N = 1.
 
-        subset: vertex numbers (K,), to compute only those, (N, K, 3). Differentiable in both weights.
-        Raises ValueError where the numbers of weights do not fit the model.
+        subset: vertex indices (K,), to compute only those, (N, K, 3). Differentiable in both weights.
+        Raises ValueError if the numbers of weights do not match the model.
         """
         for name, weights, size in (
             ("identity", identity, self.num_identity),
@@ -123,8 +122,8 @@ class BilinearFaceModel:
         return (self.albedo_mean + torch.einsum("vca,na->nvc", self.albedo_modes, weights)).clamp(0, 1)
 
     def expression(self, name: str, intensity: Tensor | float = 1.0) -> Tensor:
-        """Weights of a named expression on the way from neutral (intensity 0) to full (1): (E,), or (N, E) for
-        intensities (N,). Raises KeyError with the known names."""
+        """Weights of a named expression between neutral (intensity 0) and full (1): (E,), or (N, E) for intensities
+        (N,). Raises KeyError with the known names."""
         if name not in self.expressions:
             raise KeyError(f"no expression {name!r} in model {self.name!r}; it has {', '.join(self.expressions)}")
         neutral = self.expressions["neutral"]
@@ -147,10 +146,10 @@ class BilinearFaceModel:
         return self.vertices(self.identity_mean[None], self.expression(expression)[None])[0]
 
     def landmark_indices(self, projected: Tensor) -> Tensor:
-        """Vertex of each landmark in each picture, (N, 68): the jaw's move to the silhouette as the head turns.
+        """The vertex of each landmark in each picture, (N, 68): those of the jaw move to the silhouette as heads turn.
 
-        projected (N, V, 3), as `Camera.project` gives. Of a jaw landmark's candidates, the one furthest out in the
-        image: least x for landmarks 0 to 7, greatest for 9 to 16; the chin (8) stays.
+        projected (N, V, 3): as `Camera.project` returns it. Of a jaw landmark's candidates, the one furthest out in the
+        image is taken: least x for landmarks 0 to 7, greatest for 9 to 16; the chin (8) stays.
         """
         fixed = torch.from_numpy(self.topology.landmarks).long().to(projected.device)
         candidates = torch.from_numpy(self.topology.jaw_contours).long().to(projected.device)
@@ -182,9 +181,9 @@ class BilinearFaceModel:
         return replace(self, albedo_mean=mean_V3, albedo_modes=modes_V3A, albedo_std=std_A)
 
     def save(self, path: str | Path, *, half: bool = False) -> None:
-        """Write a versioned .npz (no pickle); the file appears whole or not at all.
+        """Writes a versioned .npz (no pickle); the file appears whole or not at all.
 
-        half: numbers in half precision, in half the space; faces are exact to a hundredth of a millimetre.
+        half: stores numbers in half precision, in half the space; faces are exact to a hundredth of a millimetre.
         """
         path = Path(path)
         arrays: dict[str, Any] = {
@@ -197,7 +196,7 @@ class BilinearFaceModel:
             if isinstance(value, Tensor):
                 arrays[f.name] = value.detach().cpu().numpy().astype(np.float16 if half else np.float32)
         if half:
-            # Of numbers beyond a centimetre, half precision loses what the eye sees as roughness: kept apart.
+            # For numbers beyond a centimetre, what half precision loses would be visible as roughness: stored apart.
             basis = self.basis.detach().cpu().numpy()
             lost = np.where(np.abs(basis) > 1, basis - arrays["basis"].astype(np.float32), 0)
             arrays["basis_remainder"] = lost.astype(np.float16)
@@ -211,7 +210,7 @@ class BilinearFaceModel:
 
     @classmethod
     def load(cls, path: str | Path) -> "BilinearFaceModel":
-        """Read what `save` wrote. Raises ValueError naming the file, what is wrong, and what to do."""
+        """Reads what `save` wrote. Raises LsslError naming the file, what is wrong, and what to do."""
         path = Path(path)
         make = "make one with 'lssl face-model build' or 'lssl face-model import'"
         try:

@@ -1,4 +1,4 @@
-"""Colours for models that bring none: a mean colour and modes of variation for each named part."""
+"""Colours for models that have none: a mean colour and modes of variation for each named part."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ _MODES: tuple[dict[Part, tuple[float, float, float]], ...] = (
 
 
 def soften(parts: NDArray[np.uint8], faces: NDArray[np.int32], among: tuple[Part, ...], rounds: int) -> Array:
-    """Share (V, parts) of each part at each vertex, blurred along the mesh `rounds` times between parts in `among`."""
+    """The share (V, parts) of each part at each vertex, blurred `rounds` times along the mesh among parts `among`."""
     share = np.eye(len(Part))[parts]
     flesh = np.isin(parts, among)
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])

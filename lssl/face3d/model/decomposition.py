@@ -28,9 +28,9 @@ _NUMERICAL_RANK = 1e-12  # of the greatest eigenvalue
 class BuildReport:
     """What a build kept and lost; errors are distances between vertices, in the scans' unit.
 
-    retained: share of the variance about the mean face that each mode's factor keeps. rms_error, max_error: on the
-    scans themselves. held_out_error: expression -> rms error on identities left out of the build, weights fitted to
-    all their scans; transfer_error: the same, fitted to their neutral scan alone.
+    retained_*: the share of the variance about the mean face that each mode's factor keeps. rms_error, max_error: on
+    the scans themselves. held_out_error: expression -> rms error on identities left out of the build, with weights
+    fitted to all their scans; transfer_error: the same, fitted to their neutral scan only.
     """
 
     identities: int
@@ -62,7 +62,7 @@ class Decomposition:
 
 
 def decompose(tensor: Array, variance: float, max_identity: int | None, max_expression: int | None) -> Decomposition:
-    """HOSVD of (I, E, R) with as many components a mode as keep `variance` (0 to 1) of its centred variance."""
+    """HOSVD of (I, E, R) with as many components per mode as keep `variance` (0 to 1) of its centred variance."""
     identity, retained_identity = _mode_factor(tensor, 0, variance, max_identity)
     expression, retained_expression = _mode_factor(tensor, 1, variance, max_expression)
     # The columns are orthogonal with squared norm I (or E), so the transpose over that is the pseudo-inverse.
@@ -79,11 +79,11 @@ def impute(
     iterations: int = 200,
     tolerance: float = 1e-7,
 ) -> Array:
-    """Fill the missing scans of (I, E, R), where present (I, E) is false.
+    """Fills the missing scans of (I, E, R), where present (I, E) is false.
 
-    Start: the expression's mean plus the identity's mean departure from the means of the expressions it has. Then
-    decompose and take the missing entries of the low-rank reconstruction, until they move by less than `tolerance` of
-    their size. Raises ValueError where an identity or an expression has no scan at all.
+    Starts from the expression's mean plus the identity's mean departure from the means of the expressions it has. Then
+    decomposes, and takes the missing entries from the low-rank reconstruction, until they change by less than
+    `tolerance` of their size. Raises LsslError if an identity or an expression has no scan at all.
     """
     if present.all():
         return tensor
@@ -122,8 +122,8 @@ def build_model(
 
     expression_names (E), one of them "neutral". present (I, E): false where a scan is missing (its values are not
     read). albedos (I, V, 3): encoded colours in [0, 1], for the albedo modes; without them the face is grey.
-    variance: share of each mode's variance that chooses the ranks. folds: left-out folds for the report, 0 for none.
-    Raises ValueError naming what does not fit.
+    variance: the share of each mode's variance that the ranks must keep. folds: the number of folds to leave out for
+    the report, 0 for none. Raises LsslError naming what does not match.
     """
     identities, expressions, vertices = scans.shape[:3]
     if len(expression_names) != expressions or "neutral" not in expression_names:
@@ -167,7 +167,7 @@ def build_model(
 
 
 def principal_components(rows: NDArray[np.floating], variance: float, limit: int | None) -> tuple[Array, Array, Array]:
-    """Mean (D,), orthonormal modes (K, D) and standard deviations (K,) of rows (n, D), by the n x n Gram matrix."""
+    """Mean (D,), orthonormal modes (K, D) and standard deviations (K,) of rows (n, D), from the n x n Gram matrix."""
     mean = rows.mean(0, dtype=np.float64)
     centred = rows - mean
     values, vectors = _leading(centred @ centred.T, variance, limit)
@@ -176,7 +176,7 @@ def principal_components(rows: NDArray[np.floating], variance: float, limit: int
 
 
 def leading_subspace(rows: NDArray[np.floating], rank: int, seed: int = 0) -> NDArray[np.floating]:
-    """Orthonormal directions (rank, D) that hold nearly all of rows (n, D), by a randomised range finder with one power
+    """Orthonormal directions (rank, D) that span nearly all of rows (n, D), by a randomised range finder with one power
     iteration (Halko et al. 2011): for tensors whose Gram matrix would be too large. At most min(n, D) directions."""
     rank = min(rank, *rows.shape)
     test = np.random.default_rng(seed).standard_normal((len(rows), rank)).astype(rows.dtype)
@@ -200,7 +200,7 @@ def _compress(scans: NDArray[np.floating], present: NDArray[np.bool_]) -> tuple[
     rows = rows.astype(np.float64)
     values, vectors = _leading(rows @ rows.T, 1.0, None)
     spatial = (vectors / np.sqrt(values)).T @ rows
-    # Gram matrices square the condition: one step of orthonormalisation gives the small directions back their digits.
+    # Gram matrices square the condition number: one orthonormalisation restores the precision of small directions.
     spatial = np.linalg.qr(spatial.T)[0].T
     coefficients = np.zeros((*present.shape, len(spatial)))
     coefficients[present] = rows @ spatial.T
@@ -223,7 +223,7 @@ def _mode_factor(tensor: Array, mode: int, variance: float, limit: int | None) -
     centred = unfolded - unfolded.mean(0)
     left, singular, _ = np.linalg.svd(centred, full_matrices=False)
     energy = singular**2
-    # Directions that are rounding of the whole tensor, not of this mode's spread, are no direction at all.
+    # Directions no larger than the whole tensor's rounding errors are not directions of this mode's spread.
     noise = (np.linalg.norm(unfolded) * np.finfo(np.float64).eps * 10) ** 2
     rank = _rank(np.where(energy > noise, energy, 0.0), variance, limit)
     left = left[:, :rank] * np.sqrt(len(left))
@@ -240,7 +240,7 @@ def _leading(gram: Array, variance: float, limit: int | None) -> tuple[Array, Ar
 
 
 def _rank(energy: Array, variance: float, limit: int | None) -> int:
-    """Least number of leading components that keep `variance`; never one below the numerical rank's noise."""
+    """The least number of leading components that keep `variance`; none of them is numerical noise."""
     meaningful = int((energy > energy.max(initial=0.0) * _NUMERICAL_RANK).sum()) if energy.any() else 0
     share = np.cumsum(energy) / max(energy.sum(), np.finfo(np.float64).tiny)
     rank = meaningful if variance >= 1 else int(np.searchsorted(share, variance) + 1)
@@ -310,7 +310,7 @@ def _held_out_errors(
     expression_names: Sequence[str],
     bar: "tqdm[None]",
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Rms vertex error of each expression on identities left out, fitted to all their scans, and to neutral alone."""
+    """Rms vertex error of each expression on identities left out, fitted to all their scans, and to neutral only."""
     identities, expressions = present.shape
     neutral = list(expression_names).index("neutral")
     squares = np.zeros((2, expressions))
@@ -340,8 +340,8 @@ def _held_out_errors(
 
 
 def _fit_identity(design: Array, target: Array, prior_strength: float = 1e-4) -> Array:
-    """Least-squares identity weights (I',) for design (S, I', R) and target (S, R), with a faint Gaussian prior and
-    the constant weight held at 1."""
+    """Least-squares identity weights (I',) for design (S, I', R) and target (S, R), with a weak Gaussian prior and the
+    constant weight fixed at 1."""
     columns = design.transpose(1, 0, 2).reshape(design.shape[1], -1)
     residual = target.reshape(-1) - columns[0]
     gram = columns[1:] @ columns[1:].T

@@ -1,4 +1,4 @@
-"""Which part of a head is the face that landmarks hold in place."""
+"""The part of a head whose position landmarks determine: the face."""
 
 import numpy as np
 import torch
@@ -10,13 +10,13 @@ from lssl.face3d.model.topology import EYEBALL_PARTS, Part
 
 _WITHIN = (Part.SKIN, Part.NOSE, Part.BROWS, Part.LIPS, Part.INNER_MOUTH, Part.TEETH, Part.TONGUE, *EYEBALL_PARTS)
 # Where the face ends: heights above the brows, in distances from the brows down to the nose, and centimetres behind
-# the first jaw landmark; from certain to beyond.
+# the first jaw landmark; certainly face up to the first number, not face beyond the second.
 _FOREHEAD = (0.5, 0.8)
 _TEMPLE = (0.5, 2.0)
 
 
 def face_region(model: BilinearFaceModel) -> Tensor:
-    """(V,) in [0, 1]: 1 on the face that landmarks hold in place, 0 on ears, neck and scalp, a slope between."""
+    """(V,) in [0, 1]: 1 on the face, which landmarks determine, 0 on ears, neck and scalp, and a slope between."""
     mean = model.mean_face().cpu().numpy()
     points = mean[model.topology.landmarks]
     brows, nose = points[17:27, 1].mean(), points[33, 1]

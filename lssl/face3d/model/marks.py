@@ -1,5 +1,5 @@
-"""What a mesh without names needs to become a model: landmark vertices and part labels from text files, and a topology
-made from them."""
+"""What a mesh without names needs to become a model: landmark vertices and part labels, read from text files, and a
+topology made from them."""
 
 from pathlib import Path
 
@@ -11,16 +11,16 @@ from lssl.errors import LsslError
 from lssl.face3d.model.topology import FaceTopology, Part, jaw_paths, mirror_by_position, vertex_parts_to_faces
 
 Ints = NDArray[np.int64]
-# Jaw landmarks that slide when the head turns; those by the chin stay where they are.
+# Jaw landmarks that slide when the head turns; those near the chin do not.
 _SLIDING = (0, 1, 2, 3, 4, 5, 11, 12, 13, 14, 15, 16)
-_INWARD = 0.52  # of the distance from the middle: where the cheek's silhouette is on a turned head
+_INWARD = 0.52  # where the cheek's silhouette is on a turned head, as a share of the distance from the middle
 
 
 def read_landmark_vertices(path: str | Path) -> Ints:
     """(68,) vertex numbers from 0, in iBUG order, or (85,) with the 17 of the turned head's jaw line after them.
 
-    The file holds whole numbers with spaces, commas or lines between; `#` begins a comment. Raises ValueError naming
-    the file.
+    The file holds whole numbers separated by spaces, commas or line breaks; `#` begins a comment. Raises LsslError
+    naming the file.
     """
     path = Path(path)
     try:
@@ -35,29 +35,29 @@ def read_landmark_vertices(path: str | Path) -> Ints:
     if len(numbers) not in (68, 85):
         raise LsslError(f"{path}: {len(numbers)} numbers; expected 68, or 68 and the 17 of the turned jaw line")
     if (numbers < 0).any():
-        raise LsslError(f"{path}: vertex numbers count from 0; {int(numbers.min())} is none")
+        raise LsslError(f"{path}: vertex numbers count from 0; {int(numbers.min())} is not one")
     return numbers
 
 
 def size_doubt(neutral: NDArray[np.floating], landmarks: Ints, unit: str) -> str:
-    """What is odd about the size of a mean neutral face (V, 3), taken for centimetres when scaled from `unit`; empty
-    where the outer corners of the eyes are 5 to 15 cm apart (9 in people), or the landmarks are no face's."""
+    """What is odd about the size of a mean neutral face (V, 3), in centimetres after scaling from `unit`; empty if the
+    outer corners of the eyes are 5 to 15 cm apart (about 9 in people)."""
     apart = float(np.linalg.norm(neutral[landmarks[45]] - neutral[landmarks[36]]))
     if 5 <= apart <= 15:
         return ""
     scales = {"cm": 1.0, "mm": 0.1, "m": 100.0}
     fits = [name for name, scale in scales.items() if 5 <= apart / scales[unit] * scale <= 15]
     fix = f"; --unit {fits[0]} would fit" if fits else ""
-    return f"the eyes' outer corners are {apart:.3g} cm apart, in people 9{fix}"
+    return f"the eyes' outer corners are {apart:.3g} cm apart (9 in people){fix}"
 
 
 def read_parts(path: str | Path) -> NDArray[np.uint8]:
-    """(V,) part labels from a text file with a part's name a line. Raises ValueError naming the file and the line."""
+    """(V,) part labels from a text file with one part's name per line. Raises LsslError naming file and line."""
     path = Path(path)
     try:
         names = read_text(path).split()
     except LsslError as error:
-        raise LsslError(f"{error}; expected a part's name a line") from None
+        raise LsslError(f"{error}; expected one part's name per line") from None
     known = {part.name.lower(): part.value for part in Part}
     for number, name in enumerate(names, start=1):
         if name.lower() not in known:
@@ -71,9 +71,10 @@ def scan_topology(
     landmarks: Ints,
     parts: NDArray[np.uint8] | None = None,
 ) -> FaceTopology:
-    """The topology of a neutral mesh (V, 3), centimetres, with landmark vertices as `read_landmark_vertices` gives.
+    """The topology of a neutral mesh (V, 3), centimetres, with landmark vertices as from `read_landmark_vertices`.
 
-    Without parts, all is skin but the lips, drawn from the landmarks. Raises ValueError where a number is no vertex.
+    Without parts, everything is skin except the lips, which are found from the landmarks. Raises LsslError if a
+    landmark is not a vertex, or if there are too few or too many part labels.
     """
     if landmarks.max() >= len(neutral):
         raise LsslError(f"landmark vertex {int(landmarks.max())}, but the mesh has {len(neutral)} vertices")
@@ -95,7 +96,7 @@ def scan_topology(
 
 
 def turned_jaw(neutral: NDArray[np.floating], jaw: Ints) -> Ints:
-    """(17,) vertices on the cheeks, level with the jaw landmarks: where the outline is when the head has turned."""
+    """(17,) vertices on the cheeks, level with the jaw landmarks: where the outline is when the head is turned."""
     turned = jaw.copy()
     reach = 0.04 * float(np.ptp(neutral[jaw, 0]))
     for k in _SLIDING:
@@ -109,7 +110,7 @@ def turned_jaw(neutral: NDArray[np.floating], jaw: Ints) -> Ints:
 
 
 def head_pivot(neutral: NDArray[np.floating], landmarks: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Where a model's origin belongs (3,): in the middle, level with the bridge of the nose, as deep as the ears."""
+    """The point (3,) for a model's origin: in the middle, level with the bridge of the nose, as deep as the ears."""
     ears = neutral[landmarks[[0, 16]]].mean(0)
     return np.array([ears[0], neutral[landmarks[28], 1], ears[2]], np.float64)
 

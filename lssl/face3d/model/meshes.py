@@ -1,4 +1,4 @@
-"""Reading meshes, with their vertices in the order of the file, and folders of registered scans."""
+"""Reads meshes, keeping their vertices in the order of the file, and folders of registered scans."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _NOT_READ = (".stl", ".off", ".fbx", ".glb", ".gltf", ".dae", ".3ds", ".vtk", ".
 
 @dataclass(frozen=True)
 class Mesh:
-    """vertices (V, 3) float64 in the file's order and unit; triangles (F, 3) int32; colours (V, 3) in [0, 1] or None."""
+    """vertices (V, 3) float64 in the file's order and unit; faces (F, 3) int32; colours (V, 3) in [0, 1] or None."""
 
     vertices: NDArray[np.float64]
     faces: NDArray[np.int32]
@@ -27,7 +27,7 @@ class Mesh:
 
 @dataclass(frozen=True)
 class Scans:
-    """Registered scans: vertices (I, E, V, 3), present (I, E), names of both modes, the triangles they share."""
+    """Registered scans: vertices (I, E, V, 3), present (I, E), the names of both modes, the triangles they share."""
 
     vertices: NDArray[np.float32]
     present: NDArray[np.bool_]
@@ -38,9 +38,9 @@ class Scans:
 
 
 def read_mesh(path: str | Path) -> Mesh:
-    """An OBJ or PLY mesh; polygons become triangles. No vertex is merged, dropped or moved in the order.
+    """Reads an OBJ or PLY mesh; polygons become triangles. No vertex is merged, dropped or reordered.
 
-    Raises LsslError where the file is missing, is no mesh, is truncated, or has coordinates that are not finite.
+    Raises LsslError if the file is missing, not a mesh, truncated, or has coordinates that are not finite.
     """
     path = Path(path)
     kind = path.suffix[1:].lower()
@@ -59,14 +59,14 @@ def read_mesh(path: str | Path) -> Mesh:
     if not np.isfinite(vertices).all():
         raise LsslError(f"{path}: has coordinates that are not finite; export it again")
     if faces.max() >= len(vertices):
-        raise LsslError(f"{path}: a face names a vertex that is not there; the file is truncated, export it again")
+        raise LsslError(f"{path}: a face names a vertex that does not exist; the file is truncated, export it again")
     return Mesh(vertices, faces.astype(np.int32), colours)
 
 
 def scan_paths(sources: Iterable[str | Path]) -> dict[tuple[str, str], Path]:
     """(identity, expression) -> file, from files and folders of `<identity>_<expression>.obj` or `.ply`.
 
-    Raises LsslError for another name, for one scan given twice, and where there is none.
+    Raises LsslError for any other name, for a scan given twice, and if there is none.
     """
     files: list[Path] = []
     for source in map(Path, sources):
@@ -120,7 +120,7 @@ def read_scans(sources: Iterable[str | Path], progress: bool = False) -> Scans:
                 "scans must be registered to one template"
             )
         if not np.array_equal(mesh.faces, first.faces):
-            raise LsslError(f"{path}: other triangles than {first_path}; scans must be registered to one template")
+            raise LsslError(f"{path}: not the triangles of {first_path}; scans must be registered to one template")
         i, e = identities.index(identity), expressions.index(expression)
         vertices[i, e], present[i, e] = mesh.vertices, True
         if mesh.colours is not None:
@@ -135,11 +135,11 @@ def read_scans(sources: Iterable[str | Path], progress: bool = False) -> Scans:
 
 def _check_sizes(vertices: NDArray[np.float32], places: list[tuple[Path, int, int]]) -> None:
     """Raises LsslError naming a scan of (path, identity, expression) that is far larger or smaller than the others:
-    heads differ by a fifth, and units by ten."""
+    heads differ by a fifth, units by a factor of ten."""
     sizes = [float(np.ptp(vertices[i, e], axis=0).max()) for _, i, e in places]
     usual = float(np.median(sizes))
     for (path, _, _), size in zip(places, sizes, strict=True):
         if size > 2 * usual or 2 * size < usual:
             raise LsslError(
-                f"{path}: {size:.4g} units from end to end, where scans have {usual:.4g}; give all in one unit"
+                f"{path}: {size:.4g} units from end to end, where most scans have {usual:.4g}; give all in one unit"
             )

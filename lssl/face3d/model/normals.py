@@ -10,7 +10,7 @@ from torch import Tensor
 def vertex_normals(vertices: Tensor, faces: Tensor, weld: Tensor | NDArray[np.int32] | None = None) -> Tensor:
     """Unit normals of vertices (V, 3) or (N, V, 3): the area-weighted mean of the normals of their triangles (F, 3).
 
-    weld (V,): vertices with the same number stand in one place (seams) and share a normal.
+    weld (V,): vertices with the same number are at one position (seams) and share a normal.
     """
     corners = faces.long()
     a, b, c = (vertices[..., corners[:, i], :] for i in range(3))

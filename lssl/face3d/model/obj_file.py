@@ -1,6 +1,6 @@
-"""Wavefront OBJ: its vertices and faces, in the order of the file (Wavefront's Advanced Visualizer manual, appendix B1).
+"""Wavefront OBJ: its vertices and faces in the order of the file (Wavefront's Advanced Visualizer manual, appendix B1).
 
-Texture coordinates, normals, materials, groups and lines are left out: a reader that sees them splits vertices along
+Texture coordinates, normals, materials, groups and lines are ignored: a reader that uses them splits vertices along
 their seams, and scans lose their correspondence.
 """
 
@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 
 
 class ObjError(ValueError):
-    """What is wrong with an OBJ file, with the line where that is known, without the file's name."""
+    """What is wrong with an OBJ file, with the line if it is known, but without the file's name."""
 
 
 def read_obj(data: bytes) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64] | None]:
     """(vertices (V, 3), triangles (F, 3), colours (V, 3) in [0, 1] or None); polygons become fans of triangles.
 
-    A negative number counts back from the last vertex above the face; a line that ends in a backslash goes on in the
-    next one. Raises ObjError for a vertex 0 (OBJ counts from 1), a vertex that is not there, and what is no number.
+    A negative number counts back from the last vertex above the face; a line that ends in a backslash continues in the
+    next one. Raises ObjError for a vertex 0 (OBJ counts from 1), a vertex that does not exist, and text that is not a
+    number.
     """
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         data = data.decode("utf-16", errors="replace").encode()
@@ -50,7 +51,7 @@ def read_obj(data: bytes) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArr
 
 
 def _statements(data: bytes) -> Iterator[tuple[int, list[bytes]]]:
-    """(line number, words) of each statement, continued lines joined, remarks cut off."""
+    """(line number, words) of each statement, continued lines joined, comments removed."""
     begun, words = 0, []
     for number, line in enumerate(data.splitlines(), start=1):
         line = line.partition(b"#")[0].rstrip()
@@ -71,7 +72,7 @@ def _corner(word: bytes, count: int, line: int) -> int:
     try:
         number = int(text)
     except ValueError:
-        raise ObjError(f"line {line}: '{word.decode(errors='replace')}' is no vertex of a face") from None
+        raise ObjError(f"line {line}: '{word.decode(errors='replace')}' is not a vertex of a face") from None
     if number == 0:
         raise ObjError(f"line {line}: a face names vertex 0, but OBJ counts from 1")
     if number < 0:
@@ -90,13 +91,13 @@ def _points(rows: list[list[bytes]], places: list[int]) -> NDArray[np.float64]:
         try:
             [float(value) for value in row[:3]]
         except ValueError as error:
-            hint = "; write a point, not a comma" if any(b"," in value for value in row[:3]) else ""
+            hint = "; write a decimal point, not a comma" if any(b"," in value for value in row[:3]) else ""
             raise ObjError(f"line {line}: {error}{hint}") from None
-    raise ObjError("the vertices are no numbers")
+    raise ObjError("the vertices are not numbers")
 
 
 def _colours(rows: list[list[bytes]]) -> NDArray[np.float64] | None:
-    """The colours that stand behind the vertices, in [0, 1] or in 0 to 255; None unless behind all."""
+    """The colours that follow the vertices' coordinates, in [0, 1] or 0 to 255; None unless all vertices have one."""
     if not rows or min(map(len, rows)) < 6:
         return None
     try:

@@ -1,4 +1,4 @@
-"""PLY, the Stanford polygon format (Turk 1994): vertices and faces of text and of both binary kinds."""
+"""PLY, the Stanford polygon format (Turk 1994): vertices and faces, from text and both binary kinds."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -38,13 +38,13 @@ class _Element:
     properties: list[_Property]
 
 
-Columns = dict[str, Any]  # an array a property, of a list property a list of arrays
+Columns = dict[str, Any]  # one array per property, or for a list property one list of arrays
 
 
 def read_ply(data: bytes) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64] | None]:
     """(vertices (V, 3), triangles (F, 3), colours (V, 3) in [0, 1] or None); polygons of any size become fans.
 
-    Raises PlyError for what is no PLY, is truncated, or has a negative vertex number.
+    Raises PlyError for data that is not PLY, is truncated, or has a negative vertex number.
     """
     order, elements, body = _header(data)
     reader = _TextReader(body) if not order else _BinaryReader(body, order)
@@ -64,7 +64,7 @@ def _header(data: bytes) -> tuple[str, list[_Element], bytes]:
     data = data.removeprefix(b"\xef\xbb\xbf")
     end = data.find(b"end_header")
     if not data.startswith(b"ply") or end < 0:
-        raise PlyError("no header that begins with 'ply' and ends with 'end_header'; the file is truncated, or no PLY")
+        raise PlyError("no header that begins with 'ply' and ends with 'end_header'; the file is truncated, or not PLY")
     body = data[end + len(b"end_header") :]
     body = body[2:] if body.startswith(b"\r\n") else body[1:]
     order, elements = None, []
@@ -82,7 +82,7 @@ def _header(data: bytes) -> tuple[str, list[_Element], bytes]:
         except (KeyError, IndexError, ValueError):
             raise PlyError(f"the header's line '{line.strip()}' is not understood") from None
     if order is None or any(element.count < 0 for element in elements):
-        raise PlyError("the header says no format, or a negative count")
+        raise PlyError("the header has no format, or a negative count")
     return order, elements, body
 
 
@@ -151,7 +151,7 @@ class _BinaryReader:
         return {p.name: rows[f"v{k}"] for k, p in enumerate(element.properties)}
 
     def _uniform(self, element: _Element) -> Columns | None:
-        """The element where all of its lists are as long as the first row's, None where they are not."""
+        """The element's columns if all of its lists are as long as the first row's, else None."""
         if not element.count:
             return {p.name: [] for p in element.properties}
         start, lengths = self.place, {}
@@ -199,7 +199,7 @@ def _fans(lists: Any) -> NDArray[np.int64]:
 
 
 def _strips(table: Columns) -> NDArray[np.int64]:
-    """Triangles of strips: each vertex makes one with the two before it, every second turned; -1 ends a strip."""
+    """Triangles of strips: each vertex forms one with the two before it, every second one reversed; -1 ends a strip."""
     triangles: list[tuple[int, int, int]] = []
     lists = table.get("vertex_indices", table.get("vertex_index"))
     for row in () if lists is None else lists:
@@ -220,7 +220,7 @@ def _whole(corners: NDArray[Any]) -> NDArray[np.int64]:
     with np.errstate(invalid="ignore"):
         whole = numbers.astype(np.int64)
     if (whole != numbers).any() or (whole < 0).any():
-        raise PlyError("a face names a vertex that is no whole number from 0")
+        raise PlyError("a face names a vertex that is not a whole number from 0")
     return whole
 
 

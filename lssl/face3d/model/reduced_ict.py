@@ -2,10 +2,11 @@
 
 ICT Face Model Light (Li et al. 2020, Learning Formation of Physically-Based Face Attributes), copyright 2020 USC
 Institute for Creative Technologies, MIT licence (`data/ict-facekit-LICENSE.txt`): 12 of its 100 identity shapes, 26 of
-its 53 expression shapes, the eight expressions composed of them by `importers.ict`. Changes made here: eye occlusion,
-tears and lashes left out, half precision, and one shape more, which makes "happy" the smile that people smile: its
-landmarks move as in the median of 47 open smiles of the Face Research Lab London Set (DeBruine and Jones 2017,
-https://doi.org/10.6084/m9.figshare.5047666.v5, CC BY 4.0), each beside the same person's neutral face.
+its 53 expression shapes, and the eight expressions composed of them by `importers.ict`. Changes made here: eye
+occlusion, tears and lashes are left out, numbers have half precision, and there is one more shape, which makes "happy"
+the smile of real people: its landmarks move as in the median of 47 open smiles of the Face Research Lab London Set
+(DeBruine and Jones 2017, https://doi.org/10.6084/m9.figshare.5047666.v5, CC BY 4.0), each relative to the same person's
+neutral face.
 """
 
 from dataclasses import replace
@@ -20,30 +21,30 @@ from lssl.face3d.model.topology import EYEBALL_PARTS, Part
 
 PATH = Path(__file__).parent / "data" / "ict.npz"
 
-# Right and down in distances between the eyes' centres: lids (36 to 41), outer lips of the picture's left half (48 to
-# 51, 57 to 59), inner lips (60 to 62, 66, 67). The other half is its mirror image.
+# Movement right and down, in distances between the eyes' centres: lids (36 to 41), outer lips of the picture's left
+# half (48 to 51, 57 to 59), inner lips (60 to 62, 66, 67). The other half mirrors it.
 _SMILE = {
     36: (0.003, -0.002), 37: (0.002, 0.008), 38: (0.000, 0.009), 39: (-0.004, 0.004), 40: (-0.004, -0.007),
     41: (0.003, -0.012), 48: (-0.088, -0.090), 49: (-0.060, -0.058), 50: (-0.024, -0.029), 51: (0.000, -0.038),
     57: (0.000, 0.063), 58: (-0.028, 0.062), 59: (-0.066, 0.016), 60: (-0.091, -0.073), 61: (-0.022, -0.059),
     62: (0.000, -0.055), 66: (0.000, 0.077), 67: (-0.026, 0.074),
 }  # fmt: skip
-# Four in ten people keep their lips nearly closed when they smile: the lower lip goes down this share of the way.
+# Four in ten people keep their lips nearly closed when they smile, so the lower lip goes down only this far.
 _LOWER_LIP = 0.8
 _LOWER = (57, 58, 66, 67)
 _RIDGE = 0.15
 _REACH = (1.0, 4.0)  # centimetres from the landmarks of lids and lips, over which the shape fades out
-_STD = 0.02  # of the added shape's weight: fits to landmarks leave it alone
+_STD = 0.02  # of the added shape's weight: so small that fits to landmarks leave it alone
 
 
 @lru_cache(maxsize=1)
 def load_ict_model() -> BilinearFaceModel:
-    """The built-in model `ict`, read once a process."""
+    """The built-in model `ict`, read once per process."""
     return BilinearFaceModel.load(PATH)
 
 
 def reduce_ict(model: BilinearFaceModel) -> BilinearFaceModel:
-    """What `ict.npz` holds, from what `import_ict` makes of the shapes named above:
+    """The content of `ict.npz`, made from what `import_ict` returns for the shapes named above:
     `reduce_ict(import_ict("FaceXModel")).save(PATH, half=True)`."""
     from lssl.data.landmarks import FLIP_68
 
@@ -80,7 +81,7 @@ def reduce_ict(model: BilinearFaceModel) -> BilinearFaceModel:
 def _spread(model: BilinearFaceModel, at: Tensor, values: Tensor) -> Tensor:
     """(V, 3): a smooth displacement that is `values` (K, 2) at vertices `at` (K,) and fades out away from them.
 
-    Reckoned on the face with open mouth and eyes, in which the two lips, and the two lids, are far from one another.
+    Computed on the face with open mouth and eyes, in which the two lips, and the two lids, are far apart.
     """
     opened = model.mean_face("surprised").double()
     places = opened[at]

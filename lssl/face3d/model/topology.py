@@ -1,4 +1,4 @@
-"""What the vertices of a face mesh are: triangles, part labels, landmarks, jaw contours, mirror map."""
+"""The structure of a face mesh: triangles, part labels, landmarks, jaw contours, mirror map."""
 
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
@@ -13,7 +13,7 @@ class Part(IntEnum):
     """Part of the head that a vertex or triangle belongs to.
 
     An eyeball (sclera, iris, pupil) is a component of its own: no triangle joins it to the skin, so that gaze can turn
-    it. NOSE and BROWS are skin with a name; NECK begins below the jaw; INNER_MOUTH is the dark behind the lips.
+    it. NOSE and BROWS are named parts of the skin; NECK begins below the jaw; INNER_MOUTH is the dark behind the lips.
     """
 
     SKIN = 0
@@ -35,8 +35,9 @@ class Part(IntEnum):
 
 EYEBALL_PARTS = (Part.SCLERA, Part.IRIS, Part.PUPIL)
 
-# Part -> label of a data set's masks (lssl/data/folder.py), which are the face parser's classes. Lips are the lips alone: what the open mouth shows is background, as in masks drawn from
-# landmarks (lssl/data/masks.py). Brows and nose are skin; hair, ears, neck and clothes are not the face.
+# Part -> label of a data set's masks (lssl/data/folder.py), which are the face parser's classes. Lips are only the
+# lips: what the open mouth shows is background, as in masks drawn from landmarks (lssl/data/masks.py). Brows and nose
+# are skin; hair, ears, neck and clothes are not face.
 PARSER_CLASS_OF_PART: dict[Part, int] = {
     Part.SKIN: 1,
     Part.LIPS: 2,
@@ -58,18 +59,18 @@ PARSER_CLASS_OF_PART: dict[Part, int] = {
 
 @dataclass(frozen=True, eq=False)
 class FaceTopology:
-    """The part of a face model that no weight changes.
+    """The part of a face model that does not depend on its weights.
 
     faces (F, 3) int32: counter-clockwise seen from outside.
     vertex_parts (V,), face_parts (F,) uint8: `Part` labels; masks are drawn from `face_parts`.
-    landmarks (68,) int32: vertex of each iBUG landmark; 0 is the jaw at the image's left of a frontal face.
-    jaw_contours (17, C) int32: for each jaw landmark the vertices its landmark may slide to when the head turns; column
-        0 is `landmarks[:17]`, the rest go forward over the cheek at about the same height (a row repeats its last
-        vertex to fill).
-    mirror (V,) int32: vertex at the mirrored place (x -> -x); an involution.
-    weld (V,) int32: lowest vertex at the same place; welded vertices share one normal, so that a part's colour can end
-        sharply on a smooth surface (duplicate the vertices along the line). Default: nothing welded.
-    Raises ValueError naming the field where shapes, ranges or the involution do not hold.
+    landmarks (68,) int32: the vertex of each iBUG landmark; 0 is the jaw's end on the left of a frontal face's image.
+    jaw_contours (17, C) int32: the vertices that each jaw landmark may slide to when the head turns; column 0 is
+        `landmarks[:17]`, the rest lead forward over the cheek at about the same height (a row repeats its last vertex
+        as padding).
+    mirror (V,) int32: the vertex at the mirrored position (x -> -x); an involution.
+    weld (V,) int32: the lowest vertex at the same position; welded vertices share one normal, so that a part's colour
+        can end sharply on a smooth surface (duplicate the vertices along the line). Default: nothing is welded.
+    Raises ValueError naming the field if shapes, ranges or the involution do not hold.
     """
 
     faces: IntArray
@@ -123,7 +124,7 @@ class FaceTopology:
 
     @property
     def has_eyeballs(self) -> bool:
-        """True where eyeballs are components of their own, so that gaze can turn them."""
+        """True if eyeballs are components of their own, so that gaze can turn them."""
         eye = np.isin(self.vertex_parts, EYEBALL_PARTS)
         corners = eye[self.faces]
         return bool(eye.any() and (corners.all(1) | ~corners.any(1)).all())
@@ -142,7 +143,7 @@ class FaceTopology:
 
 
 def vertex_parts_to_faces(faces: IntArray, vertex_parts: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Part of each triangle (F,): the part two of its corners share, else that of its first corner."""
+    """The part of each triangle (F,): the one that two of its corners share, else that of its first corner."""
     a, b, c = (vertex_parts[faces[:, i]] for i in range(3))
     return np.where(b == c, b, a).astype(np.uint8)
 
@@ -163,13 +164,13 @@ def mirror_by_position(vertices: NDArray[np.floating], tolerance: float) -> IntA
 def jaw_paths(
     vertices: NDArray[np.floating], faces: IntArray, start: NDArray[np.integer], end: NDArray[np.integer]
 ) -> IntArray:
-    """Jaw contours (17, C): vertices along the surface from each jaw landmark `start` (17,) to its place `end` (17,)
+    """Jaw contours (17, C): vertices along the surface from each jaw landmark `start` (17,) to its position `end` (17,)
     on a turned head, by shortest paths over the mesh's edges."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import dijkstra
 
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    # A path that leaves its height costs more: contours run level, as silhouettes slide.
+    # Leaving the level costs more: contours run level, as silhouettes slide.
     step = vertices[edges[:, 0]] - vertices[edges[:, 1]]
     length = np.linalg.norm(step * [1.0, 2.0, 1.0], axis=1)
     graph = coo_matrix((length, (edges[:, 0], edges[:, 1])), shape=(len(vertices),) * 2).tocsr()

@@ -1,4 +1,4 @@
-"""Where the procedural face's facial actions act: masks, the jaw's share, and each sliding action's displacement."""
+"""Where the procedural face's actions take effect: masks, the jaw's share, and each sliding action's displacement."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Regions:
-    """Of every vertex, worked out once on the template: position with |x|, masks and weights in [0, 1]."""
+    """For every vertex, computed once on the template: position with |x|, masks and weights in [0, 1]."""
 
     side: Array  # -1, 0, 1: sign of x
     x: Array
@@ -28,7 +28,7 @@ class Regions:
 
 
 def _mouth_height(template: Template, x: Array, y: Array) -> Array:
-    """Signed height over the line between the lips; on lips by which lip it is, whatever the fold."""
+    """Signed height over the line between the lips; on the lips themselves the sign says which lip it is."""
     height = y + 6.9
     lens = np.sqrt(np.clip(1 - (x / 2.55) ** 2, 0, 1)) + 0.015
     groups = template.groups
@@ -59,7 +59,7 @@ def regions() -> Regions:
     for numbers in (groups["lids_inside"], template.mirror[groups["lids_inside"]]):
         lid_free[numbers] = 0.0
 
-    # the line from the mouth's corner up to the joint divides what the jaw carries from what it leaves
+    # the line from the mouth's corner up to the joint separates what moves with the jaw from what does not
     along = np.clip((10.0 - z) / 8.0, 0, 1)
     height = _mouth_height(template, x, y.copy())
     on_lip = height != y + 6.9
@@ -83,7 +83,7 @@ def regions() -> Regions:
 
 @dataclass(frozen=True)
 class _Ground:
-    """What several actions' fields are made of, a value a vertex."""
+    """What several actions' fields are composed of, one value per vertex."""
 
     x: Array
     y: Array

@@ -1,6 +1,6 @@
 """Colours of the procedural person: skin, lips, brows, stubble, hair, eyes; sRGB-encoded, 0 to 1.
 
-What light hardly reaches (sockets, nostrils, under the chin) is darkened here, as a texture would have it.
+Where light hardly reaches (sockets, nostrils, under the chin), colours are darkened, as in a texture.
 """
 
 from functools import cache
@@ -16,8 +16,8 @@ from lssl.face3d.procedural.relief import EYE_CENTRE
 
 Array = NDArray[np.float64]
 
-# Mean colours and how they go from dark to light, and from cool to warm, for one standard deviation. Straight lines in
-# colour space: whatever mixture of people a model's modes make, it has colours that people have.
+# Mean colours, and how they change from dark to light and from cool to warm for one standard deviation. These are
+# straight lines in colour space, so that any mixture of people that a model's modes make has colours that people have.
 _SKIN = np.array([0.765, 0.58, 0.48]), np.array([0.115, 0.120, 0.118]), np.array([0.012, -0.006, -0.016])
 _HAIR = np.array([0.30, 0.215, 0.160]), np.array([0.160, 0.130, 0.095]), np.array([0.050, -0.004, -0.022])
 _IRIS = np.array([0.37, 0.315, 0.245]), np.array([0.075, 0.080, 0.075]), np.array([-0.050, 0.035, 0.105])
@@ -25,7 +25,7 @@ _IRIS = np.array([0.37, 0.315, 0.245]), np.array([0.075, 0.080, 0.075]), np.arra
 
 @cache
 def _shares() -> dict[str, Array]:
-    """How much of each colouring every vertex (V,) takes, 0 to 1."""
+    """How much of each colouring every vertex has, (V,) in [0, 1]."""
     template = build_template()
     points, parts, groups = template.vertices, template.vertex_parts, template.groups
     x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]

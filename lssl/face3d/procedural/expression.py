@@ -1,8 +1,8 @@
 """What the procedural person's face does: facial actions, and the eight expressions made of them.
 
-Actions are named as in FACS (Ekman and Friesen 1978). Each is worked out on the person's own neutral face: lids turn
-round that person's eyeball, the jaw about that person's joint, lips and brows move in proportion to their size. So an
-expression is not the same displacement on two people, which is what a bilinear model is there to learn.
+Actions are named as in FACS (Ekman and Friesen 1978). Each is computed on the person's own neutral face: lids turn
+around that person's eyeball, the jaw about that person's joint, lips and brows move in proportion to their size. So an
+expression is not the same displacement on two people, which is what a bilinear model is meant to learn.
 """
 
 from functools import cache
@@ -16,7 +16,7 @@ from lssl.face3d.procedural.mesh import Template, build_template
 
 Array = NDArray[np.float64]
 
-# Strength of each action. A name ending in "_L" acts on the subject's left (the viewer's right) alone.
+# Strength of each action. A name ending in "_L" acts only on the subject's left (the viewer's right).
 EXPRESSION_ACTIONS: dict[str, dict[str, float]] = {
     "neutral": {},
     "angry": {
@@ -59,8 +59,8 @@ ACTIONS: tuple[str, ...] = (
 def _lid_turn(template: Template, vertices: Array, strengths: Array) -> Array:
     """Displacement (V, 3) of lids that turn about the eye's horizontal axis.
 
-    strengths (2, 2): [right side of the picture, left] x [upper lid down, lower lid up]; 1 + 1 would overlap: the upper
-    lid closes alone at 1, on the lower margin; negative opens wider.
+    strengths (2, 2): [right side of the picture, left] x [upper lid down, lower lid up]. At 1 the upper lid alone
+    closes the eye, so that 1 and 1 would overlap; negative opens it wider.
     """
     out = np.zeros_like(vertices)
     groups = template.groups
@@ -76,7 +76,7 @@ def _lid_turn(template: Template, vertices: Array, strengths: Array) -> Array:
         gap = margin - margin[partner]  # positive on the upper lid
         strength = np.where(is_upper, strengths[eye, 0], strengths[eye, 1])
         turn = -shares * gap * strength
-        # the margins stand at slightly different distances from the axis: they meet at the other's
+        # the margins are at slightly different distances from the axis: each lid ends at the other's
         reach = np.hypot(rel[0, :, 1], rel[0, :, 2])
         grow = 1 + shares * np.clip(strength, 0, 1) * (reach[partner] / reach - 1)
         c, s = np.cos(turn), np.sin(turn)
@@ -140,7 +140,7 @@ def _mean_lengths() -> dict[str, float]:
 
 
 def _lengths(template: Template, vertices: Array) -> dict[str, float]:
-    """Lengths of a neutral face, cm, that its movements are in proportion to."""
+    """Lengths of a neutral face, in cm, to which its movements are proportional."""
     g = template.groups
     border, lids, brow = g["lips_outside"][0], g["lids"][0], g["brow"][1]
     height = vertices[:, 1]
@@ -184,6 +184,6 @@ def _measures(template: Template, vertices: Array) -> dict[str, Array]:
 
 
 def sample_reach(generator: np.random.Generator) -> dict[str, float]:
-    """How far this person takes each action: about 1, spread 15 %."""
+    """How far a person takes each action: about 1, with a spread of 15 %."""
     overall = 1 + 0.08 * generator.standard_normal()
     return {name: float(np.clip(overall + 0.13 * generator.standard_normal(), 0.6, 1.4)) for name in ACTIONS}

@@ -23,7 +23,7 @@ class Half:
     count: int = 0
 
     def add(self, points: Array, part: Part, group: str | None = None, plane: Array | None = None) -> Ints:
-        """Vertex numbers, in the shape of `points` without its last axis."""
+        """Adds points; returns their vertex numbers, in the shape of `points` without its last axis."""
         flat = points.reshape(-1, 3)
         index = np.arange(self.count, self.count + len(flat)).reshape(points.shape[:-1])
         self.count += len(flat)
@@ -40,7 +40,7 @@ class Half:
             self.face_parts.append(np.full(len(faces), part, np.uint8))
 
     def strip(self, rows: Ints, part: Part, closed: bool = False) -> None:
-        """Triangles of a grid (R, C) of vertex numbers; closed joins the last column to the first."""
+        """Adds the triangles of a grid (R, C) of vertex numbers; closed joins the last column to the first."""
         if closed:
             rows = np.concatenate([rows, rows[:, :1]], 1)
         a, b, c, d = rows[:-1, :-1], rows[:-1, 1:], rows[1:, 1:], rows[1:, :-1]
@@ -50,7 +50,7 @@ class Half:
 
 
 def resample(loop: Array, closed: bool) -> Array:
-    """Twice the points: a cubic point between each two."""
+    """Twice the points: one more between each two, interpolated cubically."""
     if closed:
         before, after, beyond = np.roll(loop, 1, 0), np.roll(loop, -1, 0), np.roll(loop, -2, 0)
         middle = (9 * (loop + after) - before - beyond) / 16

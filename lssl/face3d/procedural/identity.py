@@ -1,7 +1,7 @@
 """Who the procedural person is: shape dimensions of the neutral face, as smooth displacements of the mean head.
 
 Each dimension has unit spread; its displacement is for one standard deviation. Sizes follow the spread of adult
-anthropometry (Farkas 1994, Anthropometry of the Head and Face): breadths and lengths vary by 4 to 8 % of themselves.
+anthropometry (Farkas 1994, Anthropometry of the Head and Face): breadths and lengths vary by 4 to 8 %.
 """
 
 from collections.abc import Callable
@@ -21,12 +21,12 @@ Displacement = Callable[[Array, Array, Array], "tuple[Array | float, Array | flo
 
 
 def bump(a: Array, b: Array, centre: tuple[float, float], spread: tuple[float, float]) -> Array:
-    """Gaussian of two coordinates."""
+    """A Gaussian of two coordinates, 1 at the centre."""
     return np.exp(-(((a - centre[0]) / spread[0]) ** 2) - ((b - centre[1]) / spread[1]) ** 2)
 
 
 def ramp(a: Array, start: float | Array, end: float | Array) -> Array:
-    """Smooth step from 0 at start to 1 at end (start may be the larger)."""
+    """A smooth step from 0 at start to 1 at end (start may be the larger)."""
     t = np.clip((a - start) / (end - start), 0, 1)
     return t * t * (3 - 2 * t)
 
@@ -144,7 +144,7 @@ _CAUSES: dict[str, dict[str, float]] = {
 
 
 def _fold(x: Array, y: Array) -> Array:
-    """Groove from the wing of the nose past the corner of the mouth, with the cheek's bulge beside it."""
+    """The groove from the wing of the nose past the corner of the mouth, with the cheek's bulge beside it."""
     t = np.clip((-3.6 - y) / 3.9, 0, 1)
     line = 2.15 + 1.15 * t + 0.2 * np.sin(np.pi * t)
     along = ramp(y, -3.0, -4.0) * ramp(y, -8.2, -6.6)
@@ -180,7 +180,7 @@ def dimension_fields() -> Array:
 
 
 def _add_special(fields: Array, template: Template, eyeball: NDArray[np.bool_], ear: NDArray[np.bool_]) -> None:
-    """Dimensions of parts that are not a function of place alone: ears, lids, brows, hair."""
+    """Adds dimensions that do not depend on position alone: of ears, lids, brows and hair."""
     index = {name: k for k, name in enumerate(DIMENSIONS)}
     points = template.vertices * [1, 1, 1]
     points[:, 0] = np.abs(points[:, 0])
@@ -250,7 +250,7 @@ def _add_hair(fields: Array, template: Template, index: dict[str, int]) -> None:
 
 
 def _add_uneven(fields: Array, where: Array) -> None:
-    """What differs between left and right, in real x."""
+    """Adds the differences between left and right, with signed x."""
     index = {name: k for k, name in enumerate(DIMENSIONS)}
     x, y, z = where.T
     a = np.abs(x)
@@ -263,7 +263,7 @@ def _add_uneven(fields: Array, where: Array) -> None:
 
 
 def sample_dimensions(count: int, generator: np.random.Generator) -> Array:
-    """(count, K) unit-variance dimensions, tied by `_CAUSES`."""
+    """(count, K) unit-variance dimensions, correlated by `_CAUSES`."""
     index = {name: k for k, name in enumerate(DIMENSIONS)}
     loading = np.zeros((len(_CAUSES), len(DIMENSIONS)))
     for row, cause in enumerate(_CAUSES.values()):
@@ -285,7 +285,7 @@ def neutral_vertices(dimensions: Array) -> Array:
 
 
 def _keep_lids_on_eyes(template: Template, vertices: Array) -> None:
-    """Move lids that the sum of dimensions pushed into the eyeball out to its surface and their own thickness."""
+    """Moves lids that the sum of dimensions pushed into the eyeball out to its surface plus their own thickness."""
     groups = template.groups
     rows = np.concatenate([groups["lids"][:4], groups["lids_inside"][:1]])
     thickness = np.array([0.06, 0.08, 0.10, 0.13, 0.012])[:, None]

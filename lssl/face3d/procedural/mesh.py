@@ -1,4 +1,4 @@
-"""The procedural head's mesh: skin triangulated round the eyes and the mouth, eyeballs, teeth, tongue, ears, hair.
+"""The procedural head's mesh: skin triangulated around the eyes and the mouth, eyeballs, teeth, tongue, ears, hair.
 
 Everything is built for the right half (x >= 0) and mirrored. Coordinates as in relief.py.
 """
@@ -16,10 +16,10 @@ from lssl.face3d.procedural.skin import add_skin
 
 @dataclass
 class Template:
-    """The mean neutral head before any mode: vertices (V, 3), faces (F, 3), parts, and what is where.
+    """The mean neutral head before any mode: vertices (V, 3), faces (F, 3), parts, and named groups of vertices.
 
-    groups: name -> vertex numbers of the right half (the left ones are mirror[...]). plane (V, 2): unrolled position
-    of skin (of the right half's twin), NaN elsewhere. mirror (V,).
+    groups: name -> vertex numbers of the right half (the left ones are mirror[...]). plane (V, 2): the unrolled
+    position of skin (for the left half, that of its twin), NaN elsewhere. mirror (V,): the vertex's twin.
     """
 
     vertices: Array
@@ -33,7 +33,7 @@ class Template:
 
 @cache
 def build_template() -> Template:
-    """The whole head; about 5,000 vertices, in about two seconds, the same bit for bit every time."""
+    """The whole head: about 5,000 vertices, built in about two seconds, the same bit for bit every time."""
     half = Half()
     add_skin(half)
     add_eyeball(half)

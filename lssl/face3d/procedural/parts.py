@@ -1,4 +1,4 @@
-"""What the procedural head has besides skin: lids' and lips' insides, eyeballs, teeth, tongue, ears, hair."""
+"""What the procedural head has besides skin: the insides of lids and lips, eyeballs, teeth, tongue, ears, hair."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +61,7 @@ def add_nostril(half: Half) -> None:
 
 
 def contact_line(x: Array) -> Array:
-    """Where the closed lips meet, (n, 3), for x in 0..2.45."""
+    """Where the closed lips meet, (n, 3), for x from 0 to 2.45."""
     table = np.array([(0, -6.85, 11.32), (0.5, -6.83, 11.3), (1.0, -6.83, 11.12), (1.6, -6.92, 10.72),
                       (2.1, -6.99, 10.32), (2.47, -7.0, 10.13)])  # fmt: skip
     return np.stack([x, *(np.interp(x, table[:, 0], table[:, k]) for k in (1, 2))], 1)
@@ -155,7 +155,7 @@ def _add_tongue(half: Half) -> None:
 
 
 def add_ear(half: Half) -> None:
-    """Auricle: rings from the concha over antihelix and helix to the back, on an egg-shaped outline."""
+    """The auricle: rings from the concha over antihelix and helix to the back, on an egg-shaped outline."""
     turn = np.linspace(0, 2 * np.pi, 22, endpoint=False)  # 0 is forward, quarter is up
     c, s = np.cos(turn), np.sin(turn)
     lobe = np.clip(-s, 0, 1) ** 2
@@ -185,7 +185,7 @@ def add_ear(half: Half) -> None:
 
 
 def hairline(u: Array) -> Array:
-    """Lower edge (v) of the hair at unrolled u: forehead, temple, sideburn, round the ear, nape."""
+    """The lower edge (v) of the hair at unrolled u: forehead, temple, sideburn, around the ear, nape."""
     table = np.array([(0, 6.6), (2.0, 6.5), (4.2, 6.0), (6.0, 4.9), (7.4, 3.6), (8.6, 2.0), (9.6, 0.0), (10.6, -0.6),
                       (11.4, 0.9), (12.6, 1.3), (14.0, 0.2), (15.2, -3.5), (17.0, -6.6), (20, -7.8), (25.2, -8.2)])  # fmt: skip
     return np.interp(u, table[:, 0], table[:, 1])

@@ -74,7 +74,7 @@ JAW: Array = np.array([
     (6.58, -5.6, 5.1), (7.0, -3.6, 4.55), (7.32, -1.65, 3.97), (7.41, 0.4, 3.68),
 ])  # fmt: skip
 
-# The eyelids' margins, inner corner, over the top, outer corner, along the bottom (16 points a loop).
+# The eyelids' margins: inner corner, over the top, outer corner, along the bottom (a loop of 16 points).
 EYE_CENTRE: Array = np.array([3.15, -0.03, 8.22])
 EYE_RADIUS = 1.25
 EYE_LOOP: Array = np.array([
@@ -131,7 +131,7 @@ def _skull() -> Array:
 
 
 def _slack(centres: Array) -> Array:
-    """How far the spline may pass by a spot: little at eyes, nose and mouth, more on cheeks, skull and neck."""
+    """How far the spline may miss a given depth: little at eyes, nose and mouth, more on cheeks, skull and neck."""
     u, v = np.abs(centres[:, 0]), centres[:, 1]
     features = np.minimum(
         np.hypot(u - 2.8, v) - 2.2, np.minimum(np.hypot(u, (v + 3) / 2) - 2.2, np.hypot(u, v + 7) - 3.0)
@@ -176,7 +176,7 @@ def surface(plane: Array) -> Array:
     points = distance**3 @ weights + np.concatenate([np.ones((len(flat), 1)), flat], 1) @ affine
     top = np.clip((flat[:, 1:] - 6.0) / 3.5, 0, 1)
     top = top * top * (3 - 2 * top)
-    # towards the crown, where the plane is a poor map, the brain case alone
+    # towards the crown, where the plane is a poor map, only the brain case counts
     azimuth = np.arctan2(points[:, 0], points[:, 2] - 1.2)
     azimuth = np.where(flat[:, 1] > 9.5, flat[:, 0] / RADIUS, azimuth)
     points = points + top * (_skull_ring(azimuth, np.minimum(flat[:, 1], CROWN)) - points)

@@ -1,4 +1,4 @@
-"""The procedural head's skin: triangulated in the unrolled plane of the relief, finest round eyes, nose and mouth."""
+"""The procedural head's skin: triangulated in the unrolled plane of the relief, finest around eyes, nose and mouth."""
 
 from collections.abc import Iterable
 
@@ -10,14 +10,14 @@ from lssl.face3d.model.topology import Part
 from lssl.face3d.procedural import relief
 from lssl.face3d.procedural.half import Array, Half, Ints, lip_border, resample
 
-LID_POINTS = 32  # vertices of a lid loop: twice relief.EYE_LOOP
-LID_OFFSETS = (0.0, 0.12, 0.26, 0.42, 0.66, 1.0)  # cm outward of the lid margin
+LID_POINTS = 32  # vertices per lid loop: twice relief.EYE_LOOP's
+LID_OFFSETS = (0.0, 0.12, 0.26, 0.42, 0.66, 1.0)  # cm outward from the lid margin
 LIP_OFFSETS = (0.14, 0.32, 0.56)
 BROW = np.array([(0.95, 2.2), (1.25, 2.42), (2.4, 2.75), (3.8, 2.8), (4.9, 2.5), (5.75, 1.85), (6.2, 1.4)])
 
 
 def add_skin(half: Half) -> None:
-    """The skin of face, neck and skull: fixed lines round the eyes and the mouth, and what fills between them."""
+    """Adds the skin of face, neck and skull: fixed lines around the eyes and the mouth, and what fills the rest."""
     loops = _loops()
     lines = _lines()
     fixed = np.concatenate([points.reshape(-1, 2) for points in (*loops.values(), *lines.values())])
@@ -50,7 +50,7 @@ def add_skin(half: Half) -> None:
 
 
 def _loops() -> dict[str, Array]:
-    """Named rows of points (..., 2) of the plane that the skin's vertices keep to: lids, lips, nostril, brow."""
+    """Named rows of fixed points (..., 2) of the plane, on which vertices lie: lids, lips, nostril, brow."""
     eye = relief.unroll(resample(relief.EYE_LOOP, closed=True))
     eye_out = _outward(eye, closed=True)
     lids = np.stack([eye + d * eye_out for d in LID_OFFSETS])  # (6, 32, 2)
@@ -91,7 +91,7 @@ def _inside_any(points: Array, polygons: Iterable[Array]) -> NDArray[np.bool_]:
 
 
 def _triangles(plane: Array, holes: Iterable[Array]) -> Ints:
-    """Delaunay's triangles (F, 3) of the plane without those in holes, all turned the same way."""
+    """The Delaunay triangles (F, 3) of the plane without those in holes, all with the same orientation."""
     triangles = Delaunay(plane).simplices
     corners = plane[triangles]
     (ax, ay), (bx, by) = (corners[:, 1] - corners[:, 0]).T, (corners[:, 2] - corners[:, 0]).T
@@ -101,7 +101,7 @@ def _triangles(plane: Array, holes: Iterable[Array]) -> Ints:
 
 
 def _with_lid_folds(points: Array) -> Array:
-    """The upper lid's crease and the fold that hangs over it; `points` (n, 3) begin with the lids' rings."""
+    """Adds the upper lid's crease and the fold that hangs over it; `points` (n, 3) begin with the lids' rings."""
     over = np.sin(np.pi * np.clip((np.arange(LID_POINTS) - 1) / 14, 0, 1)) ** 0.7
     for ring, (dy, dz) in ((1, (0.0, 0.03)), (2, (0.02, -0.06)), (3, (-0.04, 0.06)), (4, (-0.02, 0.04))):
         rows = slice(ring * LID_POINTS, (ring + 1) * LID_POINTS)
@@ -111,7 +111,7 @@ def _with_lid_folds(points: Array) -> Array:
 
 
 def _add_crown(half: Half, plane: Array, skin: Ints) -> None:
-    """A fan from the skin's top row to one vertex."""
+    """Adds a fan from the skin's top row to one vertex."""
     top_row = np.flatnonzero(np.abs(plane[:, 1] - 10.6) < 1e-9)
     top_row = skin[top_row[np.argsort(plane[top_row, 0])]]
     pole = half.add(np.array([[0.0, relief.CROWN, 1.2]]), Part.SKIN, "crown", np.array([[0.0, relief.CROWN]]))
@@ -159,7 +159,7 @@ def _inside(points: Array, polygon: Array) -> NDArray[np.bool_]:
 
 
 def _spacing(plane: Array) -> Array:
-    """Wanted distance of vertices, cm: fine at eyes, nose and mouth, coarse under the hair and on the neck."""
+    """The desired distance of vertices, cm: fine at eyes, nose and mouth, coarse under the hair and on the neck."""
     u, v = plane[:, 0], plane[:, 1]
     nose = np.hypot(u / 1.0, (v + 3.2) / 1.6) - 2.2
     brow = np.hypot((u - 3.2) / 1.3, (v - 1.2) / 0.9) - 2.6
@@ -171,7 +171,7 @@ def _spacing(plane: Array) -> Array:
 
 
 def _fill(fixed_plane: Array) -> Array:
-    """Free positions (n, 2) of the plane, spread by `_spacing` round the fixed ones, settled by relaxation."""
+    """Free positions (n, 2) of the plane, spread by `_spacing` around the fixed ones; `_relax` settles them."""
     columns = np.arange(0.13, relief.U_BACK - 0.1, 0.17)
     levels = np.arange(relief.NECK_BASE + 0.15, 10.6, 0.15)
     candidates = np.stack(np.meshgrid(columns, levels, indexing="ij"), -1)
@@ -195,7 +195,7 @@ def _fill(fixed_plane: Array) -> Array:
 
 
 def _relax(plane: Array, movable: NDArray[np.bool_], along: NDArray[np.bool_], rounds: int = 12) -> Array:
-    """Move free vertices to the mean of their neighbours; those on a midline (`along`) only up and down."""
+    """Moves free vertices towards the mean of their neighbours; those on a midline (`along`) only up and down."""
     plane = plane.copy()
     for _ in range(rounds):
         triangles = Delaunay(plane).simplices

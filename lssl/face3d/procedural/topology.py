@@ -19,7 +19,7 @@ _CONTOUR_STEPS = 12
 
 
 def build_topology() -> FaceTopology:
-    """Topology of the procedural head."""
+    """The topology of the procedural head."""
     template = build_template()
     parts = _vertex_parts(template)
     face_parts = np.where(
@@ -89,7 +89,7 @@ def _landmarks(template: Template) -> Ints:
 
 
 def _jaw_contours(template: Template, landmarks: Ints) -> Ints:
-    """For each jaw landmark the skin vertices forward of it over the cheek, at about its height."""
+    """For each jaw landmark (17, C) the skin vertices in front of it over the cheek, at about its height."""
     contours = np.repeat(landmarks[:17, None], _CONTOUR_STEPS + 1, 1)
     skin = template.groups["skin"].ravel()
     for k in range(9, 17):

@@ -1,1 +1,1 @@
-"""A face in the world: camera, framing, light, background, rendering."""
+"""A face in a scene: camera, framing, light, background, rendering."""

@@ -19,10 +19,10 @@ def background(
     light: float = 1.0,
     tint: tuple[float, float, float] = (1, 1, 1),
 ) -> NDArray[np.float32]:
-    """A background (3, size, size) in [-1, 1], encoded; light: how much of the normal light falls on it, and of which
-    colour, linear.
+    """A background (3, size, size) in [-1, 1], encoded, of a kind in `BACKGROUNDS`.
 
-    Raises ValueError for an unknown kind.
+    light: how much of the normal light falls on it, linear; tint: that light's colour, linear. Raises LsslError for an
+    unknown kind.
     """
     if kind == "plain":
         wall = np.full((3, size, size), PLAIN_GREY)
@@ -41,7 +41,7 @@ def _random_wall(size: int, generator: np.random.Generator) -> NDArray[np.float6
     angle = generator.uniform(0, 2 * np.pi)
     mix = (0.5 + np.cos(angle) * x + np.sin(angle) * y).clip(0, 1)
     wall = first[:, None, None] * (1 - mix) + second[:, None, None] * mix
-    # Blobs of two scales, as of a room out of focus.
+    # Blobs at two scales, as in a room out of focus.
     for cells, strength in ((3, 0.08), (8, 0.035)):
         grid = generator.normal(0, strength * generator.uniform(0, 1), (3, cells, cells)) * 0.35
         grid += generator.normal(0, strength * generator.uniform(0, 1), (1, cells, cells))
@@ -52,7 +52,7 @@ def _random_wall(size: int, generator: np.random.Generator) -> NDArray[np.float6
 
 @cache
 def _stretch(cells: int, size: int) -> NDArray[np.float64]:
-    """(size, cells): natural cubic splines through `cells` values, at `size` places."""
+    """(size, cells): natural cubic splines through `cells` values, at `size` positions."""
     spline = CubicSpline(np.linspace(0, 1, cells), np.eye(cells), bc_type="natural")
     matrix: NDArray[np.float64] = spline(np.linspace(0, 1, size))
     return matrix

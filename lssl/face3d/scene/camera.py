@@ -39,8 +39,8 @@ def euler_angles(rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 class Camera:
     """N cameras, each looking along -z at a posed head.
 
-    yaw, pitch, roll (N,): the head's pose, degrees. scale (N,): pixels a centimetre at the origin's depth.
-    x, y (N,): pixel where the head's origin lands. distance (N,): from camera to origin, centimetres; infinite is weak
+    yaw, pitch, roll (N,): the head's pose, degrees. scale (N,): pixels per centimetre at the origin's depth.
+    x, y (N,): the pixel of the head's origin. distance (N,): from camera to origin, centimetres; infinite is weak
     perspective, finite is full perspective (magnification distance / (distance - z)).
     """
 
@@ -81,11 +81,11 @@ class Camera:
 
     @property
     def rotation(self) -> Tensor:
-        """(N, 3, 3)."""
+        """Rotations (N, 3, 3) from head space to camera space."""
         return rotation_matrix(self.yaw, self.pitch, self.roll)
 
     def rotate(self, points: Tensor) -> Tensor:
-        """Head space to camera space, (N, V, 3) or (V, 3) -> (N, V, 3): rotation about the origin alone."""
+        """Head space to camera space, (N, V, 3) or (V, 3) -> (N, V, 3): only the rotation about the origin."""
         return points @ self.rotation.to(points.dtype).transpose(-1, -2)
 
     def project(self, points: Tensor) -> Tensor:
@@ -108,7 +108,7 @@ class Camera:
         )
 
     def zoom(self, factor: float) -> "Camera":
-        """The same view sampled `factor` times as finely: pixel p of the old image covers the new pixels
-        factor * p to factor * p + factor - 1 (centres at integers, so the origin moves by (factor - 1) / 2)."""
+        """The same view sampled `factor` times as finely: pixel p of the old image covers the new pixels factor * p to
+        factor * p + factor - 1 (pixel centres are at integers, so the origin moves by (factor - 1) / 2)."""
         shift = (factor - 1) / 2
         return replace(self, scale=self.scale * factor, x=self.x * factor + shift, y=self.y * factor + shift)

@@ -1,4 +1,4 @@
-"""Cameras that take a portrait: the crop of lssl/data/align.py for a frontal face, and about it for a turned one."""
+"""Cameras for portraits: the crop of lssl/data/align.py for a frontal face, and roughly that for a turned one."""
 
 import torch
 from torch import Tensor
@@ -23,8 +23,8 @@ def portrait_camera(
 ) -> Camera:
     """N cameras for square pictures of `size` pixels, from the neutral face's 3D landmarks (N, 68, 3), centimetres.
 
-    At pose 0 the eyes and the upper lip stand where `face_similarity` puts them. Pose in degrees
-    and distance in centimetres as in `Camera`.
+    At pose 0 the eyes and the upper lip are where `face_similarity` puts them. Pose in degrees and distance in
+    centimetres as in `Camera`; crop_scale as in `face_similarity`.
     """
     groups = [list(LEFT_EYE), list(RIGHT_EYE), list(UPPER_LIP)]
     points = torch.stack([landmarks[:, group].mean(1) for group in groups], 1)
@@ -42,7 +42,7 @@ def portrait_camera(
     left, right, lip = frontal.unbind(1)
     eyes = (left + right) / 2
     scale = size / crop_scale / (right - left).norm(dim=-1)
-    # Where the crop puts the face: the eyes at their height, eyes and lip about the middle column.
+    # As the crop places the face: the eyes at their height, eyes and lip centred on the middle column.
     anchor = torch.stack([(eyes[:, 0] + lip[:, 0]) / 2, eyes[:, 1]], -1)
     target = torch.tensor([(size - 1) / 2, EYE_LINE * size - 0.5])
     drift = turned.project(points)[..., :2].mean(1) - frontal.mean(1)

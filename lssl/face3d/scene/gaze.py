@@ -1,4 +1,4 @@
-"""Turning the eyeballs of a model whose eyeballs are components of their own."""
+"""Turns the eyeballs of a model whose eyeballs are components of their own."""
 
 import numpy as np
 import torch
@@ -11,8 +11,8 @@ from lssl.face3d.scene.camera import rotation_matrix
 def turn_eyes(vertices: Tensor, topology: FaceTopology, yaw: Tensor, pitch: Tensor) -> Tensor:
     """Vertices (N, V, 3) with both eyeballs turned by yaw and pitch (N,), degrees, about their centres.
 
-    Signs as a head's (lssl/face3d/scene/camera.py): positive yaw looks to the image's right, positive pitch down. Returns the
-    vertices unchanged where the model has no eyeballs of their own.
+    Signs are as for a head (lssl/face3d/scene/camera.py): positive yaw looks to the image's right, positive pitch down.
+    Returns the vertices unchanged if the model has no separate eyeballs.
     """
     if not topology.has_eyeballs:
         return vertices

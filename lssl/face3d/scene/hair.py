@@ -17,8 +17,8 @@ Array = NDArray[np.float64]
 HAIR_STYLES = ("model", "none", "short", "long", "fringe", "sweep", "hat")
 _COLUMNS, _ROWS = 72, 30
 _NEIGHBOURS = 4
-_FALL = 0.15  # centimetres that hair hangs below the brows for each degree of its edge beyond 90
-# Parts that tell how far out a head reaches; ears and what is inside do not.
+_FALL = 0.15  # centimetres that hair hangs down for each degree of its edge beyond 90
+# Parts that tell how far out a head reaches; ears and inner parts do not.
 _SKULL = (Part.SKIN, Part.NOSE, Part.BROWS, Part.NECK)
 
 
@@ -27,8 +27,8 @@ class _Cut:
     """How a style is cut.
 
     edge: rows of (azimuth from the front, degrees; where the hair ends on that meridian, degrees from the crown; beyond
-    90 it hangs, see `_FALL`). swept: likewise for one side, where that differs. thickness: centimetres off the skull at
-    the crown. inward: centimetres that hanging hair nears the neck for each centimetre that it falls.
+    90 it hangs, see `_FALL`). swept: the same for one side, if that differs. thickness: centimetres off the skull at
+    the crown. inward: centimetres by which hanging hair approaches the neck per centimetre that it falls.
     """
 
     edge: tuple[tuple[float, float], ...]
@@ -56,9 +56,9 @@ _CUTS = {
 
 @dataclass(frozen=True)
 class Wig:
-    """A style's shell for a model's heads; `HAIR_STYLES` but "model".
+    """The shell of a style, any of `HAIR_STYLES` except "model", for a model's heads.
 
-    side: -1 or 1, which eye a sweep covers (by the sign of its x). seed: of the strands' small irregularity. Raises
+    side: -1 or 1, which eye a sweep covers (by the sign of its x). seed: for the small irregularity of strands. Raises
     LsslError for an unknown style.
     """
 
@@ -75,7 +75,7 @@ class Wig:
 
     @cached_property
     def topology(self) -> FaceTopology:
-        """The model's, without hair of its own, and the shell behind it; landmarks and mirror map of the head stay."""
+        """The model's, without its own hair, followed by the shell; the head's landmarks and mirror map stay."""
         base = self.model.topology
         kept = base.select_faces(base.face_parts != Part.HAIR)
         if self._cut is None:
@@ -102,7 +102,7 @@ class Wig:
         return 0 if self._cut is None else len(_grid_faces())
 
     def vertices(self, head: Tensor) -> Tensor:
-        """Heads (N, V, 3), centimetres, with the shell's vertices after them."""
+        """Heads (N, V, 3), centimetres, followed by the shell's vertices: (N, V + H, 3)."""
         if self._cut is None:
             return head
         outward, drop, lift = self._shape
@@ -116,7 +116,7 @@ class Wig:
         return torch.cat([head, points], 1)
 
     def albedo(self, head: Tensor, colour: Tensor) -> Tensor:
-        """Colours (N, V, 3) of heads with those of the shell, near colour (N, 3), after them; encoded, 0 to 1."""
+        """Colours (N, V, 3) of heads followed by those of the shell, close to colour (N, 3); encoded, 0 to 1."""
         if self._cut is None:
             return head
         rng = np.random.default_rng([self.seed, 1])
@@ -128,8 +128,8 @@ class Wig:
 
     @cached_property
     def _shape(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Of each vertex of the shell: the direction from the head's centre (H, 3) at which it leaves the skull, how
-        far it hangs below (H,), and how far off the skull it is (H,); centimetres."""
+        """For each vertex of the shell: the direction from the head's centre (H, 3) at which it leaves the skull, how
+        far it hangs below that (H,), and how far off the skull it is (H,); centimetres."""
         assert self._cut is not None
         rng = np.random.default_rng([self.seed, 0])
         azimuth = np.linspace(-180, 180, _COLUMNS, endpoint=False) + 180 / _COLUMNS
@@ -154,7 +154,7 @@ class Wig:
 
     @cached_property
     def _neighbours(self) -> tuple[Tensor, Tensor]:
-        """The head's vertices (H, K) beside each of the shell on the mean face, and their weights (H, K)."""
+        """The head's vertices (H, K) nearest to each of the shell's on the mean face, and their weights (H, K)."""
         from scipy.spatial import cKDTree
 
         mean = self.model.mean_face()
@@ -176,8 +176,8 @@ class Wig:
 
 
 def hair_colour(model: BilinearFaceModel, albedo: Tensor) -> Tensor:
-    """(N, 3): the hair of people with vertex colours (N, V, 3): that of the model's own, or darker brows' where it has
-    none."""
+    """(N, 3): a hair colour for people with vertex colours (N, V, 3): that of the model's own hair, else of its brows,
+    else a darkened mean."""
     for part in (Part.HAIR, Part.BROWS):
         own = torch.from_numpy(model.topology.vertex_parts == part)
         if own.any():
@@ -193,7 +193,7 @@ def _centre(model: BilinearFaceModel, heads: Tensor) -> Tensor:
 
 
 def _grid_faces() -> NDArray[np.int64]:
-    """Triangles of the shell's rows and columns, closed round the head, seen from outside counter-clockwise."""
+    """Triangles of the shell's rows and columns, closed around the head; counter-clockwise seen from outside."""
     number = np.arange(_ROWS * _COLUMNS).reshape(_ROWS, _COLUMNS)
     right = np.roll(number, -1, 1)
     a, b, c, d = number[:-1], right[:-1], right[1:], number[1:]

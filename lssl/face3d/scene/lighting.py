@@ -1,4 +1,4 @@
-"""Lights: ambient, directional, spherical-harmonics; in camera space, so they stay put as the head turns."""
+"""Lights: ambient, directional, spherical harmonics; in camera space, so they stay put as the head turns."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from lssl.errors import LsslError
 
 LIGHTINGS = ("normal", "weak", "dark", "warm", "cold", "dim")
 
-# Named lightings after the paper's Fig. 2b (Oulu-CASIA: all lights on; the screen alone; lights off): ambient, then
+# Named lightings after the paper's Fig. 2b (Oulu-CASIA: all lights on; only the screen; lights off): ambient, then
 # (azimuth, elevation, strength) of key and fill light, degrees, azimuth positive to the image's right.
 _NAMED: dict[str, tuple[float, tuple[tuple[float, float, float], ...]]] = {
     "normal": (0.40, ((-30.0, 35.0, 0.62), (40.0, 15.0, 0.25))),
@@ -42,11 +42,11 @@ def directions_from_angles(azimuth: Tensor, elevation: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Lighting:
-    """Light on N pictures; strengths are linear, and 1 on a white surface facing the light is white.
+    """The light in N pictures; strengths are linear: 1 on a white surface that faces the light gives white.
 
     ambient (N, 3). directions (N, L, 3): unit vectors towards the lights. colours (N, L, 3).
     harmonics (N, 9, 3): irradiance coefficients of the first nine real spherical harmonics, in the order
-    1, y, z, x, xy, yz, 3z^2-1, xz, x^2-y^2; added to the rest. Zero where not wanted.
+    1, y, z, x, xy, yz, 3z^2-1, xz, x^2-y^2; added to the other light; zero for none.
     """
 
     ambient: Tensor
@@ -63,9 +63,9 @@ class Lighting:
         elevation: Tensor | float = 0.0,
         strength: Tensor | float = 1.0,
     ) -> Self:
-        """Lights by name, one picture a name (`LIGHTINGS`), turned by azimuth and elevation (degrees, number or (N,)).
+        """Lights by name (`LIGHTINGS`), one per picture, turned by azimuth and elevation (degrees, number or (N,)).
 
-        Raises ValueError for an unknown name.
+        strength: multiplies all of them, number or (N,). Raises LsslError for an unknown name.
         """
         names = [names] if isinstance(names, str) else list(names)
         if unknown := sorted(set(names) - set(_NAMED)):
@@ -83,7 +83,7 @@ class Lighting:
 
     @classmethod
     def from_harmonics(cls, harmonics: Tensor) -> Self:
-        """Spherical-harmonics light alone, from (N, 9, 3)."""
+        """Light from spherical harmonics (N, 9, 3) only."""
         zeros = harmonics.new_zeros
         count = len(harmonics)
         return cls(zeros(count, 3), zeros(count, 0, 3), zeros(count, 0, 3), harmonics)

@@ -37,7 +37,7 @@ _SHOULDER = 0.62
 @dataclass(frozen=True)
 class Rendering:
     """images (N, 3, H, W) float in [-1, 1]; coverage (N, H, W) in [0, 1]; classes (N, H, W) uint8, parser classes;
-    depth (N, H, W), centimetres, smaller is nearer, infinite where nothing is (first of each pixel's samples)."""
+    depth (N, H, W), centimetres, smaller is nearer, infinite where there is nothing (of each pixel's first sample)."""
 
     images: Tensor
     coverage: Tensor
@@ -49,8 +49,8 @@ def shade(albedo: Tensor, normals: Tensor, shine: Tensor, lighting: Lighting) ->
     """Linear radiance (P, 3) of points with linear albedo (P, 3) and camera-space unit normals (P, 3), under one
     picture's light.
 
-    shine (P, 2): strength and shininess of the highlight (Blinn-Phong, viewer at +z). Scattering as `_WRAP`.
-    Raises ValueError where the lighting is of several pictures.
+    shine (P, 2): strength and shininess of the highlight (Blinn-Phong, viewer at +z). Scattering: see `_WRAP`.
+    Raises ValueError if the lighting is for several pictures.
     """
     if len(lighting) != 1:
         raise ValueError(f"lighting: expected one picture's, got {len(lighting)}")
@@ -61,10 +61,10 @@ def shade(albedo: Tensor, normals: Tensor, shine: Tensor, lighting: Lighting) ->
     halves = F.normalize(directions + torch.tensor([0.0, 0.0, 1.0], device=directions.device), dim=-1)
     cosines = normals @ torch.cat([directions, halves]).T
     count = len(directions)
-    # The sky is above: ambient light falls off a little on what faces down.
+    # The sky is above: ambient light is a little weaker on surfaces that face down.
     diffuse = ambient * (0.85 + 0.15 * normals[:, 1:2])
     for light in range(count):
-        # (n.l + wrap) / (1 + wrap), a channel at a time in one fused step
+        # (n.l + wrap) / (1 + wrap), all channels in one fused step
         scattered = torch.addcmul(wrap / (1 + wrap), cosines[:, light, None], 1 / (1 + wrap)).clamp_(min=0)
         diffuse = torch.addcmul(diffuse, scattered, colours[light])
     if harmonics.any():
@@ -74,7 +74,7 @@ def shade(albedo: Tensor, normals: Tensor, shine: Tensor, lighting: Lighting) ->
 
 
 def expose(radiance: Tensor) -> Tensor:
-    """Linear radiance to [0, 1): as it is up to `_SHOULDER`, then bending over smoothly, as film does."""
+    """Maps linear radiance to [0, 1): unchanged up to `_SHOULDER`, then flattening smoothly, as film does."""
     over = (radiance - _SHOULDER).clamp(min=0) / (1 - _SHOULDER)
     return radiance.clamp(0, _SHOULDER) + (1 - _SHOULDER) * (1 - torch.exp(-over))
 
@@ -90,11 +90,11 @@ def render(
     background: Tensor | float = 0.0,
     supersample: int = 2,
 ) -> Rendering:
-    """Pictures of N faces: vertices (N, V, 3) centimetres, albedo (N, V, 3) encoded in [0, 1], N cameras and lights.
+    """Renders N faces: vertices (N, V, 3) centimetres, albedo (N, V, 3) encoded in [0, 1], N cameras and lights.
 
     size: pixels, or (height, width). background: encoded grey or colours (N, 3, H, W) in [-1, 1]. supersample: samples
-    a pixel along each axis, averaged in linear light. Conventions: lssl/face3d/scene/camera.py. A length of 1 in albedo,
-    camera or lighting is repeated for all N. Raises ValueError for a supersample beyond 1 to 5.
+    per pixel along each axis, averaged in linear light. Conventions: lssl/face3d/scene/camera.py. A length of 1 in
+    albedo, camera or lighting is repeated for all N. Raises ValueError for a supersample outside 1 to 5.
     """
     if not 1 <= supersample <= 5:
         raise ValueError(f"supersample: expected 1 to 5, got {supersample}")
@@ -133,10 +133,10 @@ def render(
 
 
 def visible_points(points: Tensor, depth: Tensor, tolerance: float = 0.6) -> Tensor:
-    """(N, K) bool: projected points (N, K, 3) not behind the depth map (N, H, W) by more than `tolerance` (cm).
+    """(N, K) bool: whether projected points (N, K, 3) lie at most `tolerance` (cm) behind the depth map (N, H, W).
 
-    The farthest of the 3x3 depths round a point counts, so that points on the silhouette stay visible; points outside
-    the picture are not.
+    The farthest of the 3x3 depths around a point counts, so that points on the silhouette stay visible; points outside
+    the picture are not visible.
     """
     height, width = depth.shape[1:]
     far = F.max_pool2d(depth[:, None].nan_to_num(posinf=1e4), 3, stride=1, padding=1)[:, 0]
@@ -147,7 +147,7 @@ def visible_points(points: Tensor, depth: Tensor, tolerance: float = 0.6) -> Ten
 
 
 def _shade_picture(values: Tensor, hit: Tensor, triangle: Tensor, shine_of_face: Tensor, lighting: Lighting) -> Tensor:
-    """Exposed radiance (3, H, W), zero where nothing is, from interpolated normals and albedo (H, W, 6)."""
+    """Exposed radiance (3, H, W), zero where there is nothing, from interpolated normals and albedo (H, W, 6)."""
     where = hit.reshape(-1).nonzero()[:, 0]
     seen = values.reshape(-1, 6)[where]
     shine = shine_of_face[triangle.reshape(-1)[where].long()]
@@ -158,7 +158,7 @@ def _shade_picture(values: Tensor, hit: Tensor, triangle: Tensor, shine_of_face:
 
 def _majority_class(triangle: Tensor, class_of_face: Tensor, supersample: int) -> Tensor:
     """Parser class (N, H, W) that most of a pixel's samples have; ties go to the higher class (the smaller part)."""
-    # Row -1, nothing, is the background's. Each class has five bits of one number, which hold 31 votes.
+    # Index -1 (nothing) is the background's row. Each class has five bits of one number, enough for 31 votes.
     table = torch.cat([class_of_face, class_of_face.new_zeros(1)]).long()
     ballots = (1 << (5 * torch.arange(4, device=table.device)))[table].float()[triangle.long()]
     votes = F.avg_pool2d(ballots[:, None], supersample, divisor_override=1)[:, 0].int()

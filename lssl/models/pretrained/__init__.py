@@ -1,1 +1,1 @@
-"""Published networks, with weights from local files."""
+"""Published networks, whose weights come from local files."""

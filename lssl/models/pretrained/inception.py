@@ -15,7 +15,7 @@ _FID_CLASSES = 1008  # of the TensorFlow network that FID is defined with; Image
 
 
 class _Step(NamedTuple):
-    """One convolution of a branch: its parameters' name, output channels, kernel (rows, columns)."""
+    """One convolution of a branch: the name of its parameters, output channels, kernel (rows, columns)."""
 
     name: str
     channels: int
@@ -40,10 +40,10 @@ class ConvBatchNorm(nn.Module):
 
 
 class Mixed(nn.Module):
-    """Branches of convolutions and one of a pool side by side, concatenated (Szegedy et al. 2016, Fig. 5 to 7, 10).
+    """Parallel branches of convolutions and one of pooling, concatenated (Szegedy et al. 2016, Fig. 5 to 7, 10).
 
     A branch is a chain of steps; a pair of steps forks it. With `pool_channels` 0 the block halves the picture: each
-    branch's last step has stride 2, and the pool is a maximum.
+    branch's last step has stride 2, and pooling takes the maximum.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class InceptionV3(nn.Module):
 
     Args:
         fid: the network that FID is defined with, a TensorFlow one of 2015: its average pools leave the border out,
-            and the pool of the last block is a maximum. False: torchvision's and timm's ImageNet network.
+            and the last block uses a maximum pool. False: torchvision's and timm's ImageNet network.
 
     Input (N, 3, H, W) in [-1, 1], resized inside to 299 x 299; output features (N, 2048).
     """
@@ -132,9 +132,9 @@ class InceptionV3(nn.Module):
 def load_inception(path: str | Path) -> InceptionV3:
     """Inception v3 from a local file, frozen.
 
-    Takes pytorch-fid's and torch-fidelity's `pt_inception-2015-12-05-...pth` (the FID network, told by its 1,008
-    classes) and torchvision's or timm's ImageNet weights (`InceptionV3.fid` is then False: distances are no FID as
-    published). Raises FileNotFoundError, or ValueError naming the file and the parameter.
+    Takes pytorch-fid's and torch-fidelity's `pt_inception-2015-12-05-...pth` (the FID network, recognised by its 1,008
+    classes) and torchvision's or timm's ImageNet weights (`InceptionV3.fid` is then False: distances are not comparable
+    with published FID). Raises FileNotFoundError, or LsslError naming the file and the parameter.
     """
     weights = read_weights(path)
     classes = len(weights["fc.weight"]) if "fc.weight" in weights else _FID_CLASSES

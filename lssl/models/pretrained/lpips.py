@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lssl.errors import LsslError
 from lssl.models.pretrained.weights import fill, read_weights
 
-# (channels, kernel, stride, padding), or a maximum over 3x3 with stride 2.
+# (channels, kernel, stride, padding), or a 3x3 maximum pool with stride 2.
 _ALEX = ((64, 11, 4, 2), "pool", (192, 5, 1, 2), "pool", (384, 3, 1, 1), (256, 3, 1, 1), (256, 3, 1, 1))
 _VGG_STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 #: For each backbone: the layers of `features`, torchvision's numbering, whose outputs are compared.
@@ -17,7 +17,7 @@ _TAPS = {"alex": (1, 4, 7, 9, 11), "vgg": (3, 8, 15, 22, 29)}
 
 
 class LPIPS(nn.Module):
-    """Distance of two pictures in the features of AlexNet or VGG-16, each channel weighed as people judge (v0.1).
+    """Distance of two pictures in features of AlexNet or VGG-16, with channel weights fitted to human judgement (v0.1).
 
     Args:
         backbone: `alex` or `vgg`.
@@ -65,7 +65,7 @@ class LPIPS(nn.Module):
 
 
 class _Head(nn.Module):
-    """`lin<k>`: the 1x1 convolution stands behind a dropout in lpips, hence the name `model.1`."""
+    """`lin<k>`: in lpips the 1x1 convolution follows a dropout, hence the name `model.1`."""
 
     def __init__(self, model: nn.Sequential) -> None:
         super().__init__()
@@ -77,10 +77,10 @@ class _Head(nn.Module):
 
 
 def load_lpips(paths: Sequence[str | Path]) -> LPIPS:
-    """LPIPS from local files, frozen: the backbone's (torchvision's `alexnet-...pth` or `vgg16-...pth`) and lpips' `lin`
-    weights (`weights/v0.1/alex.pth` or `vgg.pth`), or one file with both (the state dict of `lpips.LPIPS`).
+    """LPIPS from local files, frozen: the backbone's (torchvision's `alexnet-...pth` or `vgg16-...pth`) and lpips'
+    `lin` weights (`weights/v0.1/alex.pth` or `vgg.pth`), or one file with both (the state dict of `lpips.LPIPS`).
 
-    Raises FileNotFoundError, or ValueError naming the files and what is missing.
+    Raises FileNotFoundError, or LsslError naming the files and what is missing.
     """
     weights: dict[str, Tensor] = {}
     for path in paths:

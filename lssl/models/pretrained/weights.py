@@ -1,4 +1,4 @@
-"""Published weights from local files; nothing is ever fetched, and no code of a file is run."""
+"""Published weights from local files; nothing is ever downloaded, and no code in a file is run."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from lssl.errors import LsslError
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a `.safetensors` file or of a `.pth`/`.pt` state dict, on the CPU, by name.
 
-    A state dict may lie under `state_dict` or `model`, and its names may begin with `module.`. Raises
-    FileNotFoundError, or ValueError naming the file that holds no tensors.
+    A state dict may be under `state_dict` or `model`, and its names may begin with `module.`. Raises FileNotFoundError,
+    or LsslError naming a file that holds no tensors.
     """
     path = Path(path)
     if not path.is_file():
@@ -36,7 +36,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 def fill(model: torch.nn.Module, weights: dict[str, Tensor], source: str) -> None:
     """Copies weights into `model` by name; names that it does not have are left out.
 
-    Raises ValueError, naming `source`, where a tensor is missing or has another shape.
+    Raises LsslError, naming `source`, if a tensor is missing or has another shape.
     """
     own = {key: value for key, value in model.state_dict().items() if not key.endswith("num_batches_tracked")}
     kind = type(model).__name__

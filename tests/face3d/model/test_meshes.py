@@ -82,7 +82,7 @@ def test_scans_are_gathered_with_their_gaps(tmp_path, scan_files):
 def test_scans_of_two_templates_are_refused(tmp_path, scan_files):
     scan_files.write_obj(tmp_path / "a_neutral.obj", VERTICES, FACES)
     scan_files.write_obj(tmp_path / "b_neutral.obj", VERTICES, FACES[::-1])
-    with pytest.raises(LsslError, match=r"b_neutral\.obj: other triangles"):
+    with pytest.raises(LsslError, match=r"b_neutral\.obj: not the triangles"):
         read_scans([tmp_path])
     scan_files.write_obj(tmp_path / "b_neutral.obj", np.concatenate([VERTICES, VERTICES]), FACES)
     with pytest.raises(LsslError, match="80 vertices"):
@@ -103,5 +103,5 @@ def test_a_scan_in_another_unit_is_named(tmp_path, scan_files):
 def test_a_face_of_no_human_size_is_doubted():
     neutral = np.zeros((68, 3))
     neutral[45, 0] = 90
-    assert size_doubt(neutral, np.arange(68), "cm").endswith("in people 9; --unit mm would fit")
+    assert size_doubt(neutral, np.arange(68), "cm").endswith("(9 in people); --unit mm would fit")
     assert not size_doubt(neutral / 10, np.arange(68), "mm")

@@ -30,7 +30,7 @@ def import_facescape(path: str | Path, *, allow_pickle: bool = False, progress: 
     """The bilinear model of a FaceScape v1.6 file.
 
     allow_pickle: some of the file's arrays are Python objects, which only pickle reads, and pickle runs whatever code a
-    file holds: allow it only for a file from FaceScape itself. Without it a file that needs it is refused.
+    file holds: allow it only for a file from FaceScape itself. Without it, a file that needs pickle is refused.
     Named expressions: lssl/face3d/model/importers/naming.py. Raises LsslError naming the file and the fix.
     """
     path = Path(path)
@@ -83,7 +83,7 @@ def import_facescape(path: str | Path, *, allow_pickle: bool = False, progress: 
 def _read(path: Path, allow_pickle: bool) -> dict[str, Any]:
     refusal = (
         f"{path}: needs Python's pickle, which runs any code a file holds; "
-        "if this file came from FaceScape itself, say so with --allow-pickle"
+        "if this file came from FaceScape itself, allow it with --allow-pickle"
     )
     try:
         with np.load(path, allow_pickle=allow_pickle) as archive:
@@ -122,11 +122,11 @@ def _check(
     if len(mean) != core.shape[2] or len(variance) != core.shape[2] or len(landmarks) != 68:
         raise LsslError(
             f"{path}: id_mean {mean.shape}, id_var {variance.shape}, lm_list_v16 {landmarks.shape} "
-            f"do not fit shape_bm_core {core.shape} and 68 landmarks"
+            f"do not match shape_bm_core {core.shape} and 68 landmarks"
         )
     total = core.shape[0] // 3
     if front.min() < 0 or front.max() >= total or faces.ndim != 2 or faces.shape[1] not in (3, 4):
-        raise LsslError(f"{path}: v_indices_front or fv_indices_front do not fit {total} vertices")
+        raise LsslError(f"{path}: v_indices_front or fv_indices_front do not match {total} vertices")
     faces = faces - 1  # counted from 1, as in an OBJ
     if faces.min() < 0 or faces.max() >= len(front):
         raise LsslError(f"{path}: fv_indices_front names vertices beyond the {len(front)} of the front")
@@ -143,7 +143,7 @@ def _check(
 
 
 def _check_expressions(path: Path, neutral: NDArray[np.floating], steps: NDArray[np.floating]) -> None:
-    """Slices of the expression axis must be faces; in the `_id_exp` files they are principal components."""
+    """Raises LsslError unless the expression axis holds faces; in the `_id_exp` files it holds principal components."""
     size = float(np.linalg.norm(neutral - neutral.mean(0)))
     largest = float(np.linalg.norm(steps.reshape(len(steps), -1), axis=1).max())
     if largest > 0.5 * size:

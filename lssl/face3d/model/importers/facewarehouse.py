@@ -1,7 +1,8 @@
-"""FaceWarehouse (Cao et al. 2014): 46 blendshapes and a neutral face of 150 people, made bilinear by our HOSVD.
+"""FaceWarehouse (Cao et al. 2014): 46 blendshapes and a neutral face of 150 people, made bilinear by HOSVD.
 
-`Tester_<n>/Blendshape/shape.bs`: int32 shapes, vertices, faces, then float32 vertices of each shape, neutral first.
-The triangles are those of the person's OBJ meshes (`Tester_<n>/TrainingPose/pose_0.obj`); nothing in it names landmarks.
+`Tester_<n>/Blendshape/shape.bs`: int32 numbers of shapes, vertices and faces, then float32 vertices of each shape,
+neutral first. The triangles come from the person's OBJ meshes (`Tester_<n>/TrainingPose/pose_0.obj`); landmarks are not
+included.
 """
 
 import re
@@ -22,13 +23,13 @@ from lssl.face3d.model.marks import head_pivot, read_landmark_vertices, scan_top
 from lssl.face3d.model.meshes import read_mesh
 
 EYE_DISTANCE = 8.9  # centimetres between outer eye corners; the files' unit is not stated
-_MOST = 10_000_000  # vertices times shapes: more is not a header
+_MOST = 10_000_000  # vertices times shapes: with more, the bytes are not a header
 
 
 def read_shape_bs(path: str | Path) -> NDArray[np.float32]:
     """Shapes (S, V, 3) of a `shape.bs`, the neutral face first, in the file's unit.
 
-    Raises LsslError where the header makes no sense or the file is shorter or longer than it says.
+    Raises LsslError if the header makes no sense or the file is shorter or longer than it says.
     """
     path = Path(path)
     try:
@@ -61,8 +62,8 @@ def import_facewarehouse(
 ) -> tuple[BilinearFaceModel, BuildReport]:
     """The bilinear model of a FaceWarehouse folder, and what the decomposition kept.
 
-    landmarks: text file of 68 vertex numbers (lssl/face3d/model/marks.py). Sizes are brought to centimetres by the distance
-    between the outer eye corners. Named expressions: lssl/face3d/model/importers/naming.py.
+    landmarks: a text file of 68 vertex numbers (lssl/face3d/model/marks.py). Sizes are converted to centimetres by the
+    distance between the outer eye corners. Named expressions: lssl/face3d/model/importers/naming.py.
     Raises LsslError naming the file and the fix.
     """
     path = Path(path)
@@ -71,7 +72,7 @@ def import_facewarehouse(
         raise LsslError(f"{path}: no Tester_*/Blendshape/shape.bs in it; give the folder that holds Tester_1 ...")
     if landmarks is None:
         raise LsslError(
-            "FaceWarehouse's files name no landmarks: give --landmarks, a text file of 68 vertex numbers (iBUG order)"
+            "FaceWarehouse has no landmarks: give --landmarks, a text file of 68 vertex numbers (iBUG order)"
         )
     marks = read_landmark_vertices(landmarks)
     meshes = sorted(path.rglob("pose_0.obj"), key=_person) or sorted(path.rglob("*.obj"), key=_person)
@@ -87,7 +88,7 @@ def import_facewarehouse(
     for number, file in enumerate(tqdm(files, desc="Reading shapes", disable=not progress)):
         shapes = read_shape_bs(file)
         if shapes.shape != first.shape:
-            raise LsslError(f"{file}: {shapes.shape[0]} shapes of {shapes.shape[1]} vertices, {files[0]} has others")
+            raise LsslError(f"{file}: {shapes.shape[0]} shapes of {shapes.shape[1]} vertices, unlike {files[0]}")
         scans[number] = shapes
     if faces.max() >= scans.shape[2] or marks.max() >= scans.shape[2]:
         raise LsslError(

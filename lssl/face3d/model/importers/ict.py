@@ -1,7 +1,7 @@
 """ICT-FaceKit (Li et al. 2020, Learning Formation of Physically-Based Face Attributes; MIT licence).
 
-v = generic + sum_i a_i (identity_i - generic) + sum_j b_j (expression_j - generic), which is bilinear with the weights
-(1, a) and (1, b) and a core that is zero where both are beyond the constant.
+v = generic + sum_i a_i (identity_i - generic) + sum_j b_j (expression_j - generic), which is bilinear in the weights
+(1, a) and (1, b), with a core that is zero for pairs of a and b.
 """
 
 import lzma
@@ -25,11 +25,12 @@ _VERTICES = 26719
 _GENERIC = "generic_neutral_mesh.obj"
 _FOLDER = "FaceXModel"
 
-# Materials that are seen through or that stand for hairs too fine for triangles: left out.
+# Materials that are transparent, or that represent hairs too fine for triangles, are left out.
 _TRANSPARENT = ("M_EyeOcclusion", "M_LacrimalFluid", "M_EyeBlend", "M_EyeLashes", "M_IrisLeft", "M_IrisRight")
 
-# Named expressions from FACS-like shapes, after EMFACS (Friesen and Ekman 1983); both sides alike unless named. As strong
-# as people are when asked: "happy" are the weights that explain 47 open smiles of the Face Research Lab London Set.
+# Named expressions from FACS-like shapes, after EMFACS (Friesen and Ekman 1983), on both sides unless one is named.
+# They are as strong as people show on request: the weights of "happy" explain 47 open smiles of the Face Research Lab
+# London Set.
 _COMPOSED: dict[str, dict[str, float]] = {
     "neutral": {},
     "angry": {"browDown": 1.2, "eyeSquint": 0.45, "noseSneer": 0.35, "mouthUpperUp": -0.25, "mouthFrown": 0.4,
@@ -60,8 +61,8 @@ def import_ict(path: str | Path, progress: bool = False) -> BilinearFaceModel:
     expressions = shapes.names(lambda name: not name.startswith(("identity", "generic")))
     if not identities or not expressions:
         raise LsslError(
-            f"{path}: {len(identities)} identity and {len(expressions)} expression shapes; expected identity000.obj ... "
-            "and browDown_L.obj ... beside the generic mesh: unpack the whole model"
+            f"{path}: {len(identities)} identity and {len(expressions)} expression shapes; expected identity000.obj "
+            "... and browDown_L.obj ... next to the generic mesh: unpack the whole model"
         )
     named = {name: _compose(name, expressions, Path(path)) for name in EXPRESSIONS}
     deltas = []
@@ -143,7 +144,7 @@ def _vertices(data: bytes, name: str) -> NDArray[np.float64]:
     lines = [line[2:] for line in data.split(b"\n") if line.startswith(b"v ")]
     if len(lines) != _VERTICES:
         raise LsslError(
-            f"{name}: {len(lines)} vertices, expected {_VERTICES}; the file is truncated or of another model"
+            f"{name}: {len(lines)} vertices, expected {_VERTICES}; the file is truncated or from another model"
         )
     try:
         vertices = np.array(b" ".join(lines).split(), np.float64).reshape(len(lines), 3)
@@ -169,12 +170,12 @@ def _read_generic(shapes: _Shapes) -> tuple[NDArray[np.float64], NDArray[np.int3
                 materials.append(material)
     triangles = np.array(faces, np.int32)
     if len(triangles) < 40000 or triangles.min() < 0 or triangles.max() >= len(vertices):
-        raise LsslError(f"{name}: its faces are cut short or name vertices that are not there; download it again")
+        raise LsslError(f"{name}: its faces are cut short or name vertices that do not exist; download it again")
     return vertices, triangles, np.array(materials)
 
 
 def _compose(name: str, shapes: list[str], path: Path) -> NDArray[np.float64]:
-    """Weights (1 + shapes) of a named expression. Shapes that the folder lacks are left out, but not more than half."""
+    """Weights (1 + shapes) of a named expression. Missing shapes are left out; raises LsslError if half are missing."""
     weights = np.zeros(1 + len(shapes))
     weights[0] = 1.0
     missing = 0.0
@@ -206,11 +207,11 @@ def _topology(
 
 
 def _jaw_contours(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> NDArray[np.int32]:
-    """On the far side of a turned head the outline is on the cheek; on the near side the jaw's own line, further back,
-    comes to be the outline (the model's `JAW_TURNED`). A landmark may slide both ways."""
+    """The candidates for each jaw landmark (17, C). On the far side of a turned head the outline is on the cheek; on
+    the near side it is the jaw's own line, further back (the model's `JAW_TURNED`). A landmark may slide both ways."""
     jaw = np.array(LANDMARKS[:17])
     back = np.array([*JAW_TURNED[:8], LANDMARKS[8], *JAW_TURNED[8:]])
-    # A place further out than the landmark would be the outline of the frontal face too.
+    # A vertex further out than the landmark would be on the outline of the frontal face, too.
     back = np.where(np.abs(vertices[back, 0]) < np.abs(vertices[jaw, 0]), back, jaw)
     forward = jaw_paths(vertices, faces, jaw, turned_jaw(vertices, jaw))
     return np.concatenate([forward, jaw_paths(vertices, faces, jaw, back)[:, 1:]], 1)

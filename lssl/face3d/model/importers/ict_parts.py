@@ -112,7 +112,7 @@ def _ears(vertices: Array) -> NDArray[np.bool_]:
 
 
 def _below_jaw(vertices: Array, points: Array) -> NDArray[np.bool_]:
-    """Under the jaw line, which goes on behind its ends straight back at the ear lobe's height."""
+    """Whether vertices lie under the jaw line, which is continued straight back at the ear lobes' height."""
     x, y, _ = vertices.T
     half = points[8:17]
     line = np.interp(np.abs(x), half[:, 0], half[:, 1], right=half[-3, 1])
@@ -121,7 +121,7 @@ def _below_jaw(vertices: Array, points: Array) -> NDArray[np.bool_]:
 
 
 def _above_hairline(vertices: Array) -> Array:
-    """Height (V,) over the hairline of the generic head: high in front, down before the ear, low at the nape."""
+    """Height (V,) above the generic head's hairline, which is high in front, lower before the ears, low at the nape."""
     _x, y, z = vertices.T
     depth = [-12.0, -6.0, -3.0, -1.9, -0.5, 1.8, 2.9, 3.6, 5.5, 7.5, 9.2, 13.0]
     height = [-5.5, -5.0, -3.5, 2.0, 4.3, 3.0, 2.6, 5.6, 7.0, 9.0, 10.3, 10.9]
@@ -141,7 +141,7 @@ def _add_eyes(
     parts: NDArray[np.uint8],
     shares: Array,
 ) -> None:
-    """Iris and pupil round each eyeball's axis; shares blend over a vertex's spacing, so that the rings are smooth."""
+    """Draws iris and pupil around each eyeball's axis; shares blend over the spacing of vertices, for smooth rings."""
     for side in ("M_ScleraLeft", "M_ScleraRight"):
         eye = np.unique(faces[materials == side])
         apex = vertices[eye][vertices[eye, 2].argmax()]

@@ -8,13 +8,13 @@ from lssl.face3d.model.bilinear import EXPRESSIONS
 
 Array = NDArray[np.float64]
 
-# Eye lids and lips move less than the jaw and say more.
+# Eyelids and lips move less than the jaw and tell more.
 _WEIGHT = np.ones(68)
 _WEIGHT[:17] = 0.3
 _WEIGHT[17:27] = 1.5
 _WEIGHT[36:48] = 2.0
 _WEIGHT[48:68] = 1.3
-_RIDGE = 0.05  # against a crowd of shapes that undo one another
+_RIDGE = 0.05  # against many shapes that cancel one another
 _MOST = 1.0  # a shape's activation
 
 
@@ -22,8 +22,8 @@ def name_expressions(neutral: NDArray[np.floating], shapes: NDArray[np.floating]
     """Activations (K,) in [0, 1] of expression shapes for each named expression.
 
     neutral (68, 3): landmarks of the model's mean neutral face. shapes (K, 68, 3): landmarks of its expression shapes.
-    Non-negative least squares to the landmarks' movement in the embedded model's expressions, both in units of the
-    distance between the outer eye corners.
+    Fits the landmarks' movement in the embedded model's expressions by non-negative least squares, both in units of
+    the distance between the outer eye corners.
     """
     from lssl.face3d.embedded import load_embedded_model
 
