@@ -266,10 +266,12 @@ def _read_columns(root: Path) -> dict[str, list[str]]:
 
 
 def _how_to_prepare(root: Path) -> str:
-    """The command that makes a data set folder of what lies in a folder without metadata.csv."""
+    """The command that makes a data set folder out of a folder without metadata.csv."""
     pictures = find_pictures(root).pictures
     if not pictures:
-        return f"it holds no pictures to make one of either; see `lssl prepare --help` and `lssl generate-faces {root}`"
+        return (
+            f"it holds no pictures to make one from, either; see `lssl prepare --help` and `lssl generate-faces {root}`"
+        )
     out = (root if root.name not in ("", "..") else root.resolve()).with_name(f"{root.resolve().name}-prepared")
     command = shlex.join(["lssl", "prepare", "folder", str(root), str(out)])
     if all(path.parent == root for path in pictures):

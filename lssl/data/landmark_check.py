@@ -1,4 +1,4 @@
-"""Whether landmarks that came with a photograph lie on its face, or belong to the photograph at another size or crop."""
+"""Checks that landmarks given with a photograph lie on its face, and do not belong to it at another size or crop."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,23 +8,23 @@ from lssl.data import detect
 from lssl.data.align import face_anchors
 from lssl.errors import LsslError
 
-_FACE_SIDE = 110  # pixels of a face in the search around the landmarks: the detector sees those of 80 and more
-# dlib's box beside the landmarks' own, in shares of that one's longer side, of 38 photographs and drawn faces: moved by -0.02
-# +- 0.07 to the right and -0.08 +- 0.1 down, 0.95 to 1.15 of its size.
+_FACE_SIDE = 110  # pixels of a face in the search around the landmarks: the detector sees faces of 80 pixels and more
+# dlib's box relative to the landmarks' bounding box, in units of the latter's longer side, on 38 photographs and drawn
+# faces: shifted by -0.02 +- 0.07 to the right and -0.08 +- 0.1 down, 0.95 to 1.15 times its size.
 _BOX_MOVED = np.array([-0.02, -0.08])
 _MOST_MOVED = 0.14
 _BOX_SIZES = (0.85, 1.25)
-# Mean distances of the points in distances between the eyes. dlib errs by 0.02 on photographs, by 0.07 to 0.3 on drawn faces.
+# Mean distances of the points, in distances between the eyes. dlib errs by 0.02 on photographs, 0.07-0.3 on drawings.
 _FAR = 0.5  # the landmarks are not on this face
-_ALIKE = 0.17  # once moved and scaled onto it they are this face's
+_ALIKE = 0.17  # after scaling and shifting, the landmarks are this face's
 _FIX = "mark this picture, or let dlib find them (--redetect, or take the file away)"
 
 
 def check_on_face(points: NDArray[np.float32], image: NDArray[np.uint8], name: str = "") -> None:
-    """Raises LsslError where landmarks (68, 2) miss the face of a uint8 RGB picture (H, W, 3) and would fit it if they
-    were scaled or moved: they were marked on the picture before it was resized or cropped.
+    """Raises LsslError if landmarks (68, 2) miss the face of a uint8 RGB picture (H, W, 3) but would fit it if scaled
+    or shifted: they were marked on the picture before it was resized or cropped.
 
-    name: of the landmarks' file. Where dlib is not installed or sees no face, nothing is checked.
+    name: the landmark file's, for the message. If dlib is not installed or sees no face, nothing is checked.
     """
     if not detect.available():
         return
@@ -41,7 +41,7 @@ def check_on_face(points: NDArray[np.float32], image: NDArray[np.uint8], name: s
 
 def _what(points: NDArray[np.float32], face: NDArray[np.float32], scale: float) -> str:
     """What is wrong with landmarks that a scale and a shift bring onto a face."""
-    pixels, own = points + 0.5, face + 0.5  # which scale with the picture
+    pixels, own = points + 0.5, face + 0.5  # from the picture's corner, so that they scale with the picture
     ratio = float((pixels * own).sum() / (pixels * pixels).sum())
     if _distance((ratio * pixels - 0.5).astype(np.float32), face) < _ALIKE and abs(np.log(ratio)) > 0.03:
         return f"fit the face if multiplied by {ratio:.2f}: they belong to the picture at another size"
@@ -51,21 +51,21 @@ def _what(points: NDArray[np.float32], face: NDArray[np.float32], scale: float) 
 
 
 def _distance(points: NDArray[np.float32], face: NDArray[np.float32]) -> float:
-    """The points' mean distance (68, 2) from a face's, in distances between its eyes."""
+    """The mean distance of points (68, 2) from those of a face, in distances between its eyes."""
     left, right, mouth = face_anchors(face)
     unit = max(float(np.hypot(*(right - left))), float(np.hypot(*(mouth - (left + right) / 2))), 1e-3)
     return float(np.linalg.norm(points - face, axis=1).mean()) / unit
 
 
 def _onto(points: NDArray[np.float32], face: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
-    """The scale and the shift (2,) that bring points (68, 2) nearest to a face's."""
+    """The scale and the shift (2,) that bring points (68, 2) closest to those of a face."""
     centred, target = points - points.mean(0), face - face.mean(0)
     scale = float((centred * target).sum() / max(float((centred * centred).sum()), 1e-6))
     return scale, face.mean(0) - scale * points.mean(0)
 
 
 def _framed(points: NDArray[np.float32], image: NDArray[np.uint8]) -> bool:
-    """Whether dlib's detector sees a face where the landmarks lie, as large as they are: a search of a small window."""
+    """Whether dlib's detector sees a face where the landmarks lie, of their size; only a small window is searched."""
     reach = float(np.ptp(points, axis=0).max())
     middle = (points.min(0) + points.max(0)) / 2
     low = np.clip(np.floor(middle - 1.2 * reach), 0, None).astype(int)
@@ -84,14 +84,14 @@ def _framed(points: NDArray[np.float32], image: NDArray[np.uint8]) -> bool:
 
 
 def _everywhere(image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-    """dlib's landmarks (68, 2) of the faces of a picture, in its pixels."""
+    """dlib's landmarks, each (68, 2), of all faces in a picture, in its pixels."""
     small, scale = _resized(image, detect.working_scale(image))
     found = [detect.landmarks_in_box(small, box) for box, _ in detect.search_once(small)]
     return [((points + 0.5) * scale - 0.5).astype(np.float32) for points in found]
 
 
 def _resized(image: NDArray[np.uint8], scale: float) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """A copy about `scale` times as large, and the picture's pixels a pixel of it, (2,)."""
+    """A copy about `scale` times as large, and the picture's pixels per pixel of the copy, (x, y)."""
     height, width = image.shape[:2]
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)

@@ -16,15 +16,15 @@ from lssl.errors import LsslError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-_GRACE = 2.0  # seconds
+_GRACE = 2.0  # seconds that interrupted workers get to finish
 
 
 def map_in_processes(function: Callable[[Task], Result], tasks: Iterable[Task], workers: int) -> Iterator[Result]:
     """Yields function(task) for each task, as they complete, from spawned processes; both must be picklable.
 
-    The number of tasks under way is bounded. If interrupted or closed, it gives them a moment to finish, then ends their
-    processes; so `function` must write its files under another name first. Raises LsslError if a process is killed (out
-    of memory), and whatever `function` raises.
+    The number of tasks under way is bounded. If interrupted or closed, it gives them a moment to finish, then ends
+    their processes; so `function` must write its files under another name first. Raises LsslError if a process is
+    killed (out of memory), and whatever `function` raises.
     """
     before, ended = set(active_children()), False
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin_worker)

@@ -160,7 +160,7 @@ def test_a_truncated_or_wrong_ply_is_refused(tmp_path, form, polygons) -> None:
         with pytest.raises(LsslError, match=r"a\.ply: not a readable PLY"):
             read_mesh(tmp_path / "a.ply")
     (tmp_path / "a.ply").write_bytes(ply(form, polygons=[[0, 1, 20]]))
-    with pytest.raises(LsslError, match="a vertex that is not there"):
+    with pytest.raises(LsslError, match="a vertex that does not exist"):
         read_mesh(tmp_path / "a.ply")
 
 
