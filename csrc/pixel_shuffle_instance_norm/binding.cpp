@@ -33,7 +33,7 @@ Tensor empty_image(const Place& place, const Tensor& like, int64_t channels, int
   return image;
 }
 
-// (C,), or (N, C) whose rows lie `op.affine_step` apart, in the accumulation type; keeps a copy alive in `kept`.
+// Data of (C,), or of (N, C) whose rows are `op.affine_step` apart, in the accumulation type; `kept` keeps it alive.
 const void* channel_data(const std::optional<Tensor>& t, const char* name, const Tensor& input, Dtype dtype,
                          const ShuffleNorm& op, std::optional<Tensor>& kept) {
   if (!t) return nullptr;

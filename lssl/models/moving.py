@@ -88,8 +88,8 @@ class ConditionalBlock(nn.Module):
 def affines(network: nn.Module, y: Tensor) -> dict[ConditionalBlock, Affine]:
     """The scale and shift (N, out), float32, of every conditional block of a network for attributes y (N, A).
 
-    With a block's own w and b and what its `modulation` says of y: w (1 + scale), b (1 + scale) + shift. One matrix product
-    for all blocks: on a GPU each of their many small ones would take as long.
+    They are w (1 + scale) and b (1 + scale) + shift, with a block's own w and b, and scale and shift from its
+    `modulation` of y. One matrix product serves all blocks: on a GPU each of many small ones would take as long.
     """
     blocks = [module for module in network.modules() if isinstance(module, ConditionalBlock)]
     sizes = [len(block.weight) for block in blocks]
