@@ -39,7 +39,7 @@ def command(model: Path, kind: str | None, out: Path | None, side: str, quiet: b
 
     from lssl.errors import LsslError
     from lssl.inference.export import Translation, export_generator, largest_difference
-    from lssl.inference.model_edit import NAME as EDIT_3D
+    from lssl.inference.synthesis import EDIT_3D
     from lssl.models.export import load_generator
 
     if kind is None:

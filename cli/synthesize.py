@@ -111,11 +111,9 @@ def command(
     from lssl.data.portrait import find_inputs
     from lssl.device import choose_device
     from lssl.errors import LsslError
-    from lssl.inference.model_edit import NAME as EDIT_3D
-    from lssl.inference.model_edit import ModelEditor
-    from lssl.inference.synthesis import parse_targets, read_photograph, source_values, target_words
+    from lssl.inference.synthesis import EDIT_3D, parse_targets, read_photograph, source_values, target_words
     from lssl.inference.video.frames import is_moving
-    from lssl.models.export import load_generator
+    from lssl.models.export import TrainedGenerator, load_generator
 
     if bool(targets) == all_targets:
         raise click.UsageError("name what to change to: either --to VALUE,... or --all")
@@ -127,17 +125,14 @@ def command(
     still = [path for path in images if path not in moving]
     inputs = find_inputs(still)
     failed = [(str(path), reason) for path, reason in inputs.refused]
-    generator: TrainedGenerator | ModelEditor
-    if str(model) == EDIT_3D:
-        generator = ModelEditor.load()
-    else:
-        generator = load_generator(model, choose_device(device))
+    edits_3d = str(model) == EDIT_3D
+    generator = _model_editor() if edits_3d else load_generator(model, choose_device(device))
     wanted = parse_targets(generator.schema, target_words(generator.schema, targets or ""), numbers)
     for folder in inputs.folders:
         faces += _from_folder(folder, generator, split, limit)
     photographs = inputs.photographs[:limit]
     taken_for = source_values(generator.schema, source)
-    if isinstance(generator, ModelEditor) and not source:
+    if edits_3d and not source:
         taken_for = {}  # read from each face
     elif photographs or moving:
         shown = ", ".join(f"{name} {value}" for name, value in taken_for.items())
@@ -164,7 +159,7 @@ def command(
     )
     failed += refused
     written: list[Path] = []
-    if isinstance(generator, ModelEditor):
+    if not isinstance(generator, TrainedGenerator):
         written, refused = _write_edits(generator, faces, wanted, out, quiet)
         failed += refused
     elif faces:
@@ -182,6 +177,12 @@ def command(
         raise SystemExit(SOME_REFUSED)
 
 
+def _model_editor() -> "TrainedGenerator | ModelEditor":
+    from lssl.inference.model_edit import ModelEditor
+
+    return ModelEditor.load()
+
+
 def _numbers(text: str) -> list[float]:
     try:
         numbers = [float(part) for part in text.split(",")]
@@ -197,13 +198,13 @@ def _from_folder(
     root: Path, model: "TrainedGenerator | ModelEditor", split: str, limit: int | None
 ) -> "list[InputFace]":
     from lssl.data import read_metadata
-    from lssl.inference.model_edit import ModelEditor
     from lssl.inference.synthesis import prepared_faces
+    from lssl.models.export import TrainedGenerator
 
     folder = read_metadata(root)
     folder = folder if split == "all" else folder.split(split)
     folder = folder.select(range(len(folder))[:limit])
-    return list(model.prepared(folder) if isinstance(model, ModelEditor) else prepared_faces(folder, model))
+    return list(prepared_faces(folder, model) if isinstance(model, TrainedGenerator) else model.prepared(folder))
 
 
 def _write_edits(

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from lssl.errors import LsslError
 LIMIT_VARIABLE = "LSSL_MAX_MEGAPIXELS"
 DEFAULT_LIMIT = 179.0
 _SMALLEST_SIDE = 16
+_STRIP = 1 << 22  # pixels that are converted at a time
 _ORIENTATION = 0x0112
 _PAGE_KIND = 254  # TIFF: bit 0, a reduced version of another page; bit 2, a mask of it
 _ONE_PICTURE = ("MPO", "PSD", "ICO")  # what else these hold are a stereo or gain map, layers, other sizes
@@ -175,20 +177,38 @@ def _to_rgb(image: Image.Image) -> tuple[NDArray[np.uint8], str]:
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         values, note = eight_bits(np.asarray(image), image)
         return np.repeat(values[..., None], 3, axis=2), note
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    strip = max(1, _STRIP // image.width)  # Pillow keeps 4 bytes a pixel, and np.array(image) would copy twice
+    visible = False
+    for top in range(0, image.height, strip):
+        part = image.crop((0, top, image.width, min(top + strip, image.height)))
+        made, shows = _strip_to_rgb(part)
+        pixels[top : top + strip] = np.asarray(made)
+        visible |= shows
+    if not visible:
+        raise LsslError("every pixel is transparent: save it without transparency")
+    return pixels, ""
+
+
+def _strip_to_rgb(image: Image.Image) -> tuple[Image.Image, bool]:
+    """Part of a picture as RGB, transparency laid over white, and whether anything in it can be seen."""
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     if image.mode == "LAB":
         from PIL import ImageCms
 
         profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        return np.array(ImageCms.profileToProfile(image, *profiles, outputMode="RGB")), ""
+        made = ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
+        assert made is not None  # which is where it is done in place
+        return made, True
+    visible = True
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
         image = image.convert("RGBA")
-        if image.getchannel("A").getextrema()[1] == 0:
-            raise LsslError("every pixel is transparent: save it without transparency")
+        extremes: Any = image.getchannel("A").getextrema()
+        visible = extremes[1] > 0
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, image)
-    return np.array(image if image.mode == "RGB" else image.convert("RGB")), ""
+    return image if image.mode == "RGB" else image.convert("RGB"), visible
 
 
 def _too_large(pixels: int | None) -> str:

@@ -14,10 +14,9 @@ from lssl.device import choose_device
 from lssl.errors import LsslError
 from lssl.inference.full_size import NetworkEdit
 from lssl.inference.model_edit import GROUP, ModelEditor, PlacedEdit
-from lssl.inference.model_edit import NAME as EDIT_3D
 from lssl.inference.pictures import Detector, Faces, GivenPicture, find_portraits, given_picture, given_pictures
 from lssl.inference.sharing import find_folder, model_card, push_folder, save_folder
-from lssl.inference.synthesis import Blend, InputFace, Target, framing, parse_targets, source_values
+from lssl.inference.synthesis import EDIT_3D, Blend, InputFace, Target, framing, parse_targets, source_values
 from lssl.models.export import TrainedGenerator, load_generator
 
 #: What to change to: "happy", "expression=happy", "happy+dark", or how far to go to each: {"happy": 0.5, "sad": 0.2}.

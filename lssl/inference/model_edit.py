@@ -25,7 +25,6 @@ from lssl.face3d.editing.movement import PlacedFace, place_face
 from lssl.face3d.model.bilinear import BilinearFaceModel
 from lssl.inference.synthesis import Blend, InputFace, Target, leaving
 
-NAME = "3d"
 GROUP = "expression"
 
 

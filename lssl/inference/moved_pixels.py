@@ -109,8 +109,8 @@ class _Tiles:
         shift = flow * inside
         length = torch.hypot(shift[:, :1], shift[:, 1:])
         shift = shift * ((length - _STILL) / (_MOVED - _STILL)).clamp_(0, 1)
-        own = torch.from_numpy(self._photograph[top:bottom, left:right]).permute(2, 0, 1)[None]
-        colours = own.float() if float(length.max()) <= _STILL else self._look_up(shift, box)
+        still = float(length.max()) <= _STILL
+        colours = self._floats(left, top, right, bottom) if still else self._look_up(shift, box)
         colours = colours * torch.exp(tone * inside)
         total = (colours * inside).sum((0, 2, 3)).double().numpy()
         if _OVERSHOOT * self._largest(self._paint[:, :1], box) > _UNPAINTED:
@@ -168,13 +168,17 @@ class _Tiles:
             low, high = (float(v) for v in shift[:, k].aminmax())
             start.append(min(max(first + int(np.floor(low)) - 3, 0), extent - 1))
             stop.append(max(min(last + int(np.ceil(high)) + 3, extent), start[-1] + 1))
-        piece = self._photograph[start[1] : stop[1], start[0] : stop[0]]
-        values = torch.from_numpy(piece).permute(2, 0, 1)[None].float()
+        values = self._floats(*start, *stop)
         places = torch.empty(1, *shift.shape[2:], 2)
         for k, extent in enumerate((stop[0] - start[0], stop[1] - start[1])):
             own = torch.arange(box[k] - start[k], box[k + 2] - start[k], dtype=torch.float32).add_(0.5 - extent / 2)
             torch.add(shift[:, k], own if k == 0 else own[:, None], out=places[..., k]).mul_(2 / extent)
         return _bicubic(values, places).clamp_(0, 255)
+
+    def _floats(self, left: int, top: int, right: int, bottom: int) -> Tensor:
+        """Part of the photograph (1, 3, h, w), 0 to 255."""
+        part = np.ascontiguousarray(self._photograph[top:bottom, left:right].transpose(2, 0, 1), np.float32)
+        return torch.from_numpy(part)[None]
 
     def _largest(self, plane: Tensor, box: Box) -> float:
         """No value of the plane (1, 1, S, S) that a look-up from a tile could meet is larger."""

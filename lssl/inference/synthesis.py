@@ -21,6 +21,8 @@ from lssl.data.schema import AttributeSchema
 from lssl.errors import LsslError
 from lssl.models.export import TrainedGenerator
 
+#: Stands where a generator's name does: the edit by the fitted 3D face, `lssl.inference.model_edit`.
+EDIT_3D = "3d"
 _PLAIN = ("neutral", "normal", "0", "front", "frontal")
 
 

@@ -180,3 +180,16 @@ def test_a_reason_for_each_picture_that_cannot_be_used(tmp_path, damage, reason,
     with pytest.raises(LsslError, match=reason) as error:
         read_image(path)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "RGBA", "LA", "CMYK", "YCbCr"])
+def test_strips_make_what_the_whole_makes(tmp_path, monkeypatch, mode):
+    colours = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    picture = Image.fromarray(colours).convert(mode)
+    if mode.endswith("A"):
+        picture.putalpha(Image.fromarray(colours[..., 0]))
+    path = tmp_path / "picture.tif"
+    picture.save(path)
+    whole = read_image(path)
+    monkeypatch.setattr("lssl.data.images._STRIP", 7 * 30)
+    assert np.array_equal(read_image(path), whole)

@@ -90,7 +90,7 @@ def offers(first: str, device: str | None = None) -> list[Offer]:
     Loads `first`, so that errors show at once. Raises FileNotFoundError or LsslError if it is no generator that changes
     attributes.
     """
-    from lssl.inference.model_edit import NAME as EDIT_3D
+    from lssl.inference.synthesis import EDIT_3D
     from lssl.models.export import built_in_generators
 
     names = [*built_in_generators(), EDIT_3D]
