@@ -78,7 +78,8 @@ def _strip(image: NDArray[np.uint8], start: int, stop: int) -> tuple[bytes, int,
     np.subtract(pixels[start + 1 : stop], pixels[start : stop - 1], out=raw[1:, 1:])
     deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS, 9, zlib.Z_FILTERED)
     end = zlib.Z_FINISH if stop == len(image) else zlib.Z_FULL_FLUSH
-    return deflate.compress(raw) + deflate.flush(end), zlib.adler32(raw), raw.size
+    packed = memoryview(raw.reshape(-1))
+    return deflate.compress(packed) + deflate.flush(end), zlib.adler32(packed), raw.size
 
 
 def _joined(first: int, second: int, length: int) -> int:
