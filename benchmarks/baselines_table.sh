@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Table 2 with a row a method, each method under its own time limit, so that one that fails or is late spoils no other's:
+# Table 2 with a row per method, each method under its own time limit, so that one that fails or is late does not affect the
+# others:
 #
 #     bash benchmarks/baselines_table.sh london/                                     the small variants and standard
 #     SEEDS=1 ITERATIONS=1000 bash benchmarks/baselines_table.sh london/ stargan-small cyclegan-small
 #     SEEDS=2 FOLDS=4 LIMIT=1800 bash benchmarks/baselines_table.sh rafd/ paper stargan cyclegan icgan
 #
-# $SEEDS (2) trainings a method and fold, $FOLDS (1: the folder's own split), $ITERATIONS (each preset's own), $LIMIT (600)
-# seconds a method, $PORTRAITS (1; 0 leaves out the two-sample test, which takes longest to measure), $PYTHON (python3).
-# Results go to $OUT, else to benchmarks/baselines/: a folder a method with its report, tables.txt, tables.json, figure.png.
-# A method that ran out of time goes on when the command is repeated.
+# $SEEDS (2) trainings per method and fold, $FOLDS (1: the folder's own split), $ITERATIONS (each preset's own), $LIMIT (600)
+# seconds per method, $PORTRAITS (1; 0 leaves out the two-sample test, which takes longest to measure), $PYTHON (python3).
+# Results go to $OUT, else to benchmarks/baselines/: a folder per method with its report; tables.txt, tables.json, figure.png.
+# A method that ran out of time is continued when the command is repeated.
 set -uo pipefail
 data=$(realpath "${1:?give a data set folder, such as lssl prepare writes}")
 shift
@@ -57,5 +58,5 @@ text = "\n\n".join(console_table(table) for table in merged.values())
 (out / "tables.json").write_text(json.dumps([vars(table) for table in merged.values()], indent=1) + "\n")
 print(text)
 END
-((${#failed[@]})) && echo "failed or out of time (repeat to go on): ${failed[*]}" && exit 1
+((${#failed[@]})) && echo "failed or out of time (repeat to continue): ${failed[*]}" && exit 1
 exit 0

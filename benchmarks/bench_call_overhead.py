@@ -1,6 +1,6 @@
-"""What a call costs beside its kernel: tensors so small that dispatch, checks and autograd are all there is.
+"""What a call costs besides its kernel, with tensors so small that dispatch, checks and autograd take all the time.
 
-The goal is 25 us a call and less than eager PyTorch's own composition.
+The goal is 25 us per call, and less than the same composed of eager PyTorch's operators.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
-"""Fits a second, and frontal faces a second with where the time goes: landmarks, fit, texture and drawing, files.
+"""Fits per second, and frontal faces per second with where the time goes: landmarks, fit, texture and drawing, files.
 
-The bar for fitting is 20 single-view fits a second on two cores with the embedded model.
+The threshold for fitting is 20 single-view fits per second on two cores with the embedded model.
 """
 
 import numpy as np
@@ -41,7 +41,7 @@ def people():
 
 def note_a_second(row, count, what):
     seconds = sorted(row.samples["native"])[len(row.samples["native"]) // 2]
-    row.note = f"{count / seconds:,.1f} {what} a second"
+    row.note = f"{count / seconds:,.1f} {what} per second"
 
 
 @pytest.mark.parametrize(("count", "views"), [(1, 1), (BATCH, 1), (BATCH // 2, 2)], ids=str)
@@ -61,7 +61,7 @@ def test_fit(compare, device, people, count, views):
 
 
 def test_parts(compare, device, people, tmp_path):
-    """One photograph, all of it; the row's note has the parts."""
+    """The whole work for one photograph; the row's note has the parts."""
     if device != "cpu":
         pytest.skip("frontal faces are drawn on the CPU")
     model, _, image, points = people

@@ -1,7 +1,7 @@
 """gradient_penalty and its parameter gradients against eager double backward and the critic's convolution passes.
 
-The floor is the sum of the four convolution passes that the penalty cannot do without: every layer forward, backward to
-its input, forward again for the tangent, and its weight gradient, each by the library. The CPU can be under it, as the
+The floor is the sum of the four convolution passes that the penalty needs at least: for every layer forward, backward to
+its input, forward again for the tangent, and its weight gradient, each by the library. The CPU can be below it, since the
 last layers run as matrix products (lssl/ops/gradient_penalty/matrix_convolution.py).
 """
 
@@ -20,7 +20,7 @@ from lssl.ops.gradient_penalty import kernels as penalty_kernels
 
 
 def paper_critic(width: int, image_size: int, device: str) -> Discriminator:
-    """The paper's critic (4.1, Fig. 5) for pairs: six 4x4 stride-2 convolutions where the image is large enough."""
+    """The paper's critic (4.1, Fig. 5) for pairs: six 4x4 stride-2 convolutions, fewer if the image is too small."""
     layers = min(6, image_size.bit_length() - 2)
     return Discriminator(8, in_channels=6, image_size=image_size, width=width, num_layers=layers).to(device)
 
@@ -235,11 +235,11 @@ print(run(width, 8))
 
 
 def test_peak_memory(device: str, full: bool, capsys: pytest.CaptureFixture[str], benchmark):
-    """Memory above what images and parameters take, parameter gradients included, each in a process of its own."""
+    """Memory in addition to images and parameters, including parameter gradients, each in a process of its own."""
     width = 64 if full or device == "cuda" else 32
     if device == "cpu" and not Path("/proc/self/clear_refs").exists():
         pytest.skip("the peak of resident memory can be read and reset on Linux only")
-    benchmark.pedantic(lambda: None)  # pytest-benchmark skips what does not use it
+    benchmark.pedantic(lambda: None)  # pytest-benchmark skips tests that do not use it
     peaks = {}
     for implementation in ("analytic", "forward_over_reverse", "double_backward"):
         command = [sys.executable, "-W", "ignore", "-c", PEAK, device, implementation, str(width)]

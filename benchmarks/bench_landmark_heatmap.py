@@ -1,4 +1,4 @@
-"""landmark_heatmap at a batch of 68-point faces, 128 x 128, sigma 3."""
+"""landmark_heatmap of a batch of 68-point faces, 128 x 128, sigma 3."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ SIZE, SIGMA = 128, 3.0
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("reduction", ["none", "max", "sum"])
 def test_forward(compare, device, reduction, dtype):
-    """The floor fills a tensor of the output's size, allocated as the output is."""
+    """The floor fills a newly allocated tensor of the output's size."""
     shape = (8, 68 if reduction == "none" else 1, SIZE, SIZE)
     compare(
         f"landmark_heatmap {reduction}",
@@ -28,7 +28,7 @@ def test_forward(compare, device, reduction, dtype):
 
 @pytest.mark.parametrize("reduction", ["none", "max", "sum"])
 def test_backward(compare, device, reduction):
-    """Forward and backward, in landmarks and a sigma each; the floor fills the output and sums the gradient."""
+    """Forward and backward, to landmarks and one sigma per landmark; the floor fills the output and sums the gradient."""
     shape = (8, 68 if reduction == "none" else 1, SIZE, SIZE)
     weight = torch.randn(shape, device=device)
 

@@ -45,11 +45,11 @@ def test_rasterize(compare, device, batch, full):
             vertices.new_full((batch, SIZE, SIZE, 3), 0.0),
             vertices.new_full((batch, SIZE, SIZE), torch.inf),
         ),
-        note="the reference decides by its data how much to do: torch.compile breaks its graph",
+        note="the reference's work depends on its data: torch.compile breaks its graph",
         uncaptured=("eager",),
     )
     seconds = sorted(row.samples["native"])[len(row.samples["native"]) // 2]
-    row.note = f"{batch / seconds:,.0f} faces a second; {row.note}"
+    row.note = f"{batch / seconds:,.0f} faces per second; {row.note}"
 
 
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "forward + backward"])

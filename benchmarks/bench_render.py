@@ -1,6 +1,6 @@
-"""Faces a second: from weights to shaded 128x128 pictures, and all that `lssl generate-faces` does.
+"""Faces per second: from weights to shaded 128x128 pictures, and the whole work of `lssl generate-faces`.
 
-Eager is the same with the reference rasteriser; the floor is rasterisation and interpolation alone, at twice the size.
+Eager is the same with the reference rasterizer; the floor is rasterizing and interpolating only, at twice the size.
 """
 
 import pytest
@@ -34,7 +34,7 @@ def with_reference(call):
 
 def note_faces_a_second(row, count):
     seconds = sorted(row.samples["native"])[len(row.samples["native"]) // 2]
-    row.note = f"{count / seconds:,.0f} faces a second"
+    row.note = f"{count / seconds:,.0f} faces per second"
 
 
 def test_render(compare, device, full):
@@ -60,7 +60,7 @@ def test_render(compare, device, full):
     note_faces_a_second(
         compare(
             "render",
-            shape=f"{BATCH} faces, {SIZE}x{SIZE}, {len(model.faces)} triangles, 4 samples a pixel",
+            shape=f"{BATCH} faces, {SIZE}x{SIZE}, {len(model.faces)} triangles, 4 samples per pixel",
             dtype=torch.float32,
             device=device,
             inputs=inputs,

@@ -1,4 +1,4 @@
-"""`lssl train` as users run it: seconds an iteration, from the run's own log, once it has its stride.
+"""`lssl train` as users run it: seconds per iteration, from the second half of the run's own log.
 
 Faces of the embedded model, batch 8, no parser; 300 iterations on a GPU, a small rehearsal on the CPU.
 """
@@ -40,5 +40,5 @@ def test_train(record: Callable[..., Any], device: str, tmp_path: Path, preset: 
         dtype=torch.float32,
         device=device,
         samples={"native": seconds[len(seconds) // 2 :]},
-        note=f"an iteration; `lssl {' '.join(command)}`",
+        note=f"per iteration; `lssl {' '.join(command)}`",
     )

@@ -1,9 +1,9 @@
 """One training iteration (5 critic updates, 1 generator update) against the same networks in plain PyTorch.
 
 Plain: nn.InstanceNorm2d, nn.PixelShuffle, and the gradient penalty by double backward; the same weights, losses and
-Adam. The parts are timed as well, so that the table says where the time goes. Paper size (128x128, width 64, batch 2)
-with --benchmark-full, which takes minutes on a CPU; else a quarter of the width at 64x64. Neither side keeps freed memory,
-as `lssl train` does (README, Training).
+Adam. The parts are timed as well, so that the table shows where the time goes. Paper size (128x128, width 64, batch 2)
+with --benchmark-full, which takes minutes on a CPU; else a quarter of the width at 64x64. Unlike `lssl train`, neither side
+keeps freed memory (docs/operators.md).
 """
 
 import resource
@@ -38,7 +38,7 @@ class PlainConvNorm(nn.Module):
 
 
 def plain(module: nn.Module) -> nn.Module:
-    """Replaces each fused block by PyTorch's layers with the same weights."""
+    """Replaces each fused block with PyTorch's layers, with the same weights."""
     for name, child in module.named_children():
         setattr(module, name, PlainConvNorm(child) if isinstance(child, ConvNorm) else plain(child))
     return module
@@ -58,7 +58,7 @@ def write_faces(root: Path, size: int) -> Path:
 
 
 class Iteration:
-    """The updates of the preset `paper`, without a parser; `double_backward` takes the penalty's reference."""
+    """The updates of the preset `paper`, without a parser; plain networks use the penalty's reference, too."""
 
     def __init__(self, config: TrainConfig, out: Path, device: str, plain_networks: bool) -> None:
         self.loop = prepare_run(config, out, processes=Processes(device=torch.device(device)), quiet=True)

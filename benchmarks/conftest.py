@@ -1,4 +1,4 @@
-"""The speed checks' harness: one `compare(...)` a case times every variant on the same inputs, in turns.
+"""The harness of the benchmarks: one `compare(...)` per case times every variant on the same inputs, in turns.
 
     pytest --benchmark                                  all of benchmarks/bench_*.py
     pytest --benchmark benchmarks/bench_x.py -k forward one file, some cases
@@ -10,7 +10,7 @@ A benchmark is a test function in benchmarks/bench_<subject>.py:
     @pytest.mark.parametrize("shape", [(8, 68), (64, 68)], ids=str)
     def test_heatmap(compare, device, full, shape):
         compare(
-            "landmark_heatmap max",                    # op, and what is done with it
+            "landmark_heatmap max",                    # the operator, and what is done with it
             shape=shape, dtype=torch.float32, device=device,
             inputs=lambda: (torch.rand(*shape, 2, device=device),),
             native=lambda x: ops.landmark_heatmap(x, 128, 128, 3.0),
@@ -18,21 +18,21 @@ A benchmark is a test function in benchmarks/bench_<subject>.py:
             floor=lambda x: output.fill_(1.0),
         )
 
-`inputs` is called until its tensors outgrow the caches; calls rotate through the sets. `eager` and `floor` may be
-left out. The compiled variant is `torch.compile(eager)`: `compiled=False` leaves it out, a callable replaces it; one
-that fails to compile shows as "refused". Further keyword arguments are further variants (`graph=...`): they go to
-pytest-benchmark's table and into the row's note, as does `note="..."`. `seconds` bounds the sampling of a case.
-Variants run one after another within a round, so a slow moment of the machine hits them all; the ratios are medians
-over rounds of the ratio within the round.
+`inputs` is called until its tensors outgrow the caches; calls rotate through these sets. `eager` and `floor` are
+optional. The compiled variant is `torch.compile(eager)`: `compiled=False` leaves it out, a callable replaces it; one
+that fails to compile is shown as "refused". Further keyword arguments are further variants (`graph=...`): they go to
+pytest-benchmark's table and into the row's note, as does `note="..."`. `seconds` limits the sampling of a case.
+Variants run one after another within a round, so a slow moment of the machine affects them all; the ratios are medians,
+over rounds, of the ratio within the round.
 
 On CUDA a case has two rows. `call` is what a Python program sees: the time between two events around calls made one
-after another, which for small tensors is Python and dispatch. `graph` is the kernels themselves: the same calls, on
-rotating inputs and each with an output of its own, captured in one CUDA graph. `graphs=False` leaves that row out; a
-variant named in `uncaptured` (it reads the device back, say) is left out of it.
+after another, which for small tensors is Python and dispatch. `graph` is the kernels alone: the same calls, on
+rotating inputs and each with its own output, captured in one CUDA graph. `graphs=False` leaves that row out; a
+variant named in `uncaptured` (for example because it waits for the device) is left out of it.
 
-    pytest --benchmark --benchmark-prepare -n 6         compiles the references into the caches, times nothing
+    pytest --benchmark --benchmark-prepare -n 6         only compiles the references into the caches
 
-Fixtures: `compare`; `device` ("cpu", "cuda": skipped where there is none); `full` (True with --benchmark-full).
+Fixtures: `compare`; `device` ("cpu", or "cuda", which is skipped without a GPU); `full` (True with --benchmark-full).
 """
 
 import datetime
@@ -62,14 +62,14 @@ CAPTURED_CALLS = 48
 
 @dataclass
 class Row:
-    """One case's figures: seconds a call per variant and round."""
+    """One case's figures: seconds per call, for each variant and round."""
 
     subject: str
     op: str
     shape: str
     dtype: str
     device: str
-    timed: str  # "call", "graph", or "log": the run's own
+    timed: str  # "call", "graph", or "log" (times from a run's own log)
     samples: dict[str, list[float]]
     refused: dict[str, str] = field(default_factory=dict)
     note: str = ""
@@ -144,7 +144,7 @@ def rotation(inputs: Callable[[], tuple], longest: int = 64) -> list[tuple]:
 
 
 class Timed:
-    """A variant with its place in the rotation and its number of calls a sample."""
+    """A variant with its position in the rotation and its number of calls per sample."""
 
     def __init__(self, call: Callable[..., Any], sets: list[tuple], device: str) -> None:
         self.call, self.sets, self.device = call, sets, device
@@ -157,7 +157,7 @@ class Timed:
             self.position = (self.position + 1) % len(self.sets)
 
     def sample(self) -> float:
-        """Seconds a call."""
+        """Takes one sample: seconds per call."""
         if self.device == "cpu":
             start = time.perf_counter()
             self.run()
@@ -171,14 +171,14 @@ class Timed:
         return begin.elapsed_time(end) * 1e-3 / self.iterations
 
     def calibrate(self) -> float:
-        """Warms up and picks the calls a sample; returns the expected seconds of one sample."""
+        """Warms up and chooses the number of calls per sample; returns the expected seconds per sample."""
         seconds = min(self.sample() for _ in range(3))
         self.iterations = max(1, min(1000, round(SAMPLE_SECONDS[self.device] / max(seconds, 1e-9))))
         return seconds * self.iterations
 
 
 class Captured(Timed):
-    """A variant's calls in one CUDA graph: what the device takes for them, without Python and dispatch."""
+    """A variant's calls in one CUDA graph: the time that the device needs for them, without Python and dispatch."""
 
     def __init__(self, call: Callable[..., Any], sets: list[tuple], seconds: float) -> None:
         super().__init__(call, sets, "cuda")
@@ -191,7 +191,7 @@ class Captured(Timed):
         self.iterations = max(4, min(CAPTURED_CALLS, round(2e-3 / max(seconds, 1e-9))))
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
-            # Kept, so that no call writes where the last one did, which may still be in the cache.
+            # Kept, so that no call writes where the one before did, which may still be in the cache.
             self.outputs = [call(*sets[i % len(sets)]) for i in range(self.iterations)]
 
     def run(self) -> None:
@@ -202,7 +202,7 @@ class Captured(Timed):
 
 
 def captured(variants: dict[str, Timed], leave_out: tuple[str, ...]) -> tuple[dict[str, Timed], dict[str, str]]:
-    """(the variants in graphs, why others are not)."""
+    """(the variants captured in graphs, why others could not be captured)."""
     graphs: dict[str, Timed] = {}
     refused: dict[str, str] = {}
     for name, variant in variants.items():
@@ -235,7 +235,7 @@ def measure(variants: dict[str, Timed], seconds: float) -> dict[str, list[float]
 
 
 def compile_reference(eager: Callable[..., Any], example: tuple) -> tuple[Callable[..., Any] | None, str]:
-    """Returns (the compiled callable, "") or (None, why torch.compile refuses)."""
+    """Returns (the compiled callable, "") or (None, why torch.compile fails)."""
     torch.compiler.reset()
     compiled = torch.compile(eager, dynamic=False)
     try:
@@ -304,7 +304,7 @@ def compare(request: pytest.FixtureRequest, benchmark: Any, full: bool) -> Calla
 
 @pytest.fixture
 def record(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Row]:
-    """For what takes its own time: puts given samples (seconds, a list a variant) into the tables."""
+    """For programs that measure their own time: adds given samples (a list of seconds per variant) to the tables."""
 
     def run(op: str, *, shape: str, dtype: torch.dtype, device: str, samples: dict, note: str = "") -> Row:
         subject = Path(request.node.path).stem.removeprefix("bench_")
@@ -319,8 +319,8 @@ def record(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Row]
 def report(benchmark: Any, row: Row, iterations: dict[str, int]) -> None:
     """Hands every variant's samples to pytest-benchmark, as one group.
 
-    pytest-benchmark measures one callable a test and cannot interleave several, so the samples are given to the
-    statistics object that its own `pedantic` fills.
+    pytest-benchmark measures one callable per test and cannot interleave several, so the samples are put into the
+    statistics object that its own `pedantic` would fill.
     """
     benchmark.group = f"{row.op} {row.shape} {row.dtype} {row.device} {row.timed}"
     benchmark._mode = "interleaved"
@@ -346,7 +346,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def table(rows: list[Row]) -> list[str]:
-    """A Markdown table, padded so that a terminal shows it straight."""
+    """A Markdown table, padded so that its columns line up in a terminal."""
     lines = [HEADER, *(row.cells() for row in rows)]
     if not any(line[-1] for line in lines[1:]):
         lines = [line[:-1] for line in lines]
@@ -374,8 +374,8 @@ def sections(text: str, mark: str) -> Iterator[tuple[str, str]]:
 
 
 def write_results(rows: list[Row]) -> None:
-    """Replaces, in RESULTS.md, the tables of this machine's kind and of the subjects that were run."""
-    intro = "# Speed\n\nRatios are what is claimed; times drift from machine to machine.\n\n"
+    """Replaces, in RESULTS.md, the tables of this kind of machine for the subjects that were run."""
+    intro = "# Speed\n\nOnly the ratios are claims; times differ from machine to machine.\n\n"
     text = RESULTS.read_text() if RESULTS.exists() else intro
     machines = dict(sections(text, "##"))
     command = shlex.join(["pytest", *sys.argv[1:]])

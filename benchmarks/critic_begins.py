@@ -1,10 +1,10 @@
-"""Whether D_cls begins to learn: updates of the warm-up until its loss is under 0.9 of chance, at sizes and seeds.
+"""Whether D_cls begins to learn: how many warm-up updates it takes until its loss is under 0.9 of chance level.
 
     python benchmarks/critic_begins.py prepared/ --size 64 --size 128 --seeds 3
 
 `prepared/` is a data set folder (`lssl prepare`), whose pictures are resized; the method is `standard`, with its settings
-(`--set NAME=VALUE` for others). A line a run: the first update at which the mean loss of the last 50 is under 0.9 of
-chance, and that mean at the end. Exit code 1 where one has not begun.
+(`--set NAME=VALUE` for others). Prints a line per run: the first update at which the mean loss of the last 50 is under 0.9
+of chance level, and that mean at the end. Exit code 1 if any run has not begun.
 """
 
 import sys
@@ -62,7 +62,7 @@ def main(
 
 
 def warm_up(config: TrainConfig, out: Path, device: str, updates: int) -> tuple[int | None, float]:
-    """(the update at which D_cls had begun, its mean loss over that at chance at the end)."""
+    """(the update at which D_cls had begun to learn or None, its mean loss at the end as a share of that at chance)."""
     loop = prepare_run(config, out, processes=Processes(device=torch.device(device)), quiet=True)
     update = next(loop.method.warm_up()).update
     losses = []

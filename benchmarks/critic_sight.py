@@ -1,12 +1,12 @@
-"""Whether the critics of `standard` keep their sight: do they tell smeared mouths from real ones, on people never seen?
+"""Whether the critics of `standard` can see detail: do they tell smeared mouths from real ones, on unseen people?
 
     python benchmarks/critic_sight.py london-64/ london-128/          data set folders of `lssl prepare`
     python benchmarks/critic_sight.py london-64/ --seeds 0,1,2 --updates 300
 
-D_cls warms up as `lssl train` has it. Then the critics alone are updated, their fakes being real faces whose mouths are
-blurred by 3% of the picture's side: what a generator makes that only smears. Printed is the area under the curve of real
-and smeared test faces (each asked for what it shows) for the critic of the whole face and for that of mouths. A critic
-that is blind to this lets a generator smear. Fails (exit code 1) where the better of the two is under --bar.
+D_cls warms up as in `lssl train`. Then only the critics are updated; their fakes are real faces whose mouths are blurred by
+3% of the picture's side, as if by a generator that only smears. Prints the area under the curve between real and smeared
+test faces (each asked for what it shows), for the critic of the whole face and for that of mouths. A critic that is blind to
+this lets a generator smear. Fails (exit code 1) if the better of the two is under --bar.
 """
 
 import sys
@@ -26,20 +26,21 @@ from lssl.methods.run import open_faces
 from lssl.methods.standard import Batch, Method
 from lssl.training.config import TrainConfig
 from lssl.training.distributed import Processes
+from lssl.training.face_method import Inputs
 
 _BLUR = 0.03  # of the picture's side
 _ROUND = 1.4  # the smeared ellipse, in half-widths of the mouth
 
 
 class Smear(nn.Module):
-    """Stands for a generator that smears mouths; `landmarks` (N, 68, 2), in half-sides, are those of its next batch."""
+    """Stands in for a generator that smears mouths; `landmarks` (N, 68, 2), in half-sides, are those of its next batch."""
 
     def __init__(self) -> None:
         super().__init__()
         self.landmarks = torch.empty(0)
 
     def forward(self, image: Tensor, side: Tensor | None, y: Tensor) -> tuple[Tensor]:
-        """Images (N, 3, S, S) with a soft ellipse over the mouth blurred; side and y are not looked at."""
+        """Images (N, 3, S, S), blurred in a soft ellipse over the mouth; side and y are ignored."""
         del side, y
         return (smeared(image, self.landmarks),)
 
@@ -65,12 +66,12 @@ def smeared(image: Tensor, landmarks: Tensor) -> Tensor:
 
 
 def sight(data: Path, seed: int, updates: int) -> dict[str, float]:
-    """Areas under the curve, of the critic of the whole face and of that of mouths, on the folder's test people."""
+    """Areas under the curve for the critic of the whole face and for that of mouths, on the folder's test people."""
     config = TrainConfig.preset("standard").with_overrides({"data.folder": str(data), "seed": seed})
     folder = Method.select(read_metadata(data), config)
     processes = Processes()
     train, test = (open_faces(config, folder, folder.schema(), processes, split) for split in ("train", "test"))
-    method = Method(config, train, test, processes=processes)
+    method = Method(Inputs(config, train, test, processes))
     smear = Smear()
     method.generator = smear  # type: ignore[assignment]
     step = 0
@@ -90,7 +91,7 @@ def sight(data: Path, seed: int, updates: int) -> dict[str, float]:
 
 
 def _own(batch: Batch, smear: Smear) -> Batch:
-    """The batch with every face asked for what it shows; its landmarks told to the smearer."""
+    """The batch with every face asked for what it shows; also gives its landmarks to `smear`."""
     smear.landmarks = batch.before
     return replace(batch, y=batch.y_source, after=batch.before, own=torch.ones_like(batch.own))
 
@@ -119,9 +120,9 @@ def _area(real: Tensor, made: Tensor) -> float:
 
 @click.command()
 @click.argument("folders", type=click.Path(exists=True, file_okay=False, path_type=Path), nargs=-1, required=True)
-@click.option("--seeds", default="0", show_default=True, help="With commas.")
-@click.option("--updates", default=300, show_default=True, help="Of the critics, after the warm-up of D_cls.")
-@click.option("--bar", default=0.95, show_default=True)
+@click.option("--seeds", default="0", show_default=True, help="Seeds, separated by commas.")
+@click.option("--updates", default=300, show_default=True, help="Updates of the critics, after the warm-up of D_cls.")
+@click.option("--bar", default=0.95, show_default=True, help="The least area under the curve that passes.")
 def main(folders: tuple[Path, ...], seeds: str, updates: int, bar: float) -> None:
     """Measures whether standard's critics tell smeared mouths from real ones on unseen people."""
     rows, worst = [], 1.0

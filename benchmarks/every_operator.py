@@ -1,9 +1,9 @@
-"""Every operator and its gradient once, at shapes that are awkward for its kernels: for compute-sanitizer.
+"""Runs every operator and its gradient once, at shapes that are awkward for its kernels, for compute-sanitizer.
 
     compute-sanitizer --tool memcheck python benchmarks/every_operator.py
     compute-sanitizer --tool racecheck python benchmarks/every_operator.py --few
 
-The values are compared with the references: a kernel that writes within bounds and wrong is found too.
+The values are compared with the references, so a kernel that writes wrong values within bounds is found, too.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from lssl.ops.gradient_penalty import kernels as penalty_kernels
 FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-3, torch.float16: 5e-2, torch.bfloat16: 2e-1}
 
-# N, C, H, W, r of the output's channels: planes smaller than a block's share, odd ones, several chunks and two passes.
+# N, C (of the output), H, W, r: planes smaller than a block's share, odd sizes, several chunks, and two passes.
 NORMS = [
     (1, 8, 1, 1, 2),
     (2, 8, 2, 2, 2),
@@ -46,7 +46,7 @@ def norms(few: bool, device: str) -> Iterator[tuple[str, list[Tensor], list[Tens
                 inputs = [t.requires_grad_() for t in (x, weight, bias)]
 
                 def run(op: Callable[..., Tensor], inputs: list = inputs, grad: Tensor = grad, r: int = r) -> list:
-                    # No activation at one value a plane: its sign is decided by rounding.
+                    # No activation if a plane has one value: rounding decides its sign.
                     y = op(*inputs, r, activation="leaky_relu" if grad[0, 0].numel() > 1 else "none")
                     return [y, *torch.autograd.grad(y, inputs, grad)]
 
@@ -140,7 +140,7 @@ def penalties(few: bool, device: str) -> Iterator[tuple[str, list[Tensor], list[
 
 
 def farthest(mine: Iterable[Tensor], expected: Iterable[Tensor]) -> float:
-    """The largest difference, relative to each tensor's scale and the tolerance of its dtype."""
+    """The largest difference, relative to each tensor's scale and its dtype's tolerance; above 1 is wrong."""
     worst = 0.0
     for a, b in zip(mine, expected, strict=True):
         tolerance = TOLERANCE.get(a.dtype, 1e-9)

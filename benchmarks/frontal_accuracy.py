@@ -1,15 +1,16 @@
-"""How exact `lssl render-frontal` is, on generated people whose frontal face is known.
+"""How accurate `lssl render-frontal` is, on generated people whose frontal face is known.
 
     python benchmarks/frontal_accuracy.py --out accuracy/                     the embedded model
     python benchmarks/frontal_accuracy.py --model ict --out accuracy/         and ICT-FaceKit, right and wrong model
 
-ict: what comes with the package of it; the whole one: `lssl face-model import ict FaceXModel/ -o ict.npz`. Each person is drawn from the model's prior, with one of
-its expressions, and photographed at each yaw under a light that stays where it is, from nearer than the command takes
-cameras to be; landmarks are the true ones with noise. The frontal rendering of the fit is compared with the true
-frontal picture over the true face (skin, brows, eyes, lips and what the open mouth shows, forehead included; no hair,
-ears, neck), with all else painted grey in both. Further tables
-(frontal_surroundings.py): how much hair is kept round the face, chroma under tinted light, eyes under a fringe. Writes report.html, results.json, results.csv and worst.png (a row a
-case: photograph, drawn, true, four times the difference) into --out. Fails (exit code 1) where a bar is missed.
+ict is the part of ICT-FaceKit that comes with the package; for the whole one: `lssl face-model import ict FaceXModel/ -o
+ict.npz`. Each person is drawn from the model's prior, with one of its expressions, and photographed at each yaw under a
+light that stays where it is, from nearer than the command assumes; landmarks are the true ones with noise. The frontal
+rendering of the fit is compared with the true frontal picture over the true face (skin, brows, eyes, lips, the inside of an
+open mouth, and the forehead; not hair, ears and neck), with everything else painted grey in both. Further tables
+(frontal_surroundings.py): how much hair is kept around the face, chroma under tinted light, eyes under a fringe. Writes
+report.html, results.json, results.csv and worst.png (a row per case: photograph, drawn, true, four times the difference)
+into --out. Fails (exit code 1) if a threshold is missed.
 """
 
 import sys
@@ -113,7 +114,7 @@ def measure(
     seed: int,
     title: str,
 ) -> list[Comparison]:
-    """Fits, for a camera at `distance`, and draws every person from the views at `yaws` together."""
+    """Fits every person, with a camera at `distance`, and draws it from the views at `yaws` together."""
     true, _, face = people.photograph(size, 0.0)
     shots = [people.photograph(size, yaw) for yaw in yaws]
     generator = torch.Generator().manual_seed(seed + 1)
@@ -135,7 +136,7 @@ def measure(
 
 
 def misses(case: str, yaws: Sequence[float], results: list[Comparison]) -> list[str]:
-    """The bars that a row of the table misses, in words; bars are for the right model alone."""
+    """The thresholds that a row of the table misses, in words; they apply only to people fitted with their own model."""
     angle = round(abs(yaws[0]))
     psnr = float(np.mean([result.psnr for result in results]))
     yaw_error = float(np.mean([result.yaw_errors for result in results]))
@@ -149,22 +150,22 @@ def misses(case: str, yaws: Sequence[float], results: list[Comparison]) -> list[
 
 
 def not_better_together(case: str, singles: dict[float, list[Comparison]], pair: list[Comparison]) -> list[str]:
-    """Says so where two views do not beat the better one of them."""
+    """A complaint if two views together do not beat the better one of them."""
     best = max(float(np.mean([result.psnr for result in results])) for results in singles.values())
     both = float(np.mean([result.psnr for result in pair]))
     return [] if both > best else [f"{case}: two views give {both:.2f} dB, the better one alone {best:.2f} dB"]
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--model", help="Another model's people too: ict, or a file of ICT-FaceKit's, imported.")
-@click.option("--subjects", type=click.IntRange(0), default=40, help="People a case; 0: no such table.")
-@click.option("--wearers", type=click.IntRange(0), default=8, help="People a style of hair; 0: no such tables.")
-@click.option("--yaw", "yaws", default=",".join(f"{yaw:g}" for yaw in YAWS), help="Degrees.")
-@click.option("--size", default=128, help="Side of photographs and results, pixels.")
-@click.option("--noise", default=1.0, help="Standard deviation of each landmark coordinate, pixels at that size.")
+@click.option("--model", help="Add another model's people: ict, or the file of an imported model.")
+@click.option("--subjects", type=click.IntRange(0), default=40, help="People per case; 0: leave this table out.")
+@click.option("--wearers", type=click.IntRange(0), default=8, help="People per hair style; 0: leave these tables out.")
+@click.option("--yaw", "yaws", default=",".join(f"{yaw:g}" for yaw in YAWS), help="Degrees, separated by commas.")
+@click.option("--size", default=128, help="Side of photographs and results in pixels.")
+@click.option("--noise", default=1.0, help="Standard deviation of each landmark coordinate, in pixels at that size.")
 @click.option("--lighting", type=click.Choice(["normal", "weak", "dark"]), default="normal")
-@click.option("--distance", default=130.0, help="From camera to head, centimetres.")
-@click.option("--assumed-distance", default=DISTANCE, help="What the fit takes it for.")
+@click.option("--distance", default=130.0, help="From camera to head in centimetres.")
+@click.option("--assumed-distance", default=DISTANCE, help="The distance that the fit assumes.")
 @click.option("--seed", default=0)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 def main(
@@ -228,7 +229,7 @@ def main(
         ["people and fitted model", "yaw error, degrees", "PSNR, dB", "SSIM", "worst PSNR, dB"],
         rows,
         note=f"means over {subjects} people; {noise:g} pixel of landmark noise at {size}x{size}; {lighting} light, "
-        f"from {distance:g} cm, taken for {assumed_distance:g}",
+        f"from {distance:g} cm, assumed to be {assumed_distance:g}",
     )
     tables = [table, *tables] if subjects else tables
     for each in tables:

@@ -2,9 +2,9 @@
 
     python benchmarks/frontal_identity.py portraits/*.jpg --out identity/
 
-Landmarks are those of .pts files beside the photographs, or else dlib's. The photograph is cropped as `lssl prepare`
-crops it; distances under 0.6 are usually one person. Writes report.html, results.json, results.csv and worst.png (a
-row a case: photograph, drawn on grey, drawn before its surroundings) into --out. Fails (exit code 1) where the median
+Landmarks are those of .pts files next to the photographs, else dlib's. The photograph is cropped as by `lssl prepare`;
+distances under 0.6 usually mean the same person. Writes report.html, results.json, results.csv and worst.png (a row per
+case: photograph, drawn on grey, drawn in front of its surroundings) into --out. Fails (exit code 1) if the median
 is 0.5 or more. Needs dlib: pip install 'lssl[landmarks]'.
 """
 
@@ -36,7 +36,7 @@ BACKGROUNDS = ("plain", "original")
 
 @dataclass(frozen=True)
 class Case:
-    """A photograph's crop and its frontal faces, a picture a background; fit error in eye distances, yaw in degrees."""
+    """A photograph's crop and its frontal faces, one per background; fit error in eye distances, yaw in degrees."""
 
     name: str
     crop: NDArray[np.uint8]
@@ -46,7 +46,7 @@ class Case:
 
 
 def frontal_case(model: BilinearFaceModel, path: Path, size: int) -> Case | None:
-    """None where no face is found or the fit is not to be trusted."""
+    """The case of a photograph; None if no face is found or the fit is not reliable."""
     image = read_image(path)
     marks = path.with_suffix(".pts")
     points = read_landmarks(marks) if marks.is_file() else detect_landmarks(image)
@@ -65,10 +65,8 @@ def frontal_case(model: BilinearFaceModel, path: Path, size: int) -> Case | None
 @click.argument(
     "photographs", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="PHOTO..."
 )
-@click.option("--size", default=256, help="Side of the pictures compared, pixels.")
-@click.option(
-    "--model", type=click.Path(exists=True, path_type=Path), help="Face model; the embedded one if not given."
-)
+@click.option("--size", default=256, help="Side of the pictures compared, in pixels.")
+@click.option("--model", type=click.Path(exists=True, path_type=Path), help="Face model.  [default: embedded]")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 def main(photographs: tuple[Path, ...], size: int, model: Path | None, out: Path) -> None:
     """Identity kept by frontal rendering."""

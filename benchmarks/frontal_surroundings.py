@@ -1,6 +1,6 @@
-"""What `lssl render-frontal --background original` leaves of hair, light and covered eyes; part of frontal_accuracy.py.
+"""How `lssl render-frontal --background original` handles hair, light and covered eyes; part of frontal_accuracy.py.
 
-People of a face model wear hair and hats (lssl/face3d/scene/hair.py), stand before a wall and are photographed turned;
+People of a face model wear hair and hats (lssl/face3d/scene/hair.py), stand in front of a wall and are photographed turned;
 the frontal rendering of the fit is compared with the same people seen from the front.
 """
 
@@ -29,17 +29,17 @@ STYLES = ("short", "long", "fringe", "sweep", "hat")
 POSES = ((0.0, 0.0), (15.0, 0.0), (-30.0, 0.0), (45.0, 0.0), (0.0, -15.0), (0.0, 15.0))  # yaw, pitch
 LIGHTS = ("normal", "warm", "cold", "dim", "filter")
 TURN = 25.0  # degrees of yaw under the lights
-_FILTER = (1.2, 0.75, 0.25)  # of the channels, encoded: a lamp with hardly any blue
+_FILTER = (1.2, 0.75, 0.25)  # factors of the encoded channels: a lamp with hardly any blue
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # of linear red, green and blue
 _EYES = 3  # the parser's class
-_SPOT = 0.02  # of the picture's side round an eye
+_SPOT = 0.02  # margin around an eye, as a share of the picture's side
 
 Picture = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Shot:
-    """A picture (H, W, 3), its landmarks (1, 68, 2), and its pixels (H, W): hair or hat, head, and eyes that hair
+    """A picture (H, W, 3), its landmarks (1, 68, 2), and masks (H, W) of hair or hat, of the head, and of eyes that hair
     hides."""
 
     image: Picture
@@ -51,7 +51,7 @@ class Shot:
 
 @dataclass(frozen=True)
 class Wearer:
-    """One person with a wig, under one of `LIGHTS`, before a wall."""
+    """One person with a wig, under one of `LIGHTS`, in front of a wall."""
 
     wig: Wig
     head: Tensor
@@ -82,7 +82,7 @@ class Wearer:
 
 @dataclass
 class Tally:
-    """Figures of the wearers of one row of a table; shares in [0, 1], errors of chroma in CIELAB at equal
+    """The figures of one row of a table, a value per wearer; shares in [0, 1], errors of chroma in CIELAB at equal
     luminance."""
 
     hair: list[float] = field(default_factory=list)
@@ -101,7 +101,7 @@ class Tally:
 
 
 def _as_bright(picture: Picture, other: Picture) -> NDArray[np.float64]:
-    """A picture (H, W, 3), 0 to 1, with each pixel as bright as the other picture's: what differs then is colour."""
+    """A picture (H, W, 3), 0 to 1, with each pixel as bright as the other picture's, so that they differ only in colour."""
     linear, wanted = (image.astype(np.float64).clip(1) / 255 for image in (picture, other))
     linear, wanted = linear**GAMMA, wanted**GAMMA
     share = (wanted @ _LUMINANCE) / (linear @ _LUMINANCE)
@@ -110,9 +110,9 @@ def _as_bright(picture: Picture, other: Picture) -> NDArray[np.float64]:
 
 
 def _likeness(drawn: Picture, true: Shot) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Pixels (H, W) that are nearer to the true hair's colour than to skin's and wall's, and those nearest to skin's.
+    """Masks (H, W) of pixels whose colour is nearest to the true hair's (of hair, skin and wall), and nearest to skin's.
 
-    Colours are those near by: the hair's of the true picture, as light and strands change it."""
+    Hair and wall colours are local means of the true picture, since light and strands change them."""
     colours = drawn.astype(np.float64)
     skin = np.median(true.image[true.head & ~true.hair], axis=0)
     hair = _spread(true.image, true.hair)
@@ -123,7 +123,7 @@ def _likeness(drawn: Picture, true: Shot) -> tuple[NDArray[np.bool_], NDArray[np
 
 
 def _spread(image: Picture, where: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The mean colour near by (H, W, 3) of the pixels `where`."""
+    """At each pixel, the local mean colour (H, W, 3) of the pixels `where` (H, W)."""
     sigma = 0.06 * len(image)
     weight = ndimage.gaussian_filter(where.astype(np.float64), sigma) + 1e-9
     usual = image[where].mean(0) if where.any() else np.zeros(3)
@@ -160,7 +160,8 @@ def measure(
     distances: tuple[float, float],
     tally: Tally,
 ) -> list[Picture]:
-    """Adds to the tally; photograph, drawn and true picture of the last one. distances: true and assumed, centimetres."""
+    """Adds people to the tally; returns photograph, drawn and true picture of the last one. distances: true and assumed, in
+    centimetres."""
     generator = torch.Generator().manual_seed(people[0].seed)
     tiles: list[Picture] = []
     for person in people:
@@ -184,7 +185,7 @@ def surroundings_tables(
     noise: float,
     distances: tuple[float, float],
 ) -> tuple[list[Table], list[tuple[str, list[Tile]]]]:
-    """Tables by style and by light for people of `source` fitted by `fitted`, and pictures for a sheet."""
+    """Tables by style and by light for people of the model `source`, fitted with the model `fitted`; pictures for a sheet."""
     pages: list[tuple[str, list[Tile]]] = []
     rows: list[list[str | float]] = []
     work = tqdm(total=len(STYLES) * len(POSES) + len(LIGHTS), desc=f"{case}, hair and light", leave=False)
@@ -204,7 +205,7 @@ def surroundings_tables(
         f"Hair and covered eyes, {case}",
         ["people", "hair kept", "skin for hair", "covered eyes left"],
         rows,
-        note=f"{subjects} people a row; shares of the true picture's hair, and of its eyes under hair",
+        note=f"{subjects} people per row; shares of the true picture's hair, and of its eyes under hair",
     )
     rows, tiles = [], []
     for light in LIGHTS:
@@ -221,7 +222,7 @@ def surroundings_tables(
         f"Chroma under tinted light, {case}",
         ["light", "chroma error (CIELAB)", "largest"],
         rows,
-        note=f"over faces, ears and necks at yaw {TURN:g}; {2 * subjects} people a row; filter: red, green and blue times "
+        note=f"over faces, ears and necks at yaw {TURN:g}; {2 * subjects} people per row; filter: red, green and blue times "
         + ", ".join(map(str, _FILTER)),
     )
     return [hair, chroma], pages

@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
-# All that a machine with an NVIDIA GPU can say about LSSL, in one command and about six minutes on 16 cores:
+# Everything that a machine with an NVIDIA GPU can check of LSSL, in one command and about six minutes on 16 cores:
 #
 #     make gpu-check                                     everything
 #     bash benchmarks/gpu_check.sh build benchmarks      some parts
 #
 # build       the kernels, for this card, in place (nothing is installed)
 # tests       every test that runs on CUDA, in several processes
-# memcheck    every operator under compute-sanitizer, where that is installed
+# memcheck    every operator under compute-sanitizer, if that is installed
 # benchmarks  every operator against eager, compiled and its floor, as calls and in CUDA graphs
 # train       300 iterations of `paper` and `standard` at 128x128
 # profile     the kernels of one `paper` iteration, the longest first
 #
-# A part that fails or runs out of time does not stop the next. The first three run at the same time as the references
-# are compiled for the benchmarks, which have the card to themselves. Logs, the profile and a copy of RESULTS.md go to
-# $OUT, else to benchmarks/gpu-check/; the tables to benchmarks/RESULTS.md, under the card's name. $PYTHON (python3) has
-# PyTorch 2.10 or later with CUDA, pytest, pytest-benchmark, pytest-xdist (or all takes longer) and what LSSL needs.
-# LSSL_CHECK_DEVICE=cpu rehearses all of it where there is no GPU.
+# A part that fails or runs out of time does not stop the next. After the build, tests, memcheck and the compilation of
+# references for the benchmarks run at the same time; the benchmarks then have the card to themselves. Logs, the profile and
+# a copy of RESULTS.md go to $OUT, else to benchmarks/gpu-check/; the tables go to benchmarks/RESULTS.md, under the card's
+# name. $PYTHON (python3) needs PyTorch 2.10 or later with CUDA, pytest, pytest-benchmark, what LSSL needs, and preferably
+# pytest-xdist, without which it takes longer. LSSL_CHECK_DEVICE=cpu rehearses everything without a GPU.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 script=benchmarks/gpu_check.sh
@@ -44,7 +44,7 @@ memcheck() {
     echo "compute-sanitizer is not installed"
     return 3
   else
-    # Without the caching allocator a tensor ends where its own allocation does.
+    # Without the caching allocator every tensor has its own allocation, so that overruns are found.
     export PYTORCH_NO_CUDA_MEMORY_CACHING=1
     "$sanitizer" --tool racecheck --kernel-name kns=lssl --error-exitcode 9 "$PYTHON" benchmarks/every_operator.py --few &
     "$sanitizer" --tool memcheck --kernel-name kns=lssl --error-exitcode 9 "$PYTHON" benchmarks/every_operator.py && wait $!
@@ -111,7 +111,7 @@ wanted profile && part profile 60
 cp -f benchmarks/RESULTS.md "$LOGS/" 2>/dev/null
 
 echo
-echo "what         took    outcome                last words"
+echo "part         took    outcome                last line"
 for name in build tests memcheck prepare benchmarks train profile; do cat "$scratch/$name.row" 2>/dev/null; done
 [[ -f $LOGS/benchmarks.log ]] && grep -a '^|' "$LOGS/benchmarks.log" | cut -c1-200
 [[ -f $LOGS/train.log ]] && grep -a '^|' "$LOGS/train.log"

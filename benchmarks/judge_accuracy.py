@@ -1,11 +1,12 @@
-"""How good is the judge? A classifier's accuracy on real faces of unseen people, alone and beside their own photographs.
+"""How good is the judge? A classifier's accuracy on real faces of unseen people, by themselves and relative to their own
+photographs.
 
     python benchmarks/judge_accuracy.py london/ --folds 6
 
-Trains the classifier of `lssl train-classifier` in folds by subject, and counts how many real faces of the others it
-recognises: picture by picture, and counted from the middle of the same person's photographs (as the second table of
-`lssl evaluate transfer` judges). Where single pictures are labelled doubtfully (smiles that hardly smile), the first
-figure says how much of a generator's error is the judge's.
+Trains the classifier of `lssl train-classifier` in folds by subject, and counts how many real faces of the other people it
+recognises: picture by picture, and relative to the mean of the same person's photographs (as in the second table of
+`lssl evaluate transfer`). If single pictures are hard to label (smiles that hardly smile), the first figure shows how much
+of a generator's error is the judge's.
 """
 
 from pathlib import Path
@@ -21,7 +22,9 @@ from lssl.evaluation.experiments.transfer import classify, logits, own_middle
 from lssl.training.classifier_training import ClassifierConfig, labelled_faces, train_classifier
 
 
-@click.command(help="Accuracy of a classifier on real faces of unseen people, alone and beside their own photographs.")
+@click.command(
+    help="Accuracy of a classifier on real faces of unseen people, alone and relative to their own photographs."
+)
 @click.argument("data", type=click.Path(exists=True, path_type=Path))
 @click.option("--attribute", default="", help="[default: the folder's first]")
 @click.option("--folds", "count", default=6, show_default=True)
@@ -46,7 +49,7 @@ def main(data: Path, attribute: str, count: int, seed: int) -> None:
         middle = own_middle(values, classes, tested.folder.subjects)
         known = ~np.isnan(middle[:, 0])
         beside.append(((values - middle).argmax(1) == classes)[known])
-    for name, found in (("alone", alone), ("beside the same person's photographs", beside)):
+    for name, found in (("alone", alone), ("relative to the same person's photographs", beside)):
         right = np.concatenate(found)
         click.echo(f"real faces of unseen people {name}: {right.sum()} of {len(right)} recognised in {count} folds")
 

@@ -1,12 +1,12 @@
-"""Judges made portraits beside real ones, from folders: what a recipe makes can be judged before it is in the product.
+"""Judges made portraits against real ones, from folders, so that a recipe's results can be judged before lssl has it.
 
     python benchmarks/judge_faces.py LONDON/ made/                  made/NNN.png: smiles made from LONDON/neutral/NNN.jpg
     python benchmarks/judge_faces.py LONDON/ made/ --source neutral --target smiling -o judged/
 
-LONDON holds a folder a class, with photographs and their 68 landmarks (NNN.jpg, NNN.pts). The made pictures lie on the
+LONDON holds a folder per class, with photographs and their 68 landmarks (NNN.jpg, NNN.pts). The made pictures match the
 photographs that they were made from pixel by pixel, at their size or reduced; their names begin with the person's
-(`001.png`, `001_happy_photo.png` as `lssl synthesize --paste` writes it). Write PNG, or JPEG of high quality.
-Prints all tables and writes report.html, results.json, results.csv, sheet.jpg (512 pixels a picture) and mouths.jpg.
+(`001.png`, or `001_happy_photo.png` as `lssl synthesize --paste` writes it). They should be PNG, or JPEG of high quality.
+Prints all tables and writes report.html, results.json, results.csv, sheet.jpg (512 pixels per picture) and mouths.jpg.
 """
 
 import io
@@ -28,18 +28,18 @@ from lssl.evaluation.report import Report, console_table
 
 
 def read_class(folder: Path, label: str) -> dict[str, FacePicture]:
-    """The portraits of one class by person. Raises click.ClickException where there are none."""
+    """The portraits of one class, by person. Raises click.ClickException if there are none."""
     found = {}
     for path in sorted(folder.glob("*")):
         if path.suffix.lower() in SUFFIXES and path.with_suffix(".pts").is_file():
             found[path.stem] = FacePicture(path.stem, label, read_image(path), read_landmarks(path.with_suffix(".pts")))
     if not found:
-        raise click.ClickException(f"{folder} holds no photograph with a .pts file beside it")
+        raise click.ClickException(f"{folder} holds no photograph with a .pts file next to it")
     return found
 
 
 def made_files(folder: Path, people: set[str]) -> dict[str, Path]:
-    """The made picture of each person; of several the whole photograph (`_photo`)."""
+    """The made picture of each person; if there are several, the whole photograph (`_photo`)."""
     found: dict[str, Path] = {}
     for path in sorted(folder.glob("*")):
         if path.suffix.lower() not in SUFFIXES:
@@ -49,16 +49,16 @@ def made_files(folder: Path, people: set[str]) -> dict[str, Path]:
             found[person] = path
     if len(found) < 2:
         raise click.ClickException(
-            f"{folder} holds pictures of {len(found)} of the people; name them NNN.png, as the photographs"
+            f"{folder} holds pictures of {len(found)} of the people; name them NNN.png, like the photographs"
         )
     return found
 
 
 def written_like(portrait: FacePicture, made: Path, shape: tuple[int, ...]) -> FacePicture:
-    """The portrait as if it had been written in the format, and at the size, of a made picture, and read again."""
+    """The portrait after being written in the format and at the size of a made picture, and read again."""
     portrait = resized(portrait, max(shape[:2]))
     if made.suffix.lower() not in (".jpg", ".jpeg"):
-        return portrait  # no other format that is written here loses anything
+        return portrait  # the other formats are lossless
     buffer = io.BytesIO()
     with Image.open(made) as image:
         tables = image.quantization  # type: ignore[attr-defined]
@@ -77,10 +77,10 @@ def _subsampling(image: Image.Image) -> int:
 @click.argument("made", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--source", default="neutral", show_default=True, help="Folder of REAL that the pictures were made from.")
 @click.option("--target", default="smiling", show_default=True, help="Folder of REAL that shows what was asked for.")
-@click.option("--out", "-o", type=click.Path(path_type=Path), help="[default: MADE, followed by -judged]")
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder to write.  [default: MADE-judged]")
 @click.option("--seed", default=0, show_default=True)
 def main(real: Path, made: Path, source: str, target: str, out: Path | None, seed: int) -> None:
-    """Judges the pictures in MADE, which were made from REAL/neutral, beside REAL/smiling."""
+    """Judge the pictures in MADE, which were made from REAL/neutral, against those in REAL/smiling."""
     out = out or made.parent / f"{made.name}-judged"
     classes = {label: read_class(real / label, label) for label in (source, target)}
     files = made_files(made, set(classes[source]))

@@ -1,11 +1,11 @@
-"""Do mixtures of two people help a classifier of few people, and is it the bending? Trials of random training people.
+"""Do mixtures of two people help a classifier of few people, and is it the warping that helps? Trials with random people.
 
     lssl generate-faces faces/ --subjects 240 --expressions all --size 64 --seed 0
     python benchmarks/morph_trials.py faces/ --half --trials 3
 
-Each trial draws PEOPLE of the folder's first people to learn from and tests all its last ones. `real`: their faces alone;
-`morph`: half of each batch is of two of them who show the same, bent onto one shape and blended; `blend`: the same two,
-blended as they are (mixup within a class). All have the same iterations.
+Each trial draws --people of the folder's first people to learn from and tests on all of its last ones. `real`: only their
+faces; `morph`: half of each batch are mixtures of two of them with the same label, warped to one shape and blended; `blend`:
+the same two, blended without warping (mixup within a class). All have the same number of iterations.
 """
 
 import argparse
@@ -29,7 +29,7 @@ _SHARES, _AT_ONCE = (0.25, 0.75), 25
 
 
 def parts(folder: FaceFolder, people: int, trial: int) -> tuple[FaceFolder, FaceFolder]:
-    """(faces to learn from, faces to test): of the first three eighths of the people, and of the last half."""
+    """(faces to learn from, faces to test): of some of the first three eighths of the people, and of the last half."""
     names = sorted(set(folder.subjects))
     first = len(names) * 3 // 8
     chosen = [names[k] for k in np.random.default_rng([7, trial]).permutation(first)[:people]]
@@ -43,7 +43,7 @@ def of_people(folder: FaceFolder, people: Sequence[str]) -> FaceFolder:
 def write_mixtures(
     out: Path, real: FaceFolder, group: AttributeGroup, per_class: int, trial: int, *, bent: bool
 ) -> None:
-    """A folder of mixtures of random pairs of each class; a pair may be one person, mirrored or not."""
+    """Writes a folder of mixtures of random pairs of each class; both of a pair may be the same person, mirrored or not."""
     faces = FaceDataset(real, side="none")
     chance = torch.Generator().manual_seed(trial)
     writer = FaceFolderWriter(out, attributes=[group.name], settings={})
@@ -70,7 +70,7 @@ def write_mixtures(
 
 
 def write_half(folder: FaceFolder, out: Path) -> FaceFolder:
-    """The folder with pictures of half the size."""
+    """The folder with pictures at half the size, written to `out`."""
     writer = FaceFolderWriter(out, attributes=folder.attributes, settings={})
     for row in range(len(folder)):
         with Image.open(folder.image_path(row)) as picture:

@@ -1,9 +1,9 @@
-"""What the device does in an iteration of `lssl train --preset paper`: kernels, the longest first.
+"""What the device does in an iteration of `lssl train --preset paper`: its kernels, the longest first.
 
     python benchmarks/profile_training.py [--preset paper] [--device cuda] [--out profile.txt]
 
-The command runs in this process; a second thread records some iterations from the middle of the run, CUDA graphs
-included, and knows where they are from the run's log.
+The command runs in this process; a second thread records some iterations from the middle of the run, including CUDA graphs;
+it follows the run by its log.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def report(found: dict[str, Any], title: str) -> str:
     rows = sorted((row for row in device if row[0] > 0), reverse=True)
     busy = sum(row[0] for row in rows)
     lines = [
-        f"{title}: {found['seconds'] / count * 1e3:.1f} ms an iteration while recorded, of which kernels {busy:.1f} ms, "
+        f"{title}: {found['seconds'] / count * 1e3:.1f} ms per iteration while recorded, of which kernels {busy:.1f} ms, "
         f"{sum(row[1] for row in rows):.0f} launches; {count} iterations",
         "     ms  share    calls  kernel",
         *(f"{ms:7.3f} {ms / busy:5.1%} {calls:8.1f}  {name[:150]}" for ms, calls, name in rows[:60]),

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The generators that ship, made again: `bash benchmarks/weights.sh generated` or `... london PHOTOGRAPHS`, the folder of the
-# Face Research Lab London Set. Leaves NAME.safetensors (half precision) and the run with its report in weights/. Their cards:
-# lssl/weights/*.md. On two cores hours, on a GPU minutes.
+# Trains the built-in generators again: `bash benchmarks/weights.sh generated`, or `... london PHOTOGRAPHS` with the folder of
+# the Face Research Lab London Set. Writes NAME.safetensors (half precision) and the run with its report to weights/. Their
+# cards are lssl/weights/*.md. Takes hours on two cores, minutes on a GPU.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-.venv/bin/python}
@@ -17,7 +17,7 @@ london)
   "$PYTHON" -m lssl train --data weights/photographs --preset standard --iterations 2500 --seed 0 --out weights/run-london
   ;;
 *)
-  echo "generated or london, not $name" >&2
+  echo "expected generated or london, not $name" >&2
   exit 2
   ;;
 esac
