@@ -70,7 +70,7 @@ def test_the_same_seed_gives_the_same_figures(drawn):
 
 
 def test_too_few_people_and_two_sizes_are_refused(drawn):
-    with pytest.raises(ValueError, match="1 with real"):
+    with pytest.raises(ValueError, match="there are 1 and 3"):
         two_sample_test(drawn.crops(3, 0), drawn.crops(3, 1), ["a"] * 3, ["a", "b", "c"])
     with pytest.raises(ValueError, match="real crops are"):
         two_sample_test(drawn.crops(3, 0), drawn.crops(3, 1, (32, 32)), PEOPLE[:3], PEOPLE[:3])
