@@ -7,16 +7,16 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 LAYERS = (
-    ("cli/", "one file a command: options in, one call, words out", "#dfe7f5"),
-    ("lssl/evaluation/", "measures/  a file a measure      experiments/  a file a table or figure      report.py", "#dfe7f5"),
-    ("lssl/inference/", "a trained file at work: photographs, folders, frontal faces", "#dfe7f5"),
-    ("lssl/methods/", "A METHOD IS A FILE: paper.py (eq. 1 to 7), standard.py, pose.py, stargan.py ...", "#fbe3c8"),
-    ("lssl/training/", "loop.py, the only loop      losses.py, the terms      seeds.py, all chance      config.py", "#fbe3c8"),
+    ("cli/", "one file per command: it parses options, makes one call, prints", "#dfe7f5"),
+    ("lssl/evaluation/", "measures/  a file per measure      experiments/  a file per table or figure      report.py", "#dfe7f5"),
+    ("lssl/inference/", "applies trained networks: photographs, folders, videos, frontal faces", "#dfe7f5"),
+    ("lssl/methods/", "ONE FILE PER METHOD: paper.py (eq. 1 to 7), standard.py, pose.py, stargan.py ...", "#fbe3c8"),
+    ("lssl/training/", "loop.py, the only loop      losses.py, the terms      seeds.py, all randomness      config.py", "#fbe3c8"),
     ("lssl/models/", "generator, critic, parser, classifier      files.py      pretrained/", "#dcefdc"),
     ("lssl/face3d/", "model/      scene/      fitting/      frontal/      editing/      procedural/", "#dcefdc"),
-    ("lssl/data/", "folder, schema, dataset, landmarks      portrait.py, one photograph      readers/, a file a database", "#dcefdc"),
-    ("lssl/ops/", "one file or package an operator: public function, fake, backward, reference", "#efe0ee"),
-    ("csrc/", "one folder an operator: binding, CPU, CUDA; kernels never meet PyTorch's headers", "#efe0ee"),
+    ("lssl/data/", "folder, schema, dataset, landmarks      portrait.py, one photograph      readers/, a file per database", "#dcefdc"),
+    ("lssl/ops/", "one file or package per operator: public function, fake, backward, reference", "#efe0ee"),
+    ("csrc/", "one folder per operator: binding, CPU, CUDA; kernels never meet PyTorch's headers", "#efe0ee"),
 )  # fmt: skip
 HEIGHT, STEP, WIDTH = 0.78, 1.0, 13.2
 
