@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that a machine with an NVIDIA GPU can check of LSSL, in one command and about six minutes on 16 cores:
+# Everything that a machine with an NVIDIA GPU can check of LSSL, in one command and six to eight minutes on 16 cores:
 #
 #     make gpu-check                                     everything
 #     bash benchmarks/gpu_check.sh build benchmarks      some parts
@@ -8,7 +8,7 @@
 # tests       every test that runs on CUDA, in several processes
 # memcheck    every operator under compute-sanitizer, if that is installed
 # benchmarks  every operator against eager, compiled and its floor, as calls and in CUDA graphs
-# train       300 iterations of `paper` and `standard` at 128x128
+# train       300 iterations of `paper` and `standard` at 128x128, and of `standard` at 64x64
 # profile     the kernels of one `paper` iteration, the longest first
 #
 # A part that fails or runs out of time does not stop the next. After the build, tests, memcheck and the compilation of
@@ -57,7 +57,7 @@ prepare() {
 }
 
 benchmarks() {
-  "$PYTHON" -m pytest --benchmark --benchmark-write --benchmark-seconds "${LSSL_CHECK_SECONDS:-0.3}" \
+  "$PYTHON" -m pytest --benchmark --benchmark-write --benchmark-seconds "${LSSL_CHECK_SECONDS:-0.15}" \
     --benchmark-columns median "${operators[@]}" -q -k "$device and not peak" -p no:cacheprovider
 }
 
@@ -101,7 +101,7 @@ part() {
 }
 
 wanted build && part build 170
-wanted tests && part tests 150 &
+wanted tests && part tests 200 &
 wanted memcheck && part memcheck 150 &
 wanted benchmarks && part prepare 150 &
 wait

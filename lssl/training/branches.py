@@ -1,6 +1,5 @@
 """Parts of a loss that do not need one another, at the same time on a GPU."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,8 +19,7 @@ class Branches:
     """
 
     def __init__(self, device: torch.device, count: int) -> None:
-        on = device.type == "cuda" and os.environ.get("LSSL_BRANCHES") != "0"
-        self._streams = [torch.cuda.Stream(device) for _ in range(count)] if on else []
+        self._streams = [torch.cuda.Stream(device) for _ in range(count)] if device.type == "cuda" else []
         self._running: list[torch.cuda.Stream] = []
 
     @contextmanager
