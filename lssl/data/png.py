@@ -78,7 +78,7 @@ def _strip(image: NDArray[np.uint8], start: int, stop: int) -> tuple[bytes, int,
     np.subtract(pixels[start + 1 : stop], pixels[start : stop - 1], out=raw[1:, 1:])
     deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS, 9, zlib.Z_FILTERED)
     end = zlib.Z_FINISH if stop == len(image) else zlib.Z_FULL_FLUSH
-    packed = memoryview(raw.reshape(-1))
+    packed = raw.reshape(-1).data
     return deflate.compress(packed) + deflate.flush(end), zlib.adler32(packed), raw.size
 
 

@@ -85,7 +85,7 @@ class ConditionalBlock(nn.Module):
         return pixel_shuffle_instance_norm(self.conv(x), *affine, self.upscale_factor, activation=activation)
 
 
-def affines(network: nn.Module, y: Tensor) -> dict[ConditionalBlock, Affine]:
+def affines(network: nn.Module, y: Tensor) -> dict[nn.Module, Affine]:
     """The scale and shift (N, out), float32, of every conditional block of a network for attributes y (N, A).
 
     They are w (1 + scale) and b (1 + scale) + shift, with a block's own w and b, and scale and shift from its
@@ -112,7 +112,7 @@ class ConditionalResidual(nn.Module):
         self.first = ConditionalBlock(channels, channels, attribute_dim)
         self.second = ConditionalBlock(channels, channels, attribute_dim, activation=False)
 
-    def forward(self, x: Tensor, affine: Mapping[ConditionalBlock, Affine]) -> Tensor:
+    def forward(self, x: Tensor, affine: Mapping[nn.Module, Affine]) -> Tensor:
         return x + self.second(self.first(x, affine[self.first]), affine[self.second])
 
 

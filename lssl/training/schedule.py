@@ -22,7 +22,8 @@ def average_weight(decay: float, iteration: int) -> float:
 @torch.no_grad()
 def update_average(average: nn.Module, network: nn.Module, weight: Tensor) -> None:
     """average <- average + weight (network - average); weight is a scalar on their device."""
-    kept, new = list(average.parameters()), list(network.parameters())
+    kept: list[Tensor] = list(average.parameters())
+    new: list[Tensor] = list(network.parameters())
     steps = torch._foreach_sub(new, kept)
     torch._foreach_mul_(steps, weight)
     torch._foreach_add_(kept, steps)
