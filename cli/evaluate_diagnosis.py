@@ -8,7 +8,7 @@ import click
 from .evaluate_options import command_line, experiment_options, make_settings, print_report
 
 #: Keys of `lssl.evaluation.experiments.diagnosis.ARMS`, without those that are always measured.
-REMEDIES = ("only-right", "oracle", "teacher", "last", "quarter", "mixup", "smoothing")
+REMEDIES = ("only-right", "oracle", "teacher", "morphs", "last", "quarter", "mixup", "smoothing")
 
 
 @click.command()

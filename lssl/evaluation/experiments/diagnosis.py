@@ -18,6 +18,7 @@ from PIL import Image
 from lssl.data import FaceFolder
 from lssl.evaluation.experiments.augmentation import (
     Tested,
+    check_strangers,
     classifiers,
     right_of_people,
     same_iterations,
@@ -29,7 +30,7 @@ from lssl.evaluation.experiments.fold_training import train_fold_classifier
 from lssl.evaluation.experiments.folds import Fold, rows_of
 from lssl.evaluation.measures.confusion import confusion_matrix
 from lssl.evaluation.measures.kernel import kernel_distance
-from lssl.inference.synthesizers import Synthesizer
+from lssl.inference.synthesizers import Synthesizer, open_synthesizer
 from lssl.models.classifier import TrainedClassifier, load_classifier
 from lssl.training.classifier_training import ClassifierConfig, labelled_faces, predict_faces
 
@@ -41,7 +42,7 @@ class Arm:
     """What a classifier learns from.
 
     real, synthetic: whether it sees the real training faces, and synthesized ones. keep: of the latter only those whose
-    label this judge ("oracle", "teacher") shares. changes: of the classifier's settings.
+    label this judge ("oracle", "teacher", "morphs") shares. changes: of the classifier's settings.
     """
 
     name: str
@@ -59,6 +60,9 @@ ARMS = {
     "only-right": Arm("synthesized alone, wrong ones dropped by the oracle", real=False, keep="oracle"),
     "oracle": Arm("real + synthesized, wrong ones dropped by the oracle", keep="oracle"),
     "teacher": Arm("real + synthesized, those dropped that a classifier of the real ones disputes", keep="teacher"),
+    "morphs": Arm(
+        "real + synthesized, those dropped that a classifier of the real ones and morphs disputes", keep="morphs"
+    ),
     "last": Arm("real + synthesized, real ones alone in the last 30%", changes={"real_last": 0.3}),
     "quarter": Arm("real + synthesized, a quarter of each batch synthesized", changes={"synthetic_share": 0.25}),
     "mixup": Arm("real faces alone, mixup", synthetic=False, changes={"mixup": 0.4}),
@@ -126,6 +130,8 @@ def with_synthesized(
     made = synthesize_training_faces(parts.experiment, maker, parts.train, per_class, root / "synthetic")
     Image.fromarray(synthetic_sheet(made, group.name, group.values)).save(root / "sheet.png")
     judged = {"oracle": _judged(parts.oracle, made, parts), "teacher": _judged(parts.teacher, made, parts)}
+    if "morphs" in arms:
+        judged["morphs"] = _judged(teacher_of_morphs(parts, per_class), made, parts)
     test = _features(parts.oracle, parts.experiment.test_rows(parts.fold), parts)
     results: dict[str, Any] = {
         "made": len(made),
@@ -145,6 +151,26 @@ def with_synthesized(
             continue
         results["arms"][key] = _measured(parts, f"{source}-{key}", key, used)
     return results
+
+
+def teacher_of_morphs(parts: Parts, per_class: int) -> TrainedClassifier:
+    """A classifier of the real training faces and of mixtures of them, whose labels are right: it knows more than one of
+    the real faces alone, and nobody else either. Raises LsslError where the faces have no landmarks."""
+    root, settings = parts.root / "teacher-of-morphs", parts.experiment.settings
+    morphs = synthesize_training_faces(
+        parts.experiment, open_synthesizer("morph"), parts.train, per_class, root / "synthetic"
+    )
+    check_strangers(morphs, parts.fold)
+    return train_fold_classifier(
+        parts.judge,
+        parts.train,
+        parts.experiment.group,
+        root,
+        synthetic=morphs,
+        weights=settings.weights,
+        device=settings.device,
+        quiet=settings.quiet,
+    )
 
 
 @dataclass(frozen=True)

@@ -57,8 +57,9 @@ def evaluate_diagnosis(
     sources = list(dict.fromkeys(sources))
     arms = [key for key in ARMS if key in ALWAYS or key in arms]
     further: dict[str, Any] = {"per_class": per_class, "repeats": repeats, "sources": sources, "arms": arms}
+    needed = [*sources, *(["morph"] if "morphs" in arms else [])]
     experiment = open_experiment(
-        "diagnosis", settings, out, overwrite=overwrite, check=check_sources(sources), **further
+        "diagnosis", settings, out, overwrite=overwrite, check=check_sources(needed), **further
     )
     results = [_fold(experiment, number, per_class, repeats, sources, arms) for number in range(len(experiment.folds))]
     report = _report(experiment, results, sources, arms, per_class, repeats, command)

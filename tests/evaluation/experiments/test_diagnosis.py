@@ -22,27 +22,30 @@ def test_a_perfect_source_is_found_right_and_a_page_says_so(settings, tmp_path, 
         taught.setdefault(fold.number, set()).update(seen)
         return learn(experiment, fold, judge, synthetic, repeats, out, real=real)
 
-    oracles, train = {}, diagnosis.train_fold_classifier
+    oracles, teachers, train = {}, {}, diagnosis.train_fold_classifier
 
-    def oracle(config, faces, group, out, **options):
-        oracles[out.parent.name] = set(faces.subjects)
+    def classifier(config, faces, group, out, **options):
+        seen = {*faces.subjects, *(options["synthetic"].subjects if "synthetic" in options else ())}
+        (oracles if out.name == "oracle" else teachers)[out.parent.name] = seen
         return train(config, faces, group, out, **options)
 
     monkeypatch.setattr(diagnosis, "classifiers", watched)
-    monkeypatch.setattr(diagnosis, "train_fold_classifier", oracle)
-    report = evaluate_diagnosis(settings, tmp_path / "out", "command", per_class=4, arms=[*ALWAYS, "teacher", "mixup"])
+    monkeypatch.setattr(diagnosis, "train_fold_classifier", classifier)
+    report = evaluate_diagnosis(settings, tmp_path / "out", "command", per_class=4, arms=[*ALWAYS, "morphs", "mixup"])
     for fold in report.results["folds"]:
         assert taught[fold["fold"]] == set(fold["train"])
         assert oracles[f"fold-{fold['fold']:02d}"] == set(fold["test"])
+        assert teachers[f"fold-{fold['fold']:02d}"] == set(fold["train"])
     result = report.results["fold_results"][0]["generator"]
     assert sum(map(sum, result["labels"])) == result["made"] == 12
+    assert 0 <= result["used"]["morphs"] <= 12
     assert result["used"]["both"] == result["used"]["only"] == 12
     assert [row[0] for row in report.tables[0].rows] == ["real training faces", "generator"]
     assert "svg" in (tmp_path / "out" / "report.html").read_text()
     assert report.conclusions[0].startswith("generator: an independent judge disputes")
 
     monkeypatch.setattr(diagnosis, "classifiers", None)  # all is read from the state
-    again = evaluate_diagnosis(settings, tmp_path / "out", "command", per_class=4, arms=["teacher", "mixup"])
+    again = evaluate_diagnosis(settings, tmp_path / "out", "command", per_class=4, arms=["morphs", "mixup"])
     assert [table.rows for table in again.tables] == [table.rows for table in report.tables]
 
 
