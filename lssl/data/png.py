@@ -1,7 +1,7 @@
-"""PNGs of large photographs: the same pixels as Pillow's, in half its processor time, by all processors.
+"""PNGs of large photographs: the same pixels as Pillow's, in half its processor time, using all processors.
 
-Pillow tries five filters on every row. The difference to the row above serves photographs as well, and makes strips that can
-be packed side by side: deflate's blocks may be joined where each strip ends on a byte (as pigz does it).
+Pillow tries five filters on every row. The difference from the row above serves photographs as well, and makes strips
+that can be packed in parallel: deflate's blocks may be concatenated if each strip ends on a byte (as in pigz).
 """
 
 import io
@@ -24,9 +24,9 @@ _ADLER = 65521
 
 
 def png_pieces(image: NDArray[np.uint8], metadata: Mapping[str, bytes] | None = None) -> list[bytes]:
-    """A PNG of a picture (H, W, 3), in pieces to be written one after the other.
+    """A PNG of an RGB picture (H, W, 3), in pieces to be written one after the other.
 
-    metadata: `exif` and `icc_profile` to go with it.
+    metadata: `exif` and `icc_profile` to embed.
     """
     pieces = [_SIGNATURE]
     for kind, data in _chunks_of_one_pixel(metadata or {}):
@@ -70,7 +70,7 @@ def _packed(image: NDArray[np.uint8]) -> Iterator[bytes]:
 
 
 def _strip(image: NDArray[np.uint8], start: int, stop: int) -> tuple[bytes, int, int]:
-    """Some rows filtered and packed, the checksum of what was packed, and its length."""
+    """Rows start to stop, filtered and packed; the Adler-32 checksum of the filtered bytes, and their number."""
     pixels = image.reshape(len(image), -1)
     raw = np.empty((stop - start, 1 + pixels.shape[1]), np.uint8)
     raw[:, 0] = _UP
@@ -83,7 +83,7 @@ def _strip(image: NDArray[np.uint8], start: int, stop: int) -> tuple[bytes, int,
 
 
 def _joined(first: int, second: int, length: int) -> int:
-    """Adler-32 of two pieces after one another, of which the second has a length, by theirs (RFC 1950, 9)."""
+    """Adler-32 of two pieces in sequence, from the checksums of both and the second's length (RFC 1950, section 9)."""
     low = (first & 0xFFFF) + (second & 0xFFFF) - 1
     high = (first >> 16) + (second >> 16) + length * ((first & 0xFFFF) - 1)
     return (high % _ADLER) << 16 | low % _ADLER

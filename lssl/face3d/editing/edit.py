@@ -20,9 +20,7 @@ from lssl.ops import interpolate
 
 _COARSE = 90.0  # samples between the eyes at which the skin's movement, which is smooth, is computed
 _STILL = 1e-3  # pixels
-_BEGUN = (
-    0.02  # of the eyes' distance: a surface that moved so far shows its paint whole, so that no edit begins by a jump
-)
+_BEGUN = 0.02  # of the distance between the eyes: movements below it show their paint in part, so edits start smoothly
 # Light that reaches a fold has been scattered by skin: red is lost least.
 _SKIN_SHADE = np.array([0.75, 1.05, 1.1], np.float32)
 # (pixels between the eyes, samples per pixel along each axis up to that size where the flow has edges)
