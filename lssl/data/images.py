@@ -191,7 +191,7 @@ def _to_rgb(image: Image.Image) -> tuple[NDArray[np.uint8], str]:
 
 
 def _strip_to_rgb(image: Image.Image) -> tuple[Image.Image, bool]:
-    """Part of a picture as RGB, transparency laid over white, and whether anything in it can be seen."""
+    """Part of a picture as RGB, transparency laid over white, and whether any pixel of it is visible."""
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     if image.mode == "LAB":
@@ -199,7 +199,7 @@ def _strip_to_rgb(image: Image.Image) -> tuple[Image.Image, bool]:
 
         profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         made = ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
-        assert made is not None  # which is where it is done in place
+        assert made is not None  # it is None only for a conversion in place
         return made, True
     visible = True
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):

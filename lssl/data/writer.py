@@ -325,8 +325,7 @@ def write_image(path: Path, image: NDArray[np.uint8], metadata: Mapping[str, byt
 
 
 def write_atomic(path: Path, *data: bytes, sync: bool = True) -> None:
-    """Writes a file, of one piece or several, under a temporary name, syncs it and renames it, so that nobody ever sees half
-    of it.
+    """Writes a file, from one piece or several, under a temporary name, syncs it and renames it: no half is ever seen.
 
     Raises an OSError that names the file itself, not the temporary one.
     """

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lssl.face3d.model.topology import Part as Part
     from lssl.face3d.scene.camera import Camera as Camera
 
-#: Public names and the modules they come from, on first use: who edits a face does not wait for what draws frontal ones.
+#: Public names and the modules they are imported from on first use, so that editing does not wait for frontal drawing.
 _PUBLIC = {
     "EXPRESSIONS": "lssl.face3d.model.bilinear",
     "BilinearFaceModel": "lssl.face3d.model.bilinear",

@@ -66,7 +66,7 @@ def _find_iris(image: NDArray[np.uint8], lids: NDArray[np.floating], radius: flo
 
 
 def _convolved(values: Array, kernel: Array) -> Array:
-    """As scipy.signal.fftconvolve's "same", whose import takes longer than a face."""
+    """scipy.signal.fftconvolve(values, kernel, "same"), without that import, which takes longer than a face."""
     size = [n + k - 1 for n, k in zip(values.shape, kernel.shape, strict=True)]
     fast = [fft.next_fast_len(n, real=True) for n in size]
     whole: Array = fft.irfft2(fft.rfft2(values, fast) * fft.rfft2(kernel, fast), fast)
