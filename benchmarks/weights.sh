@@ -9,8 +9,8 @@ name=${1:-generated}
 mkdir -p weights
 case $name in
 generated)
-  "$PYTHON" -m lssl generate-faces weights/faces --subjects 150 --expressions all --size 96 --seed 0
-  "$PYTHON" -m lssl train --data weights/faces --preset standard --iterations 1400 --seed 0 --out weights/run-generated
+  "$PYTHON" -m lssl generate-faces weights/faces --subjects 150 --expressions all --size 128 --seed 0
+  "$PYTHON" -m lssl train --data weights/faces --preset standard --iterations 2500 --seed 0 --out weights/run-generated
   ;;
 london)
   "$PYTHON" -m lssl prepare london "${2:?the folder of the photographs}" weights/photographs --size 256
