@@ -186,17 +186,20 @@ def _check(
     if input.shape[2] == 0 or input.shape[3] == 0:
         raise ValueError(f"{op}: input must have at least one pixel, got {tuple(input.shape)}")
     channels = input.shape[1] // upscale_factor**2
+    # Neither len() nor a comparison with another size: both would fix the number of samples of an exported program.
+    count = input.shape[0]
     for name, value in (("weight", weight), ("bias", bias)):
         if value is None:
             continue
-        if value.shape not in ((channels,), (len(input), channels)) or not value.is_floating_point():
+        expected = (channels,) if value.ndim == 1 else (count, channels)
+        if value.ndim != len(expected) or value.shape != expected or not value.is_floating_point():
             raise ValueError(
-                f"{op}: {name} must be floating point of shape {(channels,)} or {(len(input), channels)}, "
+                f"{op}: {name} must be floating point of shape {(channels,)} or {(count, channels)}, "
                 f"got {tuple(value.shape)} {value.dtype}"
             )
         if weight is not None and weight.ndim != value.ndim:
             raise ValueError(
-                f"{op}: weight and bias must be both {(channels,)} or both {(len(input), channels)}, "
+                f"{op}: weight and bias must be both {(channels,)} or both {(count, channels)}, "
                 f"got {tuple(weight.shape)} and {tuple(value.shape)}"
             )
         if value.device != input.device:

@@ -49,12 +49,6 @@ def change_off_face(made: FacePicture, before: FacePicture) -> float:
     return float(difference[outside].mean()) if outside.any() else 0.0
 
 
-def changed_off_face(made: FacePicture, before: FacePicture) -> int:
-    """How many pixels outside the face's outline differ at all; pictures of one size."""
-    changed = (made.image != before.image).any(-1)
-    return int((changed & ~_grown(_hull(before.landmarks, changed.shape), 0.5 * eye_distance(before.landmarks))).sum())
-
-
 def _hull(points: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.bool_]:
     from scipy.spatial import ConvexHull
 
