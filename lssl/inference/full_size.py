@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lssl.data import to_float
 from lssl.data.align import warp
@@ -72,6 +73,7 @@ class NetworkEdit:
         self._image = to_float(torch.from_numpy(face.image).permute(2, 0, 1)[None].to(device))
         self._side = model.side_image(torch.from_numpy(face.landmarks)[None].to(device))
         self._mask = face_feather(face.landmarks, face.image.shape[0])
+        self._last: tuple[Tensor, Edit] | None = None  # y, and what the network said to it
 
     @torch.inference_mode()
     def change(self, photograph: NDArray[np.uint8], target: Target | Blend) -> NDArray[np.uint8]:
@@ -85,13 +87,22 @@ class NetworkEdit:
             if begun < 1:
                 made = np.rint(self._face.image + begun * (made.astype(np.float32) - self._face.image)).astype(np.uint8)
             return paste_back(replace(self._face, photograph=photograph), made)
-        device = next(self._model.parameters()).device
-        y = target_vector(self._model.schema, self._face.source, full)[None].to(device)
-        side = None if self._side is None else self._side.to(device)
-        edit, _, _ = self._model.network.edit(self._image.to(device), side, y)
+        edit = self._whole_edit(target_vector(self._model.schema, self._face.source, full)[None])
         if part < 1:
             edit = Edit(edit.flow * part, edit.tone * part, edit.paint, edit.opacity * part)
         return apply_edit(photograph, self._similarity, edit, self._mask)
+
+    def _whole_edit(self, y: Tensor) -> Edit:
+        """What the network says to y (1, A), on the CPU. The last answer is kept: a slider asks for parts of the same."""
+        last = self._last
+        if last is not None and torch.equal(last[0], y):
+            return last[1]
+        device = next(self._model.parameters()).device
+        side = None if self._side is None else self._side.to(device)
+        edit, _, _ = self._model.network.edit(self._image.to(device), side, y.to(device))
+        edit = Edit(*(plane.float().cpu() for plane in edit))
+        self._last = y, edit
+        return edit
 
 
 def part_of_whole(target: Target | Blend) -> tuple[float, Blend]:

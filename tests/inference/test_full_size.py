@@ -5,10 +5,12 @@ import pytest
 import torch
 
 from lssl.data.align import Similarity
-from lssl.inference.full_size import part_of_whole
+from lssl.data.schema import AttributeGroup, AttributeSchema
+from lssl.inference.full_size import NetworkEdit, part_of_whole
 from lssl.inference.moved_pixels import apply_edit
-from lssl.inference.synthesis import Blend
-from lssl.models.moving import Edit
+from lssl.inference.synthesis import Blend, InputFace
+from lssl.models.export import TrainedGenerator
+from lssl.models.moving import Edit, MovingGenerator
 
 SIZE, PHOTO = 32, (150, 170)
 
@@ -171,3 +173,25 @@ def test_tiles_side_by_side_give_the_same_as_one_by_one(monkeypatch):
 def test_part_of_an_edit_is_part_of_the_whole_one(shares, part, whole):
     made, full = part_of_whole(Blend({("expression", name): share for name, share in shares.items()}, "asked"))
     assert (made, {name: share for (_, name), share in full.shares.items()}) == (part, whole)
+
+
+def test_a_slider_asks_the_network_once():
+    schema = AttributeSchema((AttributeGroup("expression", ("neutral", "happy", "sad")),))
+    torch.manual_seed(0)
+    model = TrainedGenerator(MovingGenerator(3, SIZE, 1, 4, 4), schema, SIZE).eval().requires_grad_(False)
+    with torch.no_grad():
+        model.network.mover.head.weight.mul_(20)
+    image = large_photograph()[:SIZE, :SIZE]
+    marks = np.random.default_rng(0).uniform(8, 24, (68, 2)).astype(np.float32)
+    face = InputFace("face", image, marks, {"expression": "neutral"}, image, Similarity(np.eye(2), np.zeros(2)))
+    asked, network = [], model.network.edit
+    model.network.edit = lambda *arguments: asked.append(1) or network(*arguments)
+
+    def blend(value, share):
+        return Blend({("expression", value): share}, value)
+
+    kept = NetworkEdit(model, face)
+    for value, share in (("happy", 0.3), ("happy", 0.7), ("happy", 1.0), ("sad", 0.5), ("happy", 1.5)):
+        made = kept.change(image, blend(value, share))
+        assert np.array_equal(made, NetworkEdit(model, face).change(image, blend(value, share)))
+    assert len(asked) == 5 + 3  # beside the five fresh ones: happy up to 1, sad, happy beyond
