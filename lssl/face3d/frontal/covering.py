@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -48,10 +47,14 @@ def head_colours(
     facing (V,): cosine of the viewing angle; seen (V,) bool: neither behind another part nor outside the picture; held
     (V,): how much a vertex is face (see `face_region`); heights (V,): of the vertices, centimetres.
     """
-    parts = torch.from_numpy(np.isin(model.topology.vertex_parts, (Part.SKIN, Part.NOSE)))
+    parts = torch.from_numpy(model.topology.vertex_parts)
     brows = heights[torch.from_numpy(model.topology.landmarks[17:27]).long()].mean()
-    usable = parts & seen & (facing > _FACING)
-    skin, scalp = usable & (held > 0.9), usable & (held < 0.1) & (heights > brows)
+    usable = seen & (facing > _FACING)
+    bare = (parts == Part.SKIN) | (parts == Part.NOSE)
+    skin, skull = usable & bare & (held > 0.9), usable & (held < 0.1) & (heights > brows)
+    scalp = skull & bare
+    if int(scalp.sum()) <= 10:  # a model such as ICT-FaceKit has cropped hair all over it
+        scalp = skull & (parts == Part.HAIR)
     if not skin.any():
         return HeadColours(torch.full((3,), _SKIN_LEVEL), torch.full((3,), _SKIN_LEVEL))
     usual = colours[skin].median(0).values

@@ -1,5 +1,7 @@
 """Hair, hats and light of turned faces: what covers a face or stands round it stays as the photograph has it."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,10 @@ from scipy import ndimage
 
 from lssl.face3d import fit_landmarks
 from lssl.face3d.embedded import load_embedded_model
-from lssl.face3d.frontal.covering import HeadColours
+from lssl.face3d.frontal.covering import HeadColours, head_colours
 from lssl.face3d.frontal.draw import render_frontal
+from lssl.face3d.model.face_region import face_region
+from lssl.face3d.model.topology import Part
 from lssl.face3d.scene.framing import portrait_camera
 from lssl.face3d.scene.hair import Wig
 from lssl.face3d.scene.lighting import Lighting
@@ -111,3 +115,19 @@ def test_doubtful_faces_say_why(person, change, words):
     assert len(doubts) == bool(words)
     for word in words:
         assert word in doubts[0]
+
+
+@pytest.mark.parametrize("part", [Part.SKIN, Part.HAIR])
+def test_hair_is_what_is_seen_over_the_skull_whatever_the_model_calls_that(part) -> None:
+    model = load_embedded_model()
+    held, heights = face_region(model), model.mean_face()[:, 1]
+    brows = heights[torch.from_numpy(model.topology.landmarks[17:27]).long()].mean()
+    skull = (held < 0.1) & (heights > brows)
+    parts = np.where(skull.numpy(), part, model.topology.vertex_parts)
+    named = SimpleNamespace(topology=SimpleNamespace(vertex_parts=parts, landmarks=model.topology.landmarks))
+    skin, hair = torch.tensor([0.8, 0.6, 0.5]), torch.tensor([0.3, 0.2, 0.1])
+    colours = torch.where(skull[:, None], hair, skin)
+    everything = torch.ones(len(parts))
+    usual = head_colours(named, colours, everything, everything > 0, held, heights)
+    assert torch.equal(usual.skin, skin)
+    assert torch.equal(usual.hair, hair)
