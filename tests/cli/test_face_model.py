@@ -98,5 +98,5 @@ def test_import_names_wrong_files(tmp_path):
 
 
 def test_show_names_wrong_files(tmp_path):
-    assert "no such file" in run("show", tmp_path / "none.npz", "-o", tmp_path / "s.png").output
+    assert "neither a file nor a built-in" in run("show", tmp_path / "none.npz", "-o", tmp_path / "s.png").output
     assert "expected a .png" in run("show", "embedded", "-o", tmp_path / "s.txt").output

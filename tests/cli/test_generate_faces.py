@@ -44,7 +44,7 @@ def test_another_request_needs_overwrite(tmp_path):
         (["--expressions", "bored"], "unknown expression bored; known: neutral"),
         (["--yaw", "left"], "expected numbers"),
         (["--lighting", "noon"], "unknown lighting noon"),
-        (["--model", "nowhere.npz"], "nowhere.npz: no such file"),
+        (["--model", "nowhere.npz"], "nowhere.npz: neither a file"),
         (["--sheet", "sheet.txt"], "expected a .png"),
     ],
 )

@@ -73,7 +73,7 @@ def test_what_was_interrupted_goes_on(tmp_path, inputs) -> None:
     out = tmp_path / "made"
     words = ["generate-faces", str(out), "--subjects", "100", "--size", "64", "--quiet"]
     code, said = interrupted(words, tmp_path)
-    assert (code, said.strip()) == (130, "Interrupted; run the same command again to go on.")
+    assert (code, said.strip()) == (130, "Interrupted; run the same command again to continue.")
     assert CliRunner().invoke(main, words).exit_code == 0
     assert len(list((out / "images").glob("*.png"))) == len((out / "metadata.csv").read_text().splitlines()) - 1
     assert not list(out.rglob("*.tmp"))

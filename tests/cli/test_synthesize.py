@@ -105,7 +105,7 @@ def test_a_prepared_folder_and_all_targets(tmp_path, model, data) -> None:
         ([], 2, "name what to change to"),
         (["--to", "sad", "--all"], 2, "either --to VALUE,... or --all"),
         (["--to", "sad", "--intensity", "2"], 2, "is not between 0 and 1.5"),
-        (["--to", "sad", "--intensity", "much"], 2, "is no number"),
+        (["--to", "sad", "--intensity", "much"], 2, "is not a number"),
         (["--to", "sad", "--source", "old"], 1, "no attribute value 'old'"),
     ],
 )

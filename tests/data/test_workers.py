@@ -55,6 +55,6 @@ def test_tasks_that_go_on_do_not_hold_up_ctrl_c(tmp_path) -> None:
     assert process.stdout.readline() == "begun\n"
     time.sleep(1.0)
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     assert err == ""
     assert out == "stopped\n"

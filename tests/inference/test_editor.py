@@ -185,7 +185,7 @@ def test_what_can_be_asked_for(models) -> None:
         (np.zeros((40, 40, 3)), "happy", {}, "uint8 .height, width, 3.*multiply by 255"),
         (np.zeros((40, 40), np.uint8), "happy", {}, "uint8 .height, width, 3"),
         (torch.zeros(40, 40, 3), "happy", {}, r"\(3, height, width\)"),
-        (torch.full((3, 40, 40), 200.0), "happy", {}, r"lies in \[-1, 1\]; got 200 to 200"),
+        (torch.full((3, 40, 40), 200.0), "happy", {}, r"must lie in \[-1, 1\]; got 200 to 200"),
         (np.zeros((9, 40, 3), np.uint8), "happy", {}, "only 40x9 pixels"),
         (np.zeros((40, 40, 3), np.uint8), "happy", {"faces": "some"}, "expected 'largest' or 'all'"),
         (np.zeros((40, 40, 3), np.uint8), "happy", {"landmarks": np.zeros((5, 2))}, r"\(68, 2\)"),

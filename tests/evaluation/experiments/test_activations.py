@@ -170,7 +170,7 @@ def test_command_and_its_errors(folder, model, tmp_path):
         assert (tmp_path / "out" / name).is_file()
     assert "layers 1 to 4" in run("--layer", "9").output
     assert "layer 1 has units 0 to 3" in run("--layer", "1", "--unit", "2,9").output
-    assert "are no numbers" in run("--unit", "a").output
+    assert "expected numbers" in run("--unit", "a").output
 
 
 def test_pictures_of_another_size_are_refused(folder, model):

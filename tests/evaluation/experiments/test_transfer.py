@@ -159,7 +159,7 @@ def test_a_given_model_must_fit_and_must_not_have_seen_the_tested(settings, tmp_
     with pytest.raises(LsslError, match="trained on 1 of the people who are tested here"):
         evaluate_transfer(one, tmp_path / "b", "", model_path=seen)
     other = saved("other.safetensors", ("happy", "sad"))
-    with pytest.raises(LsslError, match="knows happy, sad, but"):
+    with pytest.raises(LsslError, match="has the classes happy, sad, but"):
         evaluate_transfer(one, tmp_path / "c", "", model_path=other)
     judge.info["subjects"] = ["s00"]
     save_classifier(tmp_path / "judge.safetensors", judge)

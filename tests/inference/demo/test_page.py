@@ -156,7 +156,7 @@ def test_what_is_wrong_is_said_in_plain_words(browser, served, tmp_path):
     text = tmp_path / "notes.jpg"
     text.write_text("no picture")
     upload(browser, text)
-    assert "no picture" in told()
+    assert "not a picture" in told()
     upload(browser, saved(tmp_path, Image.new("RGB", (200, 200)), "empty.png"))
     assert "No face was found" in told()
     large = tmp_path / "large.png"
