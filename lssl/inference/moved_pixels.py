@@ -1,7 +1,7 @@
-"""What a moving generator says of a face, done to the photograph's own pixels, tile by tile.
+"""Applies a moving generator's edit to the photograph's own pixels, tile by tile.
 
-The photograph may have a hundred megapixels: whatever is reckoned in floats is reckoned for a tile, the smooth planes on a
-coarser grid than the photograph's, and nothing where a tile neither moves nor is painted.
+The photograph may have a hundred megapixels, so floats are computed for one tile at a time, smooth planes on a grid coarser
+than the photograph's, and nothing where a tile neither moves nor is painted.
 """
 
 from collections import deque
@@ -21,14 +21,14 @@ from lssl.inference.video.pipeline import in_order
 from lssl.models.moving import Edit
 
 _LARGEST_GAP = 1 / 512  # below it, the mask counts as nothing: the photograph's pixels are left untouched
-# Pixels: a shift below the first is left out, beyond the second it is whole. What nobody sees move would only be blurred.
+# Pixels: a shift below the first is dropped, beyond the second it is applied in full. An invisible shift would only blur.
 _STILL, _MOVED = 0.3, 1.2
 _UNPAINTED = 0.06  # opacity below which the photograph is left as it is
 _OVERSHOOT = 1.4  # of a bicubic look-up beyond the values round it, at most (the sum of its weights' sizes, squared)
 _TILE = 256  # pixels
-# Flow and tone are looked up at so few pixels that linear in between they err by less than so much.
+# Flow and tone are sampled as sparsely as keeps the error of linear interpolation between samples below these.
 _FLOW_ERROR, _TONE_ERROR = 0.04, 0.002  # pixels; a share of light
-_SIDE_BY_SIDE = 1 << 20  # pixels of a window from which tiles are shared among the processors
+_SIDE_BY_SIDE = 1 << 20  # pixels of a window; in windows of at least so many, tiles are distributed among threads
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -39,7 +39,7 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom, the last two not in
 class _Moved:
     """A tile after movement and tone. total (3,) and weight: sums of its colours times the mask, and of the mask.
 
-    Of one that paint covers, colours (1, 3, h, w), 0 to 255, and inside (1, 1, h, w), the mask.
+    colours (1, 3, h, w), 0 to 255, and inside (1, 1, h, w), the mask: only of a tile that is still to be painted.
     """
 
     box: Box
@@ -72,7 +72,7 @@ def apply_edit(
 
 
 class _Tiles:
-    """What is done to each tile; see `apply_edit`. step: pixels of the photograph between samples of flow and tone.
+    """Moves, lights and paints tiles; see `apply_edit`. step: pixels of the photograph between samples of flow and tone.
 
     result (H, W, 3): a copy of the photograph, into which the tiles are written.
     """
@@ -114,13 +114,13 @@ class _Tiles:
         colours = colours * torch.exp(tone * inside)
         total = (colours * inside).sum((0, 2, 3)).double().numpy()
         if _OVERSHOOT * self._largest(self._paint[:, :1], box) > _UNPAINTED:
-            return _Moved(box, total, weight, colours, inside)  # later: which hues paint may have is the whole face's
+            return _Moved(box, total, weight, colours, inside)  # painted later: its hues depend on the whole face
         self._write(box, colours, inside)
         return _Moved(box, total, weight)
 
     def paint(self, tile: _Moved, held: list[int]) -> None:
-        """Paints a tile that was moved, without hues that no face has: skin, lips and teeth reflect red at least as well as
-        green and blue, so that those of the channels that are `held` are no more than red."""
+        """Paints a moved tile, without hues that no face has: skin, lips and teeth reflect red at least as well as green and
+        blue, so the channels `held` (1 green, 2 blue) are limited to the red one's value."""
         assert tile.colours is not None
         assert tile.inside is not None
         paint = _bicubic(self._paint, self._places(tile.box, 1))
@@ -137,8 +137,8 @@ class _Tiles:
         window.copy_(torch.where(inside[0] > 0, edited, window))
 
     def _places(self, box: Box, step: int) -> Tensor:
-        """Where in the crop, in half-sides (1, h, w, 2), every step-th pixel of a tile lies, the first and one past the last
-        for certain."""
+        """Positions in the crop, (1, h, w, 2) in half-sides, of every step-th pixel of a tile, from its first to at least
+        its last."""
         left, top, right, bottom = box
         w, h = (-(-(last - first - 1) // step) + 1 for first, last in ((left, right), (top, bottom)))
         matrix = 2 * self._similarity.matrix / self._size
@@ -155,13 +155,14 @@ class _Tiles:
         seen = _bicubic(self._smooth, self._places(box, self.step))
         if self.step > 1:
             full = [self.step * (n - 1) + 1 for n in seen.shape[2:]]
-            seen = seen.contiguous(memory_format=torch.channels_last)  # which interpolate is quicker with
+            seen = seen.contiguous(memory_format=torch.channels_last)  # makes interpolate faster
             seen = F.interpolate(seen, size=full, mode="bilinear", align_corners=True)
             seen = seen[:, :, : bottom - top, : right - left].contiguous(memory_format=torch.contiguous_format)
         return seen[:, :2], seen[:, 2:]
 
     def _look_up(self, shift: Tensor, box: Box) -> Tensor:
-        """The photograph (1, 3, h, w), floats, at a tile's places plus a shift, bicubic; beyond its border, the border's."""
+        """The photograph, (1, 3, h, w) floats, at a tile's pixels plus a shift, bicubic; beyond its border, the border's
+        colour."""
         height, width = self._photograph.shape[:2]
         start, stop = [], []
         for k, (first, last, extent) in enumerate(((box[0], box[2], width), (box[1], box[3], height))):
@@ -181,7 +182,7 @@ class _Tiles:
         return torch.from_numpy(part)[None]
 
     def _largest(self, plane: Tensor, box: Box) -> float:
-        """No value of the plane (1, 1, S, S) that a look-up from a tile could meet is larger."""
+        """An upper bound of the values of the plane (1, 1, S, S) that a look-up from a tile can reach."""
         left, top, right, bottom = box
         corners = np.array([[left, top], [right - 1, top], [left, bottom - 1], [right - 1, bottom - 1]], np.float64)
         there = corners @ self._similarity.matrix.T + self._similarity.offset
@@ -191,8 +192,8 @@ class _Tiles:
 
 
 def _samples_apart(smooth: Tensor) -> float:
-    """How far apart, in cells of the grid of shifts and tones (1, 5, g, g), samples may lie: what is linear between two of
-    them errs by an eighth of the curvature times their distance squared along each axis."""
+    """How far apart samples may lie, in cells of the grid of shifts and tones (1, 5, g, g): linear interpolation errs by an
+    eighth of the curvature times the squared distance along each axis."""
     bend = smooth.new_zeros(smooth.shape[1])
     for axis in (2, 3):
         if smooth.shape[axis] > 2:
@@ -210,7 +211,7 @@ def _side_by_side(function: Callable[[Item], Result], items: Iterable[Item]) -> 
 
 
 def _cut(window: Box, step: int) -> list[Box]:
-    """Tiles of a window whose sides are so many samples long."""
+    """Cuts a window into tiles of about `_TILE` pixels a side, each side a multiple of step."""
     left, top, right, bottom = window
     side = max(1, _TILE // step) * step
     return [

@@ -210,7 +210,7 @@ def _report(
         path = experiment.state.root / f"fold-00-{variant.replace(' ', '-')}" / "grid.png"
         with Image.open(path) as grid:
             report.image(np.asarray(grid.convert("RGB")), f"{variant}; a red frame: classified as another class.")
-    report.results.update(folds=experiment.subjects(), variant_results=results, settings=experiment.state.settings)
+    experiment.record(report, variant_results=results)
     return report
 
 

@@ -274,10 +274,5 @@ def _report(
         report.plot(
             confusion_figure(total, experiment.group.values), f"Trained on {name}, in percent of each true class."
         )
-    report.results.update(
-        conclusions=report.conclusions,
-        folds=experiment.subjects(),
-        fold_results=results,
-        settings=experiment.state.settings,
-    )
+    experiment.record(report, fold_results=results, conclusions=report.conclusions)
     return report

@@ -303,7 +303,7 @@ def _begin(title: str, experiment: Experiment, command: str, contenders: Sequenc
 
 
 def _finish(report: Report, experiment: Experiment, results: Results, out: Path) -> None:
-    report.results.update(folds=experiment.subjects(), method_results=results, settings=experiment.state.settings)
+    experiment.record(report, method_results=results)
     report.write(out)
 
 

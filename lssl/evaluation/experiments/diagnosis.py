@@ -1,7 +1,7 @@
-"""Why synthesized faces help a classifier or do not: are their labels right, are they like real faces, what mends it?
+"""Why synthesized faces help a classifier or do not: are their labels right, are they like real faces, what improves them?
 
-An oracle, a classifier of everybody but the people whose faces are learnt from, judges the labels. It knows those who are
-tested: what is kept by it is a bound that shows what wrong labels cost, and no method.
+An oracle judges the labels: a classifier trained on everybody except the training people. It has seen the people who are
+tested, so keeping only the faces it accepts is no usable method, but a bound that shows what wrong labels cost.
 """
 
 from collections.abc import Sequence
@@ -41,8 +41,8 @@ _BATCH = 64
 class Arm:
     """What a classifier learns from.
 
-    real, synthetic: whether it sees the real training faces, and synthesized ones. keep: of the latter only those whose
-    label this judge ("oracle", "teacher", "morphs") shares. changes: of the classifier's settings.
+    real, synthetic: whether it sees the real training faces, and synthesized ones. keep: the judge ("oracle", "teacher",
+    "morphs") that has to agree with a synthesized face's label; "" keeps all. changes: of the classifier's settings, by name.
     """
 
     name: str
@@ -59,11 +59,9 @@ ARMS = {
     "only": Arm("synthesized alone", real=False),
     "only-right": Arm("synthesized alone, wrong ones dropped by the oracle", real=False, keep="oracle"),
     "oracle": Arm("real + synthesized, wrong ones dropped by the oracle", keep="oracle"),
-    "teacher": Arm("real + synthesized, those dropped that a classifier of the real ones disputes", keep="teacher"),
-    "morphs": Arm(
-        "real + synthesized, those dropped that a classifier of the real ones and morphs disputes", keep="morphs"
-    ),
-    "last": Arm("real + synthesized, real ones alone in the last 30%", changes={"real_last": 0.3}),
+    "teacher": Arm("real + synthesized, wrong ones dropped by a classifier of the real faces", keep="teacher"),
+    "morphs": Arm("real + synthesized, wrong ones dropped by a classifier of the real faces and morphs", keep="morphs"),
+    "last": Arm("real + synthesized, only real ones in the last 30%", changes={"real_last": 0.3}),
     "quarter": Arm("real + synthesized, a quarter of each batch synthesized", changes={"synthetic_share": 0.25}),
     "mixup": Arm("real faces alone, mixup", synthetic=False, changes={"mixup": 0.4}),
     "smoothing": Arm("real faces alone, labels twice as smooth", synthetic=False, changes={"smoothing": 0.2}),
@@ -93,7 +91,8 @@ class Parts:
 
 
 def open_parts(experiment: Experiment, fold: Fold, per_class: int, repeats: int) -> Parts:
-    """Trains the oracle, or reads it. It learns up to three times as long as is asked, for it has more faces."""
+    """Trains the oracle, or loads it if it is trained. It learns up to three times as long as the settings say, because
+    it has more faces."""
     settings, train = experiment.settings, experiment.train_rows(fold)
     others = sorted(set(experiment.folder.subjects) - set(fold.train))
     known = rows_of(experiment.folder, others)
@@ -112,7 +111,8 @@ def open_parts(experiment: Experiment, fold: Fold, per_class: int, repeats: int)
 
 
 def without_synthesized(parts: Parts, arms: Sequence[str]) -> dict[str, Any]:
-    """The arms that see real faces alone, and what the oracle makes of the real training faces, which it does not know."""
+    """Results of the arms without synthesized faces, and the oracle's confusion matrix of the real training faces, which
+    it has not seen."""
     found = {key: _measured(parts, key, key, None) for key in arms if not ARMS[key].synthetic}
     return {"arms": found, "labels": _judged(parts.oracle, parts.train, parts).matrix}
 
@@ -122,9 +122,10 @@ def with_synthesized(
 ) -> dict[str, Any]:
     """Labels, likeness and arms of the faces of one synthesizer, as plain values.
 
-    labels, reverse: confusion matrices, a row a label, of what the oracle and the classifier of the real training faces
-    take the synthesized faces for. distance: squared maximum mean discrepancy (KID's kernel) between the oracle's
-    features of the faces and of the tested people's real ones, and `real_distance`: the training people's in their place.
+    labels, reverse: confusion matrices of the synthesized faces, one row per label, as the oracle and as the classifier of
+    the real training faces see them. distance: squared maximum mean discrepancy (KID's kernel) between the oracle's
+    features of the synthesized faces and of the tested people's real ones; real_distance: the same for the real training
+    faces instead of the synthesized ones.
     """
     group, root = parts.experiment.group, parts.root / source
     made = synthesize_training_faces(parts.experiment, maker, parts.train, per_class, root / "synthetic")
@@ -147,15 +148,15 @@ def with_synthesized(
         used = made if not keep else made.select(np.flatnonzero(judged[keep].agreed).tolist())
         results["used"][key] = len(used)
         missing = set(group.values) - set(used.columns[group.name])
-        if missing:  # nothing of a class is right: there is no such classifier
+        if missing:  # no face of some class was kept: a classifier cannot be trained
             continue
         results["arms"][key] = _measured(parts, f"{source}-{key}", key, used)
     return results
 
 
 def teacher_of_morphs(parts: Parts, per_class: int) -> TrainedClassifier:
-    """A classifier of the real training faces and of mixtures of them, whose labels are right: it knows more than one of
-    the real faces alone, and nobody else either. Raises LsslError where the faces have no landmarks."""
+    """A classifier trained on the real training faces and on mixtures of them, whose labels are right: it has more to learn
+    from than the real faces alone, but sees no other people. Raises LsslError if the faces have no landmarks."""
     root, settings = parts.root / "teacher-of-morphs", parts.experiment.settings
     morphs = synthesize_training_faces(
         parts.experiment, open_synthesizer("morph"), parts.train, per_class, root / "synthetic"
@@ -175,7 +176,7 @@ def teacher_of_morphs(parts: Parts, per_class: int) -> TrainedClassifier:
 
 @dataclass(frozen=True)
 class _Judged:
-    """What a classifier takes labelled faces for: the matrix, a row a label, and whether it agrees, face by face."""
+    """How a classifier sees labelled faces: the confusion matrix, one row per label, and whether it agrees, face by face."""
 
     matrix: list[list[int]]
     agreed: NDArray[np.bool_]

@@ -48,10 +48,10 @@ def evaluate_diagnosis(
     arms: Sequence[str] = tuple(ARMS),
     overwrite: bool = False,
 ) -> Report:
-    """Runs (or goes on with) the experiment and writes report.html, results.json and results.csv to `out`.
+    """Runs (or resumes) the experiment and writes report.html, results.json and results.csv to `out`.
 
-    per_class: synthesized faces a class. sources: as `evaluate_augmentation` takes them. arms: keys of `ARMS`.
-    repeats: classifiers an arm, seeds apart, whose accuracies are averaged in each fold.
+    per_class: synthesized faces per class. sources: as `evaluate_augmentation` takes them. arms: keys of `ARMS`.
+    repeats: classifiers per arm, with different seeds, whose accuracies are averaged in each fold.
     Raises LsslError before work starts.
     """
     sources = list(dict.fromkeys(sources))
@@ -84,7 +84,8 @@ def _fold(
 
 
 def gain(results: Sequence[Result], source: str, arm: str, over: str = "real") -> tuple[float, float]:
-    """(points over real faces alone, half of its 95% interval) of an arm of a source, over the people of all folds."""
+    """The gain of an arm of a source over the arm `over`: (percentage points, half of the 95% interval over the people of
+    all folds)."""
     pairs = []
     for result in results:
         every = {**result["real"]["arms"], **(result[source]["arms"] if source else {})}
@@ -103,7 +104,7 @@ def _by_class(matrices: Sequence[Any]) -> NDArray[np.float64]:
 
 
 def conclusion(results: Sequence[Result], source: str) -> str:
-    """What is wrong with the faces of a source and what helps most, in two sentences."""
+    """What is wrong with the faces of a source and what helps most, in one sentence."""
     labels, ceiling = _share([r[source]["labels"] for r in results]), _share([r["real"]["labels"] for r in results])
     real = float(np.mean([mean_accuracy(r["real"]["arms"]["real"]["matrices"]) for r in results]))
     only = float(np.mean([mean_accuracy(r[source]["arms"]["only"]["matrices"]) for r in results]))
@@ -121,12 +122,12 @@ def conclusion(results: Sequence[Result], source: str) -> str:
         bound, bound_half = gain(results, source, "oracle")
         text += f", without wrong labels {bound:+.1f} +- {bound_half:.1f}"
     if best != "both":
-        text += f"; best of what was tried: {ARMS[best].name}, {value:+.1f} +- {half:.1f}"
+        text += f"; the best remedy tried: {ARMS[best].name}, {value:+.1f} +- {half:.1f}"
     return text
 
 
 def faults_table(results: Sequence[Result], sources: Sequence[str]) -> Table:
-    """A row a source, real faces first: are the labels right, are the faces like real ones, what do they teach alone?"""
+    """One row per source, real faces first: are the labels right, are the faces like real ones, what do they teach alone?"""
     real = [r["real"] for r in results]
 
     def of(values: list[float]) -> Any:
@@ -159,11 +160,11 @@ def faults_table(results: Sequence[Result], sources: Sequence[str]) -> Table:
         )
     header = ["faces", "labels right", "recognised", "distance", "teach alone", "right ones alone", "made"]
     note = (
-        "Percent. Labels right: the oracle, a classifier of everybody but the people whose faces are learnt from, shares the "
-        "label. Recognised: a classifier of the real training faces does (the reverse of teaching). Distance: from the tested "
-        "people's real faces, squared maximum mean discrepancy of the oracle's features x 1000. Teach alone: how many of the "
-        "tested people's real faces a classifier recognises that learnt from these faces and no others; right ones: from those "
-        "whose label the oracle shares."
+        "Percent. Labels right: the oracle, a classifier trained on everybody except the training people, agrees with the "
+        "label. Recognised: a classifier trained on the real training faces agrees with it. Distance: from the tested "
+        "people's real faces, squared maximum mean discrepancy of the oracle's features x 1000. Teach alone: accuracy on the "
+        "tested people's real faces of a classifier trained on these faces and no others; right ones alone: on only those "
+        "whose label the oracle agrees with."
     )
     return Table("What is wrong with the faces", header, rows, note)
 
@@ -184,8 +185,9 @@ def remedies_table(results: Sequence[Result], sources: Sequence[str], arms: Sequ
             rows.append([ARMS[key].name, source, values, *_signed(gain(results, source, key)), used])
     header = ["trained on", "synthesized by", "accuracy", "gain", "gain's interval, +-", "synthesized"]
     note = (
-        "Percent of the tested people's real faces. Gain: over real faces alone; its interval: 95% of draws of the people who "
-        "are tested. All classifiers had as many iterations. The oracle knows the tested people: a bound, no method."
+        "Percent of the tested people's real faces. Gain: over real faces alone; its interval: 95%, over random draws of the "
+        "tested people. All classifiers were trained for the same number of iterations. The oracle has seen the tested people, "
+        "so its rows are a bound, not a method."
     )
     return Table("What each remedy gives", header, rows, note, best=["accuracy"])
 
@@ -197,7 +199,7 @@ def _signed(change: tuple[float, float] | None) -> tuple[str | None, str | None]
 def diagnosis_figure(
     results: Sequence[Result], sources: Sequence[str], arms: Sequence[str], classes: Sequence[str]
 ) -> "Figure":
-    """Left: of each class, how many labels the oracle shares. Right: the gain of each arm over real faces alone."""
+    """Left: the share of labels that the oracle agrees with, by class. Right: the gain of each arm over real faces alone."""
     shown = [key for key in arms if key != "real"]
     figure = new_figure(10.5, max(3.4, 0.42 * max(len(classes), len(shown)) + 1.4))
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.25))
@@ -212,7 +214,7 @@ def diagnosis_figure(
     left.set_yticks(range(len(classes)), classes)
     left.invert_yaxis()
     left.set_xlim(0, 100)
-    left.set_xlabel("labels that the oracle shares (%)")
+    left.set_xlabel("labels that the oracle agrees with (%)")
     left.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(bars))
     right.axvline(0, color=_REAL, linestyle="--", linewidth=1.2)
     for k, (source, colour) in enumerate(zip(sources, _COLOURS * len(sources))):
@@ -256,9 +258,9 @@ def _report(
     report.paragraph(experiment.describe())
     trained = any(GENERATOR in source.split("+") for source in sources)
     report.paragraph(
-        f"{per_class} synthesized faces a class, made of the training people's faces"
+        f"{per_class} synthesized faces per class, made from the training people's faces"
         + (f" by a generator trained on them alone for {generator_budget(settings)}" if trained else "")
-        + ". Nobody who is tested is seen by anything but the oracle"
+        + ". Only the oracle sees the people who are tested"
         + (f"; {repeats} classifiers of each kind are averaged." if repeats > 1 else ".")
     )
     report.plot(
@@ -270,13 +272,10 @@ def _report(
     report.heading("Synthesized faces")
     for source in sources:
         with Image.open(experiment.state.root / "fold-00" / source / "sheet.png") as sheet:
-            report.image(np.asarray(sheet.convert("RGB")), f"Some of the first fold, {source}, a column a label.")
+            report.image(np.asarray(sheet.convert("RGB")), f"Some of the first fold, {source}, one column per label.")
         total = np.sum([r[source]["labels"] for r in results], axis=0)
-        report.plot(confusion_figure(total, classes), f"{source}: true is the label, predicted what the oracle sees.")
-    report.results.update(
-        conclusions=report.conclusions,
-        folds=experiment.subjects(),
-        fold_results=results,
-        settings=experiment.state.settings,
-    )
+        report.plot(
+            confusion_figure(total, classes), f"{source}: 'true' is the label, 'predicted' what the oracle sees."
+        )
+    experiment.record(report, fold_results=results, conclusions=report.conclusions)
     return report

@@ -1,4 +1,4 @@
-"""Paper 3.2: simulated faces, made to look real by a generator that sees real faces without labels, teach a classifier."""
+"""Paper 3.2: a classifier is trained on simulated faces that a generator, trained with unlabelled real faces, made look real."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,20 +26,20 @@ from lssl.models.export import TrainedGenerator
 from lssl.training.classifier_training import ClassifierConfig
 from lssl.training.config import TrainConfig
 
-#: What makes simulated faces look real, by name: its method, and its settings where no photograph belongs to a face
-#: and no real face's label is known.
+#: What makes simulated faces look real, by name: its method, and the settings it needs where no photograph belongs to a
+#: simulated face and no real face's label is known.
 REFINERS: dict[str, tuple[str, dict[str, Any]]] = {
     "lssl": ("pose", {"network.side_channels": 0, "network.critic_sees_target": False, "losses.frontal": 0.0}),
     "simgan": ("simgan", {"network.side_channels": 0}),
 }
 REAL, SIMULATED = "real", "simulated"
-_PREFIX = "simulated-"  # of the subjects: a simulated person is no real one who has the same number
+_PREFIX = "simulated-"  # of the subjects, so that a simulated person is not taken for the real one of the same number
 
 
 @dataclass(frozen=True)
 class Arm:
-    """What a classifier learns from: `base` (REAL, SIMULATED, a refiner's name, or "" for none), and the real faces of
-    `people` training people beside it, who are all that it has where base is ""."""
+    """What a classifier learns from: the faces of `base` (REAL, SIMULATED, a refiner's name, or "" for none) together with
+    the real faces of `people` training people."""
 
     base: str
     people: int = 0
@@ -58,7 +58,7 @@ class Arm:
 
 
 def arms(refiners: Sequence[str], few: Sequence[int]) -> list[Arm]:
-    """All that are compared: simulated and refined alone, with the real faces of a few people, and real faces alone."""
+    """All arms that are compared: simulated and refined faces alone, with the real faces of few people, real faces alone."""
     bases = [SIMULATED, *refiners]
     alone = [Arm(base) for base in bases]
     mixed = [Arm(base, count) for count in few for base in ("", *bases)]
@@ -72,7 +72,7 @@ def refiner_config(training: TrainConfig, refiner: str, real_faces: Path) -> Tra
 
 
 def write_simulated(out: Path, group: AttributeGroup, size: int, *, model: str, people: int, seed: int) -> None:
-    """Draws people of a 3D model who show the classes. Raises LsslError where the model does not know one."""
+    """Draws people of a 3D model who show the classes. Raises LsslError if the model lacks one of the expressions."""
     face_model = load_face_model(model)
     unknown = [value for value in group.values if value not in face_model.expressions]
     if unknown:
@@ -87,9 +87,9 @@ def write_simulated(out: Path, group: AttributeGroup, size: int, *, model: str, 
 
 
 def open_simulated(root: Path, folder: FaceFolder, group: AttributeGroup) -> FaceFolder:
-    """The simulated faces of the classes of `group`, under names that no real person has.
+    """The simulated faces of the classes of `group`, with subject names that no real person has.
 
-    Raises LsslError where a class is missing, or the pictures are not of the real ones' size.
+    Raises LsslError if a class is missing, or the pictures are not as large as the real ones.
     """
     simulated = read_metadata(root)
     if group.name not in simulated.columns:
@@ -110,7 +110,7 @@ def open_simulated(root: Path, folder: FaceFolder, group: AttributeGroup) -> Fac
 
 
 def write_unlabelled(faces: FaceFolder, out: Path) -> Path:
-    """The pictures of real people without what they show: all that a refiner sees of them."""
+    """Writes the pictures of real people without their labels: all that a refiner sees of them. Returns `out`."""
     writer = FaceFolderWriter(out, attributes=[], settings={"source": "unlabelled", "data": faces.root.name})
     if not writer.finished:
         for row in range(len(faces)):
@@ -124,7 +124,7 @@ def write_unlabelled(faces: FaceFolder, out: Path) -> Path:
 
 
 def refine_faces(model: TrainedGenerator, simulated: FaceFolder, attribute: str, out: Path) -> FaceFolder:
-    """The simulated faces as the refiner makes them, each with its label; goes on where an earlier call stopped."""
+    """The simulated faces as the refiner changes them, each with its label; resumes where an earlier call stopped."""
     writer = FaceFolderWriter(out, attributes=[attribute], settings={"source": "refined", "data": simulated.root.name})
     for start in range(0, 0 if writer.finished else len(simulated), GROUP):
         rows = [row for row in range(start, min(start + GROUP, len(simulated))) if f"{row:06d}" not in writer]
@@ -142,7 +142,7 @@ def refine_faces(model: TrainedGenerator, simulated: FaceFolder, attribute: str,
 
 
 def train_refiner(experiment: Experiment, fold: Fold, refiner: str, simulated: FaceFolder) -> TrainedGenerator:
-    """A refiner that knows the labels of the simulated faces, and the fold's real training faces without theirs."""
+    """A refiner trained on the simulated faces with labels and on the fold's real training faces without theirs."""
     settings, part = experiment.settings, experiment.state.folder(f"fold-{fold.number:02d}")
     train = experiment.train_rows(fold)
     check_strangers(train, fold)
@@ -161,9 +161,9 @@ def adaptation_fold(
     few: Sequence[int],
     repeats: int,
 ) -> dict[str, Any]:
-    """A fold's confusion matrices and what is right of each person, by the arms' keys, as plain values; each is kept in
-    the experiment's state. `kept`: of the refined faces, the percentage that a classifier of the simulated ones, which is
-    sure of those, still takes for their class."""
+    """A fold's confusion matrices and the number right of each person, by the arms' keys, as plain values; each is kept in
+    the experiment's state. `kept`, by base: the percentage of its faces that a classifier trained on the simulated ones
+    still recognises as their class."""
     name, group = f"fold-{fold.number:02d}", experiment.group
     part = experiment.state.folder(name)
     judge = experiment.settings.judge.resolved(len(simulated), len(group.values))

@@ -45,15 +45,15 @@ def evaluate_domain_adaptation(
     repeats: int = 1,
     overwrite: bool = False,
 ) -> Report:
-    """Runs (or goes on with) the experiment and writes report.html, results.json and results.csv to `out`.
+    """Runs (or resumes) the experiment and writes report.html, results.json and results.csv to `out`.
 
     Args:
-        settings: `data` holds the real faces, `training` is the refiners'.
+        settings: `data` holds the real faces, `training` the refiners' settings.
         simulated: a data set folder of simulated faces with the real ones' classes; without it `people` people of
             `face_model` are drawn into the state first.
         refiners: names of `REFINERS`.
-        few: for each number, classifiers with the real faces of so many of the training people, too.
-        repeats: classifiers an arm, seeds apart, whose accuracies are averaged in each fold.
+        few: for each number n, classifiers that also see the real faces of n training people.
+        repeats: classifiers per arm, with different seeds, whose accuracies are averaged in each fold.
 
     Raises LsslError before work starts.
     """
@@ -67,7 +67,7 @@ def evaluate_domain_adaptation(
     experiment = open_experiment("domain-adaptation", settings, out, overwrite=overwrite, **further)
     least = min(len(fold.train) for fold in experiment.folds)
     if few and few[-1] >= least:
-        raise LsslError(f"--few {few[-1]}: a fold has {least} people to learn from, give fewer")
+        raise LsslError(f"--few {few[-1]}: a fold has only {least} training people; give fewer")
     size = check_images(experiment.folder)[0]
     root = simulated
     if root is None:
@@ -87,7 +87,7 @@ def adaptation_table(
     few: Sequence[int],
     repeats: int,
 ) -> Table:
-    """A row an arm: accuracy on unseen real faces, its gain over the simulated faces of as many real people."""
+    """One row per arm: accuracy on unseen real faces, gain over unrefined simulated faces with as many real people."""
     rows: list[list[Any]] = []
     for arm in arms(refiners, few):
         values = over_folds([mean_accuracy(result["matrices"][arm.key]) for result in results])
@@ -102,11 +102,11 @@ def adaptation_table(
         rows.append([arm.name, values, gain, interval, kept])
     note = (
         f"Percent of unseen people's real faces that are recognised. {len(simulated)} simulated faces of "
-        f"{len(set(simulated.subjects))} people; all classifiers had {results[0]['iterations']} iterations"
+        f"{len(set(simulated.subjects))} people; all classifiers were trained for {results[0]['iterations']} iterations"
         + (f", {repeats} of each are averaged" if repeats > 1 else "")
         + ("; mean and standard deviation over the folds" if len(results) > 1 else "")
-        + ". Gain: over simulated faces as they are, with as many real people; its interval: 95% of draws of the people who "
-        "are tested. Labels kept: faces that a classifier of the simulated ones takes for what they are to show."
+        + ". Gain: over unrefined simulated faces with as many real people; its interval: 95%, over random draws of the "
+        "tested people. Labels kept: faces that a classifier trained on the simulated ones still recognises as their class."
     )
     header = ["trained on", "accuracy", "gain", "gain's interval, +-", "labels kept"]
     return Table("Simulated faces teach a classifier of real ones", header, rows, note, best=["accuracy"])
@@ -116,15 +116,15 @@ def conclusion(refiner: str, results: Sequence[dict[str, Any]], people: int = 0)
     """Whether making the simulated faces real helps, in a sentence."""
     suffix = f"-{people}" if people else ""
     gain, half = gain_interval(results, f"{refiner}{suffix}", f"{SIMULATED}{suffix}")
-    beside = f", beside real faces of {people} people" if people else ""
+    beside = f", together with real faces of {people} people" if people else ""
     if abs(gain) <= half:
-        return f"made real by {refiner}, simulated faces make no difference that is sure: {gain:+.1f} +- {half:.1f} points{beside}"
+        return f"made real by {refiner}, simulated faces make no significant difference: {gain:+.1f} +- {half:.1f} points{beside}"
     word = "help" if gain > 0 else "harm"
     return f"made real by {refiner}, simulated faces {word} by {abs(gain):.1f} +- {half:.1f} points{beside}"
 
 
 def _sheet(experiment: Experiment, simulated: FaceFolder, refiners: Sequence[str]) -> NDArray[np.uint8]:
-    """From above: simulated faces, the same refined in the first fold, real training faces; a class after the other."""
+    """From above: simulated faces, the same refined in the first fold, real training faces; left to right by class."""
     group, part = experiment.group, experiment.state.root / "fold-00"
     per_class = max(1, 16 // len(group.values)) if len(group.values) < 16 else 1
     rows = [row for value in group.values for row in simulated.rows_where(**{group.name: value})[:per_class]]
@@ -157,8 +157,8 @@ def _report(
     report.paragraph(experiment.describe())
     report.paragraph(
         "In each fold a refiner learns to make simulated faces look like the real faces of the training people, whose labels "
-        "it does not see; the labels are those that the simulated faces were drawn with. Nobody who is tested is seen by any "
-        f"of it. A refiner is trained for {generator_budget(settings)}."
+        "it does not see; the labels are those that the simulated faces were drawn with. No trained part sees anybody who is "
+        f"tested. A refiner is trained for {generator_budget(settings)}."
     )
     report.table(adaptation_table(simulated, results, refiners, few, repeats))
     report.heading("Faces")
@@ -172,10 +172,5 @@ def _report(
         report.plot(
             confusion_figure(total, experiment.group.values), f"Trained on {arm.name}, in percent of each true class."
         )
-    report.results.update(
-        conclusions=report.conclusions,
-        folds=experiment.subjects(),
-        fold_results=results,
-        settings=experiment.state.settings,
-    )
+    experiment.record(report, fold_results=results, conclusions=report.conclusions)
     return report

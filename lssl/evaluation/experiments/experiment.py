@@ -14,6 +14,7 @@ from lssl.data.folder import METADATA
 from lssl.errors import LsslError
 from lssl.evaluation.experiments.folds import Fold, check_faces, choose_folds, limit_subjects, rows_of
 from lssl.evaluation.experiments.state import ExperimentState
+from lssl.evaluation.report import Report
 from lssl.models.classifier import TrainedClassifier
 from lssl.models.export import TrainedGenerator
 from lssl.training.classifier_training import ClassifierConfig
@@ -79,6 +80,10 @@ class Experiment:
     def subjects(self) -> list[dict[str, object]]:
         """The subjects of each fold, for results.json."""
         return [fold.to_dict() for fold in self.folds]
+
+    def record(self, report: Report, **results: object) -> None:
+        """Adds to results.json the named results, and what they belong to: the subjects of each fold and the settings."""
+        report.results.update(folds=self.subjects(), settings=self.state.settings, **results)
 
     def describe(self) -> str:
         """One sentence on data and folds for the report."""

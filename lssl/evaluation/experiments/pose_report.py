@@ -141,7 +141,7 @@ def evaluate_pose(
             f"Subject {subject}; from above: {', '.join(method.name for method in methods)}. A red frame: the classifier "
             "takes it for another class.",
         )
-    report.results.update(folds=experiment.subjects(), fold_results=results, settings=experiment.state.settings)
+    experiment.record(report, fold_results=results)
     report.write(out)
     return report
 

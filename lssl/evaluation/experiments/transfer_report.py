@@ -182,7 +182,7 @@ def _report(experiment: Experiment, results: list[dict[str, Any]], provenance: s
     for key, caption in (("real", "Real test faces"), ("changed", "Faces changed to another class (row: asked for)")):
         matrix = np.sum([r[key] for r in results], axis=0)
         report.plot(confusion_figure(matrix, experiment.group.values), f"{caption}, in percent of each row.")
-    report.results.update(folds=experiment.subjects(), fold_results=results, settings=experiment.state.settings)
+    experiment.record(report, fold_results=results)
     return report
 
 
