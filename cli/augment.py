@@ -75,9 +75,9 @@ def command(
 ) -> None:
     """Write a data set folder OUT of labelled faces, synthesized by MODEL from those of the folder DATA.
 
-    MODEL is a trained generator or its run folder. Two others need no training: "morph" makes new people by mixing two
-    with the same label in shape and colour; "3d" moves faces with a 3D model, the way that the people of DATA move. With
-    morph+3d, each makes half of the faces.
+    MODEL is a trained generator or its run folder. Three others need no training: "morph" makes new people by mixing two
+    with the same label in shape and colour; "blend" does so in colour only, for faces without landmarks; "3d" moves faces
+    with a 3D model, the way that the people of DATA move. With morph+3d, each makes half of the faces.
 
     \b
     lssl augment runs/rafd data/rafd data/synthetic --per-class 1000

@@ -8,7 +8,7 @@ import click
 from .evaluate_options import command_line, experiment_options, make_settings, print_report
 
 #: Keys of `lssl.evaluation.experiments.diagnosis.ARMS`, without those that are always measured.
-REMEDIES = ("only-right", "oracle", "teacher", "morphs", "last", "quarter", "mixup", "smoothing")
+REMEDIES = ("only-right", "oracle", "teacher", "morphs", "last", "quarter", "mixup", "smoothing", "still")
 
 
 @click.command()
@@ -57,8 +57,9 @@ def command(
     class by class, and how far the faces are from real ones. One classifier learns from synthesized faces only and is
     tested on real ones; one of real faces is tested on synthesized ones. Then the remedies: wrong faces are dropped by
     the judge (only-right and oracle: upper bounds, since it has seen the tested people) or by a classifier of the training
-    faces (teacher); real faces come last (last); a quarter is synthesized (quarter); and, without synthesized faces,
-    mixup and label smoothing. All are tested on other people's real faces.
+    faces, alone (teacher) or with mixtures of them (morphs); real faces come last (last); a quarter is synthesized
+    (quarter); and, without synthesized faces, mixup, label smoothing, and faces that are not moved and relit (still),
+    as they are everywhere else. All are tested on other people's real faces.
     """
     from lssl.evaluation.experiments.diagnosis import ALWAYS
     from lssl.evaluation.experiments.diagnosis_report import evaluate_diagnosis

@@ -182,6 +182,30 @@ def make_settings(
     )
 
 
+def prepare_plain(settings: "Settings", out: Path, size: int, folds: int | None) -> "Settings":
+    """The settings with the folder that --data is prepared to, next to `out`, if it is a plain folder of pictures with a
+    table; otherwise as they are. folds: those asked for; by default there are at most as many as people."""
+    import os
+    from dataclasses import replace
+
+    from lssl.data import read_metadata
+    from lssl.evaluation.experiments.plain_data import is_plain, open_plain
+
+    if not is_plain(settings.data):
+        return settings
+    prepared, attribute = open_plain(
+        settings.data,
+        out.parent / f"{settings.data.resolve().name}-prepared",
+        attribute=settings.attribute,
+        size=size,
+        folds=folds or 0,
+        workers=os.cpu_count() or 1,
+        say=of_context().say,
+    )
+    people = len(set(read_metadata(prepared).subjects))
+    return replace(settings, data=prepared, attribute=attribute, folds=folds or min(settings.folds, max(2, people)))
+
+
 def parse_assignments(assignments: tuple[str, ...]) -> dict[str, str]:
     """`("schedule.iterations=10",)` as a dictionary."""
     values = {}

@@ -29,7 +29,7 @@ from lssl.inference.synthesis import InputFace, Target, check_folder, translate_
 from lssl.models.export import TrainedGenerator
 
 #: Synthesizers that need no training, by their names on the command line.
-UNTRAINED = ("3d", "morph")
+UNTRAINED = ("3d", "morph", "blend")
 GENERATOR = "generator"
 NEUTRAL = "neutral"  # the class that a face has before it moves, where the classes have it
 _FITTED = 64  # faces that are fitted together
@@ -125,18 +125,27 @@ class GeneratorSynthesizer:
 
 
 class MorphSynthesizer:
-    """Makes new people by mixing two people of the same class (`lssl.inference.morph`); ignores the intensity."""
+    """Makes new people by mixing two people of the same class; ignores the intensity.
+
+    bent: both are warped to one shape (`lssl.inference.morph`), for which they need landmarks; otherwise they are blended as
+        they are (mixup within a class), which only suits aligned faces.
+    """
+
+    def __init__(self, *, bent: bool = True) -> None:
+        self.bent, self.name = bent, "morph" if bent else "blend"
 
     def group(self, folder: FaceFolder, attribute: str) -> AttributeGroup:
-        if folder.landmarks is None:
-            raise LsslError(f"{folder.root} has no landmarks.npy, which morph needs; make it with `lssl prepare`")
+        if self.bent and folder.landmarks is None:
+            raise LsslError(
+                f"{folder.root} has no landmarks.npy, which morph needs; make it with `lssl prepare`, or take blend"
+            )
         return _own_group(folder, attribute)
 
     def attributes(self, folder: FaceFolder) -> list[str]:
         return list(folder.attributes)
 
     def settings(self) -> dict[str, Any]:
-        return {"model": "morph", "shares": list(_SHARES)}
+        return {"model": self.name, "shares": list(_SHARES)}
 
     def plan(
         self, folder: FaceFolder, group: AttributeGroup, per_class: int, intensity: tuple[float, float], seed: int
@@ -150,7 +159,9 @@ class MorphSynthesizer:
             partners = [[other for other in rows if folder.subjects[other] != folder.subjects[row]] for row in rows]
             pairs = [(row, others) for row, others in zip(rows, partners, strict=True) if others]
             if not pairs:
-                raise LsslError(f"{folder.root}: {group.name} '{value}' is shown by one person only; morph mixes two")
+                raise LsslError(
+                    f"{folder.root}: {group.name} '{value}' is shown by one person only; {self.name} mixes two"
+                )
             first = _by_turns(len(pairs), per_class, chance)
             for number in range(per_class):
                 row, others = pairs[first[number]]
@@ -169,21 +180,26 @@ class MorphSynthesizer:
                 image, points = read_face(folder, row, mirrored)
                 pictures.append(image)
                 landmarks.append(points)
-        size = pictures[0].shape[:2]
         images = to_float(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2))
-        points = half_sides(torch.from_numpy(np.stack(landmarks)), size)
         shape, colour = torch.tensor([order.shares for order in orders]).unbind(1)
-        mixed, places = morph_faces(images[::2], images[1::2], points[::2], points[1::2], shape, colour)
+        places: list[Any] = [None] * len(orders)
+        if self.bent:
+            size = pictures[0].shape[:2]
+            points = half_sides(torch.from_numpy(np.stack(landmarks)), size)
+            mixed, found = morph_faces(images[::2], images[1::2], points[::2], points[1::2], shape, colour)
+            places = list(pixels_of(found, size).numpy())
+        else:
+            mixed = torch.lerp(images[::2], images[1::2], colour[:, None, None, None])
         made: list[Made | str] = []
-        for order, picture, marks in zip(orders, to_uint8(mixed), pixels_of(places, size), strict=True):
+        for order, picture, marks in zip(orders, to_uint8(mixed), places, strict=True):
             extra = {
                 "mixed_with": folder.file_names[order.others[0]],
                 "other_subject": folder.subjects[order.others[0]],
-                "shape_share": f"{order.shares[0]:g}",
+                **({"shape_share": f"{order.shares[0]:g}"} if self.bent else {}),
                 "colour_share": f"{order.shares[1]:g}",
             }
             values = _values(folder, order.row, folder.attributes)
-            made.append(Made(picture.permute(1, 2, 0).numpy(), values, marks.numpy(), extra))
+            made.append(Made(picture.permute(1, 2, 0).numpy(), values, marks, extra))
         return made
 
 
@@ -316,10 +332,16 @@ def open_synthesizer(name: str, generator: Synthesizer | None = None) -> Synthes
         if word == GENERATOR and generator is not None:
             parts.append(generator)
         elif word in UNTRAINED:
-            parts.append(EditSynthesizer() if word == "3d" else MorphSynthesizer())
+            parts.append(EditSynthesizer() if word == "3d" else MorphSynthesizer(bent=word == "morph"))
         else:
             raise LsslError(f"no synthesizer '{word}'; known: {GENERATOR}, {', '.join(UNTRAINED)}")
     return parts[0] if len(parts) == 1 else CombinedSynthesizer(parts)
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raises LsslError for a name that `open_synthesizer` does not know."""
+    for word in {word for name in names for word in name.split("+")} - {GENERATOR, *UNTRAINED}:
+        raise LsslError(f"no synthesizer '{word}'; known: {GENERATOR}, {', '.join(UNTRAINED)}")
 
 
 def plan_changes(

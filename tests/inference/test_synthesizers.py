@@ -8,12 +8,13 @@ import torch
 from torch import nn
 
 from lssl.data import AttributeGroup, FaceFolderWriter, FaceRow, read_metadata
+from lssl.data.images import read_image
 from lssl.errors import LsslError
 from lssl.face3d.builtin import load_face_model
 from lssl.face3d.generate import FaceGenerator, GenerateConfig
 from lssl.face3d.generated import write_generated
 from lssl.inference.morph import bend_images, morph_faces
-from lssl.inference.synthesizers import open_synthesizer
+from lssl.inference.synthesizers import check_names, open_synthesizer
 from lssl.inference.synthetic_folder import AugmentOptions, augment_folder
 from lssl.models.classifier import TrainedClassifier
 
@@ -69,6 +70,22 @@ def test_a_morph_shows_what_both_its_people_show_and_names_them(people, tmp_path
     alone = people.select([row for row, who in enumerate(people.subjects) if who == people.subjects[0]])
     with pytest.raises(LsslError, match="shown by one person only"):
         made("morph", alone, tmp_path / "alone")
+
+
+def test_a_blend_needs_no_landmarks(people, tmp_path):
+    bare = replace(people, landmarks=None)
+    faces = made("blend", bare, tmp_path / "out", per_class=3)
+    assert faces.landmarks is None
+    for k in range(len(faces)):
+        pictures = []
+        for column in ("made_from", "mixed_with"):
+            pictures.append(read_image(people.image_path(people.file_names.index(faces.columns[column][k]))))
+        one, other = (picture.astype(float) for picture in pictures)
+        share = float(faces.columns["colour_share"][k])
+        candidates = [(1 - share) * one + share * there for there in (other, other[:, ::-1])]
+        assert min(np.abs(read_image(faces.image_path(k)) - blend).max() for blend in candidates) <= 1
+    with pytest.raises(LsslError, match="no synthesizer 'magic'; known: generator, 3d, morph, blend"):
+        check_names(["morph", "blend+magic"])
 
 
 def test_the_3d_edit_moves_faces_as_the_folders_people_do_whatever_the_classes_are_called(people, tmp_path):

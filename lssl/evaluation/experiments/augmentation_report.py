@@ -21,11 +21,17 @@ from lssl.evaluation.experiments.experiment import (
     over_folds,
 )
 from lssl.evaluation.experiments.fold_training import train_fold_generator
-from lssl.evaluation.experiments.folds import Fold
+from lssl.evaluation.experiments.folds import Fold, rows_of
 from lssl.evaluation.experiments.paper import paper_figures
 from lssl.evaluation.figures import confusion_figure, new_figure
 from lssl.evaluation.report import Report, Table
-from lssl.inference.synthesizers import GENERATOR, GeneratorSynthesizer, Synthesizer, open_synthesizer
+from lssl.inference.synthesizers import (
+    GENERATOR,
+    GeneratorSynthesizer,
+    Synthesizer,
+    open_synthesizer,
+)
+from lssl.training.config import TrainConfig, method_module
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +47,8 @@ def evaluate_augmentation(
     out: Path,
     command: str,
     *,
-    counts: Sequence[int] = PAPER_COUNTS,
+    counts: Sequence[int] = (),
+    ratios: Sequence[float] = (),
     repeats: int = 1,
     sources: Sequence[str] = (GENERATOR,),
     mend: Mend | None = None,
@@ -49,18 +56,20 @@ def evaluate_augmentation(
 ) -> Report:
     """Runs (or continues) the experiment and writes report.html, results.json and results.csv to `out`.
 
-    counts: numbers of synthesized faces per class, one point of the curve each.
+    counts: numbers of synthesized faces per class, one point of the curve each. ratios: the same as multiples of the real
+        training faces; one of the two must be given.
     repeats: classifiers per point, with different seeds, whose accuracies are averaged in each fold.
     sources: what makes the faces, each with rows of its own; names as `open_synthesizer` takes them.
     Raises LsslError before work starts if the data or the settings do not fit.
     """
-    counts, mend, sources = sorted(set(counts)), mend or Mend(), list(dict.fromkeys(sources))
-    if not counts or counts[0] < 1:
-        raise LsslError(f"counts are {', '.join(map(str, counts)) or 'missing'}; give numbers of faces from 1 on")
-    further: dict[str, Any] = {"counts": list(counts), "repeats": repeats, "sources": sources, "mend": asdict(mend)}
+    mend, sources = mend or Mend(), list(dict.fromkeys(sources))
+    check_counts(counts, ratios)
+    further: dict[str, Any] = {"counts": sorted(set(counts)), "repeats": repeats, "sources": sources}
+    further |= {"mend": asdict(mend), **({"ratios": list(ratios)} if ratios else {})}
     experiment = open_experiment(
-        "augmentation", settings, out, overwrite=overwrite, check=check_sources(sources), **further
+        "augmentation", settings, out, overwrite=overwrite, check=check_sources(sources, settings.training), **further
     )
+    counts = choose_counts(experiment, counts, ratios)
     results: dict[str, list[dict[str, Any]]] = {source: [] for source in sources}
     for fold in experiment.folds:
         name = f"fold-{fold.number:02d}"
@@ -80,18 +89,50 @@ def evaluate_augmentation(
     return report
 
 
+def check_counts(counts: Sequence[int], ratios: Sequence[float]) -> None:
+    """Raises LsslError if there is no number of faces, or one below 1."""
+    if not (counts or ratios) or min(counts, default=1) < 1:
+        raise LsslError(f"counts are {', '.join(map(str, counts)) or 'missing'}; give numbers of faces from 1 on")
+    if ratios and min(ratios) <= 0:
+        raise LsslError(f"ratios are {', '.join(f'{ratio:g}' for ratio in ratios)}; give numbers above 0")
+
+
+def choose_counts(experiment: Experiment, counts: Sequence[int], ratios: Sequence[float]) -> list[int]:
+    """Numbers of synthesized faces per class in ascending order: those given, and those that `ratios` stand for, multiples of
+    the folds' real training faces."""
+    real = real_per_class(experiment)
+    return sorted({*counts, *(max(1, round(ratio * real)) for ratio in ratios)})
+
+
+def real_per_class(experiment: Experiment) -> float:
+    """The mean number of a fold's real training faces per class."""
+    faces = float(np.mean([len(experiment.train_rows(fold)) for fold in experiment.folds]))
+    return faces / len(experiment.group.values)
+
+
 def _part(name: str, source: str) -> str:
     return name if source == GENERATOR else f"{name}-{source}"
 
 
-def check_sources(sources: Sequence[str]) -> Callable[[FaceFolder, str], None]:
-    """A check that a folder has what the untrained synthesizers need, to be made before any work."""
+def check_sources(sources: Sequence[str], training: TrainConfig) -> Callable[[FaceFolder, str, Sequence[Fold]], None]:
+    """A check, to be made before any work, that a folder has what the synthesizers need, in each fold's training faces.
 
-    def check(folder: FaceFolder, attribute: str) -> None:
-        for source in sources:
-            for word in source.split("+"):
-                if word != GENERATOR:
-                    open_synthesizer(word).group(folder, attribute)
+    training: the settings of the generators.
+    """
+    words = {word for source in sources for word in source.split("+")}
+
+    def check(folder: FaceFolder, attribute: str, folds: Sequence[Fold]) -> None:
+        for word in sorted(words - {GENERATOR}):
+            maker = open_synthesizer(word)
+            group = maker.group(folder, attribute)
+            for fold in folds:
+                maker.plan(rows_of(folder, fold.train), group, 1, (1.0, 1.0), 0)
+        side = method_module(training.method).Method.side(training.settings)[0]
+        if GENERATOR in words and side == "heatmap" and folder.landmarks is None:
+            raise LsslError(
+                f"{folder.root} has no landmarks.npy, which the generator's side image needs; make it with `lssl prepare`, "
+                "add --set network.side_channels=0, or choose --with blend"
+            )
 
     return check
 
@@ -174,29 +215,34 @@ def gain_interval(
 
     name, over: the keys of `people` for the classifiers that gain, and for those that they are compared with.
     """
-    before, after, faces = [], [], []
+    # Somebody who is tested several times (with several seeds) is one person still.
+    counts: dict[str, list[int]] = {}
     for result in results:
         alone, mixed = result["people"][over], result["people"][str(name)]
         for subject, (right, number) in alone.items():
-            before.append(right)
-            after.append(mixed[subject][0])
-            faces.append(number)
-    change, total = np.subtract(after, before).astype(float), np.asarray(faces, float)
+            change, faces = counts.setdefault(subject, [0, 0])
+            counts[subject] = [change + mixed[subject][0] - right, faces + number]
+    change, total = np.array(list(counts.values()), float).T
     drawn = np.random.default_rng(seed).integers(len(total), size=(_DRAWS, len(total)))
     gains = 100 * change[drawn].sum(1) / total[drawn].sum(1)
     low, high = np.quantile(gains, (0.025, 0.975))
     return 100 * float(change.sum() / total.sum()), float(high - low) / 2
 
 
-def conclusion(source: str, results: Sequence[dict[str, Any]], count: int) -> str:
-    """Whether a source's faces help, in a sentence."""
+def conclusion(name: str, results: Sequence[dict[str, Any]], count: int) -> str:
+    """Whether synthesized faces help, in a sentence. name: whose faces, where there are several; "" otherwise."""
     gain, half = gain_interval(results, count)
     people = round(float(np.mean([result["real_people"] for result in results])))
-    what = "synthesized faces" if source == GENERATOR else f"synthesized faces ({source})"
+    whose = f"{name}: " if name else ""
     if abs(gain) <= half:
-        return f"{what} make no significant difference: {gain:+.1f} +- {half:.1f} points with {people} people"
-    effect = "raise" if gain > 0 else "lower"
-    return f"{what} {effect} the accuracy by {abs(gain):.1f} +- {half:.1f} points with {people} people"
+        return f"{whose}synthesized faces make no significant difference: {gain:+.1f} +- {half:.1f} points with {people} people"
+    effect = "help" if gain > 0 else "harm"
+    return f"{whose}synthesized faces {effect} by {abs(gain):.1f} +- {half:.1f} points with {people} people"
+
+
+def conclusions(results: dict[str, list[dict[str, Any]]], count: int) -> list[str]:
+    """A sentence for each source; with the source's name if there are several."""
+    return [conclusion(source if len(results) > 1 else "", found, count) for source, found in results.items()]
 
 
 def curve(results: dict[str, list[dict[str, Any]]], counts: Sequence[int]) -> "Figure":
@@ -236,7 +282,7 @@ def _report(
     judge = experiment.settings.judge
     report = Report(f"Augmentation: {experiment.folder.root.name}", command, experiment.settings.seed)
     report.earlier_seconds = experiment.state.seconds
-    report.conclusions = [conclusion(source, found, counts[-1]) for source, found in results.items()]
+    report.conclusions = conclusions(results, counts[-1])
     for sentence in report.conclusions:
         report.paragraph(f"{sentence[0].upper()}{sentence[1:]}.")
     report.paragraph(experiment.describe())

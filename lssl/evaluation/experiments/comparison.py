@@ -1,7 +1,6 @@
-"""Tables 1 and 2 with a row per method: `lssl evaluate transfer|augmentation --method NAME ...`."""
+"""Table 2 with a row per method: `lssl evaluate transfer --method NAME ...`; what it shares with Table 1 (`augmentation_comparison`)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lssl.data import detect, to_float
-from lssl.evaluation.experiments.augmentation import Mend, augmentation_fold
-from lssl.evaluation.experiments.augmentation_report import mean_accuracy
 from lssl.evaluation.experiments.contenders import (
     IN_THE_PAPER,
     Contender,
@@ -61,12 +58,13 @@ def compare_transfer(
     Raises LsslError before work starts if the data or the settings do not fit.
     """
     identities = detect.available()
-    experiment = _open(
+    experiment = open_comparison(
         "transfer", settings, contenders, out, seeds, overwrite, identities=identities, portraits=portraits
     )
     look_at = portraits and experiment.folder.landmarks is not None
 
-    def judged(model: TrainedGenerator, fold: Fold, parts: Path) -> dict[str, Any]:
+    def judged(model: TrainedGenerator, fold: Fold, seed: int, parts: Path) -> dict[str, Any]:
+        del seed  # one classifier judges them all
         judge = train_fold_classifier(
             settings.judge,
             experiment.train_rows(fold),
@@ -86,8 +84,8 @@ def compare_transfer(
         np.savez(parts / "figure.npz", faces=result.images[rows], made=result.pictures[rows])
         return figures
 
-    results = _run(experiment, contenders, seeds, judged)
-    report = _begin("Transfer", experiment, command, contenders)
+    results = run_contenders(experiment, contenders, seeds, judged)
+    report = begin_report("Transfer", experiment, command, contenders)
     report.table(transfer_table(experiment, contenders, results))
     report.table(same_table(experiment, contenders, results))
     report.heading("Fig. 6: unseen people")
@@ -96,42 +94,7 @@ def compare_transfer(
     report.image(
         np.asarray(sheet), "Each person's photograph; one row per method, one column per class; first fold and seed."
     )
-    _finish(report, experiment, results, out)
-    return report
-
-
-def compare_augmentation(
-    settings: Settings,
-    contenders: Sequence[Contender],
-    out: Path,
-    command: str,
-    *,
-    counts: Sequence[int],
-    repeats: int = 1,
-    seeds: int = 2,
-    mend: Mend | None = None,
-    overwrite: bool = False,
-) -> Report:
-    """Table 1 with a row per method, as `compare_transfer`. counts, repeats: as in `evaluate_augmentation`."""
-    counts, mend = sorted(set(counts)), mend or Mend()
-    further = {"counts": counts, "repeats": repeats, "mend": asdict(mend)}
-    experiment = _open("augmentation", settings, contenders, out, seeds, overwrite, **further)
-
-    def judged(model: TrainedGenerator, fold: Fold, parts: Path) -> dict[str, Any]:
-        alone = experiment.state.folder(f"fold-{fold.number:02d}") / "real"
-        return augmentation_fold(experiment, fold, model, counts, repeats, parts, real_out=alone, mend=mend)
-
-    results = _run(experiment, contenders, seeds, judged)
-    report = _begin("Augmentation", experiment, command, contenders)
-    report.table(augmented_table(contenders, results, counts, repeats))
-    report.table(same_table(experiment, contenders, results))
-    report.heading("Synthesized training faces")
-    for contender in contenders:
-        with Image.open(experiment.state.root / _part(experiment.folds[0], contender, 0) / "sheet.png") as sheet:
-            report.image(
-                np.asarray(sheet.convert("RGB")), f"{contender.name}; one column per class that they are labelled with."
-            )
-    _finish(report, experiment, results, out)
+    finish_report(report, experiment, results, out)
     return report
 
 
@@ -173,8 +136,8 @@ def transfer_table(experiment: Experiment, contenders: Sequence[Contender], resu
     first = experiment.group.values[0]
     some = results[contenders[0].name]
     rows: list[list[Any]] = [
-        ["real test faces", over_runs(_once(some, lambda r: accuracy(r["real"]))), None]
-        + [over_runs(_once(some, lambda r: _accuracy_of(r["relative"], "real"))), None, None, None, None]
+        ["real test faces", over_runs(once(some, lambda r: accuracy(r["real"]))), None]
+        + [over_runs(once(some, lambda r: _accuracy_of(r["relative"], "real"))), None, None, None, None]
         + [paper.get("real test faces")]
     ]
     for contender in contenders:
@@ -209,40 +172,17 @@ def transfer_table(experiment: Experiment, contenders: Sequence[Contender], resu
     return Table("Changed to another class", header, rows, note)
 
 
-def augmented_table(contenders: Sequence[Contender], results: Results, counts: Sequence[int], repeats: int) -> Table:
-    """Table 1: accuracy on unseen people of a classifier trained on real and each method's faces; the paper's figures next
-    to it."""
-    title, paper = published("augmentation")
-    some = results[contenders[0].name]
-    alone = over_runs(_once(some, lambda r: mean_accuracy(r["real"])))
-    rows: list[list[Any]] = [["real faces alone", *[alone] * len(counts), None, None]]
-    for contender in contenders:
-        found = results[contender.name]
-        largest = str(counts[-1])
-        gains = [mean_accuracy(r["synthetic"][largest]) - mean_accuracy(r["real"]) for r in found]
-        values = [over_runs([mean_accuracy(r["synthetic"][str(count)]) for r in found]) for count in counts]
-        rows.append([contender.name, *values, over_runs(gains), paper.get(IN_THE_PAPER.get(contender.name, ""))])
-    note = (
-        f"Percent of real faces of unseen people recognised by classifiers trained on real and so many synthesized faces per class, "
-        f"all with {some[0]['iterations']} iterations{f'; {repeats} of each are averaged' if repeats > 1 else ''}. Gain: of the "
-        f"largest number over real faces alone. Mean and standard deviation over folds and seeds. {title}: the paper's own figures, "
-        "for other faces."
-    )
-    header = ["trained on real and", *(f"{count} per class" for count in counts), "gain", title]
-    return Table("Classifiers trained with synthesized faces", header, rows, note)
-
-
 def _figure(experiment: Experiment, contenders: Sequence[Contender]) -> Image.Image:
     faces, made = None, []
     for contender in contenders:
-        with np.load(experiment.state.root / _part(experiment.folds[0], contender, 0) / "figure.npz") as kept:
+        with np.load(experiment.state.root / part_name(experiment.folds[0], contender.name, 0) / "figure.npz") as kept:
             faces = kept["faces"]
             made.append(kept["made"])
     assert faces is not None
     return draw_figure(faces, made, [c.name for c in contenders], experiment.group.values)
 
 
-def _open(
+def open_comparison(
     name: str,
     settings: Settings,
     contenders: Sequence[Contender],
@@ -251,28 +191,33 @@ def _open(
     overwrite: bool,
     **further: Any,
 ) -> Experiment:
+    """The experiment, whose settings include those of the contenders. further: as `open_experiment`."""
     methods = {contender.name: contender.config.to_dict() for contender in contenders}
     return open_experiment(
         f"{name} of several methods", settings, out, overwrite=overwrite, methods=methods, seeds=seeds, **further
     )
 
 
-def _part(fold: Fold, contender: Contender, seed: int) -> str:
-    return f"fold-{fold.number:02d}-{contender.name}-seed-{seed}"
+def part_name(fold: Fold, name: str, seed: int) -> str:
+    """The name of a part of the state: what a method (or another maker of faces) gave in a fold with a seed."""
+    return f"fold-{fold.number:02d}-{name}-seed-{seed}"
 
 
-def _run(
+def run_contenders(
     experiment: Experiment,
     contenders: Sequence[Contender],
     seeds: int,
-    judged: Callable[[TrainedGenerator, Fold, Path], dict[str, Any]],
+    judged: Callable[[TrainedGenerator, Fold, int, Path], dict[str, Any]],
 ) -> Results:
-    """Trains and judges each contender in each fold with each seed; reads what an earlier run has finished."""
+    """Trains and judges each contender in each fold with each seed; reads what an earlier run has finished.
+
+    judged: called with the generator, the fold, the number of the seed and the folder of this part.
+    """
     results: Results = {contender.name: [] for contender in contenders}
-    for fold in experiment.folds:
-        for seed in range(seeds):
+    for seed in range(seeds):  # outermost, so that a run that is stopped has finished whole seeds
+        for fold in experiment.folds:
             for contender in contenders:
-                name = _part(fold, contender, seed)
+                name = part_name(fold, contender.name, seed)
 
                 def make(
                     fold: Fold = fold, seed: int = seed, one: Contender = contender, name: str = name
@@ -284,13 +229,14 @@ def _run(
                     model, facts = train_contender(
                         experiment, one, train, seed, parts / "generator", parser_path=shared / "parser.safetensors"
                     )
-                    return {**judged(model, fold, parts), "training": facts, "fold": fold.number, "seed": seed}
+                    return {**judged(model, fold, seed, parts), "training": facts, "fold": fold.number, "seed": seed}
 
                 results[contender.name].append(experiment.state.part(name, make))
     return results
 
 
-def _begin(title: str, experiment: Experiment, command: str, contenders: Sequence[Contender]) -> Report:
+def begin_report(title: str, experiment: Experiment, command: str, contenders: Sequence[Contender]) -> Report:
+    """A report with its first two paragraphs: the data, and what the methods have in common."""
     names = ", ".join(contender.name for contender in contenders)
     report = Report(f"{title}: {experiment.folder.root.name}, {names}", command, experiment.settings.seed)
     report.earlier_seconds = experiment.state.seconds
@@ -302,12 +248,13 @@ def _begin(title: str, experiment: Experiment, command: str, contenders: Sequenc
     return report
 
 
-def _finish(report: Report, experiment: Experiment, results: Results, out: Path) -> None:
+def finish_report(report: Report, experiment: Experiment, results: Results, out: Path) -> None:
+    """Writes the report with all results."""
     experiment.record(report, method_results=results)
     report.write(out)
 
 
-def _once(results: Sequence[dict[str, Any]], value: Callable[[dict[str, Any]], float | None]) -> list[float | None]:
+def once(results: Sequence[dict[str, Any]], value: Callable[[dict[str, Any]], float | None]) -> list[float | None]:
     """A value that depends on the fold only, once per fold."""
     return [value(result) for result in results if result["seed"] == 0]
 

@@ -65,6 +65,7 @@ ARMS = {
     "quarter": Arm("real + synthesized, a quarter of each batch synthesized", changes={"synthetic_share": 0.25}),
     "mixup": Arm("real faces alone, mixup", synthetic=False, changes={"mixup": 0.4}),
     "smoothing": Arm("real faces alone, labels twice as smooth", synthetic=False, changes={"smoothing": 0.2}),
+    "still": Arm("real faces alone, not moved and relit", synthetic=False, changes={"jitter": 0.0}),
 }
 ALWAYS = ("real", "both", "only")
 

@@ -59,7 +59,7 @@ def evaluate_diagnosis(
     further: dict[str, Any] = {"per_class": per_class, "repeats": repeats, "sources": sources, "arms": arms}
     needed = [*sources, *(["morph"] if "morphs" in arms else [])]
     experiment = open_experiment(
-        "diagnosis", settings, out, overwrite=overwrite, check=check_sources(needed), **further
+        "diagnosis", settings, out, overwrite=overwrite, check=check_sources(needed, settings.training), **further
     )
     results = [_fold(experiment, number, per_class, repeats, sources, arms) for number in range(len(experiment.folds))]
     report = _report(experiment, results, sources, arms, per_class, repeats, command)

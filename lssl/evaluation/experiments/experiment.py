@@ -113,14 +113,15 @@ def open_experiment(
     *,
     overwrite: bool = False,
     trained: tuple[AttributeGroup, AttributeSchema] | None = None,
-    check: Callable[[FaceFolder, str], None] | None = None,
+    check: Callable[[FaceFolder, str, Sequence[Fold]], None] | None = None,
     **further: Any,
 ) -> Experiment:
     """Reads and checks the data before any work, then opens (or creates) the state in `out`.
 
     trained: the classes and attributes of what was trained before, if nothing is to be trained; then only test faces are
         needed.
-    check: called with the folder and the column of its classes; raises LsslError if they do not suit this experiment.
+    check: called with the folder, the column of its classes and the folds; raises LsslError if they do not suit this
+        experiment.
     further: settings of this experiment only, which are recorded in the state.
     Raises LsslError for anything wrong with the data or an earlier state.
     """
@@ -136,7 +137,7 @@ def open_experiment(
     group = check_faces(folder, attribute, folds, None if trained is None else trained[0])
     folder = replace(folder, attributes=_trained_attributes(folder, attribute))
     if check is not None:
-        check(folder, attribute)
+        check(folder, attribute, folds)
     schema = folder.schema() if trained is None else trained[1]
     state = ExperimentState(
         out,

@@ -1,6 +1,7 @@
 """Augmentation and ablation: fair comparisons, nested sets, means and gains, and the same table after a kill."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,9 @@ from lssl.evaluation.experiments.augmentation import Mend, first_of_each_class, 
 from lssl.evaluation.experiments.augmentation_report import (
     accuracies,
     augmentation_table,
+    choose_counts,
     conclusion,
+    conclusions,
     evaluate_augmentation,
     gain_interval,
 )
@@ -79,15 +82,46 @@ def test_the_gains_interval_is_of_the_people_who_are_tested():
     assert half == pytest.approx(1.96 * deviation, rel=0.1)
 
 
+def test_somebody_tested_with_several_seeds_is_one_person():
+    changes = [1, -1, 3, 0, 2, 2, -2, 4, 1, 0] * 4
+    assert gain_interval([one_fold(changes)] * 5, 9) == gain_interval([one_fold(changes)], 9)
+
+
 def test_it_ends_with_whether_they_help():
-    assert (
-        conclusion("generator", [one_fold([2] * 10)], 9)
-        == "synthesized faces raise the accuracy by 20.0 +- 0.0 points with 7 people"
-    )
-    assert conclusion("morph", [one_fold([-2] * 10)], 9).startswith(
-        "synthesized faces (morph) lower the accuracy by 20.0"
-    )
-    assert "no significant difference: +0.0" in conclusion("3d", [one_fold([2, -2] * 9)], 9)
+    found = [one_fold([2] * 10)]
+    assert conclusion("", found, 9) == "synthesized faces help by 20.0 +- 0.0 points with 7 people"
+    assert conclusions({"morph": found}, 9) == [conclusion("", found, 9)]
+    both = conclusions({"morph": found, "3d": [one_fold([-2] * 10)]}, 9)
+    assert both[0] == "morph: synthesized faces help by 20.0 +- 0.0 points with 7 people"
+    assert both[1] == "3d: synthesized faces harm by 20.0 +- 0.0 points with 7 people"
+    assert "no significant difference: +0.0" in conclusion("", [one_fold([2, -2] * 9)], 9)
+
+
+def test_ratios_are_multiples_of_the_real_training_faces(settings, tmp_path):
+    experiment = open_experiment("augmentation", settings, tmp_path / "out")  # 4 people show each class
+    assert choose_counts(experiment, [], [0.1, 0.5, 2.5, 30]) == [1, 2, 10, 120]
+    assert choose_counts(experiment, [7, 3], [2]) == [3, 7, 8]
+    for counts, ratios, message in (([], [], "missing"), ([0, 2], [], "counts are 0, 2"), ([], [0.0, 1], "above 0")):
+        with pytest.raises(LsslError, match=message):
+            evaluate_augmentation(settings, tmp_path / "other", "command", counts=counts, ratios=ratios)
+    assert not (tmp_path / "other").exists()
+
+
+def test_what_a_source_lacks_is_found_before_any_work(settings, tmp_path, faces):
+    bare = tmp_path / "bare"
+    shutil.copytree(faces, bare, ignore=shutil.ignore_patterns("landmarks.npy"))
+    without = replace(settings, data=bare)
+    with pytest.raises(LsslError, match="generator's side image needs"):
+        evaluate_augmentation(without, tmp_path / "out", "command", counts=[2], sources=["blend", "generator"])
+    with pytest.raises(LsslError, match="or take blend"):
+        evaluate_augmentation(without, tmp_path / "out", "command", counts=[2], sources=["morph"])
+    one = replace(without, real_subjects=1)
+    with pytest.raises(LsslError, match="is shown by one person only; blend mixes two"):
+        evaluate_augmentation(one, tmp_path / "out", "command", counts=[2], sources=["blend"])
+    assert not (tmp_path / "out").exists()
+    report = evaluate_augmentation(without, tmp_path / "out", "command", ratios=[1, 2], sources=["blend"])
+    assert [row[0] for row in report.tables[0].rows][1:] == ["real + 4 per class, blend", "real + 8 per class, blend"]
+    assert report.conclusions[-1].startswith("synthesized faces ")
 
 
 def test_the_last_iterations_see_real_faces_alone(folder):

@@ -10,7 +10,8 @@ from PIL import Image
 from lssl.data import detect
 from lssl.errors import LsslError
 from lssl.evaluation.experiments import comparison, figure
-from lssl.evaluation.experiments.comparison import compare_augmentation, compare_transfer
+from lssl.evaluation.experiments.augmentation_comparison import compare_augmentation
+from lssl.evaluation.experiments.comparison import compare_transfer
 from lssl.evaluation.experiments.contenders import Contender, open_contenders
 from lssl.evaluation.experiments.figure import make_figure
 from lssl.models.cyclegan import CycleGANGenerator
@@ -91,16 +92,31 @@ def test_transfer_has_a_row_a_method_and_says_what_was_the_same(settings, tmp_pa
     assert [table.rows for table in again.tables] == [table.rows for table in report.tables]
 
 
-def test_augmentation_has_a_row_a_method(settings, tmp_path, trained):
+def test_augmentation_has_a_row_a_method_and_one_for_what_needs_no_training(settings, tmp_path, trained):
+    both = contenders("stargan", "icgan")
     report = compare_augmentation(
-        settings, contenders("stargan", "icgan"), tmp_path / "out", "command", counts=[3, 6], seeds=1
+        settings, both, tmp_path / "out", "command", counts=[3, 6], seeds=2, sources=["blend"]
     )
-    table = report.tables[0]
-    assert table.header == ["trained on real and", "3 per class", "6 per class", "gain", "paper (Table 1, Oulu-CASIA)"]
-    assert [row[0] for row in table.rows] == ["real faces alone", "stargan", "icgan"]
-    assert [row[-1] for row in table.rows] == [None, 83.90, None]
+    assert [(name, seed) for name, seed, _ in trained] == [("stargan", 0), ("icgan", 0)] * 2 + [
+        ("stargan", 1),
+        ("icgan", 1),
+    ] * 2
+    table, differences = report.tables[:2]
+    paper = "paper (Table 1, Oulu-CASIA)"
+    assert table.header == ["trained on real and", "3 per class", "6 per class", "gain", "gain's interval, +-", paper]
+    assert [row[0] for row in table.rows] == ["real faces alone", "stargan", "icgan", "blend"]
+    assert [row[-1] for row in table.rows] == [None, 83.90, None, None]
     gain = table.rows[1][2][0] - table.rows[0][2][0]
     assert table.rows[1][3][0] == pytest.approx(gain)
+    assert differences.header[1:] == [row[0] for row in differences.rows] == ["stargan", "icgan", "blend"]
+    one, other = (float(differences.rows[i][1 + j].split(" ± ")[0]) for i, j in ((0, 1), (1, 0)))
+    assert one == -other
+    assert [sentence.split(":")[0] for sentence in report.conclusions] == ["stargan", "icgan", "blend"]
+    results = json.loads((tmp_path / "out" / "results.json").read_text())["method_results"]
+    real = {(one["fold"], one["seed"]): one["real"] for one in results["stargan"]}
+    assert real == {(one["fold"], one["seed"]): one["real"] for one in results["blend"]}  # the same classifiers
+    with pytest.raises(LsslError, match=r"--with generator beside --method: 'generator' is none of 3d, morph, blend"):
+        compare_augmentation(settings, both, tmp_path / "x", "command", counts=[3], sources=["generator"])
 
 
 def test_methods_are_presets_with_what_fits_them(settings):
