@@ -16,6 +16,7 @@ from lssl.models.icgan import IcGAN
 from lssl.models.moving import MovingGenerator
 from lssl.models.simgan import Refiner
 from lssl.models.stargan import StarGANGenerator
+from lssl.models.starganv2 import StarGANv2
 
 FILE = NetworkFile("lssl-generator-1", "generator.safetensors", "generator", "lssl train")
 
@@ -23,7 +24,16 @@ FILE = NetworkFile("lssl-generator-1", "generator.safetensors", "generator", "ls
 #: The networks that a file may hold, by class name; all are called alike, `network(image, side, y)`.
 KINDS: dict[str, Callable[..., nn.Module]] = {
     kind.__name__: kind
-    for kind in (Generator, MovingGenerator, Refiner, StarGANGenerator, CycleGANGenerator, SimulatedToReal, IcGAN)
+    for kind in (
+        Generator,
+        MovingGenerator,
+        Refiner,
+        StarGANGenerator,
+        StarGANv2,
+        CycleGANGenerator,
+        SimulatedToReal,
+        IcGAN,
+    )
 }
 
 

@@ -180,6 +180,10 @@ declare("g_move", "move", "generator: landmarks missed")
 declare("g_pair", "pair", "generator: own picture, own attributes")
 declare("g_own", "own", "generator: own picture, own attributes")
 declare("d_wrong", "wrong", "fake images, E[D(x', s')]")  # IcGAN: real images with attributes that are not theirs
+declare("d_reference", "ref_f", "fake images with a reference's style, D(x')")
+declare("g_style", "style", "style of the changed face, |E(x') - s|")
+declare("g_diversity", "div", "difference between two styles")
+declare("g_reference", "ref", "adversarial, with a reference's style")
 declare("e_z", "z", "encoders")
 declare("e_y", "y", "encoders")
 

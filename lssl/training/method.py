@@ -1,7 +1,7 @@
 """What the loop knows of a method: its networks, its batches, its updates in order, its samples, the file it exports."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from PIL import Image
@@ -24,6 +24,8 @@ class Update:
     times: how often it runs per iteration, each time on another batch; the last one is logged.
     ramp: (share, iterations): the rate rises linearly from `share` of itself over that many iterations.
     during: (from, to): the shares of all iterations between which it runs, for methods with several stages.
+    weight_decay: Adam's l2 penalty.
+    rates: factors of the learning rate of some of the networks, by name.
     """
 
     name: str
@@ -34,6 +36,8 @@ class Update:
     times: int = 1
     ramp: tuple[float, int] = (1.0, 0)
     during: tuple[float, float] = (0.0, 1.0)
+    weight_decay: float = 0.0
+    rates: Mapping[str, float] = field(default_factory=dict)
 
     def share(self, iteration: int) -> float:
         """The ramp's factor of the learning rate."""

@@ -69,7 +69,7 @@ class Steps:
             graphs = Graphs(CudaBackend(processes.device))
         self.graphs = graphs
         self.buffer: PlanBuffer | None = None
-        self.rates: dict[tuple[str, ...], Scalar] = {}
+        self.rates: dict[tuple[str, ...], list[Scalar]] = {}  # of each parameter group
         self.optimizers = {update.networks: self._optimizer(update) for update in method.updates()}
         self.terms: dict[str, list[str]] = {}  # by update: the names of its terms
 
@@ -88,11 +88,13 @@ class Steps:
         if update.networks not in self.optimizers:  # used by the warm-up only
             self.optimizers[update.networks] = self._optimizer(update)
         optimizer = self.optimizers[update.networks]
+        rates = [update.learning_rate * rate * factor for _, factor in self._groups(update)]
         if update.networks in self.rates:
-            self.rates[update.networks].set(update.learning_rate * rate)
+            for scalar, value in zip(self.rates[update.networks], rates, strict=True):
+                scalar.set(value)
         else:
-            for group in optimizer.param_groups:
-                group["lr"] = update.learning_rate * rate
+            for group, value in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = value
         if self.graphs is None:
             device = self.processes.device
             return self._update(update, {name: values.to(device) for name, values in plan.items()})
@@ -120,15 +122,30 @@ class Steps:
         self.terms[update.name] = list(terms)
         return torch.stack([value.detach().float() for value in terms.values()])
 
+    def _groups(self, update: Update) -> list[tuple[tuple[str, ...], float]]:
+        """The networks of an update that share a learning rate, and its factor; all of them, unless it says otherwise."""
+        if not update.rates:
+            return [(update.networks, 1.0)]
+        return [((name,), update.rates.get(name, 1.0)) for name in update.networks]
+
     def _optimizer(self, update: Update) -> torch.optim.Optimizer:
-        parameters = [p for name in update.networks for p in self.networks[name].parameters()]
+        groups: list[dict[str, Any]] = [
+            {
+                "params": [p for name in names for p in self.networks[name].parameters()],
+                "lr": update.learning_rate * factor,
+            }
+            for names, factor in self._groups(update)
+        ]
+        decay = update.weight_decay
         on_gpu = self.processes.device.type == "cuda"
         if not on_gpu and self.graphs is None:
-            return torch.optim.Adam(parameters, update.learning_rate, update.betas)
-        # A captured step reads its learning rate from the device.
-        rate = self.rates[update.networks] = Scalar(self.processes.device)
-        rate.set(update.learning_rate)
-        return torch.optim.Adam(parameters, rate.tensor, update.betas, fused=True, capturable=on_gpu)
+            return torch.optim.Adam(groups, betas=update.betas, weight_decay=decay)
+        # A captured step reads its learning rates from the device.
+        rates = self.rates[update.networks] = [Scalar(self.processes.device) for _ in groups]
+        for group, rate in zip(groups, rates, strict=True):
+            rate.set(group["lr"])
+            group["lr"] = rate.tensor
+        return torch.optim.Adam(groups, betas=update.betas, weight_decay=decay, fused=True, capturable=on_gpu)
 
     def forget(self, update: Update) -> None:
         """Resets an update's optimizer to its first step, in place, since captured work refers to its tensors."""
@@ -179,8 +196,8 @@ class Steps:
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": state["optimizers"]["+".join(networks)], "param_groups": groups})
             if networks in self.rates:  # loading has replaced it by a copy
-                for group in optimizer.param_groups:
-                    group["lr"] = self.rates[networks].tensor
+                for group, rate in zip(optimizer.param_groups, self.rates[networks], strict=True):
+                    group["lr"] = rate.tensor
         for name, values in self.method.memory.items():
             values.copy_(state["memory"][name])
         self.terms = dict(state["terms"])

@@ -1,4 +1,4 @@
-"""StarGAN, CycleGAN, IcGAN: their losses against the formulas, stop and resume bit for bit, use of what they export."""
+"""StarGAN, StarGAN v2, CycleGAN, IcGAN: their losses against the formulas, stop and resume bit for bit, use of what they export."""
 
 import os
 import signal
@@ -21,15 +21,16 @@ from lssl.models.cyclegan import CycleGANGenerator, SimulatedToReal
 from lssl.models.export import load_generator
 from lssl.models.icgan import IcGAN
 from lssl.models.stargan import StarGANGenerator
+from lssl.models.starganv2 import StarGANv2
 from lssl.training import TrainConfig
 from lssl.training.checkpoint import latest_checkpoint, load_checkpoint
 from lssl.training.steps import PlansInTurn
 from tests.conftest import write_faces
 from tests.methods.test_pose import write_pairs
 
-METHODS = ("stargan", "cyclegan", "icgan")
+METHODS = ("stargan", "starganv2", "cyclegan", "icgan")
 PRESETS = [name + kind for name in METHODS for kind in ("", "-small")]
-KINDS = {"stargan": StarGANGenerator, "cyclegan": CycleGANGenerator, "icgan": IcGAN}
+KINDS = {"stargan": StarGANGenerator, "starganv2": StarGANv2, "cyclegan": CycleGANGenerator, "icgan": IcGAN}
 
 
 @pytest.fixture
@@ -136,6 +137,79 @@ def test_stargan_draws_its_targets_from_the_batch_and_the_generator_sees_the_las
         assert not equal(plans[-1], plans[0])
         batch = method.batch(plans[-1])
         assert sorted(batch.y.tolist()) == sorted(batch.y_source.tolist())
+
+
+def test_starganv2_minimizes_its_formulas(tiny, three, tmp_path):
+    method, batch = prepared("starganv2", tiny, three, tmp_path / "run")
+    generator, mapping, encoder, critic = (
+        method.networks[name] for name in ("generator", "mapping", "encoder", "critic")
+    )
+    rows, image, asked, was = range(len(batch.image)), batch.image, batch.target.argmax(1), batch.source.argmax(1)
+
+    def logit(pictures, domain):
+        return critic.head(critic.trunk(pictures)).flatten(1)[rows, domain]
+
+    from_noise = [mapping(batch.z[:, k])[rows, asked] for k in range(2)]
+    from_references = [encoder(reference)[rows, asked] for reference in batch.references]
+    leaf = image.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(logit(leaf, was).sum(), leaf)
+    for styles, critic_loss, generator_loss in (
+        (from_noise, method.critic_loss, method.generator_loss),
+        (from_references, method.critic_loss_of_references, method.generator_loss_of_references),
+    ):
+        fake = generator(image, styles[0])
+        expected = F.softplus(-logit(image, was)).mean() + F.softplus(logit(fake, asked)).mean()
+        expected = expected + gradient.square().flatten(1).sum(1).mean() / 2
+        torch.testing.assert_close(critic_loss(batch)[0], expected)
+        cycle = (generator(fake, encoder(image)[rows, was]) - image).abs().mean()
+        style = (encoder(fake)[rows, asked] - styles[0]).abs().mean()
+        diversity = (fake - generator(image, styles[1])).abs().mean()
+        expected = F.softplus(-logit(fake, asked)).mean() + style - diversity + cycle
+        torch.testing.assert_close(generator_loss(batch)[0], expected)
+    assert [round(method.diversity(k), 6) for k in (0, 3, 6, 7)] == [1, 0.5, 0, 0]  # of 6 iterations
+
+
+def test_starganv2s_references_show_what_is_asked_and_teach_the_generator_alone(tiny, three, tmp_path):
+    loop = prepare_run(small("starganv2", tiny, three), tmp_path / "run", quiet=True)
+    method = loop.method
+    plan = method.draw(0)
+    assert all(equal(plan, method.draw(k)) for k in range(4))
+    assert not equal(plan, method.draw(4))
+    for stream in method.references:
+        assert torch.equal(method.train_set.y[plan[f"{stream.name}.rows"]], plan["y"])
+    before = {name: [p.clone() for p in network.parameters()] for name, network in method.networks.items()}
+
+    def moved() -> set[str]:
+        """The networks that changed since the last look."""
+        changed = set()
+        for name, network in method.networks.items():
+            now = [p.detach().clone() for p in network.parameters()]
+            if not equal(now, [p.detach() for p in before[name]]):
+                changed.add(name)
+            before[name] = now
+        return changed
+
+    found = []
+    for update in method.updates():
+        loop.steps.run(update, plan)
+        found.append(moved())
+    assert found == [{"critic"}, {"critic"}, {"generator", "mapping", "encoder"}, {"generator"}]
+
+
+def test_a_network_may_have_a_learning_rate_of_its_own(tiny, three, tmp_path):
+    """Adam's first step is the learning rate, whatever the gradient."""
+    loop = prepare_run(small("starganv2", tiny, three), tmp_path / "run", quiet=True)
+    method = loop.method
+    names = "mapping", "encoder"
+    before = [
+        method.networks[name].own[0].bias if name == "encoder" else method.networks[name].shared[0].bias
+        for name in names
+    ]
+    start = [bias.detach().clone() for bias in before]
+    loop.steps.run(method.updates()[2], method.draw(0), 0.5)
+    steps = [(bias - was).abs().max().item() for bias, was in zip(before, start, strict=True)]
+    rate = 0.5 * method.config.schedule.learning_rate
+    assert steps == pytest.approx([0.01 * rate, rate], rel=1e-2)
 
 
 def test_stargans_classification():
@@ -264,10 +338,11 @@ def test_the_presets_are_the_authors(name):
         assert config.data.jitter == TrainConfig.preset("standard").data.jitter
         return
     assert config.data.jitter == 0
-    assert config.schedule.ema == 0
-    assert config.schedule.betas == (0.5, 0.999)
+    v2 = name == "starganv2"
+    assert config.schedule.ema == (0.9995 if v2 else 0)
+    assert config.schedule.betas == ((0.0, 0.99) if v2 else (0.5, 0.999))
     assert config.speed.bf16 == "off"
-    rate, batch_size = {"stargan": (1e-4, 16), "cyclegan": (2e-4, 1), "icgan": (2e-4, 64)}[name]
+    rate, batch_size = {"stargan": (1e-4, 16), "starganv2": (1e-4, 8), "cyclegan": (2e-4, 1), "icgan": (2e-4, 64)}[name]
     assert (config.schedule.learning_rate, config.schedule.batch_size) == (rate, batch_size)
 
 

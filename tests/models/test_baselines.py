@@ -1,4 +1,4 @@
-"""StarGAN, CycleGAN, IcGAN: the papers' shapes and numbers of parameters, what y does, export and reload."""
+"""StarGAN, StarGAN v2, CycleGAN, IcGAN: the papers' shapes and numbers of parameters, what y does, export and reload."""
 
 import pytest
 import torch
@@ -10,6 +10,14 @@ from lssl.models.cyclegan import CycleGANGenerator, DomainGenerator, PatchDiscri
 from lssl.models.export import TrainedGenerator, load_generator, save_generator
 from lssl.models.icgan import ConditionalDiscriminator, Encoder, IcGAN, LatentGenerator
 from lssl.models.stargan import StarGANGenerator
+from lssl.models.starganv2 import (
+    DomainDiscriminator,
+    MappingNetwork,
+    StarGANv2,
+    StyledGenerator,
+    StyleEncoder,
+    domain_weights,
+)
 
 
 def count(module: nn.Module) -> int:
@@ -24,6 +32,41 @@ def test_stargan_parameters_at_128(attributes, generator, critic):
     with torch.device("meta"):
         assert count(StarGANGenerator(attributes)) == generator
         assert count(Discriminator(attributes, in_channels=3, image_size=128)) == critic
+
+
+@pytest.mark.parametrize(
+    ("domains", "mapping", "encoder", "critic"),
+    [(2, 2_438_272, 20_799_744, 20_735_106), (7, 6_542_272, 20_963_904, 20_737_671)],
+)
+def test_starganv2_parameters_at_128(domains, mapping, encoder, critic):
+    with torch.device("meta"):
+        assert count(StyledGenerator(128)) == 33_632_003
+        assert count(MappingNetwork(domains)) == mapping
+        assert count(StyleEncoder(domains, 128)) == encoder
+        assert count(DomainDiscriminator(domains, 128)) == critic
+    with pytest.raises(ValueError, match="not 96"):
+        StyledGenerator(96)
+
+
+def test_starganv2s_styles():
+    torch.manual_seed(0)
+    network = StarGANv2(torch.eye(3).tolist(), [3], 16, width=4)
+    mapping = MappingNetwork(3, width=8)
+    network.use_styles(mapping)
+    torch.testing.assert_close(network.styles, mapping(torch.randn(200_000, 16)).mean(0), atol=0.15, rtol=0)
+    image = torch.rand(1, 3, 16, 16) * 2 - 1
+    half = network(image, None, torch.tensor([[0.5, 0.5, 0.0]]))[0]
+    torch.testing.assert_close(half, network.generator(image, network.styles[None, :2].mean(1)).clamp(-1, 1))
+
+
+def test_starganv2s_domains_are_combinations_of_values():
+    kinds = torch.tensor(
+        [[1.0, 0, 0, 0], [0, 1, 0, 1], [0, 0, 1, 1]]
+    )  # three expressions, and glasses without the first
+    assert torch.equal(domain_weights(kinds, kinds, [3, 1]), torch.eye(3))
+    assert torch.equal(
+        domain_weights(torch.tensor([[0, 0.25, 0.75, 1]]), kinds, [3, 1]), torch.tensor([[0, 0.25, 0.75]])
+    )
 
 
 def test_cyclegan_parameters():
@@ -62,9 +105,17 @@ def test_icgan_starts_as_its_authors_say():
         IcGAN(2, 96)
 
 
+def with_styles(output: str) -> StarGANv2:
+    network = StarGANv2(torch.eye(3).tolist(), [3], 16, width=4, output=output)
+    network.use_styles(MappingNetwork(3, width=8))
+    return network
+
+
 SMALL = [
     StarGANGenerator(3, width=4, residual_blocks=1),
     StarGANGenerator(3, width=4, residual_blocks=1, output="warp"),
+    with_styles("direct"),
+    with_styles("warp"),
     CycleGANGenerator(3, width=4, residual_blocks=1),
     CycleGANGenerator(3, width=4, residual_blocks=1, output="warp"),
     IcGAN(3, 16, width=4),

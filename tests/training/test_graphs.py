@@ -29,7 +29,7 @@ assert _spec.loader is not None
 recording = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(recording)
 
-METHODS = ("paper", "standard", "pose", "simgan", "stargan", "cyclegan", "icgan")
+METHODS = ("paper", "standard", "pose", "simgan", "stargan", "starganv2", "cyclegan", "icgan")
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
 
