@@ -97,9 +97,9 @@ def method_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 "methods",
                 multiple=True,
                 metavar="PRESET",
-                help="Compare methods, each trained with its preset: paper, standard, stargan, cyclegan, icgan or, with what "
-                "standard uses for few faces, stargan-small, cyclegan-small, icgan-small. Repeatable; --set changes a setting "
-                "of all methods that have it.",
+                help="Compare methods, each trained with its preset: paper, standard, stargan, starganv2, cyclegan, icgan "
+                "or, with what standard uses for few faces, the same four with -small. Repeatable; --set changes a setting of "
+                "all methods that have it.",
             ),
             click.option(
                 "--seeds",

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 @click.option("--data", type=click.Path(), help="Data set folder (lssl prepare).  [default: generated faces]")
 @click.option(
     "--preset",
-    help="quick, standard, paper, pose, simgan, stargan, cyclegan, icgan, or for few photographs stargan-small, "
-    "cyclegan-small, icgan-small.  [default: standard with --data, else quick]",
+    help="quick, standard, paper, pose, simgan, stargan, starganv2, cyclegan, icgan, or for few photographs "
+    "stargan-small, starganv2-small, cyclegan-small, icgan-small.  [default: standard with --data, else quick]",
 )
 @click.option(
     "--method", help="Same as --preset; with --config or --resume, checks that the settings are this method's."

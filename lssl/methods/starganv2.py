@@ -245,7 +245,9 @@ class Method(FaceMethod):
         shape = (self.size, network.width, network.max_width, network.output)
         with torch.device("meta"):
             whole = StarGANv2(self.kinds.tolist(), self.widths, *shape)
-        whole.generator = networks["generator"]
+        generator = networks["generator"]
+        assert isinstance(generator, StyledGenerator)
+        whole.generator = generator
         whole.kinds = self.kinds_here
         whole.styles = torch.zeros(whole.styles.shape, device=device)
         whole.use_styles(networks["mapping"])

@@ -155,6 +155,7 @@ class StarGANv2(nn.Module):
             "max_width": max_width,
             "output": output,
         }
+        self._widths = list(widths)
         self.attribute_dim = sum(widths)
         self.side_channels = 0
         self.generator = StyledGenerator(image_size, width, max_width, output)
@@ -173,7 +174,7 @@ class StarGANv2(nn.Module):
 
     def forward(self, image: Tensor, side: Tensor | None, attributes: Tensor) -> tuple[Tensor, None]:  # noqa: ARG002
         """Image (N, 3, S, S) in [-1, 1] and y (N, A) to (x' in [-1, 1], None)."""
-        weights = domain_weights(attributes.to(self.styles.dtype), self.kinds, self._settings["widths"])
+        weights = domain_weights(attributes.to(self.styles.dtype), self.kinds, self._widths)
         return self.generator(image, (weights @ self.styles).to(image.dtype)).clamp(-1, 1), None
 
 
@@ -215,7 +216,7 @@ class _Block(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, *, normalize: bool = False, halve: bool = False) -> None:
         super().__init__()
-        self.halve = halve
+        self.halves = halve
         self.before = nn.ModuleList(_Norm(in_channels) if normalize else nn.LeakyReLU(_SLOPE) for _ in range(2))
         self.first = nn.Conv2d(in_channels, in_channels, 3, padding=1)
         self.second = nn.Conv2d(in_channels, out_channels, 3, padding=1)
@@ -223,9 +224,9 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         first = self.first(self.before[0](x))
-        residual = self.second(self.before[1](F.avg_pool2d(first, 2) if self.halve else first))
+        residual = self.second(self.before[1](F.avg_pool2d(first, 2) if self.halves else first))
         x = x if self.shortcut is None else self.shortcut(x)
-        return ((F.avg_pool2d(x, 2) if self.halve else x) + residual) / math.sqrt(2)
+        return ((F.avg_pool2d(x, 2) if self.halves else x) + residual) / math.sqrt(2)
 
 
 class _StyledBlock(nn.Module):
@@ -233,7 +234,7 @@ class _StyledBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, *, double: bool = False) -> None:
         super().__init__()
-        self.double = double
+        self.doubles = double
         self.norms = nn.ModuleList((_StyledNorm(in_channels), _StyledNorm(out_channels)))
         self.first = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.second = nn.Conv2d(out_channels, out_channels, 3, padding=1)
@@ -241,11 +242,11 @@ class _StyledBlock(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         first = self.norms[0](x, style)
-        residual = self.second(self.norms[1](self.first(_twice(first) if self.double else first), style))
+        residual = self.second(self.norms[1](self.first(_twice(first) if self.doubles else first), style))
         x = (
             x if self.shortcut is None else self.shortcut(x)
         )  # before doubling: the same values for a quarter of the work
-        return ((_twice(x) if self.double else x) + residual) / math.sqrt(2)
+        return ((_twice(x) if self.doubles else x) + residual) / math.sqrt(2)
 
 
 def _twice(x: Tensor) -> Tensor:

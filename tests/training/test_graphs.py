@@ -57,6 +57,7 @@ def run_config(tiny, pairs):
             "network.refiner_blocks": 1,
             "warm_up.updates": 6,
             "warm_up.refiner": 6,
+            "warm_up.movement": 6,
             "history.size": 5,
             "pose.keep": 0.5,
             "schedule.iterations": 50,

@@ -176,3 +176,28 @@ def test_the_way_gone_is_one_where_the_flow_goes_it():
     assert way_gone(flow, before, asked, LANDMARK_WEIGHTS) == pytest.approx(1, abs=1e-4)
     assert way_gone(0.5 * flow, before, asked, LANDMARK_WEIGHTS) == pytest.approx(0.5, abs=1e-4)
     assert way_gone(0 * flow, before, asked, LANDMARK_WEIGHTS) == 0
+
+
+def test_the_movement_is_warmed_up_before_the_rest_and_alone(standard, tmp_path):
+    from lssl.methods.run import prepare_run
+
+    config = standard.with_overrides({"warm_up.movement": 60, "data.jitter": 0.0, "schedule.batch_size": 8})
+    loop = prepare_run(config, tmp_path / "run", quiet=True)
+    method = loop.method
+    stage = next(method.warm_up())
+    assert (stage.title, stage.count) == ("warming up the movement", 60)
+    plan = method.draw(0, warm_up=True)
+    batch = method.batch(plan)
+    flow = method.generator.move(batch.image, batch.side, batch.y)[0]
+    missed = movement_error(flow, batch.before, batch.after, LANDMARK_WEIGHTS)
+    expected = config.settings.losses.movement * missed + config.settings.losses.roughness * roughness(flow)
+    loss, terms = method.movement_loss(batch)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(terms["g_move"], missed)
+
+    painter = [p.clone() for p in method.generator.painter.parameters()]
+    for _ in range(stage.count):
+        after = loop.steps.run(stage.update, plan)
+    assert after[0] < 0.95 * missed
+    assert all(torch.equal(a, b) for a, b in zip(painter, method.generator.painter.parameters(), strict=True))
+    assert [stage.title for stage in method.warm_up()][1] == "warming up D_cls"

@@ -112,7 +112,7 @@ def same_table(
     note = (
         f"All on the same {len(experiment.folds)} fold{'s' if len(experiment.folds) > 1 else ''} by subject, "
         f"{seeds} seed{'s' if seeds > 1 else ''} each. Iterations are updates of the generator (IcGAN: of its GAN and then of its "
-        "encoders; CycleGAN: of all its pairs at once). Moves: mirroring, and the strength of random shifts, turns, scalings and "
+        "encoders; CycleGAN: of all its pairs at once; StarGAN v2: with styles from noise, then from pictures). Moves: mirroring, and the strength of random shifts, turns, scalings and "
         "changes of light (data.jitter). Average: the decay of the averaged generator. Parameters in millions: of all networks "
         "that are trained, and of those used to translate. Seconds of training include warm-up and face parser."
     )
