@@ -4,9 +4,9 @@
 
 LONDON/neutral holds photographs with their 68 landmarks (NNN.jpg, NNN.pts). `london` and `3d` make the people in them
 smile, `generated` the people that `lssl generate-faces` draws (another seed than it was trained with), at 512 and at
-1350 pixels; all three change scikit-image's astronaut at her 512. A photograph smaller than asked for is enlarged
-(Lanczos), and has no more detail than before. Writes report.html, results.json, results.csv and, for each row, a sheet: photograph
-and result, the whole and the face.
+1350 pixels; all three change scikit-image's astronaut at her 512. Photographs are never enlarged: sizes that they do not have are
+left out, and named. Writes report.html, results.json, results.csv and, for each row, a sheet: photograph and result, the whole
+and the face.
 """
 
 import subprocess
@@ -69,16 +69,9 @@ def drawn(count: int, side: int) -> list[FacePicture]:
         ]
 
 
-def at_size(face: FacePicture, side: int) -> FacePicture:
-    """The face with its longer side at `side` pixels, enlarged where it is smaller."""
-    height, width = face.image.shape[:2]
-    if max(height, width) >= side:
-        return resized(face, side)
-    ratio = side / max(height, width)
-    image = np.array(
-        Image.fromarray(face.image).resize((round(width * ratio), round(height * ratio)), Image.Resampling.LANCZOS)
-    )
-    return replace(face, image=image, landmarks=((face.landmarks + 0.5) * ratio - 0.5).astype(np.float32))
+def at_size(faces: list[FacePicture], side: int) -> list[FacePicture]:
+    """The faces whose pictures have `side` pixels or more, with the longer side made that long."""
+    return [resized(face, side) for face in faces if max(face.image.shape[:2]) >= side]
 
 
 def astronaut() -> FacePicture:
@@ -146,8 +139,10 @@ def main(folder: Path, people: str, count: int, sizes: str, out: Path) -> None:
     real = photographs(folder, [name.strip() for name in people.split(",") if name.strip()])
     rows = []
     for side in (int(size) for size in sizes.split(",")):
-        faces = [at_size(face, side) for face in real]
-        rows += [Row("photographs", editor, "happy", faces) for editor in ("london", "3d")]
+        faces = at_size(real, side)
+        if len(faces) < len(real):
+            click.echo(f"{len(real) - len(faces)} of {len(real)} photographs have under {side} pixels: left out there")
+        rows += [Row("photographs", editor, "happy", faces) for editor in ("london", "3d") if faces]
         rows.append(Row("drawn people", "generated", "happy", drawn(count, side)))
     targets = {"london": "neutral", "3d": "surprised", "generated": "surprised"}
     rows += [Row("astronaut", editor, target, [astronaut()]) for editor, target in targets.items()]

@@ -1,6 +1,6 @@
 """Makes the pictures of docs/ again, by the commands that the README names. Look at them before you commit them.
 
-python docs/pictures.py            generated-faces.jpg, frontal.jpg, astronaut.jpg
+python docs/pictures.py            generated-faces.jpg, frontal.jpg, astronaut.jpg, morph.gif, operators.png
 python docs/pictures.py frontal    one of them
 
 Those of the London set (london.jpg, edit-3d.jpg) are photographs of people, changed by `lssl synthesize london` and `3d`.
@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import skimage
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -83,7 +85,51 @@ def astronaut(work: Path) -> None:
     save(Image.open(next((work / "frontal" / "comparisons").glob("*.png"))), "astronaut")
 
 
-PICTURES = {"generated-faces": generated_faces, "frontal": frontal, "astronaut": astronaut}
+def morph(work: Path) -> None:
+    """The astronaut's face going through expressions, as `lssl morph` writes it."""
+    Image.fromarray(skimage.data.astronaut()).crop((100, 0, 356, 256)).save(work / "photo.png")
+    lssl("morph", "3d", work / "photo.png", "--through", "photo,surprised,angry,sad", "--source", "happy",
+         "--fps", 12, "--seconds", 0.6, "--hold", 0.4, "-o", DOCS / "morph.gif")  # fmt: skip
+
+
+#: Bars of operators.png: what benchmarks/RESULTS.md calls them (operator, shape), and what a reader does.
+BARS = {
+    ("landmark_heatmap max", "8x1x128x128"): "landmark_heatmap, maximum of 68",
+    ("rasterize", "64 x 10082 triangles, 128x128"): "rasterize, 64 heads",
+    ("pixel_shuffle_instance_norm relu + backward, contiguous", "8x256x64x64"): "pixel_shuffle_instance_norm\nwith gradients",
+    ("interpolate", "8x128x128x3"): "interpolate",
+    ("gradient_penalty + parameter gradients", "8x6x128x128 width 64"): "gradient_penalty\nwith parameter gradients",
+    ("critic step: features_and_penalty", "8x6x128x128 width 64"): "WGAN-GP critic, whole step",
+}  # fmt: skip
+
+
+def operators(_work: Path) -> None:
+    """How many times as fast as eager PyTorch the operators are, as measured in benchmarks/RESULTS.md on its first machine."""
+    text = (DOCS.parent / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8").split("\n## ")[1]
+    ratios, names = {}, list[str]()
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if cells[0] == "op":
+            names = cells
+        elif tuple(cells[:2]) in BARS and cells[2] == "float32":
+            ratios[BARS[cells[0], cells[1]]] = float(cells[names.index("eager/native")].rstrip("x"))
+    figure = Figure(figsize=(8, 3.4), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    bars = axes.barh(list(ratios)[::-1], list(ratios.values())[::-1], color="#3f7f78", height=0.62)
+    axes.bar_label(bars, [f"{ratio:.3g} times" for ratio in list(ratios.values())[::-1]], padding=4)
+    axes.set(xscale="log", xlim=(1, 2000), xlabel=f"as fast as eager PyTorch: {text.splitlines()[0]}, float32")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(DOCS / "operators.png")
+
+
+PICTURES = {
+    "generated-faces": generated_faces,
+    "frontal": frontal,
+    "astronaut": astronaut,
+    "morph": morph,
+    "operators": operators,
+}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -92,4 +138,4 @@ if __name__ == "__main__":
     for name in arguments.names or PICTURES:
         with tempfile.TemporaryDirectory() as work:
             PICTURES[name](Path(work))
-        print(DOCS / f"{name}.jpg")
+        print(*DOCS.glob(f"{name}.*"))

@@ -1,24 +1,19 @@
-"""A photograph, a trained generator and an expression in; the changed photograph out.
+"""A photograph, an editor and an expression in; the changed photograph out, at its own size.
 
-python examples/edit.py runs/mine photo.jpg happy out.png
+python examples/edit.py london photo.jpg happy out.png     or 3d, a run folder, a generator's file
 """
 
 import sys
 from pathlib import Path
 
-from PIL import Image
-
 import lssl
-from lssl.inference.synthesis import parse_targets, paste_back, read_photograph, source_values, translate_all
+from lssl.data.portrait import read_portrait
 
 
 def main(model: Path, photograph: Path, wanted: str, out: Path) -> None:
     """Writes the photograph with the face changed to `wanted`, such as "happy" or "happy+dark"."""
-    generator = lssl.load_generator(model)
-    (target,) = parse_targets(generator.schema, [wanted], [1.0])
-    face = read_photograph(photograph, generator, source_values(generator.schema, []))
-    ((changed,),) = translate_all(generator, [face], [target])
-    Image.fromarray(paste_back(face, changed)).save(out)
+    landmarks = read_portrait(photograph).landmarks  # of photo.pts next to it, else found by dlib
+    lssl.FaceEditor(model).edit(photograph, wanted, landmarks=landmarks).save(out)
 
 
 if __name__ == "__main__":
