@@ -123,7 +123,9 @@ def check_extras(installed: Installed) -> None:
     finally:
         program.terminate()
         program.wait(20)
-    print(f"{time.perf_counter() - begin:6.1f} s  lssl demo: a photograph given to {address}, a change of {drawn} bytes")
+    print(
+        f"{time.perf_counter() - begin:6.1f} s  lssl demo: a photograph given to {address}, a change of {drawn} bytes"
+    )
 
 
 def use_page(address: str, photograph: bytes) -> int:
@@ -156,7 +158,9 @@ def main() -> None:
         options.keep.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as temporary:
         installed = Installed((options.keep or Path(temporary)).resolve(), options.python)
-        install(installed, options.torch or "torch", torch=options.torch)  # alone: it decides which build of itself comes
+        install(
+            installed, options.torch or "torch", torch=options.torch
+        )  # alone: it decides which build of itself comes
         install(installed, f"{options.wheel.resolve()}[landmarks]", torch=options.torch)
         check(installed)
         install(installed, f"{options.wheel.resolve()}[export,demo]", torch=options.torch)
