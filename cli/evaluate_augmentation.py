@@ -105,7 +105,7 @@ def shares(_context: click.Context, parameter: click.Parameter, text: str | None
     help="Side of the crops, where DATA is prepared first.",
 )
 @method_options
-@experiment_options("standard", "quick", "paper")
+@experiment_options("standard", "few", "quick", "paper")
 def command(
     counts: tuple[int, ...] | None,
     ratios: tuple[float, ...],

@@ -35,7 +35,7 @@ REMEDIES = ("only-right", "oracle", "teacher", "morphs", "last", "quarter", "mix
     type=click.Choice([*REMEDIES, "none"]),
     help="What to try, with a classifier each; repeatable; none: nothing.  [default: all]",
 )
-@experiment_options("standard", "quick", "paper")
+@experiment_options("standard", "few", "quick", "paper")
 def command(
     count: int,
     real_subjects: int,

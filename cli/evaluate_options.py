@@ -97,7 +97,7 @@ def method_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 "methods",
                 multiple=True,
                 metavar="PRESET",
-                help="Compare methods, each trained with its preset: paper, standard, stargan, starganv2, cyclegan, icgan "
+                help="Compare methods, each trained with its preset: paper, standard, few, stargan, starganv2, cyclegan, icgan "
                 "or, with what standard uses for few faces, the same four with -small. Repeatable; --set changes a setting of "
                 "all methods that have it.",
             ),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.option("--data", type=click.Path(), help="Data set folder (lssl prepare).  [default: generated faces]")
 @click.option(
     "--preset",
-    help="quick, standard, paper, pose, simgan, stargan, starganv2, cyclegan, icgan, or for few photographs "
+    help="quick, standard, few, paper, pose, simgan, stargan, starganv2, cyclegan, icgan, or for few photographs "
     "stargan-small, starganv2-small, cyclegan-small, icgan-small.  [default: standard with --data, else quick]",
 )
 @click.option(
