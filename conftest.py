@@ -1,4 +1,4 @@
-"""Options for the speed checks: `pytest --benchmark` runs benchmarks/ instead of tests/ (benchmarks/conftest.py)."""
+"""Options for the benchmarks: `pytest --benchmark` runs benchmarks/ instead of tests/ (benchmarks/conftest.py)."""
 
 import os
 from pathlib import Path

@@ -13,7 +13,7 @@ SIZE = 16
 VALUES = ("neutral", "happy")
 TINY = {
     "data.jitter": 1.0,
-    "speed.threads": 1,  # as measured they may differ from run to run, and then so do the last bits
+    "speed.threads": 1,  # a measured number may differ from run to run, and with it the last bits
     "network.width": 4,
     "network.movement_width": 4,
     "network.num_downsamplings": 2,
@@ -37,7 +37,7 @@ TINY = {
 
 
 def write_faces(root: Path, subjects: int = 10, values: tuple[str, ...] = VALUES, size: int = SIZE) -> Path:
-    """A colour a subject, a bright bar whose height follows the value."""
+    """One colour per subject, and a bright bar whose height follows the value."""
     chance = np.random.default_rng(0)
     (root / "images").mkdir(parents=True)
     rows, landmarks = ["file_name,subject,split,expression"], []
@@ -66,7 +66,7 @@ def config(faces: Path) -> TrainConfig:
 
 
 def tiny_config(method: str, faces: Path) -> TrainConfig:
-    """A second's run of a method."""
+    """Settings of a method for a run of about a second."""
     config = TrainConfig(method=method)
     settings = {name: value for name, value in TINY.items() if config.has(name)}
     return config.with_overrides({**settings, "data.folder": str(faces)})
@@ -84,5 +84,5 @@ def standard(faces: Path) -> TrainConfig:
 
 @pytest.fixture
 def tiny(faces: Path) -> Callable[..., TrainConfig]:
-    """`tiny_config` of a method on the drawn faces, or on a folder."""
+    """`tiny_config` of a method, on the drawn faces or on another folder."""
     return lambda method, folder=faces: tiny_config(method, folder)

@@ -30,7 +30,7 @@ def blocks(section: str) -> dict[str, list[str]]:
 
 
 def follow(section: str, tree: Path) -> list[Path]:
-    """Does what the section says; returns the files it touched."""
+    """Follows a section's instructions; returns the files that it touched."""
     touched = []
     for line in "".join(blocks(section).get("sh", [])).splitlines():
         if line.startswith("cp "):
@@ -56,7 +56,7 @@ def follow(section: str, tree: Path) -> list[Path]:
 
 
 def edit(block: str, tree: Path) -> Path:
-    """A hunk without line numbers: what it shows with - and blanks must stand in the file exactly once."""
+    """Applies a hunk without line numbers: its old lines must stand in the file exactly once."""
     first, *lines = block.splitlines()
     path = tree / first.removeprefix("# in ")
     before = "\n".join(line[1:] for line in lines if not line.startswith("+"))
@@ -181,7 +181,7 @@ def test_an_operator(tree) -> None:
         "torch.testing.assert_close(ours, theirs)\n"
         "small = torch.randn(5, requires_grad=True)\n"
         "torch.library.opcheck(torch.ops.lssl.soft_threshold.default, (small, 0.4))\n"
-        # The benchmark's variants agree and its floor is of their size; what it times is no test's affair.
+        # The benchmark's variants agree and its floor has their size; times are not tested.
         "from benchmarks.bench_soft_threshold import test_forward\n"
         "def compare(op, *, shape, inputs, native, eager, floor, **_):\n"
         "    x, = inputs()\n"

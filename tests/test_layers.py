@@ -1,4 +1,4 @@
-"""The house has one way down: a module imports only from layers below its own, and no two modules import each other.
+"""A module imports only from its own layer and those below, and no two modules import each other.
 
 Read from the source with `ast`, so an import inside a function or for type checking alone counts as well.
 """
@@ -24,7 +24,7 @@ LAYERS = (
     "evaluation",
     "cli",
 )
-# Within a package, where it has an order of its own; what is not named (embedded.py, report.py ...) has none.
+# The order within a package; a module that is not named has none.
 INNER = {
     "face3d": ("model", "scene", "fitting", "frontal"),
     "evaluation": ("report", "measures", "experiments"),
@@ -123,7 +123,7 @@ def test_no_import_points_up() -> None:
 
 
 def test_inference_knows_nothing_of_training() -> None:
-    """A trained file is used without the code that made it; sharing work among processes is not of training alone."""
+    """A trained file is used without the code that made it; only `training.distributed` serves both."""
     found = {other for name, others in graph().items() if name.startswith("inference") for other in others}
     assert {name for name in found if name.split(".")[0] in ("training", "methods")} <= {"training.distributed"}
 

@@ -15,7 +15,7 @@ from lssl.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-#: Commands that are quick enough, by how they begin, and what is put smaller for the test.
+#: Commands that are quick enough to run, by their first words, and what is made smaller for the test.
 RUN = {
     "synthesize london": {},
     "synthesize 3d": {},
@@ -36,7 +36,7 @@ def commands() -> list[list[str]]:
 
 @pytest.fixture
 def photo(tmp_path, monkeypatch) -> Path:
-    """A folder with the photograph that README speaks of."""
+    """A folder with the photograph that README names."""
     pytest.importorskip("dlib", reason="README's photographs come without landmarks: dlib finds them")
     monkeypatch.chdir(tmp_path)
     Image.fromarray(skimage.data.astronaut()).crop((100, 0, 356, 256)).save("photo.jpg", quality=95)
@@ -67,7 +67,7 @@ def test_quick_commands_run(photo, begins) -> None:
 
 
 def test_the_other_commands_parse(tmp_path, monkeypatch) -> None:
-    """Names, options and the types of their values; what they would read is not there, and is not asked for."""
+    """Checks names, options and types of values; the files that they would read do not exist and are not opened."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(click.Path, "convert", lambda self, value, param, ctx: value)
     others = [words for words in commands() if not any(" ".join(words).startswith(begins) for begins in RUN)]

@@ -1,6 +1,6 @@
-"""A disk that is full at each write: commands that write to a small tmpfs of several sizes (Linux, as root).
+"""Commands on a full disk: each writes to a small tmpfs, of several sizes (Linux, as root).
 
-    python -m tests.campaign.disk --inputs /tmp/kills     what `python -m tests.campaign.kill` made
+    python -m tests.campaign.disk --inputs /tmp/kills     the folder that `tests.campaign.kill` made
 
 Each must end with exit code 1, one sentence that names the cause, and no traceback; and, once there is room, the same
 command (with --resume where that was the advice) must end well.
@@ -23,7 +23,7 @@ def run(arguments: list[str]) -> tuple[int, str]:
 
 
 def problem(code: int, said: str) -> str:
-    """What is wrong with how a command met a full disk; empty where nothing is."""
+    """What a command did wrong on a full disk; empty if nothing."""
     if code == 0:
         return ""  # it fitted
     if code != 1:

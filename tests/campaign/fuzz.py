@@ -1,10 +1,10 @@
-"""Damaged files to every reader: no traceback of a kind that no user could understand, no hang, no gigabytes, no code run.
+"""Gives damaged files to every reader: it must not end in a traceback, hang, take gigabytes, or execute code.
 
     python -m tests.campaign.fuzz --count 2000 --corpus /tmp/corpus
 
-Each input is made from (seed, number), so that a finding can be made again; what was not survived is kept in the
-corpus and read first the next time. The readers run in a child process, which is watched from outside: over 10 seconds
-or over 2 GiB it is killed, and the input counts as a finding.
+Each input is made from (seed, number), so a finding can be reproduced; an input on which a reader failed is kept in the
+corpus and read first the next time. The readers run in a child process, watched by its parent: over 10 seconds or over
+2 GiB it is killed, and the input counts as a finding.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def read_one(reader: Reader, path: Path) -> str:
 
 
 def try_inputs(folder: Path, numbers: range, seed: int, corpus: Path | None = None) -> tuple[Counter[str], list[str]]:
-    """Outcomes counted, and findings: inputs `numbers` of a seed, dealt to the readers by turns, in this process."""
+    """Gives inputs `numbers` of a seed to the readers in turn, in this process; returns outcome counts and findings."""
     dealt = readers(folder / "faces")
     counts: Counter[str] = Counter()
     findings = []
@@ -71,14 +71,14 @@ def try_inputs(folder: Path, numbers: range, seed: int, corpus: Path | None = No
 
 
 def _mark(marker: Path, number: int, kind: str) -> None:
-    """Says which input is being read; by rename, so that whoever watches never sees half of it."""
+    """Records which input is being read; by rename, so that the parent never reads half a record."""
     half = marker.with_suffix(".half")
     half.write_text(json.dumps({"number": number, "kind": kind}))
     os.replace(half, marker)
 
 
 def _at(marker: Path, start: int) -> tuple[int, str]:
-    """The (number, kind) that a child was at; the first of its inputs where it does not say."""
+    """The (number, kind) of the input that a child was reading; its first input if there is no record."""
     try:
         at = json.loads(marker.read_text())
         return int(at["number"]), str(at["kind"])
@@ -87,7 +87,7 @@ def _at(marker: Path, start: int) -> tuple[int, str]:
 
 
 def _child(arguments: argparse.Namespace) -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (6 * 2**30, 6 * 2**30))  # address space, of which libraries take most
+    resource.setrlimit(resource.RLIMIT_AS, (6 * 2**30, 6 * 2**30))  # address space; libraries take most of it
     folder = Path(arguments.child)
     counts, findings = try_inputs(
         folder, range(arguments.start, arguments.stop), arguments.seed, Path(arguments.corpus)
@@ -124,7 +124,7 @@ def main() -> int:
 
 
 def _watched(arguments: argparse.Namespace, start: int, stop: int) -> dict:
-    """A child's outcome; where it hangs, grows or dies, that is the finding, and the rest of its inputs are tried."""
+    """A child's outcome. If it hangs, grows or dies, that is a finding, and the rest of its inputs are tried."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "tests.campaign.fuzz", "--child", folder, "--start", str(start)]
         command += ["--stop", str(stop), "--seed", str(arguments.seed), "--corpus", arguments.corpus]
@@ -153,7 +153,7 @@ def _nothing() -> dict:
 
 
 def _watch(child: subprocess.Popen, marker: Path) -> str | None:
-    """Waits for a child; kills one that is at one input for too long, or too large, and says so."""
+    """Waits for a child; kills it if one input takes too long or too much memory, and returns the reason."""
     at, since = "", time.monotonic()
     while child.poll() is None:
         time.sleep(0.2)
@@ -164,7 +164,7 @@ def _watch(child: subprocess.Popen, marker: Path) -> str | None:
             continue
         if now != at:
             at, since = now, time.monotonic()
-        if time.monotonic() - since > 6 * SECONDS or resident > BYTES:  # six times: the machine may be busy
+        if time.monotonic() - since > 6 * SECONDS or resident > BYTES:  # six times, as the machine may be busy
             child.kill()
             child.wait()
             return "over 2 GiB of memory" if resident > BYTES else f"no end after {6 * SECONDS} s"

@@ -1,11 +1,11 @@
-"""kill -9 at random moments: each command is killed, repeated until it ends, and must end as an undisturbed one does.
+"""kill -9 at random moments: a command is killed, repeated until it ends, and must leave what an undisturbed one does.
 
     python -m tests.campaign.kill --kills 200 --work /tmp/kills
 
 Commands: prepare, generate-faces, train (with --resume where it has a checkpoint), augment, evaluate. Equal means: the
-same files with the same bytes, but for times, the order of safetensors' descriptions and the checkpoints' wrapping.
-The undisturbed runs are processes of their own; the killed ones are forked from one that has imported everything, so
-that the moments lie in the work and not in Python's start.
+same files with the same bytes, except for times, the order of safetensors' descriptions and how checkpoints are packed.
+The undisturbed runs are processes of their own; the killed ones are forked from a process that has imported everything,
+so that the kills fall into the work and not into Python's start.
 """
 
 import argparse
@@ -33,7 +33,7 @@ _TIMES = {"seconds", "command"}
 
 @dataclass(frozen=True)
 class Task:
-    """A command whose results are in `out`; `{out}` in its arguments is replaced, `resume` added where it can be."""
+    """A command whose results are in `out`; `{out}` in its arguments is replaced. `resume` is added to resume it."""
 
     name: str
     arguments: tuple[str, ...]
@@ -95,18 +95,18 @@ def tasks(inputs: dict[str, Path]) -> list[Task]:
 
 
 def undisturbed(task: Task, out: Path) -> float:
-    """Runs a task to its end; the seconds it took."""
+    """Runs a task to its end; returns the seconds that it took."""
     begun = time.monotonic()
     _done(lssl(*_words(task, out)))
     return time.monotonic() - begun
 
 
 def killed_and_repeated(task: Task, out: Path, seconds: float, chance: random.Random, kills: int) -> int:
-    """Kills the task `kills` times at random moments of its `seconds`, repeating it, then lets it end; the kills that
-    met a living process."""
+    """Kills the task at random moments of its `seconds` and repeats it, until `kills` have met a living process; then
+    lets it end. Returns the number of kills."""
     met = 0
     while True:
-        moment = chance.uniform(0, 0.6 * seconds) if met < kills else None  # so that most meet an unfinished run
+        moment = chance.uniform(0, 0.6 * seconds) if met < kills else None  # most then meet an unfinished run
         code, said = forked(_words(task, out), moment)
         if code is None:
             met += 1
@@ -117,8 +117,8 @@ def killed_and_repeated(task: Task, out: Path, seconds: float, chance: random.Ra
 
 
 def forked(words: list[str], kill_after: float | None = None) -> tuple[int | None, str]:
-    """Runs a command in a forked process; its exit code and what it said, or None where it was killed (with all
-    processes that it had started) after so many seconds."""
+    """Runs a command in a forked process; its exit code, or None if it was killed (with all its processes) after
+    `kill_after` seconds, and its output."""
     from lssl.cli.main import main as program
 
     with tempfile.TemporaryFile() as said:
@@ -179,7 +179,7 @@ def import_everything() -> None:
 
 
 def differences(first: Path, second: Path) -> list[str]:
-    """What differs between two results, as far as it should not."""
+    """Differences between two results that should not be there."""
     names = [{str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()} for root in (first, second)]
     names = [{name for name in part if not _passing(name)} for part in names]
     found = [f"{name}: in one alone" for name in sorted(names[0] ^ names[1])]
@@ -189,7 +189,7 @@ def differences(first: Path, second: Path) -> list[str]:
 
 
 def _passing(name: str) -> bool:
-    """Logs of times and of tensorboard, pages that hold a time or the command's words."""
+    """What may differ: logs of times, TensorBoard's files, pages that show a time or the command line."""
     path = Path(name)
     return "tensorboard" in path.parts or path.name in ("seconds", "report.html", "losses.png", "results.csv", ".lock")
 
@@ -263,7 +263,7 @@ def main() -> int:
         wholes[task.name] = 0.0 if whole.is_dir() else undisturbed(task, whole)
     import_everything()
     met, bad = 0, 0
-    for task in chosen:  # and once in a forked process: how long that takes, and that it gives the same
+    for task in chosen:  # once in a forked process: it must give the same, and its time bounds the kills
         out = arguments.work / f"{task.name}-forked"
         shutil.rmtree(out, ignore_errors=True)
         start = time.monotonic()

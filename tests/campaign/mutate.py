@@ -1,4 +1,4 @@
-"""Files that readers get, damaged at random: what a fuzzer feeds them. All chance comes from a seed."""
+"""Damages files at random, for the fuzzer. All randomness comes from a seed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ TEXTS = (
 
 
 def mutated(data: bytes, seed: int) -> bytes:
-    """One damaged copy: some of cutting, flipping, repeating, splicing, inserting, and numbers replaced."""
+    """A damaged copy: up to four times, bytes are cut, flipped, repeated, inserted or swapped, or a number replaced."""
     chance = np.random.default_rng(seed)
     result = bytearray(data)
     for _ in range(int(chance.integers(1, 5))):
@@ -33,7 +33,7 @@ def mutated(data: bytes, seed: int) -> bytes:
 
 
 def _place(data: bytearray, chance: np.random.Generator) -> int:
-    """Anywhere, but in the first 200 bytes half of the time: headers decide most."""
+    """A random position; half of the time within the first 200 bytes, where the header is."""
     limit = len(data) if chance.random() < 0.5 else min(200, len(data))
     return int(chance.integers(limit + 1))
 
@@ -92,7 +92,7 @@ _CHANGES: tuple[Callable[[bytearray, np.random.Generator], None], ...] = (
 
 
 def keep(corpus: Path, name: str, data: bytes) -> Path:
-    """Keeps an input that was not survived, for the next run to begin with."""
+    """Keeps an input on which a reader failed, for the next run to begin with."""
     corpus.mkdir(parents=True, exist_ok=True)
     path = corpus / name
     path.write_bytes(data)

@@ -1,4 +1,4 @@
-"""What reads users' files, with a good file of each kind to begin from, and what a reader may raise."""
+"""The readers of users' files, each with good files to begin from, and the errors they may raise."""
 
 import io
 import json
@@ -13,7 +13,7 @@ from PIL import Image
 
 from lssl.errors import LsslError
 
-#: What a reader may raise: an error of ours, whose message is for the user, or one of the system's, which names a file.
+#: What a reader may raise: an LsslError, whose message is for the user, or an error of the system that names a file.
 EXPECTED = (LsslError, OSError)
 
 

@@ -1,4 +1,4 @@
-"""One behaviour of every command: the names of options, what --quiet and --json mean, folders that cannot be written to."""
+"""What every command has in common: names of options, --quiet, --json, folders that cannot be written to."""
 
 import json
 import os
@@ -18,9 +18,9 @@ from lssl.cli.main import main
 from lssl.data import read_metadata
 from lssl.data.landmark_files import write_pts
 
-#: What asks a user or shows pages; they have no result.
+#: Commands that ask the user or show pages; they print no result.
 INTERACTIVE = {"doctor", "demo"}
-#: Nothing of these is drawn by chance.
+#: Commands in which nothing is random.
 WITHOUT_CHANCE = {
     "render-frontal",
     "normalize-pose",
@@ -85,7 +85,7 @@ WRITING = {
 @pytest.mark.parametrize("name", sorted(WRITING))
 @pytest.mark.parametrize("below", ["", "/new"])
 def test_a_folder_that_cannot_be_written_to_is_said_before_the_work(tmp_path, monkeypatch, name, below) -> None:
-    """As os.access says; the next test has a folder that is read-only in truth."""
+    """As os.access reports it; the next test has a folder that really is read-only."""
     folder = tmp_path / "locked"
     folder.mkdir()
     allowed = os.access

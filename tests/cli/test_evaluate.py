@@ -60,7 +60,7 @@ def test_help_names_every_experiment():
 )
 def test_table_on_the_console_and_in_the_files(faces, tmp_path, experiment, options, title):
     out = tmp_path / "out"
-    said = [word for word in TINY if word != "--quiet"]  # which says no more than errors
+    said = [word for word in TINY if word != "--quiet"]  # prints errors only
     result = run(experiment, "--data", faces, "--quick", "--out", out, *options, *said)
     assert result.exit_code == 0, result.output
     assert title in result.output

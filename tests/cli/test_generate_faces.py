@@ -55,7 +55,7 @@ def test_mistakes_are_named_before_any_work(tmp_path, arguments, message):
     assert not (tmp_path / "faces").exists()
 
 
-def test_somebody_is_in_either_split_and_what_cannot_be_trained_on_is_refused(tmp_path):
+def test_each_split_has_people_and_requests_that_cannot_be_trained_on_are_refused(tmp_path):
     assert set(read_metadata_of(tmp_path / "two", *FORCED).splits) == {"train", "test"}
     for arguments, reason in (
         (["--subjects", 1], "one split is empty"),

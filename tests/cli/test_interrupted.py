@@ -1,4 +1,4 @@
-"""Ctrl-C while a command works: exit code 130, one line, nothing half under a name of its own."""
+"""Ctrl-C while a command works: exit code 130, one line, and no half-written file under its final name."""
 
 import os
 import re
@@ -25,7 +25,7 @@ _SMALL = [
     "--set", "schedule.batch_size=4", "--set", "schedule.iterations=100000",
 ]  # fmt: skip
 
-#: Each with more to do than the test waits for; {name} is an input that `make_inputs` made, {out} what is written.
+#: Each has more to do than the test waits for; {name} is an input of `make_inputs`, {out} what is written.
 COMMANDS = {
     "prepare": "prepare folder {photographs} {out} --size 2048 --workers 1",
     "prepare, two processes": "prepare folder {photographs} {out} --size 2048 --workers 2",
@@ -80,7 +80,7 @@ def test_what_was_interrupted_goes_on(tmp_path, inputs) -> None:
 
 
 def interrupted(words: list[str], work: Path) -> tuple[int, str]:
-    """Starts `lssl`, sends SIGINT to it and its processes once it works, as a terminal does; exit code and output."""
+    """Sends SIGINT to `lssl` and its processes once it works, as a terminal does; its exit code and output."""
     log = work / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -100,7 +100,7 @@ def interrupted(words: list[str], work: Path) -> tuple[int, str]:
 
 
 def works(process: int, log: Path, made: Path) -> bool:
-    """Whether a bar has advanced, something was written, or, of a command that shows nothing, PyTorch is loaded."""
+    """Whether a bar has advanced, a picture was written, or, for a command that shows nothing, PyTorch is loaded."""
     if _ADVANCED.search(log.read_text(errors="replace")) or any(path.is_file() for path in made.rglob("*.png")):
         return True
     command = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")

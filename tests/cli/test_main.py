@@ -1,4 +1,4 @@
-"""The program as a whole: how it is started, what it says of itself, that no option is read and then dropped."""
+"""The program as a whole: how it is started, its version, and that no option is ignored."""
 
 import ast
 import dataclasses
@@ -66,7 +66,7 @@ def commands() -> dict[str, click.Command]:
 
 @pytest.mark.parametrize("words", sorted(commands()))
 def test_every_option_reaches_its_function(words) -> None:
-    """A parameter that the function never reads is a promise that is not kept; `**rest` is read as a whole."""
+    """A parameter that the function never reads is an option without effect; `**rest` counts as read as a whole."""
     command = commands()[words]
     function = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(command.callback)))).body[0]
     read = {node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
@@ -98,7 +98,7 @@ def test_every_option_of_train_stands_for_a_setting() -> None:
 
 @pytest.mark.parametrize("options", [AugmentOptions, GenerateConfig, FrontalOptions, PrepareOptions, Settings])
 def test_every_field_of_the_options_is_read(options) -> None:
-    """Below the command line: `--remove-light` reached `Options` once and nothing beyond it."""
+    """Below the command line: `--remove-light` once reached `Options` and nothing beyond."""
     read = set()
     for path in (ROOT / "lssl").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -108,7 +108,7 @@ def test_every_field_of_the_options_is_read(options) -> None:
 
 
 def mentions() -> list[tuple[str, str, str]]:
-    """(place, command, option) of every `lssl COMMAND ... --option` on a line of the documents, the help and the messages."""
+    """(place, command, option) of every `lssl COMMAND ... --option` in the documents, help texts and messages."""
     found = []
     files = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.py")]
     files += [path for folder in ("lssl", "cli", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
@@ -124,7 +124,7 @@ def mentions() -> list[tuple[str, str, str]]:
     return found
 
 
-def test_every_option_that_is_spoken_of_exists() -> None:
+def test_every_option_that_is_mentioned_exists() -> None:
     known = {words: {name for option in command.params for name in (*option.opts, *option.secondary_opts)} | {"--help"}
              for words, command in commands().items()}  # fmt: skip
     found = mentions()

@@ -36,7 +36,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
-    """A data set folder of one person at two yaws with two expressions."""
+    """A data set folder of one person at two yaws, with two expressions each."""
     root = tmp_path_factory.mktemp("data") / "faces"
     config = GenerateConfig(1, ("neutral", "happy"), yaw=(0.0, 30.0), size=SIZE, test_fraction=0.0)
     write_generated(root, FaceGenerator(load_embedded_model(), config), model="embedded")
@@ -60,7 +60,7 @@ def test_the_whole_chain_and_a_drawn_folder(model, photographs, tmp_path):
     assert again.exit_code == 0
     assert "is complete" in again.output
 
-    # What render-frontal drew is normalized alone, to the same bits.
+    # Normalizing what render-frontal drew gives the same bits.
     drawn = run(model, out / "simulated", "-o", tmp_path / "drawn")
     assert drawn.exit_code == 0, drawn.output
     assert not (tmp_path / "drawn" / "simulated").exists()

@@ -113,7 +113,7 @@ def test_doubtful_faces_are_drawn_and_named(portraits, tmp_path):
     Image.fromarray(dim).save(tmp_path / "dim.png")
     (tmp_path / "dim.pts").write_bytes((portraits / "left.pts").read_bytes())
     options = ("-o", tmp_path / "out", "--size", "64", "--workers", "1")
-    for _ in range(2):  # a folder that is complete says it again
+    for _ in range(2):  # a complete folder repeats its warnings
         result = run(tmp_path / "dim.png", portraits / "left.png", *options)
         assert result.exit_code == 0, result.output
         assert "dim.png is doubtful: hardly any light" in result.output

@@ -1,4 +1,4 @@
-"""`lssl train` from its command line to its last page."""
+"""`lssl train` from its command line to its report."""
 
 import json
 

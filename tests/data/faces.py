@@ -61,7 +61,7 @@ def write_photograph(path: Path, *, centre=(256, 240), width: float = 200, shade
 def write_folder(
     root: Path, *, subjects: int = 5, size: int = 32, masks: bool = False, side: bool = False, **settings
 ) -> Path:
-    """A data set folder with two expressions of each subject, the last subject tested."""
+    """A data set folder with two expressions per subject; the last subject is the test split."""
     writer = FaceFolderWriter(root, attributes=["expression"], settings={"made": "by a test", **settings})
     points = face_points(size * 0.6, (size / 2 - 0.5, size * 0.45))
     for subject in range(subjects):

@@ -1,4 +1,4 @@
-"""The BU-3DFE reader on a scan made here: half an ellipsoid with a painted face, in the database's own formats."""
+"""The BU-3DFE reader on a synthetic scan: half an ellipsoid with a painted face, in the database's own formats."""
 
 import numpy as np
 import pytest

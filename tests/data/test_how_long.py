@@ -1,4 +1,4 @@
-"""How long work will take: said once, from measured steps, and not of what is soon over."""
+"""How long work will take: said once, from measured steps, and only if it is long."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Landmarks that came with a photograph lie on its face, or are refused."""
+"""Landmarks that come with a photograph must lie on its face."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def points(photograph):
 
 
 @pytest.mark.parametrize("error", [0.0, 4.0])
-def test_landmarks_on_the_face_are_taken(photograph, points, error) -> None:
+def test_landmarks_on_the_face_are_accepted(photograph, points, error) -> None:
     check_on_face(points + np.float32(error), photograph)
     turned = np.random.default_rng(0).normal(0, error / 2, points.shape).astype(np.float32)
     check_on_face(points + turned, photograph)
@@ -47,13 +47,13 @@ def test_landmarks_of_another_crop_are_refused(photograph, points) -> None:
         check_on_face(points, crop)
 
 
-def test_where_no_face_is_seen_landmarks_are_taken(points) -> None:
+def test_where_no_face_is_detected_landmarks_are_accepted(points) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (300, 300, 3), dtype=np.uint8)
     check_on_face(points, noise)
 
 
 def test_a_face_that_is_not_seen_beside_one_that_is(photograph, points) -> None:
-    """Another person's landmarks, half turned away, are not measured by the person beside."""
+    """The landmarks of a person who is half turned away are not compared with the face beside."""
     other = points - points.mean(0)
     other[:, 0] *= 0.4
     other[48:68] += [8, 6]

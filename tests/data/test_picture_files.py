@@ -1,4 +1,4 @@
-"""Nothing that looks like a picture vanishes: it is read, or listed with the reason."""
+"""Whatever looks like a picture is read, or listed with the reason why not."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Folders as people have them: what `prepare` makes of them, and what it says."""
+"""Folders as people have them: what `prepare` writes and reports."""
 
 import unicodedata
 
@@ -38,7 +38,7 @@ def test_the_split_is_of_those_that_are_left(faces, tmp_path) -> None:
     tested = set(read_metadata(tmp_path / "all").split("test").subjects)
     assert everybody.splits == {"train": 8, "test": 2}
     for mood in ("happy", "neutral"):
-        (root / mood / f"{min(tested)}.pts").write_text("{\n}")  # whoever was to be tested
+        (root / mood / f"{min(tested)}.pts").write_text("{\n}")  # the people of the test split
     report = prepare("folder", root, tmp_path / "out", OPTIONS)
     assert report.splits == {"train": 6, "test": 2}
     assert len(report.rejected) == 2

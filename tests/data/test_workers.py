@@ -32,7 +32,7 @@ def test_ctrl_c_while_the_workers_start_is_silent(tmp_path, seconds) -> None:
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
-    time.sleep(seconds)  # into the start of the workers; whenever it comes, it must be silent
+    time.sleep(seconds)  # while the workers start; it must be silent whenever it comes
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert "Traceback" not in err

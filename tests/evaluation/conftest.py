@@ -1,4 +1,4 @@
-"""Drawn faces of 32 x 32: a colour a subject, a bar whose height says the expression; and a generator that can draw it."""
+"""Drawn faces of 32 x 32 (a subject is a colour, an expression a bar's height), and a generator that can draw them."""
 
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def write_faces(root: Path, subjects: int = 8, values: tuple[str, ...] = VALUES)
 
 
 class BarPainter(torch.nn.Module):
-    """Stands for a perfect generator: wipes the bar out with the subject's colour and draws the target's."""
+    """Stands for a perfect generator: paints over the bar in the subject's colour and draws the target's."""
 
     side_channels = 0
 
@@ -101,7 +101,7 @@ def copier() -> TrainedGenerator:
 
 @pytest.fixture
 def settings(faces: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """An experiment of seconds: generators of two iterations, classifiers of six; no losses.png of each."""
+    """Settings of an experiment of seconds: two iterations per generator, six per classifier, no losses.png."""
     monkeypatch.setattr("lssl.training.loop.draw_losses", lambda rows, path: None)
     training = TrainConfig().with_overrides(
         {

@@ -18,7 +18,7 @@ def people(model: BilinearFaceModel, count: int, seed: int = 0) -> np.ndarray:
 
 
 def write_obj(path: Path, vertices: np.ndarray, faces: np.ndarray, texture: bool = False) -> None:
-    """An OBJ; with texture seams, a material a half and quads that a reader would be tempted to split vertices at."""
+    """An OBJ; with `texture`, it has texture seams and a material per half, at which a reader might split vertices."""
     lines = [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in vertices]
     if texture:
         lines += ["mtllib none.mtl", *(f"vt {k / 10:.1f} 0.5" for k in range(10)), "vn 0 0 1"]
@@ -46,10 +46,10 @@ def write_facewarehouse(root: Path, model: BilinearFaceModel, count: int = 5) ->
 
 
 def write_facescape(path: Path, model: BilinearFaceModel, **changes: object) -> None:
-    """facescape_bm_v1.6-like: core (3V, 4, I) of absolute millimetres; extra vertices behind, which front drops."""
+    """facescape_bm_v1.6-like: core (3V, 4, I), absolute millimetres, extra vertices that `front` leaves out."""
     rows = torch.stack([model.expression(name) for name in NAMES])
     core = torch.einsum("vcr,rie,xe->vcxi", model.basis, model.core[:, :6], rows).numpy()
-    core[:, 2, :, 0] += 40.0  # the file's origin is its own
+    core[:, 2, :, 0] += 40.0  # the file has an origin of its own
     behind = np.zeros((10, *core.shape[1:]), np.float32)
     core = np.concatenate([behind, core]).reshape(-1, len(NAMES), 6) * 10
     arrays = {

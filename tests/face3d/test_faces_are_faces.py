@@ -1,4 +1,4 @@
-"""The embedded faces are face-like: a detector finds them, a classifier reads them, their proportions are human."""
+"""The embedded model's faces look like faces: a detector finds them, classifiers read them, proportions are human."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def similarity(source, target):
 
 
 def distance(made, target):
-    """Mean distance of landmarks in distances between the outer eye corners."""
+    """Mean distance of landmarks, as a share of the distance between the outer eye corners."""
     return np.linalg.norm(made - target, axis=1).mean() / np.linalg.norm(target[45] - target[36])
 
 
@@ -67,7 +67,7 @@ def test_identity_modes_reach_real_identities(model, ict):
         sizes.append(np.abs(z).max())
     assert np.mean(errors) < 0.05
     assert np.mean(errors) < 0.8 * np.mean(unfitted)
-    assert np.mean(sizes) < 3  # with people the prior would draw
+    assert np.mean(sizes) < 3  # with identities that are likely under the prior
 
 
 @pytest.mark.slow

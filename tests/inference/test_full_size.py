@@ -111,7 +111,7 @@ def large_similarity():
 
 
 def in_one_piece(photograph, similarity, edit, mask):
-    """The formula of `apply_edit`, every plane looked up at every pixel of the photograph."""
+    """The formula of `apply_edit`, with every plane sampled at every pixel of the photograph."""
     size = mask.shape[0]
     y, x = np.mgrid[: photograph.shape[0], : photograph.shape[1]]
     pixels = np.stack([x, y], -1).astype(np.float64)

@@ -20,7 +20,7 @@ SIZE = 96
 
 
 class Person:
-    """One generated person with an expression, and pictures of him at any yaw and size."""
+    """One generated person with an expression, and pictures of the person at any yaw and size."""
 
     def __init__(self, expression):
         self.model = load_embedded_model()
@@ -87,7 +87,7 @@ def test_open_mouth_stays_open_and_dark(surprised):
 
 
 def test_closed_eyes_are_fitted_and_drawn(neutral):
-    """Lids on one line, as a detector gives them; the eyes' texture is what the photograph has there."""
+    """Lids on one line, as a detector gives them; the eyes' texture is the photograph's."""
     image, landmarks = neutral.photograph(15.0)
     for eye in (LEFT_EYE, RIGHT_EYE):
         upper, lower = [eye[1], eye[2]], [eye[5], eye[4]]

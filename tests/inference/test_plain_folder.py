@@ -1,4 +1,4 @@
-"""Photographs in folders named after what they show, as a data set folder of the model's."""
+"""Photographs in folders named after what they show, as a data set folder for a model."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,7 @@ from lssl.data.landmark_files import write_pts
 from lssl.errors import LsslError
 from lssl.inference.plain_folder import open_faces
 
-# A front face's outline, brows, nose, eyes and mouth, coarse: what alignment needs.
+# A frontal face's outline, brows, nose, eyes and mouth, coarsely: enough for alignment.
 FACE = np.concatenate(
     [
         np.stack([np.linspace(40, 160, 17), 100 + 80 * np.sin(np.linspace(0, np.pi, 17))], 1),

@@ -1,4 +1,4 @@
-"""What needs no training: morphs of two people, the 3D edit as the data's people move, several by turns, a teacher."""
+"""Synthesizers without training: morphs of two people, the 3D edit with the data's movements, mixtures, a teacher."""
 
 from dataclasses import replace
 

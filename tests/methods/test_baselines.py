@@ -39,7 +39,7 @@ def three(tmp_path: Path) -> Path:
 
 
 def small(preset: str, tiny: Callable[..., TrainConfig], faces: Path) -> TrainConfig:
-    """A second's run with the losses of a preset."""
+    """Settings for a run of about a second, with the losses of a preset."""
     shape = tiny(preset.removesuffix("-small"), faces).to_dict()
     tree = TrainConfig.preset(preset).to_dict()
     sizes = {

@@ -96,7 +96,7 @@ def test_standard_goes_on_from_its_own_picture_of_y(standard, tmp_path):
     assert not torch.equal(batch.target[~asked_for_their_own], batch.image[~asked_for_their_own])
 
 
-def test_standard_moves_more_while_real_faces_are_told_too_surely(standard, tmp_path):
+def test_standard_moves_more_while_real_faces_are_recognised_too_surely(standard, tmp_path):
     method = prepare_run(standard.with_overrides({"data.jitter": 0.5}), tmp_path / "run", quiet=True).method
     for score, sign in ((torch.ones(4, 1), 1), (-torch.ones(4, 1), -1)):
         for _ in range(200):
@@ -111,14 +111,14 @@ def test_d_cls_of_standard_begins_again_while_it_knows_nothing(standard, tmp_pat
     stages, weights = method.warm_up(), method.critic.attribute_head.weight
     first = next(stages)
     begun = weights.clone()
-    second = next(stages)  # the loss is still that of chance
+    second = next(stages)  # the loss is still at chance level
     assert second.update.learning_rate == first.update.learning_rate / 2
     assert not torch.equal(weights, begun)
     method.memory["warm_up_loss"].fill_(0.1)
     assert list(stages) == []
 
 
-def test_d_cls_of_standard_that_never_begins_is_told(standard, tmp_path):
+def test_d_cls_of_standard_that_never_begins_is_reported(standard, tmp_path):
     method = prepare_run(standard.with_overrides({"warm_up.updates": 100}), tmp_path / "run", quiet=True).method
     with pytest.warns(UserWarning, match="after 400 updates D_cls still recognises expression no better than chance"):
         assert len(list(method.warm_up())) == 4

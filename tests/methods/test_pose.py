@@ -28,7 +28,7 @@ SCHEMA = AttributeSchema.from_columns({"expression": ["neutral", "happy", "sad"]
 
 
 def write_pairs(root: Path, *, size: int = SIZE, sides: bool = True) -> Path:
-    """Simulated faces: grey with a bar whose height is the expression; photographs: coloured, the bar shifted by yaw."""
+    """Simulated faces: grey, with a bar whose height is the expression; photographs: coloured, the bar moved by yaw."""
     chance = np.random.default_rng(0)
     writer = FaceFolderWriter(root, attributes=("expression",), settings={"background": "original", "model": "None"})
     for subject in range(6):

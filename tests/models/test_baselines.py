@@ -152,7 +152,7 @@ def test_a_moving_head_at_zero_leaves_the_picture(network):
 
 
 class _Adds(nn.Module):
-    """Says in the picture by which generator it went."""
+    """Marks the picture with the generator that it passed."""
 
     def __init__(self, number: float) -> None:
         super().__init__()
@@ -182,7 +182,7 @@ def test_cyclegan_takes_the_pair_of_source_and_target():
     assert route(network, 1, 3) == 53  # composed
     assert route(network, 2, 2) == 2  # identity pass of the generator that ends there
     assert route(network, 0, 0) == 5
-    assert route(network, None, 3) == 3  # taken for neutral
+    assert route(network, None, 3) == 3  # treated as neutral
     assert route(network, None, 0) == 5
     source, target = torch.tensor([0, 3, 1, 2, 0]), torch.tensor([2, 0, 3, 2, 0])
     assert faithful(source, target).tolist() == [True, True, False, True, True]

@@ -1,4 +1,4 @@
-"""Calls as users make them: wrong arguments are named, torch.func's transforms work, ONNX takes the operators."""
+"""Calls as users write them: wrong arguments are named, torch.func's transforms work, ONNX takes the operators."""
 
 from collections.abc import Callable
 
@@ -32,7 +32,7 @@ def scene(device: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def operators(device: str) -> dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor], Tensor]]:
-    """(the operator, its reference, what it is differentiated in)"""
+    """(the operator, its reference, the inputs that it is differentiated in)"""
     generator = torch.Generator().manual_seed(1)
     image = torch.randn(2, 8, 3, 3, generator=generator, dtype=torch.float64).to(device)
     points = (torch.rand(2, 3, 2, generator=generator, dtype=torch.float64) * 6).to(device)
@@ -103,7 +103,7 @@ def test_one_weight_for_all_mixtures() -> None:
 
 
 class Drawing(nn.Module):
-    """A heatmap beside a convolution's normalised, shuffled output: all that a generator of the paper needs."""
+    """A heatmap and a shuffled, normalized convolution: the operators of the paper's generator."""
 
     def __init__(self) -> None:
         super().__init__()

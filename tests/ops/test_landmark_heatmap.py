@@ -50,7 +50,7 @@ def sample(seed: int, n: int, k: int, size: int, device: str) -> tuple[Tensor, T
     options=st.tuples(st.booleans(), st.booleans(), st.booleans()),
 )
 @property_test
-def test_values_and_gradients_are_the_reference_s(device, reduction, seed, n, k, size, dtype, options):
+def test_values_and_gradients_are_those_of_the_reference(device, reduction, seed, n, k, size, dtype, options):
     tensor_sigma, some_hidden, strided = options
     landmarks, sigmas, visible = sample(seed, n, k, max(size), device)
     shown = visible if some_hidden else None
@@ -77,7 +77,7 @@ def test_values_and_gradients_are_the_reference_s(device, reduction, seed, n, k,
     exact_inputs = (exact_landmarks, exact_sigmas) if tensor_sigma else (exact_landmarks,)
     found = torch.autograd.grad(output, inputs, weight)
     for gradient, exact in zip(found, torch.autograd.grad(expected, exact_inputs, weight.double()), strict=True):
-        # A sigma of float32 bounds what a float64 landmark's gradient can be compared to.
+        # A float32 sigma limits how closely gradients of float64 landmarks can agree.
         tolerance = max(50 * TOLERANCE[dtype], 2e-7)
         torch.testing.assert_close(gradient.double(), exact, atol=tolerance * (1 + exact.abs().max()), rtol=tolerance)
 

@@ -47,7 +47,7 @@ def jittered_grid(seed: int, rows: int, snap: float) -> tuple[Tensor, Tensor]:
     u = torch.linspace(0, 12, rows)
     y, x = torch.meshgrid(u, u, indexing="ij")
     inner = torch.zeros(rows, rows, 2)
-    # A quarter of a cell at most: further, a cell could fold over its diagonal.
+    # A quarter of a cell at most: more, and a cell could fold over its diagonal.
     inner[1:-1, 1:-1] = (torch.rand(rows - 2, rows - 2, 2, generator=g) - 0.5) * 6 / (rows - 1)
     xy = ((torch.stack([x, y], -1) + inner) / snap).round() * snap
     vertices = torch.cat([xy, torch.zeros(rows, rows, 1)], -1).reshape(1, -1, 3)

@@ -1,4 +1,4 @@
-"""What three commands draw today, so that a change of the code that should change nothing is seen to change nothing.
+"""What three commands draw, pinned: a change of the code that should change nothing is checked to change nothing.
 
 Stored: the mean colour of 4 x 4 pixels, and the landmarks. Other processors round differently, hence the tolerance;
 `LSSL_EXACT_PINS=1` compares the bytes of the pictures, which hold on one machine. A commit that is meant to change

@@ -1,7 +1,7 @@
 """Training, pinned: short runs of every method log the same losses as when `training.json` was written.
 
     python -m pytest tests/pins                              compares
-    LSSL_RECORD=1 python -m pytest tests/pins                writes the file anew, for a change that is meant
+    LSSL_RECORD=1 python -m pytest tests/pins                writes the file anew, for an intended change
 
 The values hold on the machine where they were written bit for bit, on others within 1e-5.
 """
@@ -49,7 +49,7 @@ RUNS = {
 
 
 def write_faces(root: Path) -> Path:
-    """Drawn faces with a mouth that an expression lifts, each beside a photograph of itself turned by a yaw."""
+    """Drawn faces whose mouth is lifted by an expression, each with a picture of itself turned by a yaw in side/."""
     chance = np.random.default_rng(0)
     writer = FaceFolderWriter(root, attributes=("expression",), settings={"background": "original", "model": "None"})
     rows, columns = np.mgrid[:SIZE, :SIZE]

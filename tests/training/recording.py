@@ -1,7 +1,7 @@
-"""A stand-in for a CUDA graph on the CPU: records the operators that work runs, and replays them without its Python.
+"""A stand-in for a CUDA graph on the CPU: records the operators that a function runs, and replays them alone.
 
 As a CUDA graph does, a recording reads and writes the tensors that it was recorded with; what Python decided then is
-frozen; what a capture refuses (a value read back, numbers made from Python's, chance) is refused here, too.
+frozen; what a capture refuses (reading a value back, copying Python numbers, random numbers) is refused here, too.
 """
 
 from collections.abc import Callable, Iterator
@@ -42,8 +42,8 @@ class _Recorder(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[tuple[Any, tuple, dict, list[Tensor]]] = []
-        self.made: set[int] = set()  # storages of the recording's own
-        self.before: dict[int, tuple[Tensor, Tensor]] = {}  # of others, what they held
+        self.made: set[int] = set()  # storages that the recording made
+        self.before: dict[int, tuple[Tensor, Tensor]] = {}  # what the other storages held
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -71,7 +71,7 @@ class _Recorder(TorchDispatchMode):
                 self.before[_storage(tensor)] = (tensor.detach(), tensor.detach().clone())
 
     def undo(self) -> None:
-        """A capture does nothing: what the work changed is as it was."""
+        """Puts back what the function changed, as a capture does not execute."""
         for tensor, value in self.before.values():
             tensor.copy_(value)
 

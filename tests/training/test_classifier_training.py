@@ -1,4 +1,4 @@
-"""The classifier learns what is there, the same for a seed, and nothing from shuffled labels."""
+"""The classifier learns what can be learnt, nothing from shuffled labels, and the same for equal seeds."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""A run: its folder, stop and resume bit for bit, kill, bad data, several processes."""
+"""A run: its folder, bitwise resuming, kills, bad data, several processes."""
 
 import json
 import math
@@ -92,7 +92,7 @@ def test_run_from_its_own_config_repeats(config, tmp_path):
 
 
 def test_learns(config, tmp_path):
-    """Reconstruction falls: the loop optimizes what it says."""
+    """The reconstruction loss falls: the loop does optimize it."""
     config = config.with_overrides({"schedule.iterations": 60, "schedule.decay_start": 1.0, "output.log_every": 10})
     assert run(config, tmp_path / "run")
     values = [row["g_bi"] for row in rows(tmp_path / "run")]

@@ -1,4 +1,4 @@
-"""What data say about movement, and the crops of mouth and eyes."""
+"""Movements found in the data, and the crops of mouth and eyes."""
 
 import pytest
 import torch
@@ -112,7 +112,7 @@ def test_half_sides_are_pixel_centres():
 
 
 def heads(count):
-    """Landmarks (count, 68, 2) of the embedded model's frontal proportions, roughly: where they lie hardly matters."""
+    """Landmarks (count, 68, 2), roughly in a frontal face's proportions; their exact places hardly matter."""
     return (torch.rand(count, 68, 2, generator=torch.Generator().manual_seed(1)) - 0.5) * 1.2
 
 
@@ -159,8 +159,8 @@ def test_a_picture_follows_the_pose_in_a_plane():
     )
 
 
-def test_a_pose_that_was_asked_for_is_not_forgiven(faces):
-    """The partner is put as the mean face of the class asked for is held: what a class has in common stays."""
+def test_a_pose_that_belongs_to_the_class_is_kept(faces):
+    """The partner takes the pose of the target class's mean face, so a pose that the whole class shares is kept."""
     targets = targets_of(FaceDataset(faces, split="train"), mirrored=False)
     points = half_sides(FaceDataset(faces, split="train").landmarks, (16, 16))
     for row, other in ((0, 1 - int(targets.of_row[0])),):
@@ -170,7 +170,7 @@ def test_a_pose_that_was_asked_for_is_not_forgiven(faces):
         assert (put[0] - wanted)[27:36].abs().mean() <= (partner[0] - wanted)[27:36].abs().mean() + 1e-6
 
 
-def test_the_way_gone_is_one_where_the_flow_goes_it():
+def test_the_way_gone_is_one_where_the_flow_moves_as_asked():
     before, asked = torch.rand(2, 68, 2) - 0.5, torch.tensor([0.1, -0.05]).expand(2, 68, 2)
     flow = -asked[:, 0, :, None, None].expand(2, 2, 32, 32)
     assert way_gone(flow, before, asked, LANDMARK_WEIGHTS) == pytest.approx(1, abs=1e-4)

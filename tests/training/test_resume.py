@@ -1,4 +1,4 @@
-"""Going on after what happens to run folders: torn checkpoints, cut settings, full disks, a second run."""
+"""Resuming after accidents to run folders: torn checkpoints, truncated settings, full disks, a second run."""
 
 import os
 import shutil

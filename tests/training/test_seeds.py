@@ -1,4 +1,4 @@
-"""One place makes training's chance."""
+"""All randomness of training is made in one place."""
 
 import re
 from pathlib import Path

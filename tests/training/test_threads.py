@@ -1,10 +1,10 @@
-"""The number of threads follows what is measured."""
+"""The number of threads is chosen by measurement."""
 
 from lssl.training.threads import ThreadChoice
 
 
 class Machine:
-    """Where a piece of work takes `seconds[threads]`."""
+    """A machine on which a piece of work takes `seconds[threads]`."""
 
     def __init__(self, seconds: dict[int, float]) -> None:
         self.seconds, self.threads, self.said = seconds, 0, []
@@ -32,13 +32,13 @@ def test_it_is_measured_again_where_work_slows_down():
     machine = Machine({2: 0.39, 1: 0.6})
     choice = machine.choice()
     machine.work(choice, 40)
-    machine.seconds.update({2: 5.8, 1: 0.7})  # others work beside
+    machine.seconds.update({2: 5.8, 1: 0.7})  # another process is busy
     machine.work(choice, 60)
     assert machine.threads == 1
     slower, again = machine.said[1:]
     assert slower.startswith("An update takes")
     assert again == "Threads: 1 (0.7 s with 1, 5.8 s with 2)"
-    machine.seconds.update({2: 0.4, 1: 0.6})  # no slower: it stays
+    machine.seconds.update({2: 0.4, 1: 0.6})  # no slower, so the number stays
     machine.work(choice, 100)
     assert machine.threads == 1
 

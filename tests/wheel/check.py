@@ -1,4 +1,4 @@
-"""What a user of a wheel has: a fresh environment, no compiler, no repository. Minutes; `make wheel` runs it.
+"""Checks a wheel as its users have it: a fresh environment, no compiler, no repository. Minutes; `make wheel` runs it.
 
     python tests/wheel/check.py dist/lssl-*.whl                                 with the torch of constraints.txt
     python tests/wheel/check.py dist/lssl-*.whl --python python3.13 --torch torch==2.12.0
@@ -49,7 +49,7 @@ assert lssl.FaceEditor.from_pretrained("copy").attributes == editor.attributes
 
 
 class Installed:
-    """An environment with the wheel and nothing else."""
+    """An environment that holds the wheel and its dependencies only."""
 
     def __init__(self, folder: Path, python: str) -> None:
         self.folder, self.bin = folder, folder / "venv" / "bin"
@@ -76,7 +76,7 @@ class Installed:
 
 
 def install(installed: Installed, *what: str, torch: str | None) -> None:
-    """By the versions of constraints.txt, unless a torch was asked for, which may be out of their reach."""
+    """With the versions of constraints.txt, unless a torch was asked for, which may be outside of them."""
     constraints = [] if torch else ["-c", str(ROOT / "constraints.txt")]
     installed.run("pip", "install", "--quiet", *constraints, *what)
 

@@ -51,7 +51,7 @@ SPOTS = {"p0": (15, 23), "p1": (10, 13), "p2": (16, 23), "p3": (30, 2)}  # mouth
 
 @pytest.fixture
 def folder(tmp_path):
-    """A dark picture a person, two for p0, with a bright spot at `SPOTS`; the yaw is that of all, as in generated faces."""
+    """One dark picture per person, two for p0, with a bright spot at `SPOTS`; all have the yaw of a frontal face."""
     writer = FaceFolderWriter(tmp_path / "faces", attributes=["expression", "yaw"], settings={})
     for person, value, glow in [(p, "neutral", 200) for p in SPOTS] + [("p0", "happy", 180)]:
         picture = np.random.default_rng(0).integers(0, 30, (SIZE, SIZE, 3), dtype=np.uint8)

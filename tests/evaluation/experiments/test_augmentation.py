@@ -66,7 +66,7 @@ def test_gain_is_a_difference_within_each_fold(settings, tmp_path):
 
 
 def one_fold(changes):
-    """A fold in which each person's right faces of 10 change by so much from 6."""
+    """A fold in which each person has 6 of 10 faces right without synthesized faces, and with them so many more."""
     before = {f"p{k}": [6, 10] for k in range(len(changes))}
     after = {f"p{k}": [6 + change, 10] for k, change in enumerate(changes)}
     return {"real_people": 7, "people": {"real": before, "9": after}}

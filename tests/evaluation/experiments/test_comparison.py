@@ -38,7 +38,7 @@ def no_dlib(monkeypatch):
 
 @pytest.fixture
 def trained(monkeypatch, painter, copier, folder):
-    """Stands for training: what each method would have become, and how often it was asked for."""
+    """Stands for training: the generator of each method, and how often each was trained."""
     asked = []
     models = {"stargan": painter, "icgan": copier}
     pairs = CycleGANGenerator(3, width=2, residual_blocks=1).eval()

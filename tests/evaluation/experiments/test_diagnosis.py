@@ -1,4 +1,4 @@
-"""The diagnosis of synthesized faces: what the oracle may see and nobody else, what is measured, how it ends."""
+"""The diagnosis of synthesized faces: what only the oracle may see, what is measured, what the conclusion says."""
 
 import pytest
 import torch
@@ -50,7 +50,7 @@ def test_a_perfect_source_is_found_right_and_a_page_says_so(settings, tmp_path, 
 
 
 def a_fold(both, oracle):
-    """Each of ten people has 6 of 10 right by real faces alone."""
+    """A fold of ten people; with real faces alone, 6 of each person's 10 faces are right."""
 
     def arm(right):
         return {"matrices": [[[right, 10 - right], [0, 10]]], "people": {f"p{k}": [right, 10] for k in range(10)}}

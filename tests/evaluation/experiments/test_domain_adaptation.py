@@ -1,4 +1,4 @@
-"""Domain adaptation: real labels stay unseen, tested people too, and what is compared."""
+"""Domain adaptation: what is compared; neither real labels nor tested people are seen."""
 
 import shutil
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Folds are by subject, the same for a seed; a folder that cannot be evaluated is refused by name before any work."""
+"""Folds are by subject, the same for a seed; a folder that cannot be evaluated is refused before any work."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Nobody in a test fold is seen by any trained part: every picture that a trainer opens is noted, with its person."""
+"""No trained part sees anybody of a test fold: every picture that a trainer opens is recorded with its person."""
 
 import csv
 import re
@@ -24,7 +24,7 @@ TRAINERS = [
 
 
 def person(path: Path) -> str:
-    """Who a picture shows: its name says it, or for a synthesized one what it was made from."""
+    """Who a picture shows, from its name or, if it was synthesized, from its source's."""
     if "synthetic" in path.parts:
         with (path.parent.parent / "metadata.csv").open(newline="") as file:
             path = Path(next(r["made_from"] for r in csv.DictReader(file) if r["file_name"] == f"images/{path.name}"))
@@ -32,7 +32,7 @@ def person(path: Path) -> str:
 
 
 class Spy:
-    """Notes (fold, trainer, person) for each picture opened while a trainer runs, and all people seen otherwise."""
+    """Records (fold, trainer, person) for each picture opened while a trainer runs, and all people seen otherwise."""
 
     def __init__(self, monkeypatch) -> None:
         self.seen: set[tuple[int, str, str]] = set()

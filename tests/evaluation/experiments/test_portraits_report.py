@@ -1,4 +1,4 @@
-"""Portraits judged from a folder to the page: a painter that knows the answer, a copier that changes nothing."""
+"""Portraits judged, from the folder to the report: a generator that knows the answer, and one that changes nothing."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Table 3 on drawn faces whose answers are known, without leaks, resumable; and the drawing of frontal faces."""
+"""Table 3 on drawn faces with known answers: no leaks, resuming; and the drawing of frontal faces."""
 
 import json
 from dataclasses import replace
@@ -38,14 +38,14 @@ GROUP = AttributeGroup("expression", VALUES)
 
 
 def draw(subject, place):
-    """A colour a person, a bar at one of three places: which expression it is, seen from the front."""
+    """One colour per person, and a bar at one of three places: the expression, as seen from the front."""
     pixels = np.full((SIZE, SIZE, 3), np.random.default_rng(subject).integers(30, 150, 3), np.uint8)
     pixels[BARS[place] : BARS[place] + 4, 6:26] = 250
     return pixels
 
 
 def write(root, source="test", subjects=6, rows=None):
-    """Turned faces show the bar of the next expression: a classifier of frontal faces is always wrong about them."""
+    """Turned faces show the next expression's bar, so that a classifier of frontal faces is always wrong about them."""
     writer = FaceFolderWriter(root, attributes=["expression", "yaw"], settings={})
     points = np.random.default_rng(0).uniform(4, 28, (68, 2)).astype(np.float32)
     for subject in range(subjects):
@@ -62,7 +62,7 @@ def write(root, source="test", subjects=6, rows=None):
 
 
 def write_frontal(root, subjects=6, without=()):
-    """Simulated faces as they should be: the frontal drawing; side/ the turned one."""
+    """Perfect simulated faces: the frontal drawing, and the turned one in side/."""
     writer = FaceFolderWriter(root, attributes=["expression"], settings={})
     points = np.random.default_rng(0).uniform(4, 28, (68, 2)).astype(np.float32)
     for subject in range(subjects):

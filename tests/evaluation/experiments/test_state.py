@@ -1,4 +1,4 @@
-"""A finished part is never made again; other settings are refused by name."""
+"""A finished part is never computed again; other settings are refused and named."""
 
 import pytest
 

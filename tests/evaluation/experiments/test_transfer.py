@@ -1,4 +1,4 @@
-"""Transfer on known answers: a perfect generator, one that does nothing, and what reports say of them."""
+"""Transfer on known answers: what the report says of a perfect generator and of one that does nothing."""
 
 import json
 from dataclasses import replace
@@ -49,7 +49,7 @@ def test_a_generator_that_ignores_the_target_is_found_out(folder, judge, copier)
     assert accuracy(figures["kept"]) == accuracy(figures["relative"]["kept"]) == 100
 
 
-def test_beside_a_persons_own_faces_what_he_is_like_at_rest_does_not_count():
+def test_compared_with_a_persons_own_faces_the_face_at_rest_does_not_count():
     people, classes = ["a", "a", "a", "b", "b", "c"], np.array([0, 1, 1, 0, 1, 0])
     at_rest = np.array([[0.0, 5.0]] * 3 + [[4.0, 0.0]] * 2 + [[0.0, 0.0]])
     values = at_rest + 2.0 * np.eye(2)[classes]

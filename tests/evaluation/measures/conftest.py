@@ -1,4 +1,4 @@
-"""Pictures whose truth is known, and landmarks of a face that can be moved."""
+"""Pictures with known statistics, and landmarks of a face that can be moved."""
 
 from types import SimpleNamespace
 
@@ -24,7 +24,7 @@ def crops(count: int, seed: int, shape: tuple[int, int] = (32, 48)) -> NDArray[n
 
 
 def face(unit: float = 60.0, centre: tuple[float, float] = (128.0, 100.0)) -> NDArray[np.float32]:
-    """68 landmarks of an upright face, `unit` pixels between the eyes' centres, which have `centre` in their middle."""
+    """68 landmarks of an upright face, `unit` pixels between the eyes' centres; `centre` lies halfway between them."""
     points = np.zeros((68, 2))
     turn = np.linspace(np.pi, 0, 17)
     points[:17] = np.stack([1.1 * np.cos(turn), 0.3 + 1.4 * np.sin(turn)], 1)

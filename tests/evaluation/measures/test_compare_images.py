@@ -35,7 +35,7 @@ SIZE, VALUES = 32, ("neutral", "happy", "sad")
 
 
 def face(subject, value):
-    """A colour and texture a person, a bright bar whose place is the expression's."""
+    """One colour and texture per person, and a bright bar whose place is the expression's."""
     chance = np.random.default_rng(subject)
     picture = chance.integers(0, 40, (SIZE, SIZE, 3)) + chance.integers(20, 160, 3)
     row = 6 + 8 * VALUES.index(value)
@@ -70,7 +70,7 @@ def fakes(root, picture, mirrored=False):
 
 
 def pixels_network():
-    """Means over a 4 x 4 grid: a network whose features can be thought through."""
+    """Means over a 4 x 4 grid: a network with features that can be computed by hand."""
     return FeatureNetwork(
         "pixels", "p", lambda x: torch.nn.functional.adaptive_avg_pool2d(x, 4).flatten(1), torch.device("cpu")
     )
@@ -175,7 +175,7 @@ def test_features_are_kept_and_made_anew_where_a_picture_changed(real, tmp_path)
     assert not np.array_equal(extract_features(network, images, tmp_path / "cache")[0], first[0])
 
 
-def test_networks_are_told_by_their_files(tmp_path):
+def test_networks_are_identified_by_their_files(tmp_path):
     torch.manual_seed(0)
     group = AttributeGroup("expression", ("neutral", "happy"))
     trained = TrainedClassifier(SmallClassifier(2), group, "small", SIZE)

@@ -19,7 +19,7 @@ def test_a_known_smile_moves_by_what_it_was_moved(drawn):
     after = np.stack([drawn.smiling(points, 0.08, 0.12, 0.06) for points in before])
     moved = dict(zip(PARTS, (face_shape(after) - face_shape(before)).mean(0), strict=True))
     assert moved["lift"] == pytest.approx(0.08, abs=1e-4)
-    # The corners lie on one height still, so the width is what was added.
+    # The corners still lie at one height, so the width is what was added.
     assert moved["width"] == pytest.approx(0.12, abs=1e-4)
     assert moved["opening"] == pytest.approx(0.06, abs=1e-4)
     assert moved["brows"] == pytest.approx(0, abs=1e-6)

@@ -34,7 +34,7 @@ def test_the_same_pictures_give_exactly_one_half(drawn):
 
 
 def test_nobody_is_trained_and_tested_on(drawn):
-    """Pictures of one person are alike, and half the people are called made: whoever remembers people finds them."""
+    """Half of the people are labelled synthetic: a classifier tested on people it has seen would recognise them."""
     owners = np.repeat(np.arange(20), 3)
     chance = np.random.default_rng(0)
     pictures = np.clip(drawn.crops(20, 4)[owners] + chance.normal(0, 2, (60, 32, 48, 3)), 0, 255).astype(np.uint8)

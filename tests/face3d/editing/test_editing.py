@@ -1,4 +1,4 @@
-"""The edit by the fitted 3D model: what moves, how far, and what stays as it was."""
+"""The edit by the fitted 3D model: what moves, how far, and what does not change."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def faces(ict):
 
 @pytest.fixture(scope="module")
 def neutral(faces):
-    """A photograph (512, 512, 3) with room about the face, and its landmarks."""
+    """A photograph (512, 512, 3) with room around the face, and its landmarks."""
     face = faces[0, "neutral"]
     image = np.pad(face.image.permute(1, 2, 0).numpy(), ((128, 128), (128, 128), (0, 0)), mode="reflect")
     return np.ascontiguousarray(image), face.landmarks.float() + 128
@@ -80,7 +80,7 @@ def test_the_flow_carries_the_landmarks_where_the_model_says(placed, name):
     movement = move(placed, expression_step(placed, name, 1.0, "neutral"))
     window = face_window(movement, 512, 512)
     flow, _ = spread_flow(draw(movement, window), placed.unit)
-    rows = [8, 30, 19, 24, 27, 33, 51, 57]  # not on an edge, where either side is right
+    rows = [8, 30, 19, 24, 27, 33, 51, 57]  # not on an edge, where either side would be right
     marks = placed.face.landmarks[rows]
     new, old = movement.after[marks, :2].numpy(), movement.before[marks, :2].numpy()
     column, row = (np.rint(new - [window.left, window.top]).astype(int)).T
@@ -116,7 +116,7 @@ def test_expressions_do_what_their_names_say(placed):
     assert abs(sneer[0] - sneer[1]) > 0.04
 
 
-def test_lips_that_shall_meet_do(placed, ict):
+def test_lips_that_should_meet_do(placed, ict):
     assert named_opening(ict, "happy") > 0.05 > named_opening(ict, "sad")
     step = expression_step(placed, "happy", 1.0, "neutral")
     rows = placed.face.landmarks

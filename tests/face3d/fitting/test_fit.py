@@ -1,4 +1,4 @@
-"""Fitting and frontal rendering against faces whose truth is known."""
+"""Fitting and frontal rendering against faces whose shape is known."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ SIZE = 128
 
 @pytest.fixture(scope="module")
 def people():
-    """Four people the model never stored, each with an expression: vertices, albedo, 3D landmarks."""
+    """Four people who are not in the model, each with an expression: vertices, albedo, 3D landmarks."""
     model = load_embedded_model()
     generator = torch.Generator().manual_seed(3)
     identity = model.sample_identity(4, generator)
@@ -119,7 +119,7 @@ def test_two_views_give_a_better_face_than_one(people):
 
 
 def test_background_never_reaches_the_face(people):
-    """With a shrieking background the frontal face is the same, but for its outermost border."""
+    """With a background of saturated colour the frontal face is the same, except at its outermost border."""
     model, vertices, albedo, points = people
     camera = portrait_camera(points, SIZE, yaw=30.0)
     landmarks = model.landmarks(camera.project(vertices))[..., :2]

@@ -1,4 +1,4 @@
-"""Hair, hats and light of turned faces: what covers a face or stands round it stays as the photograph has it."""
+"""Hair, hats and light of turned faces: what covers or surrounds a face stays as in the photograph."""
 
 from types import SimpleNamespace
 
@@ -73,13 +73,13 @@ def test_hair_stays(person, style, yaw, pitch, kept):
     _, _, hair, _ = photograph(person, style)
     drawn = draw(person, image, landmarks).image
     assert green(drawn)[hair].mean() > kept
-    # No skull: what is not hair there is the wall, black, and not skin.
+    # No bare skull: what is not hair there is the black wall, not skin.
     skin = (drawn[..., 0] > drawn[..., 2] + 15) & ~green(drawn)
     assert skin[hair].mean() < 0.16
 
 
 @pytest.mark.parametrize("yaw", [0.0, 15.0])
-def test_hair_over_an_eye_is_left_and_said(person, yaw):
+def test_hair_over_an_eye_is_left_and_reported(person, yaw):
     image, landmarks, *_ = photograph(person, "sweep", yaw)
     _, _, _, eyes = photograph(person, "sweep")
     face = draw(person, image, landmarks)
@@ -87,7 +87,7 @@ def test_hair_over_an_eye_is_left_and_said(person, yaw):
     assert "something covers an eye" in face.doubts
 
 
-def test_hair_is_told_from_skin_under_any_light():
+def test_hair_is_distinguished_from_skin_under_any_light():
     skin, hair = torch.tensor([0.75, 0.58, 0.48]), torch.tensor([0.30, 0.20, 0.15])
     seen = torch.stack([skin, hair, 0.9 * skin, 1.2 * hair])
     for tint in ((1.0, 1.0, 1.0), (1.2, 0.75, 0.25), (0.3, 0.3, 0.3)):
@@ -118,7 +118,7 @@ def test_doubtful_faces_say_why(person, change, words):
 
 
 @pytest.mark.parametrize("part", [Part.SKIN, Part.HAIR])
-def test_hair_is_what_is_seen_over_the_skull_whatever_the_model_calls_that(part) -> None:
+def test_hair_is_what_is_seen_on_the_skull_whatever_part_it_is_in_the_model(part) -> None:
     model = load_embedded_model()
     held, heights = face_region(model), model.mean_face()[:, 1]
     brows = heights[torch.from_numpy(model.topology.landmarks[17:27]).long()].mean()

@@ -1,4 +1,4 @@
-"""What hangs beside a turned head, and the wall behind it."""
+"""Hair that hangs beside a turned head, and the wall behind it."""
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ GRID = np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE)), -1)
 
 
 def scene(behind=WALL):
-    """A picture (SIDE, SIDE, 3): a face, hair on its left down to the frame, and another dark thing below on the right."""
+    """A picture (SIDE, SIDE, 3): a face, hair on its left down to the border, another dark shape at the lower right."""
     picture = behind.expand(SIDE, SIDE, 3).clone()
     picture[10:, 20:40] = HAIR
     picture[20:80, 40:70] = SKIN
@@ -29,7 +29,7 @@ def test_hair_that_hangs_from_the_head_is_found_and_what_only_looks_like_it_is_n
     shown = np.ones((SIDE, SIDE), bool)
     hang = hanging_hair(picture, shown, behind, GRID[..., 1], GRID[..., 0], top=50)[..., 0]
     assert hang[60:95, 24:36].min() > 0.95
-    assert hang[:50].max() < 0.1  # above the ears the head's own outline tells
+    assert hang[:50].max() < 0.1  # above the ears the head's own outline decides
     assert hang[60:, 45:].max() < 0.05
     shown[:, :30] = False
     assert hanging_hair(picture, shown, behind, GRID[..., 1], GRID[..., 0], top=50)[60:, :26].max() < 0.05
@@ -42,11 +42,11 @@ def test_before_a_wall_like_hair_no_hair_is_made_up():
     assert hanging_hair(picture, shown, behind, GRID[..., 1], GRID[..., 0], top=50).max() < 0.05
 
 
-def test_the_wall_is_told_from_the_head():
+def test_the_wall_is_distinguished_from_the_head():
     picture, head = scene()
     behind = wall(picture, head, HeadColours(SKIN, HAIR))
     seen = behind.shows(picture, GRID[..., 1], GRID[..., 0])
-    assert seen[12:14, 45:65].all()  # on the fitted skull's outline, where the person's is lower
+    assert seen[12:14, 45:65].all()  # on the fitted skull's outline; the person's own is lower
     assert not seen[20:80, 20:70].any()
     skin = behind.skin_before(picture)
     assert skin[20:80, 42:68].all()

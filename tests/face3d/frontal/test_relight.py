@@ -67,7 +67,7 @@ def test_hair_over_the_face_does_not_pass_for_a_shadow(person):
 
 @pytest.mark.parametrize("yaw", [-35.0, 35.0])
 def test_the_light_stays_where_it_is_while_the_head_turns(person, yaw):
-    """Closer to the true frontal face than the photograph's colours are when they turn with the head."""
+    """Closer to the true frontal face than if the light turned with the head."""
     image, landmarks = photograph(person, yaw)
     true, _ = photograph(person, 0.0)
     drawn = render_frontal(person[0], fit_landmarks(person[0], landmarks), [image], size=SIZE)
@@ -103,7 +103,7 @@ def test_light_changes_in_strength_and_hardly_in_colour():
     normals = torch.nn.functional.normalize(torch.tensor([[0.0, 0, 1], [0.9, 0, 0.4], [-0.9, 0, 0.4]]), dim=-1)
     light = torch.zeros(9, 3)
     light[0] = torch.tensor([0.9, 0.5, 0.05])  # a lamp with hardly any blue ...
-    light[3] = torch.tensor([0.1, 0.2, -0.2])  # ... whose shape no channel tells like another
+    light[3] = torch.tensor([0.1, 0.2, -0.2])  # ... whose shape differs from channel to channel
     values = irradiance(light, normals) / light[0]
     assert (values.amax(-1) / values.amin(-1)).max() < 1.5
     gain = relighting_gain(torch.tensor([0.9, 0.5, 0.01]), torch.tensor([0.4, 0.4, 0.2]))
@@ -134,7 +134,7 @@ def test_exposure_is_judged_by_highlights_and_not_by_skin():
 
 @pytest.mark.parametrize("yaw", [-30.0, 30.0])
 def test_the_half_in_shadow_keeps_its_tint(person, yaw):
-    """The far half is the near one with another strength of light: under a red lamp it must not come out grey."""
+    """The far half is the near half under weaker light; under a red lamp it must not come out grey."""
     for name in ("warm", "dim"):
         image, landmarks = photograph(person, yaw, name)
         true, _ = photograph(person, 0.0, name)
@@ -166,7 +166,7 @@ def test_a_channel_that_is_clipped_tells_nothing_of_the_lights_shape(person):
 
 @pytest.mark.parametrize("yaw", [-6.0, 6.0])
 def test_of_a_face_that_looks_ahead_both_halves_are_its_own(person, yaw):
-    """A spot on the averted cheek stays, and none appears on the other."""
+    """A spot on one cheek stays, and none appears on the other."""
     image, landmarks = photograph(person, yaw)
     x, y = landmarks[0, [1, 31] if yaw < 0 else [15, 35]].mean(0).round().int().tolist()
     image = image.copy()

@@ -1,4 +1,4 @@
-"""What is drawn round the face, and what closes the mouth and the gaps beside the eyes."""
+"""What is drawn around the face, and how the mouth and the gaps beside the eyes are filled."""
 
 import numpy as np
 import pytest

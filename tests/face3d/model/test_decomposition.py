@@ -1,4 +1,4 @@
-"""HOSVD: exact on low rank, sensible on what is missing."""
+"""HOSVD: exact for tensors of low rank, and sensible where scans are missing."""
 
 import numpy as np
 import pytest

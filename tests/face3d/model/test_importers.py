@@ -1,4 +1,4 @@
-"""Importers: small files in each format, and the real ICT-FaceKit where it is at hand."""
+"""Importers: small files in each format, and the real ICT-FaceKit where it is available."""
 
 import tarfile
 from pathlib import Path
@@ -189,7 +189,7 @@ def test_facescape_keeps_its_shapes_in_centimetres(embedded, tmp_path, scan_file
     model = import_facescape(path)
     assert model.topology.num_vertices == embedded.topology.num_vertices
     assert np.array_equal(model.topology.landmarks, embedded.topology.landmarks)
-    scan = scan_files.people(embedded, 1)[0]  # any person: sizes are alike
+    scan = scan_files.people(embedded, 1)[0]  # any person will do, as sizes are similar
     size = np.linalg.norm(np.ptp(scan[0], axis=0))
     mean = model.mean_face().numpy()
     assert np.linalg.norm(np.ptp(mean, axis=0)) == pytest.approx(size, rel=0.15)

@@ -24,7 +24,7 @@ def obj(vertex="v {x} {y} {z}", face="f {}", corner="{}", first=1, polygons=QUAD
 
 
 def interleaved() -> str:
-    """Each face behind its own four vertices, counted back."""
+    """Each face after its own four vertices, which it refers to by negative numbers."""
     quads = [[CUBE[k] for k in quad] for quad in QUADS]
     return "".join("".join(f"v {x} {y} {z}\n" for x, y, z in quad) + "f -4 -3 -2 -1\n" for quad in quads)
 

@@ -1,4 +1,4 @@
-"""Meshes keep the order of their file, whatever the exporter wrote beside the vertices."""
+"""Meshes keep the order of their file, whatever else the exporter wrote."""
 
 import numpy as np
 import pytest

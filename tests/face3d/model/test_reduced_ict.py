@@ -69,7 +69,7 @@ def test_the_shipped_file_is_what_the_builder_makes(ict):
         assert float((made.mean_face(name) - ict.mean_face(name)).abs().max()) < 2e-3
 
 
-def test_a_name_that_is_neither_built_in_nor_a_file_is_told_so(tmp_path):
+def test_a_name_that_is_neither_built_in_nor_a_file_is_refused(tmp_path):
     with pytest.raises(LsslError, match="embedded, ict"):
         load_face_model(tmp_path / "nothing.npz")
 

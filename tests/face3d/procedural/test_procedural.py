@@ -1,4 +1,4 @@
-"""The procedural head: its mesh, what its people do, and the model built from them."""
+"""The procedural head: its mesh, its people's expressions, and the model built from them."""
 
 import numpy as np
 import pytest
@@ -227,7 +227,7 @@ def test_building_twice_gives_the_same_bits() -> None:
 
 
 def _cache(monkeypatch: pytest.MonkeyPatch, folder: str) -> list[int]:
-    """Point the cache at a folder and count the builds of a small model."""
+    """Points the cache at a folder and counts the builds of a small model."""
     builds: list[int] = []
     build = embedded.build_embedded_model
 

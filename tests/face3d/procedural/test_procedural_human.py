@@ -52,7 +52,7 @@ def ict() -> list[Array]:
 
 
 def _aligned(points: Array, target: Array) -> Array:
-    """points moved onto target by the least-squares similarity (Umeyama 1991)."""
+    """`points` moved onto `target` by the least-squares similarity (Umeyama 1991)."""
     a, b = points - points.mean(0), target - target.mean(0)
     u, s, vt = np.linalg.svd(a.T @ b)
     sign = np.array([1, 1, np.sign(np.linalg.det(u @ vt))])

@@ -1,4 +1,4 @@
-"""The 3D conventions hold."""
+"""The 3D conventions: axes, signs of angles, depth, pixels."""
 
 import pytest
 import torch

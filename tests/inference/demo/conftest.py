@@ -1,4 +1,4 @@
-"""A page whose model paints a square on the face, and whose detector knows where faces are: no network, no dlib."""
+"""A demo page without networks and dlib: its model paints a square on the face, its detector finds squares."""
 
 import socket
 import threading
@@ -48,7 +48,7 @@ def find_squares(image):
 
 
 class PaintedEditor:
-    """Adds a wish's shares to the colours of the face's middle."""
+    """Adds the sliders' values to the colours in the middle of the face."""
 
     schema = AttributeSchema((AttributeGroup("expression", ("neutral", "happy", "sad")),))
     delay = 0.0
@@ -97,7 +97,7 @@ def studio(editor):
 
 @pytest.fixture
 def served(studio):
-    """The address (host, port) of a page that is served meanwhile."""
+    """Serves a page within the `with` block; gives its address (host, port)."""
     pytest.importorskip("starlette", reason="pip install 'lssl[demo]'")
     uvicorn = pytest.importorskip("uvicorn", reason="pip install 'lssl[demo]'")
     from lssl.inference.demo.server import make_app

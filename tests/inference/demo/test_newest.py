@@ -1,4 +1,4 @@
-"""Of what one page asks for, the newest is done."""
+"""Of a page's waiting requests only the newest is answered."""
 
 import threading
 
@@ -53,7 +53,7 @@ def test_urgent_work_goes_first_and_keys_do_not_disturb_each_other(worker, gate)
     assert done == ["edit", "edit of another page", "open", "thumbnail"]
 
 
-def test_errors_reach_who_asked(worker):
+def test_errors_reach_the_caller(worker):
     with pytest.raises(ZeroDivisionError):
         worker.submit("slider", lambda: 1 / 0).result(10)
     assert worker.submit("slider", lambda: "alive").result(10) == "alive"

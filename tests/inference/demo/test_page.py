@@ -39,7 +39,7 @@ def chromium(tmp_path_factory):
 
 @pytest.fixture
 def browser(chromium, tmp_path):
-    """A window of an ordinary desk, and an empty folder for downloads."""
+    """A window of usual size, and an empty folder for downloads."""
     (tmp_path / "downloads").mkdir()
     chromium.execute_cdp_cmd(
         "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path / "downloads")}
@@ -53,7 +53,7 @@ def browser(chromium, tmp_path):
 
 
 def until(browser, script, *arguments):
-    """What a script returns, once that is true."""
+    """Waits until a script returns a true value; returns that."""
     from selenium.webdriver.support.wait import WebDriverWait
 
     return WebDriverWait(browser, 120, 0.05).until(lambda _: browser.execute_script(f"return {script}", *arguments))
@@ -78,7 +78,7 @@ def saved(tmp_path, picture, name="portrait.png"):
 
 
 def colour(browser, x, y):
-    """Of the changed picture, at a share of its width and height."""
+    """The changed picture's colour at (x, y), as shares of its width and height."""
     return browser.execute_script(
         "const c = document.querySelector('#after');"
         "return [...c.getContext('2d').getImageData(arguments[0] * c.width, arguments[1] * c.height, 1, 1).data]",
@@ -114,7 +114,7 @@ def test_from_the_upload_to_the_download(browser, served, tmp_path):
     slider = slide(browser, "happy", Keys.ARROW_RIGHT, 10)
     painted(browser, 75, 0)
     assert slider.get_attribute("aria-valuetext") == "50 percent"
-    # The strip: every expression has its picture, and a click takes it alone.
+    # The strip: every expression has its picture, and a click selects that expression alone.
     until(browser, "document.querySelectorAll('.tile img.here').length === 4")
     find(browser, ".tile:nth-child(4)").click()
     painted(browser, 0, 150)
@@ -200,7 +200,7 @@ def test_it_fits_a_phone_and_follows_light_and_dark(browser, served, tmp_path, w
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     ground = browser.execute_script("return getComputedStyle(document.documentElement).backgroundColor")
     assert (max(json.loads(f"[{ground[4:-1]}]")) < 60) is dark
-    # What is touched is large enough, and what is used has a name.
+    # Controls are large enough to touch, and have accessible names.
     small = browser.execute_script(
         "return [...document.querySelectorAll('main button, main select, header select, .slider input')]"
         ".filter((e) => e.offsetParent && e.offsetHeight < 40).map((e) => e.outerHTML)"
@@ -215,7 +215,7 @@ def test_it_fits_a_phone_and_follows_light_and_dark(browser, served, tmp_path, w
 
 @pytest.mark.slow
 def test_the_astronaut_smiles_and_is_turned_to_the_front(browser, tmp_path):
-    """The built-in models and dlib at work."""
+    """With the built-in models and dlib."""
     import socket
     import threading
 

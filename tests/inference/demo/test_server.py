@@ -16,7 +16,7 @@ PNG = b"\x89PNG"
 
 
 def ask(served, method, path, body=None, *, host=None, token=TOKEN, **headers):
-    """(status, headers, body). host: the Host header, as told where it is left away."""
+    """(status, headers, body). host: the Host header; by default the server's address."""
     connection = http.client.HTTPConnection(*served, timeout=30)
     connection.putrequest(method, path, skip_host=True)
     connection.putheader("Host", host or f"127.0.0.1:{served[1]}")
@@ -72,11 +72,11 @@ def test_other_names_are_refused(served, host):
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "LOCALHOST", "[::1]"])
-def test_its_own_names_are_taken(served, name):
+def test_its_own_names_are_accepted(served, name):
     assert ask(served, "GET", "/", host=f"{name}:{served[1]}")[0] == 200
 
 
-def test_other_origins_and_who_has_no_token_are_refused(served):
+def test_other_origins_and_requests_without_a_token_are_refused(served):
     own = f"http://127.0.0.1:{served[1]}"
     assert ask(served, "GET", "/api/models", Origin=own)[0] == 200
     for headers in ({"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": f"http://localhost:{served[1]}"}):
@@ -187,7 +187,7 @@ def test_too_large_an_upload_is_refused_before_it_is_read(served, monkeypatch):
     status, words = refusal(served, encoded(portrait(), "BMP"))
     assert status == 413
     assert "too large" in words
-    # Chunked: the size is not said beforehand.
+    # Chunked: the size is not known in advance.
     connection = http.client.HTTPConnection(*served, timeout=30)
     connection.request("POST", "/api/photographs", iter([bytes(600)] * 4), {"X-LSSL-Token": TOKEN}, encode_chunked=True)
     assert connection.getresponse().status == 413
@@ -202,7 +202,7 @@ def test_a_small_file_of_a_huge_picture_is_refused_before_it_is_unpacked(served)
     assert "108 megapixels" in words
 
 
-def test_faces_that_cannot_be_changed_are_told(served):
+def test_faces_that_cannot_be_changed_are_reported(served):
     photo = upload(served, portrait(400, 300, [(20, 20, 200), (300, 200, 20)]))
     assert [bool(face["reason"]) for face in photo["faces"]] == [False, False] or "small" in photo["faces"][1]["reason"]
     status, _, body = ask(served, "POST", "/api/edit", question(photo, face=7))
@@ -213,17 +213,17 @@ def test_faces_that_cannot_be_changed_are_told(served):
     "asked",
     [b"{", b"[]", b"\xff", b"[" * 60000, b"{}", b'{"id": 3}'],
 )
-def test_questions_that_make_no_sense(served, asked):
+def test_malformed_requests_are_refused(served, asked):
     assert ask(served, "POST", "/api/edit", asked)[0] in (400, 404)
 
 
 @pytest.mark.parametrize("values", [{"happy": 9}, {"happy": -1}, {"happy": "much"}, [], {"happy": None}])
-def test_shares_that_make_no_sense(served, values):
+def test_slider_values_out_of_range_are_refused(served, values):
     photo = upload(served, portrait())
     assert ask(served, "POST", "/api/edit", question(photo, values=values))[0] == 400
 
 
-def test_what_is_unknown_is_told(served):
+def test_unknown_names_are_reported(served):
     photo = upload(served, portrait())
     assert ask(served, "POST", "/api/edit", question(photo, values={"bored": 1}))[0] == 422
     assert ask(served, "POST", "/api/edit", question(photo, model="other model"))[0] == 404

@@ -23,7 +23,7 @@ FRAMES, RATE = 12, 24
 
 
 class Brighter:
-    """An edit that anybody sees: the face's box, brighter by 60."""
+    """A visible edit: the face's box, brighter by 60."""
 
     def key(self, image, landmarks):
         return 60
@@ -73,7 +73,7 @@ def test_a_video_keeps_its_frames_times_and_sound_and_only_its_face_changes(movi
     out = tmp_path / "out.mp4"
     report = synthesize_clip(open_clip(movie), out, Brighter(), workers=1)
     assert (report.frames, report.edited, report.faces) == (FRAMES, FRAMES, 1)
-    assert report.searches <= 2  # of the whole frame; between them the face is followed
+    assert report.searches <= 2  # detections in the whole frame; between them the face is tracked
     before, after = list(open_clip(movie).frames), list(open_clip(out).frames)
     assert [frame.time for frame in after] == pytest.approx([frame.time for frame in before], abs=1e-3)
     assert open_clip(out).sounds == open_clip(movie).sounds == ("aac",)
@@ -98,7 +98,7 @@ def test_a_clip_that_stands_still_does_not_flicker(tmp_path):
 
 
 @needs_dlib
-def test_frames_without_a_face_stay_as_they_are_and_are_told(tmp_path):
+def test_frames_without_a_face_stay_as_they_are_and_are_counted(tmp_path):
     nothing = np.full((256, 280, 3), 90, np.uint8)
     report = synthesize_clip(clip_of([nothing] * 5), tmp_path / "out.gif", Brighter(), workers=1)
     assert report.edited == 0
@@ -189,7 +189,7 @@ def test_a_morph_goes_from_the_photograph_to_the_expression_and_back(tmp_path):
 @pytest.mark.parametrize("model", ["london", "3d"])
 @pytest.mark.parametrize(("stops", "source"), [(["photo", "happy"], None), (["happy", "neutral"], "happy")])
 def test_a_morph_grows_out_of_a_photograph_that_smiles_already(model, stops, source):
-    """The astronaut smiles: y half way from neutral to a smile would close her mouth at once."""
+    """The astronaut smiles: starting from a neutral y would close her mouth in the first frame."""
     image = np.ascontiguousarray(astronaut()[:256, 90:370])
     editor = lssl.FaceEditor(model)
     options = MorphOptions(seconds=1, hold=0, rate=8, loop=False)

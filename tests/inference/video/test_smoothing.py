@@ -1,4 +1,4 @@
-"""The one-euro filter against its formula, written out for one number."""
+"""The one-euro filter against its formula, written out for a single number."""
 
 import math
 

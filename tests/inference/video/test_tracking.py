@@ -15,7 +15,7 @@ needs_dlib = pytest.mark.skipif(not detect.available(), reason="dlib is not inst
 
 
 @needs_dlib
-def test_a_moving_face_is_followed_as_if_it_was_searched_in_every_frame():
+def test_a_moving_face_is_followed_as_if_it_were_searched_in_every_frame():
     whole = astronaut()[:256, 90:420]
     frames = [np.ascontiguousarray(whole[:, 48 - 4 * k : 48 - 4 * k + 280]) for k in range(12)]
     tracker = FaceTracker()
@@ -43,7 +43,7 @@ def test_the_filter_is_the_one_euro_filter():
 
 
 class Script:
-    """A tracker that says what it was told."""
+    """A tracker with prescribed results."""
 
     def __init__(self, seen):
         self.seen = seen
@@ -63,7 +63,7 @@ def test_a_face_that_comes_fades_in_and_one_that_is_lost_fades_out_before():
     assert shown[:3] == pytest.approx([0, 0, 0])
     assert shown[5] == 1
     assert shown[3] < shown[4] < shown[5]
-    assert shown[9:] == [0] * (len(seen) - 9)  # only surmised, then gone
+    assert shown[9:] == [0] * (len(seen) - 9)  # first uncertain, then gone
     assert shown[8] < shown[7] <= 1
 
 

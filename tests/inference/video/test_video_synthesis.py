@@ -34,7 +34,7 @@ def edits():
 
 
 class Collector:
-    """A face edit that keeps what it made, before any file codes it."""
+    """A face edit that keeps its frames from before they are encoded."""
 
     def __init__(self, inner):
         self.inner, self.made = inner, []
@@ -58,7 +58,7 @@ def test_a_still_clip_stays_still_and_the_surroundings_are_untouched(tmp_path):
     assert np.abs(first.astype(int) - FACE).max() > 40
 
 
-def test_frames_without_a_face_pass_unchanged_and_are_told(tmp_path):
+def test_frames_without_a_face_pass_unchanged_and_are_counted(tmp_path):
     report = synthesize_clip(clip_of([np.full_like(FACE, 90)] * 3), tmp_path / "a.gif", edits())
     assert (report.frames, report.edited, report.faces) == (3, 0, 0)
     assert report.without == [(0.0, 0.3)]

@@ -87,7 +87,7 @@ def gradients(trunk: nn.Module, head: nn.Module, loss: Tensor, retain: bool = Fa
 
 
 def losses(head: nn.Module, features: Tensor, penalty: Tensor) -> dict[str, Tensor]:
-    """What a critic's step does with them: both heads on the features, and the penalty."""
+    """A critic's step: both heads on the features, and the penalty."""
     of_features = head(features).mean() + features.square().mean()
     return {"both": of_features + 10 * penalty, "features": of_features, "penalty": 10 * penalty}
 
@@ -112,7 +112,7 @@ def test_gives_what_its_parts_give(name: str, part: str, device: str):
 
 
 def test_backward_twice(device: str):
-    """What one pass overwrites does not show in the next: equal bits, where PyTorch's convolutions give equal bits."""
+    """What one pass overwrites does not affect the next: equal bits wherever PyTorch's convolutions give equal bits."""
     trunk, head = build("plain", device)
     samples, real, fake, alpha = images(device)
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):

@@ -1,4 +1,4 @@
-"""gradient_penalty: every implementation gives double backward's gradient, and each is chosen where it is known to."""
+"""gradient_penalty: every implementation gives double backward's gradient, and is chosen only where it is known to."""
 
 import copy
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def frozen() -> nn.Module:
 
 
 class Heads(nn.Module):
-    """Several heads; it does not say how it is made."""
+    """Several heads, without a description of its layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Heads(nn.Module):
 
 
 class Described(Heads):
-    """Says how it is made, and is made so."""
+    """Describes its layers, correctly."""
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         h = self.trunk(x)
@@ -109,7 +109,7 @@ class Noisy(nn.Module):
 
 
 class Remembering(nn.Module):
-    """Changes from call to call without a random number or a buffer."""
+    """Changes from call to call, without random numbers or buffers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ class Checkpointed(nn.Module):
 
 
 class Functions(nn.Module):
-    """Calls convolutions and rectifiers in all the ways that Python has."""
+    """Calls convolutions and rectifiers as modules, functions and methods."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -327,7 +327,7 @@ def test_auto_gives_the_gradient_of_double_backward(name: str, device: str):
     if name in ("function", "TorchScript") and device == "cuda":
         pytest.skip("built on the CPU")
     real, fake, alpha = images(device)
-    critic, twin = build(name, device), build(name, device)  # a twin, as some change from call to call
+    critic, twin = build(name, device), build(name, device)  # a copy, as some change from call to call
     assert penalty_implementation(critic, real)[0] == CHOICE[name]
     for _ in range(2):
         torch.manual_seed(5)
@@ -387,7 +387,7 @@ def test_forward_over_reverse_says_why_not():
 
 
 def test_layers_are_taken_over_and_no_second_derivative_is_propagated():
-    """A rectifier's zero second derivative is not sent on: convolutions see the tangent alone."""
+    """A rectifier's second derivative, zero, is not propagated: convolutions see the tangent alone."""
     critic = build("residual")
     real, fake, alpha = images()
     penalty = gradient_penalty(critic, real, fake, alpha=alpha, implementation="forward_over_reverse")
