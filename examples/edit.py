@@ -1,4 +1,4 @@
-"""A photograph, an editor and an expression in; the changed photograph out, at its own size.
+"""Changes the expression in a photograph with an editor, at the photograph's own size.
 
 python examples/edit.py london photo.jpg happy out.png     or 3d, a run folder, a generator's file
 """

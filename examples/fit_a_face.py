@@ -1,4 +1,4 @@
-"""68 landmarks in; pose, the person's 3D face and its picture from the front out.
+"""Fits a 3D face model to 68 landmarks: the pose, the person's 3D face, and its picture from the front.
 
 python examples/fit_a_face.py photo.jpg out.png     needs photo.pts beside it, or dlib (pip install 'lssl[landmarks]')
 """

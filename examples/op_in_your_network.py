@@ -1,4 +1,4 @@
-"""Two of the operators in a network of your own: a fused upsampling block, and the gradient penalty of WGAN-GP.
+"""Two operators in a network of your own: a fused upsampling block, and the gradient penalty of WGAN-GP.
 
 python examples/op_in_your_network.py
 """

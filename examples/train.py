@@ -1,6 +1,6 @@
-"""Labelled faces from nothing, and a generator trained on them: what `lssl train` does, in code.
+"""Generates labelled faces and trains a generator on them: what `lssl train` does, in code.
 
-python examples/train.py runs/example     minutes on a CPU; look at runs/example/samples
+python examples/train.py runs/example     takes minutes on a CPU; pictures are in runs/example/samples
 """
 
 import sys
@@ -22,7 +22,7 @@ def main(
 ) -> TrainedGenerator:
     """Trains in the run folder `out`, on faces in `out/faces`; returns the generator.
 
-    settings: any of the preset's, such as {"schedule.iterations": 2000, "losses.parsing": 0}.
+    settings: changes of the preset, such as {"schedule.iterations": 2000, "losses.parsing": 0}.
     """
     faces = out / "faces"
     wanted = GenerateConfig(subjects=subjects, expressions=("neutral", "happy"), size=size)
