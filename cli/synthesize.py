@@ -9,9 +9,12 @@ from .output import SOME_REFUSED, Output, json_option, photograph_options, quiet
 from .synthesize_video import write_videos
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
+    from lssl.data.ahead import PortraitsAhead
     from lssl.inference.model_edit import ModelEditor
     from lssl.inference.synthesis import InputFace, Target
     from lssl.models.export import TrainedGenerator
@@ -104,48 +107,38 @@ def command(
     are. It is written to <name>_<target>.mp4, or to the file that -o names; Ctrl-C leaves the finished part in
     <name>_<target>.partial.mp4.
     """
-    from tqdm import tqdm
-
-    from lssl.data.detect import DetectionError
+    from lssl.data.ahead import PortraitsAhead
     from lssl.data.lock import check_writable
     from lssl.data.portrait import find_inputs
-    from lssl.device import choose_device
-    from lssl.errors import LsslError
-    from lssl.inference.synthesis import EDIT_3D, parse_targets, read_photograph, source_values, target_words
     from lssl.inference.video.frames import is_moving
-    from lssl.models.export import TrainedGenerator, load_generator
 
     if bool(targets) == all_targets:
         raise click.UsageError("name what to change to: either --to VALUE,... or --all")
     check_writable(out)
     numbers = _numbers(intensities)
     output = Output(quiet, as_json)
-    faces: list[InputFace] = []
     moving = [path for path in images if is_moving(path)]
     still = [path for path in images if path not in moving]
     inputs = find_inputs(still)
-    failed = [(str(path), reason) for path, reason in inputs.refused]
-    edits_3d = str(model) == EDIT_3D
-    generator = _model_editor() if edits_3d else load_generator(model, choose_device(device))
-    wanted = parse_targets(generator.schema, target_words(generator.schema, targets or ""), numbers)
-    for folder in inputs.folders:
-        faces += _from_folder(folder, generator, split, limit)
     photographs = inputs.photographs[:limit]
-    taken_for = source_values(generator.schema, source)
-    if edits_3d and not source:
-        taken_for = {}  # read from each face
-    elif photographs or moving:
-        shown = ", ".join(f"{name} {value}" for name, value in taken_for.items())
-        output.say(f"Photographs are taken to show: {shown} (change that with --source)")
-    for path in tqdm(photographs, desc="finding faces", unit="photo", disable=quiet or len(photographs) < 2):
-        try:
-            faces.append(
-                read_photograph(path, generator, taken_for, landmarks_dir=landmarks, largest_face=largest_face)
-            )
-        except DetectionError:
-            raise  # without dlib, no photograph will work
-        except LsslError as error:
-            failed.append((str(path), str(error).removeprefix(f"{path}: ")))
+    with PortraitsAhead(photographs, landmarks=landmarks, largest_face=largest_face) as portraits:
+        from lssl.device import choose_device
+        from lssl.inference.synthesis import EDIT_3D, parse_targets, source_values, target_words
+        from lssl.models.export import TrainedGenerator, load_generator
+
+        edits_3d = str(model) == EDIT_3D
+        generator = _model_editor() if edits_3d else load_generator(model, choose_device(device))
+        wanted = parse_targets(generator.schema, target_words(generator.schema, targets or ""), numbers)
+        faces = [face for folder in inputs.folders for face in _from_folder(folder, generator, split, limit)]
+        taken_for = source_values(generator.schema, source)
+        if edits_3d and not source:
+            taken_for = {}  # read from each face
+        elif photographs or moving:
+            shown = ", ".join(f"{name} {value}" for name, value in taken_for.items())
+            output.say(f"Photographs are taken to show: {shown} (change that with --source)")
+        found, failed = _from_photographs(photographs, portraits, generator, taken_for, quiet)
+    faces += found
+    failed = [(str(path), reason) for path, reason in inputs.refused] + failed
     videos, refused = write_videos(
         generator,
         moving,
@@ -175,6 +168,31 @@ def command(
     )
     if failed:
         raise SystemExit(SOME_REFUSED)
+
+
+def _from_photographs(
+    paths: "Sequence[Path]",
+    portraits: "PortraitsAhead",
+    model: "TrainedGenerator | ModelEditor",
+    shown: dict[str, str],
+    quiet: bool,
+) -> "tuple[list[InputFace], list[tuple[str, str]]]":
+    """The faces of photographs, and (path, reason) for those that cannot be used."""
+    from tqdm import tqdm
+
+    from lssl.data.detect import DetectionError
+    from lssl.errors import LsslError
+    from lssl.inference.synthesis import aligned_face
+
+    faces, failed = [], []
+    for path in tqdm(paths, desc="finding faces", unit="photo", disable=quiet or len(paths) < 2):
+        try:
+            faces.append(aligned_face(path, portraits.read(path), model, shown))
+        except DetectionError:
+            raise  # without dlib, no photograph will work
+        except LsslError as error:
+            failed.append((str(path), str(error).removeprefix(f"{path}: ")))
+    return faces, failed
 
 
 def _model_editor() -> "TrainedGenerator | ModelEditor":

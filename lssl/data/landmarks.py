@@ -6,12 +6,13 @@ Order: iBUG 300-W (Sagonas et al. 2013), counted from 0. "Left" and "right" are 
 sees them: points 36 to 41 are the eye on the picture's left.
 """
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:  # PyTorch is imported where it is needed: photographs are read without it
+    from torch import Tensor
 
 COUNT = 68
 JAW = tuple(range(0, 17))
@@ -45,25 +46,29 @@ def _mirror_permutation() -> tuple[int, ...]:
 #: FLIP_68[k] is the landmark that takes k's place when the picture is mirrored; an involution.
 FLIP_68: tuple[int, ...] = _mirror_permutation()
 
-Points = TypeVar("Points", Tensor, NDArray[np.float32])
+Points = TypeVar("Points", "Tensor", NDArray[np.float32])
 
 
 def flip_landmarks(landmarks: Points, width: int) -> Points:
     """The landmarks (..., 68, 2), in the usual order, after a picture `width` pixels wide is mirrored left to right."""
     order = list(FLIP_68)
     flipped = landmarks[..., order, :]
-    flipped = flipped.clone() if isinstance(flipped, Tensor) else flipped.copy()
+    flipped = flipped.copy() if isinstance(flipped, np.ndarray) else flipped.clone()
     flipped[..., 0] = (width - 1) - flipped[..., 0]
     return flipped
 
 
-def half_sides(landmarks: Tensor, size: tuple[int, int]) -> Tensor:
+def half_sides(landmarks: "Tensor", size: tuple[int, int]) -> "Tensor":
     """Converts points (..., 2) from pixels of (height, width) pictures to half-sides: -1 to 1 from edge to edge."""
+    import torch
+
     return torch.stack([(landmarks[..., k] + 0.5) / size[1 - k] * 2 - 1 for k in range(2)], -1)
 
 
-def pixels_of(points: Tensor, size: tuple[int, int]) -> Tensor:
+def pixels_of(points: "Tensor", size: tuple[int, int]) -> "Tensor":
     """Converts points (..., 2) from half-sides to pixels of (height, width) pictures."""
+    import torch
+
     return torch.stack([(points[..., k] + 1) / 2 * size[1 - k] - 0.5 for k in range(2)], -1)
 
 

@@ -5,7 +5,6 @@ that can be packed in parallel: deflate's blocks may be concatenated if each str
 """
 
 import io
-import os
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from lssl.data.threads import processors
 
 _LEVEL = 1
 _STRIP = 1 << 21  # bytes of pixels
@@ -62,7 +63,7 @@ def _packed(image: NDArray[np.uint8]) -> Iterator[bytes]:
     starts = range(0, height, rows)
     checksum = zlib.adler32(b"")
     yield _ZLIB
-    with ThreadPoolExecutor(min(len(starts), _processors())) as pool:
+    with ThreadPoolExecutor(min(len(starts), processors())) as pool:
         for packed, adler, length in pool.map(lambda start: _strip(image, start, min(start + rows, height)), starts):
             checksum = _joined(checksum, adler, length)
             yield packed
@@ -87,7 +88,3 @@ def _joined(first: int, second: int, length: int) -> int:
     low = (first & 0xFFFF) + (second & 0xFFFF) - 1
     high = (first >> 16) + (second >> 16) + length * ((first & 0xFFFF) - 1)
     return (high % _ADLER) << 16 | low % _ADLER
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

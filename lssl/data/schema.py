@@ -3,12 +3,13 @@
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from lssl.errors import LsslError
+
+if TYPE_CHECKING:  # PyTorch is imported where it is needed: photographs are read without it
+    import torch
+    from torch import Tensor
 
 #: Attributes that mirroring changes: where they are learnt or drawn, faces are not mirrored.
 SIDED = ("yaw", "pose", "gaze", "camera")
@@ -117,8 +118,10 @@ class AttributeSchema:
         known = ", ".join(group.name for group in self.groups)
         raise LsslError(f"no attribute '{name}'; the schema has: {known}")
 
-    def encode(self, values: Mapping[str, str]) -> Tensor:
+    def encode(self, values: Mapping[str, str]) -> "Tensor":
         """y, float32 (dimension,), for one value per group. Raises LsslError for a missing or unknown one."""
+        import torch
+
         y = torch.zeros(self.dimension)
         for group in self.groups:
             if group.name not in values:
@@ -126,8 +129,10 @@ class AttributeSchema:
             self._set(y, group, group.index(values[group.name]))
         return y
 
-    def encode_columns(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
+    def encode_columns(self, columns: Mapping[str, Sequence[str]]) -> "Tensor":
         """y, float32 (N, dimension), for N rows given as columns of values."""
+        import torch
+
         for group in self.groups:
             if group.name not in columns:
                 raise LsslError(f"missing attribute column '{group.name}'; there are: {', '.join(columns)}")
@@ -138,7 +143,7 @@ class AttributeSchema:
             self._set(y, group, index)
         return y
 
-    def decode(self, y: Tensor) -> list[dict[str, str]]:
+    def decode(self, y: "Tensor") -> list[dict[str, str]]:
         """The likeliest value of each group for each row of y (N, dimension), which may hold probabilities."""
         rows: list[dict[str, str]] = []
         for row in y.detach().reshape(-1, self.dimension).cpu():
@@ -150,20 +155,22 @@ class AttributeSchema:
             rows.append(chosen)
         return rows
 
-    def indices(self, y: Tensor, group: str) -> Tensor:
+    def indices(self, y: "Tensor", group: str) -> "Tensor":
         """The class index, int64 (N,), of one group in y (N, dimension)."""
         part = y[..., self.slices[self.group(group).name]]
         return (part[..., 0] > 0.5).long() if self.group(group).binary else part.argmax(-1)
 
-    def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+    def sample(self, count: int, generator: "torch.Generator | None" = None) -> "Tensor":
         """`count` random targets, float32 (count, dimension): uniform over each group's values, groups independent."""
+        import torch
+
         y = torch.zeros(count, self.dimension)
         for group in self.groups:
             index = torch.randint(len(group.values), (count,), generator=generator)
             self._set(y, group, index)
         return y
 
-    def with_value(self, y: Tensor, group: str, value: str) -> Tensor:
+    def with_value(self, y: "Tensor", group: str, value: str) -> "Tensor":
         """A copy of y (..., dimension) in which `group` is `value` and the other groups stay."""
         chosen = self.group(group)
         changed = y.clone()
@@ -226,7 +233,9 @@ class AttributeSchema:
             raise LsslError(f"not an attribute schema: {error!r}") from None
         return cls(tuple(groups))
 
-    def _set(self, y: Tensor, group: AttributeGroup, index: int | Tensor) -> None:
+    def _set(self, y: "Tensor", group: AttributeGroup, index: "int | Tensor") -> None:
+        import torch
+
         part = y[..., self.slices[group.name]]
         index = torch.as_tensor(index, device=y.device)
         if group.binary:

@@ -5,10 +5,8 @@ than the photograph's, and nothing where a tile neither moves nor is painted.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lssl.data.align import Similarity
-from lssl.inference.video.pipeline import in_order
+from lssl.data.tiles import Box, bicubic, cut, each_tile, floats, look_up
 from lssl.models.moving import Edit
 
 _LARGEST_GAP = 1 / 512  # below it, the mask counts as nothing: the photograph's pixels are left untouched
@@ -25,14 +23,8 @@ _LARGEST_GAP = 1 / 512  # below it, the mask counts as nothing: the photograph's
 _STILL, _MOVED = 0.3, 1.2
 _UNPAINTED = 0.06  # opacity below which the photograph is left as it is
 _OVERSHOOT = 1.4  # of a bicubic look-up beyond the values round it, at most (the sum of its weights' sizes, squared)
-_TILE = 256  # pixels
 # Flow and tone are sampled as sparsely as keeps the error of linear interpolation between samples below these.
 _FLOW_ERROR, _TONE_ERROR = 0.04, 0.002  # pixels; a share of light
-_SIDE_BY_SIDE = 1 << 20  # pixels of a window; in windows of at least so many, tiles are distributed among threads
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-Box = tuple[int, int, int, int]  # left, top, right, bottom, the last two not included
 
 
 @dataclass(frozen=True)
@@ -61,13 +53,12 @@ def apply_edit(
     """
     result = photograph.copy()
     tiles = _Tiles(photograph, similarity, Edit(*(plane.detach().float().cpu() for plane in edit)), mask, result)
-    left, top, right, bottom = window = _window(photograph.shape[:2], similarity, mask)
-    shared = (right - left) * (bottom - top) >= _SIDE_BY_SIDE and torch.get_num_threads() > 1
-    run = _side_by_side if shared else map
-    moved = [tile for tile in run(tiles.move, _cut(window, tiles.step)) if tile is not None]
+    window = _window(photograph.shape[:2], similarity, mask)
+    moved = [tile for tile in each_tile(tiles.move, cut(window, tiles.step), window) if tile is not None]
     mean = sum((tile.total for tile in moved), np.zeros(3)) / max(sum(tile.weight for tile in moved), 1.0)
     held = [channel for channel in (1, 2) if mean[channel] <= mean[0]]
-    deque(run(partial(tiles.paint, held=held), [tile for tile in moved if tile.colours is not None]), maxlen=0)
+    painted = [tile for tile in moved if tile.colours is not None]
+    deque(each_tile(partial(tiles.paint, held=held), painted, window), maxlen=0)
     return result
 
 
@@ -96,7 +87,6 @@ class _Tiles:
 
     def move(self, box: Box) -> _Moved | None:
         """Moves and lights a tile, and writes it where no paint follows. None where the mask does not reach it."""
-        left, top, right, bottom = box
         if self._largest(self._mask, box) < _LARGEST_GAP:
             return None
         places = self._places(box, 1)
@@ -110,7 +100,7 @@ class _Tiles:
         length = torch.hypot(shift[:, :1], shift[:, 1:])
         shift = shift * ((length - _STILL) / (_MOVED - _STILL)).clamp_(0, 1)
         still = float(length.max()) <= _STILL
-        colours = self._floats(left, top, right, bottom) if still else self._look_up(shift, box)
+        colours = floats(self._photograph, box) if still else look_up(self._photograph, shift, box)
         colours = colours * torch.exp(tone * inside)
         total = (colours * inside).sum((0, 2, 3)).double().numpy()
         if _OVERSHOOT * self._largest(self._paint[:, :1], box) > _UNPAINTED:
@@ -123,7 +113,7 @@ class _Tiles:
         blue, so the channels `held` (1 green, 2 blue) are limited to the red one's value."""
         assert tile.colours is not None
         assert tile.inside is not None
-        paint = _bicubic(self._paint, self._places(tile.box, 1))
+        paint = bicubic(self._paint, self._places(tile.box, 1))
         opacity = ((paint[:, :1] - _UNPAINTED) / (1 - _UNPAINTED)).clamp_(0, 1) * tile.inside
         paint = (paint[:, 1:].clamp_(-1, 1) + 1) * 127.5
         for channel in held:
@@ -152,34 +142,13 @@ class _Tiles:
     def _movement(self, box: Box) -> tuple[Tensor, Tensor]:
         """The shift in pixels of the photograph (1, 2, h, w) and the tone (1, 3, h, w) of a tile."""
         left, top, right, bottom = box
-        seen = _bicubic(self._smooth, self._places(box, self.step))
+        seen = bicubic(self._smooth, self._places(box, self.step))
         if self.step > 1:
             full = [self.step * (n - 1) + 1 for n in seen.shape[2:]]
             seen = seen.contiguous(memory_format=torch.channels_last)  # makes interpolate faster
             seen = F.interpolate(seen, size=full, mode="bilinear", align_corners=True)
             seen = seen[:, :, : bottom - top, : right - left].contiguous(memory_format=torch.contiguous_format)
         return seen[:, :2], seen[:, 2:]
-
-    def _look_up(self, shift: Tensor, box: Box) -> Tensor:
-        """The photograph, (1, 3, h, w) floats, at a tile's pixels plus a shift, bicubic; beyond its border, the border's
-        colour."""
-        height, width = self._photograph.shape[:2]
-        start, stop = [], []
-        for k, (first, last, extent) in enumerate(((box[0], box[2], width), (box[1], box[3], height))):
-            low, high = (float(v) for v in shift[:, k].aminmax())
-            start.append(min(max(first + int(np.floor(low)) - 3, 0), extent - 1))
-            stop.append(max(min(last + int(np.ceil(high)) + 3, extent), start[-1] + 1))
-        values = self._floats(*start, *stop)
-        places = torch.empty(1, *shift.shape[2:], 2)
-        for k, extent in enumerate((stop[0] - start[0], stop[1] - start[1])):
-            own = torch.arange(box[k] - start[k], box[k + 2] - start[k], dtype=torch.float32).add_(0.5 - extent / 2)
-            torch.add(shift[:, k], own if k == 0 else own[:, None], out=places[..., k]).mul_(2 / extent)
-        return _bicubic(values, places).clamp_(0, 255)
-
-    def _floats(self, left: int, top: int, right: int, bottom: int) -> Tensor:
-        """Part of the photograph (1, 3, h, w), 0 to 255."""
-        part = np.ascontiguousarray(self._photograph[top:bottom, left:right].transpose(2, 0, 1), np.float32)
-        return torch.from_numpy(part)[None]
 
     def _largest(self, plane: Tensor, box: Box) -> float:
         """An upper bound of the values of the plane (1, 1, S, S) that a look-up from a tile can reach."""
@@ -200,25 +169,6 @@ def _samples_apart(smooth: Tensor) -> float:
             bend += smooth.diff(n=2, dim=axis).abs().amax((0, 2, 3)) / 8
     worst = max(float(bend[:2].max()) / _FLOW_ERROR, float(bend[2:].max()) / _TONE_ERROR)
     return worst**-0.5 if worst > 0 else np.inf
-
-
-def _bicubic(planes: Tensor, places: Tensor) -> Tensor:
-    return F.grid_sample(planes, places, mode="bicubic", padding_mode="border", align_corners=False)
-
-
-def _side_by_side(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    return in_order(function, items, torch.get_num_threads())
-
-
-def _cut(window: Box, step: int) -> list[Box]:
-    """Cuts a window into tiles of about `_TILE` pixels a side, each side a multiple of step."""
-    left, top, right, bottom = window
-    side = max(1, _TILE // step) * step
-    return [
-        (x, y, min(x + side, right), min(y + side, bottom))
-        for y in range(top, bottom, side)
-        for x in range(left, right, side)
-    ]
 
 
 def _window(shape: tuple[int, ...], similarity: Similarity, mask: NDArray[np.float32]) -> Box:

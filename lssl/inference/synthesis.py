@@ -16,7 +16,7 @@ from lssl.data import FaceFolder, to_float, to_uint8
 from lssl.data.align import CROP_SCALE, EYE_LINE, Framing, Similarity
 from lssl.data.images import read_image
 from lssl.data.masks import landmark_mask
-from lssl.data.portrait import read_portrait, safe_name
+from lssl.data.portrait import Portrait, read_portrait, safe_name
 from lssl.data.schema import AttributeSchema
 from lssl.errors import LsslError
 from lssl.models.export import TrainedGenerator
@@ -171,6 +171,11 @@ def read_photograph(
     source: what it shows, see `source_values`. landmarks_dir: a folder of landmark files, or a single file.
     """
     portrait = read_portrait(path, landmarks=landmarks_dir, largest_face=largest_face)
+    return aligned_face(path, portrait, model, source)
+
+
+def aligned_face(path: Path, portrait: Portrait, model: Framed, source: dict[str, str]) -> InputFace:
+    """The face of a photograph that has been read, aligned for a model. Raises LsslError as `Portrait.crop`."""
     frame = framing(model)
     try:
         crop, points, similarity = portrait.crop(model.image_size, frame.crop_scale, frame.eye_line)

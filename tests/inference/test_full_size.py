@@ -155,7 +155,7 @@ def test_tiles_side_by_side_give_the_same_as_one_by_one(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     alone = apply_edit(photograph, similarity, wavy_edit(), disc())
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    monkeypatch.setattr("lssl.inference.moved_pixels._SIDE_BY_SIDE", 0)
+    monkeypatch.setattr("lssl.data.tiles._SIDE_BY_SIDE", 0)
     assert np.array_equal(apply_edit(photograph, similarity, wavy_edit(), disc()), alone)
 
 

@@ -1,51 +1,51 @@
 """The edit: gives a photograph another expression by moving its own pixels (as Vlasic et al. 2005, Face Transfer with
 Multilinear Models, retarget video; here one photograph is enough)."""
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F
+from PIL import Image
 
 from lssl.data.landmarks import LEFT_EYE, OUTER_LIPS, RIGHT_EYE
-from lssl.face3d.editing.eyes import Iris, find_irises, uncovered_eyes
+from lssl.data.tiles import Box, cut, each_tile, floats
+from lssl.face3d.editing.eyes import Iris, find_irises, sampled, uncovered_eyes
 from lssl.face3d.editing.flow import Array, Window, draw, face_window, smooth_step, spread_flow
 from lssl.face3d.editing.lips import MouthFrame, keep_to_own_lip, mouth_frame
 from lssl.face3d.editing.mouth import mouth_inside, white_of_teeth
 from lssl.face3d.editing.movement import Movement, PlacedFace
+from lssl.face3d.editing.own_pixels import Drawn, Enlarged, Layers, coloured, touched
 from lssl.face3d.editing.shading import shading_gain
 from lssl.ops import interpolate
 
 _COARSE = 90.0  # samples between the eyes at which the skin's movement, which is smooth, is computed
-_STILL = 1e-3  # pixels
+# Pixels between the eyes that are enough to draw mouth and eyes: larger photographs are made smaller for it, by a whole
+# number, and what is drawn is enlarged again.
+_ENOUGH = 256.0
 _BEGUN = 0.02  # of the distance between the eyes: movements below it show their paint in part, so edits start smoothly
-# Light that reaches a fold has been scattered by skin: red is lost least.
-_SKIN_SHADE = np.array([0.75, 1.05, 1.1], np.float32)
 # (pixels between the eyes, samples per pixel along each axis up to that size where the flow has edges)
 _SAMPLES = ((100.0, 3), (160.0, 2))
 _UNEVEN = 0.35  # pixels by which the samples of a pixel without an edge may differ
+_STRIP = 1 << 22  # pixels made smaller at a time
 
 
 @dataclass(frozen=True)
 class SeenFace:
-    """What is found once per face of a photograph, for all of its edits. image (H, W, 3) uint8."""
+    """What is found once per face of a photograph, for all of its edits. image (H, W, 3) uint8.
+
+    small: the photograph made `fewer` times smaller along each axis, in which mouth and irises are placed; the photograph
+    itself if fewer is 1.
+    """
 
     image: NDArray[np.uint8]
+    small: NDArray[np.uint8]
+    fewer: int
     mouth: MouthFrame
     irises: list[Iris]
     white: Array
-
-
-@dataclass(frozen=True)
-class _Layers:
-    """For each sample of a window: the source (h, w, 2), the gain (h, w), a paint (h, w, 3) and its share (h, w)."""
-
-    source: Array
-    gain: Array
-    paint: Array
-    share: Array
 
 
 def edit_photograph(image: NDArray[np.uint8], movements: Sequence[Movement]) -> list[NDArray[np.uint8]]:
@@ -61,37 +61,105 @@ def edit_photograph(image: NDArray[np.uint8], movements: Sequence[Movement]) -> 
 
 def see_face(image: NDArray[np.uint8], placed: PlacedFace) -> SeenFace:
     """Finds the mouth, the irises and the white of the teeth of a face placed in a photograph (H, W, 3) uint8."""
+    fewer = max(1, int(placed.unit / _ENOUGH))
+    small, placed = _reduced(image, fewer), placed.zoomed(1 / fewer)
     marks = placed.landmarks.numpy()
-    frame = mouth_frame(placed, image)
-    return SeenFace(image, frame, find_irises(image, marks, placed.unit), white_of_teeth(image, marks, frame))
+    frame = mouth_frame(placed, small)
+    irises, white = find_irises(small, marks, placed.unit), white_of_teeth(small, marks, frame)
+    return SeenFace(image, small, fewer, frame, irises, white)
 
 
 def edit_face(photograph: SeenFace, movement: Movement) -> NDArray[np.uint8]:
     """The photograph (H, W, 3) after a movement of the face; pixels that nothing touches are its own, bit for bit."""
-    image, unit = photograph.image, movement.placed.unit
-    if torch.equal(movement.before, movement.after):
-        return image.copy()
-    gain = shading_gain(movement)
-    window = face_window(movement, image.shape[0], image.shape[1], min(1.0, _COARSE / unit))
-    layers = _layers(photograph, movement, window, gain, painted=False)  # painting happens in the patches below
-    if window.scale < 1:
-        layers, window = _enlarged(layers, window)
-    colours, touched = _colours(image, layers), _touched(window, layers)
-    for patch in _detailed(movement, window):
-        detail, changed = _detail(photograph, movement, patch, gain)
-        rows = slice(patch.top - window.top, patch.top - window.top + patch.height)
-        columns = slice(patch.left - window.left, patch.left - window.left + patch.width)
-        weight = _feather(patch, unit)
-        colours[rows, columns] += weight[..., None] * (detail - colours[rows, columns])
-        touched[rows, columns] = np.where(weight > 0.5, changed, touched[rows, columns] | changed)
-    begun = float((movement.after - movement.before)[:, :2].norm(dim=1).max()) / (_BEGUN * unit)
-    if begun < 1:
-        own = image[window.slices].astype(np.float32)
-        colours = own + begun * (colours - own)
+    image = photograph.image
     result = image.copy()
-    rounded = np.rint(colours).clip(0, 255).astype(np.uint8)
-    result[window.slices] = np.where(touched[..., None], rounded, image[window.slices])
+    if torch.equal(movement.before, movement.after):
+        return result
+    movement = movement.zoomed(1 / photograph.fewer)
+    unit = movement.placed.unit
+    begun = float((movement.after - movement.before)[:, :2].norm(dim=1).max()) / (_BEGUN * unit)
+    gain = shading_gain(movement)
+    height, width = photograph.small.shape[:2]
+    window = face_window(movement, height, width, min(1.0, _COARSE / unit))
+    skin = _skin(photograph, movement, window, gain)
+    patches = [_patch(photograph, movement, patch, gain) for patch in _detailed(movement, window)]
+
+    def write(box: Box) -> None:
+        made = _composed(image, skin, patches, unit * photograph.fewer, box)
+        if made is None:
+            return
+        left, top, right, bottom = box
+        colours, changed = made
+        own = image[top:bottom, left:right]
+        if begun < 1:
+            colours = own.astype(np.float32) + begun * (colours - own)
+        rounded = np.rint(colours).clip(0, 255).astype(np.uint8)
+        result[top:bottom, left:right] = np.where(changed[..., None], rounded, own)
+
+    place = skin.window
+    whole = place.left, place.top, place.left + place.width, place.top + place.height
+    deque(each_tile(write, cut(whole), whole), maxlen=0)
     return result
+
+
+def _reduced(image: NDArray[np.uint8], fewer: int) -> NDArray[np.uint8]:
+    """A photograph (H, W, 3) with each fewer x fewer pixels averaged; those at its end may be fewer."""
+    if fewer == 1:
+        return image
+    rows = max(1, _STRIP // (image.shape[1] * fewer)) * fewer
+    strips = (image[top : top + rows] for top in range(0, len(image), rows))
+    return np.concatenate([np.asarray(Image.fromarray(strip).reduce(fewer)) for strip in strips])
+
+
+def _skin(photograph: SeenFace, movement: Movement, window: Window, gain: torch.Tensor) -> Drawn | Enlarged:
+    """What the movement makes of the whole face, without what is painted."""
+    layers = _layers(photograph, movement, window, gain, painted=False)
+    if window.scale < 1 or photograph.fewer > 1:
+        return Enlarged(window, layers, photograph.fewer, photograph.image.shape[:2])
+    return Drawn(window, coloured(photograph.image, layers), touched(window, layers))
+
+
+def _patch(photograph: SeenFace, movement: Movement, patch: Window, gain: torch.Tensor) -> Drawn | Enlarged:
+    """What the movement makes of the mouth or an eye, with edges averaged over samples."""
+    if photograph.fewer > 1:
+        layers = _layers(photograph, movement, patch, gain)
+        return Enlarged(patch, layers, photograph.fewer, photograph.image.shape[:2])
+    return Drawn(patch, *_detail(photograph, movement, patch, gain))
+
+
+def _composed(
+    image: NDArray[np.uint8], skin: Drawn | Enlarged, patches: Sequence[Drawn | Enlarged], unit: float, box: Box
+) -> tuple[Array, NDArray[np.bool_]] | None:
+    """Colours (h, w, 3) of a box of the photograph, and which of them are not its own; None if all are.
+
+    unit: distance of the eyes' centres in the photograph's pixels.
+    """
+    left, top, right, bottom = box
+    made = skin.tile(image, box)
+    for patch in patches:
+        place = patch.window
+        inner = (
+            max(left, place.left),
+            max(top, place.top),
+            min(right, place.left + place.width),
+            min(bottom, place.top + place.height),
+        )
+        if inner[0] >= inner[2] or inner[1] >= inner[3]:
+            continue
+        detail = patch.tile(image, inner)
+        if made is None and detail is None:
+            continue
+        if made is None:
+            made = floats(image, box)[0].permute(1, 2, 0).numpy(), np.zeros((bottom - top, right - left), np.bool_)
+        if detail is None:
+            own = image[inner[1] : inner[3], inner[0] : inner[2]]
+            detail = own.astype(np.float32), np.zeros(own.shape[:2], np.bool_)
+        rows, columns = slice(inner[1] - top, inner[3] - top), slice(inner[0] - left, inner[2] - left)
+        weight = _feather(place, unit, inner)
+        colours, changed = made[0][rows, columns], made[1][rows, columns]
+        colours += weight[..., None] * (detail[0] - colours)
+        changed[:] = np.where(weight > 0.5, detail[1], changed | detail[1])
+    return made
 
 
 def _detail(
@@ -100,7 +168,7 @@ def _detail(
     """Colours (h, w, 3) of a patch, and which of them are not the photograph's; edges are averaged over samples."""
     image = photograph.image
     layers = _layers(photograph, movement, patch, gain)
-    colours, touched = _colours(image, layers), _touched(patch, layers)
+    colours, changed = coloured(image, layers), touched(patch, layers)
     n = next((n for limit, n in _SAMPLES if movement.placed.unit < limit), 1)
     if n > 1:
         fine = Window(patch.left, patch.top, patch.width, patch.height, n)
@@ -110,15 +178,15 @@ def _detail(
         uneven = np.ptp(offsets, axis=(1, 3)).max(-1)
         share = samples.share.reshape(h, n, w, n)
         edge = (uneven > _UNEVEN) | (np.ptp(share, axis=(1, 3)) > 0.02) | ((layers.share > 0) & (layers.share < 1))
-        mean = _colours(image, samples).reshape(h, n, w, n, 3).mean((1, 3))
+        mean = coloured(image, samples).reshape(h, n, w, n, 3).mean((1, 3))
         colours = np.where(edge[..., None], mean, colours)
-        touched |= edge & (_touched(fine, samples).reshape(h, n, w, n).any((1, 3)))
-    return colours, touched
+        changed |= edge & (touched(fine, samples).reshape(h, n, w, n).any((1, 3)))
+    return colours, changed
 
 
 def _layers(
     photograph: SeenFace, movement: Movement, window: Window, gain: torch.Tensor, *, painted: bool = True
-) -> _Layers:
+) -> Layers:
     unit = movement.placed.unit
     drawn = draw(movement, window)
     flow, share = spread_flow(drawn, unit)
@@ -129,31 +197,22 @@ def _layers(
     samples = unit * window.shape[1] / window.width
     lit = _blurred(lit, 0.02 * samples)
     lit = np.where(drawn.mouth | drawn.eyes, 1, lit).astype(np.float32)
+    none = np.zeros_like(lit)
     if not painted:
-        return _Layers(source, lit, np.zeros((*lit.shape, 3), np.float32), np.zeros_like(lit))
-    paint, opening = mouth_inside(photograph.image, movement, drawn, photograph.white, photograph.mouth)
-    eyes, uncovered = uncovered_eyes(photograph.image, movement, drawn, photograph.irises)
-    paint = np.where(uncovered[..., None] > opening[..., None], eyes, paint)
-    return _Layers(source, lit, paint, np.maximum(opening, uncovered))
+        return Layers(source, lit, np.zeros((*lit.shape, 3), np.float32), none, none)
+    paint, opening, kept = mouth_inside(movement, drawn, photograph.white, photograph.mouth)
+    if photograph.fewer == 1 and kept.any():  # else they are taken from the photograph itself, later
+        paint, kept = paint * (1 - kept[..., None]) + sampled(photograph.image, places) * kept[..., None], none
+    eyes, uncovered = uncovered_eyes(photograph.small, movement, drawn, photograph.irises)
+    eye = uncovered > opening
+    paint, kept = np.where(eye[..., None], eyes, paint), np.where(eye, 0, kept)
+    return Layers(source, lit, paint, np.maximum(opening, uncovered), kept)
 
 
 def _blurred(values: Array, sigma: float) -> Array:
     from scipy import ndimage
 
     return ndimage.gaussian_filter(values.astype(np.float32), sigma)
-
-
-def _enlarged(layers: _Layers, window: Window) -> tuple[_Layers, Window]:
-    """The layers of a coarse window, enlarged to the photograph's own pixels."""
-    full = Window(window.left, window.top, window.width, window.height)
-
-    def grown(values: Array) -> Array:
-        picture = torch.from_numpy(values.reshape(*values.shape[:2], -1)).permute(2, 0, 1)[None]
-        large = F.interpolate(picture, size=full.shape, mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
-        return large.numpy().reshape(*full.shape, *values.shape[2:])
-
-    source = full.places() + grown(layers.source - window.places())
-    return _Layers(source, grown(layers.gain), grown(layers.paint), grown(layers.share)), full
 
 
 def _detailed(movement: Movement, window: Window) -> list[Window]:
@@ -172,29 +231,11 @@ def _detailed(movement: Movement, window: Window) -> list[Window]:
     return windows
 
 
-def _feather(patch: Window, unit: float) -> Array:
-    """(h, w): 1 inside a patch, falling softly to 0 at its border."""
-    inward = [np.minimum(np.arange(n) + 1, np.arange(n)[::-1] + 1) / (0.1 * unit) for n in (patch.height, patch.width)]
+def _feather(patch: Window, unit: float, box: Box) -> Array:
+    """(h, w), of a box within a patch: 1 inside the patch, falling softly to 0 at its border."""
+    left, top, right, bottom = box
+    inward = []
+    for first, last, start, extent in ((top, bottom, patch.top, patch.height), (left, right, patch.left, patch.width)):
+        at = np.arange(first, last) - start
+        inward.append(np.minimum(at + 1, extent - at) / (0.1 * unit))
     return smooth_step(np.minimum(inward[0][:, None], inward[1][None]))
-
-
-def _touched(window: Window, layers: _Layers) -> NDArray[np.bool_]:
-    moved = np.abs(layers.source - window.places()).max(-1) >= _STILL
-    touched: NDArray[np.bool_] = moved | (np.abs(layers.gain - 1) >= 1e-3) | (layers.share >= 1e-3)
-    return touched
-
-
-def _colours(image: NDArray[np.uint8], layers: _Layers) -> Array:
-    """(h, w, 3), 0 to 255: what the layers make of the photograph at each sample."""
-    low = np.maximum(np.floor(layers.source.min((0, 1))).astype(int) - 3, 0)
-    high = np.minimum(np.ceil(layers.source.max((0, 1))).astype(int) + 4, image.shape[1::-1])
-    low = np.minimum(low, high - 1)
-    piece = image[low[1] : high[1], low[0] : high[0]].astype(np.float32)
-    picture = torch.from_numpy(piece).permute(2, 0, 1)[None]
-    size = (high - low).astype(np.float32)
-    grid = torch.from_numpy((2 * (layers.source - low + 0.5) / size - 1).astype(np.float32))[None]
-    moved = F.grid_sample(picture, grid, mode="bicubic", padding_mode="border", align_corners=False)
-    colours = moved[0].permute(1, 2, 0).numpy() * layers.gain[..., None] ** _SKIN_SHADE
-    share = layers.share[..., None]
-    mixed: Array = colours * (1 - share) + layers.paint * share
-    return mixed

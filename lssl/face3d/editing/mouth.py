@@ -6,7 +6,6 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.draw import polygon
 
-from lssl.face3d.editing.eyes import sampled
 from lssl.face3d.editing.flow import Array, Drawn, Window, smooth_step
 from lssl.face3d.editing.lips import MouthFrame, opening_share
 from lssl.face3d.editing.movement import Movement
@@ -62,17 +61,14 @@ def _shown_teeth(image: NDArray[np.uint8], landmarks: NDArray[np.floating], skin
     return np.median(pixels[pale & (bright >= 0.8 * level)], 0).astype(np.float32)
 
 
-def mouth_inside(
-    image: NDArray[np.uint8], movement: Movement, drawn: Drawn, white: Array, frame: MouthFrame
-) -> tuple[Array, Array]:
-    """Encoded colours (h, w, 3), 0 to 255, of the mouth's inside, and its share (h, w) of each sample.
-
-    Teeth that the photograph shows are kept; the rest is drawn.
-    """
+def mouth_inside(movement: Movement, drawn: Drawn, white: Array, frame: MouthFrame) -> tuple[Array, Array, Array]:
+    """Encoded colours (h, w, 3), 0 to 255, of the mouth's inside as it is drawn, its share (h, w) of each sample, and the
+    part (h, w) of that share that shows the photograph instead: teeth that can be seen are kept, and do not move."""
     window = drawn.window
     colours, share = np.zeros((*drawn.mouth.shape, 3), np.float32), np.zeros(drawn.mouth.shape, np.float32)
+    kept = np.zeros_like(share)
     if not drawn.mouth.any():
-        return colours, share
+        return colours, share, kept
     rows, columns = (slice(max(k.min() - 4, 0), k.max() + 5) for k in np.nonzero(drawn.mouth))
     inside = drawn.mouth[rows, columns]
     pixels = window.shape[1] / window.width
@@ -83,14 +79,12 @@ def mouth_inside(
     shade *= _shadow_of_lips(inside, unit, sharp)[..., None]
     shade = np.stack([ndimage.gaussian_filter(shade[..., k], 0.005 * unit * sharp + 0.3) for k in range(3)], -1)
     shade = shade.reshape(inside.shape[0], sharp, inside.shape[1], sharp, 3).mean((1, 3))
-    painted = 255 * shade.clip(0, 1) ** (1 / GAMMA)
-    source = window.places()[rows, columns]  # upper teeth do not move with the face
-    own = opening_share(frame, source, movement.placed.unit)[..., None]
-    colours[rows, columns] = painted if frame.closed else painted * (1 - own) + sampled(image, source) * own
+    colours[rows, columns] = 255 * shade.clip(0, 1) ** (1 / GAMMA)
+    kept[rows, columns] = opening_share(frame, window.places()[rows, columns], movement.placed.unit)
     # A gap too thin to see into is the line between the lips, which the photograph has already.
     soft = ndimage.gaussian_filter(_opening(movement, window, piece), 0.006 * unit + 0.1)
     share[rows, columns] = smooth_step((soft - 0.2) / 0.6)
-    return colours, share
+    return colours, share, kept
 
 
 def _opening(movement: Movement, window: Window, piece: Window) -> Array:

@@ -1,6 +1,6 @@
 """Where a fitted face's surface lies in its photograph before and after its expression changes."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -46,6 +46,19 @@ class PlacedFace:
     def closed(self) -> bool:
         return bool(self.gap.mean() < _TOUCHING * self.unit)
 
+    def zoomed(self, factor: float) -> "PlacedFace":
+        """The same face in the photograph sampled `factor` times as finely, see `Camera.zoom`."""
+        if factor == 1:
+            return self
+        marks = zoomed_points(self.landmarks, factor)
+        return replace(
+            self,
+            camera=self.camera.zoom(factor),
+            landmarks=marks,
+            correction=self.correction * factor,
+            unit=self.unit * factor,
+        )
+
     def vertices(self, expression: Tensor) -> Tensor:
         """(V, 3) centimetres, for expression weights (E,)."""
         return self.face.vertices(self.identity, expression[None])[0]
@@ -65,6 +78,18 @@ class Movement:
     vertices_after: Tensor
     before: Tensor
     after: Tensor
+
+    def zoomed(self, factor: float) -> "Movement":
+        """The same movement in the photograph sampled `factor` times as finely."""
+        if factor == 1:
+            return self
+        before, after = (zoomed_points(points, factor) for points in (self.before, self.after))
+        return Movement(self.placed.zoomed(factor), self.vertices_before, self.vertices_after, before, after)
+
+
+def zoomed_points(points: Tensor, factor: float) -> Tensor:
+    """Points (..., 2 or 3), x and y in pixels, of a photograph sampled `factor` times as finely; see `Camera.zoom`."""
+    return torch.cat([(points[..., :2] + 0.5) * factor - 0.5, points[..., 2:]], -1)
 
 
 def place_face(model: BilinearFaceModel, landmarks: Tensor) -> PlacedFace:

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lssl.data.threads import in_order, processors
 from lssl.errors import LsslError
 from lssl.inference.editor import FaceEditor, OpenPhotograph
 from lssl.inference.video.frames import Clip, Frame
-from lssl.inference.video.pipeline import in_order, processors
 from lssl.inference.video.tracking import eased
 
 #: The word for the photograph's own expression.

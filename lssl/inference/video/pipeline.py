@@ -1,25 +1,14 @@
-"""Stages of work that run in parallel: one thread reads ahead, several edit, one writes, and the order is kept."""
+"""Stages of work on a clip: a thread that reads ahead, and Ctrl-C, which ends the file properly."""
 
-import os
 import queue
 import signal
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeVar
 
-import torch
-
 Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-
-def processors() -> int:
-    """The number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_ahead(items: Iterable[Item], depth: int) -> Iterator[Item]:
@@ -64,25 +53,6 @@ def read_ahead(items: Iterable[Item], depth: int) -> Iterator[Item]:
     finally:
         ended.set()
         thread.join()
-
-
-def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """function(item) for each item, in order, computed by `workers` threads that use one processor each."""
-    pending: deque[Future[Result]] = deque()
-    pool = ThreadPoolExecutor(workers, "lssl-edits", initializer=_one_processor)
-    try:
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) > workers + 2:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _one_processor() -> None:
-    torch.set_num_threads(1)  # several frames at once use the processors better than one frame on all of them
 
 
 @contextmanager

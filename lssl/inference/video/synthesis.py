@@ -10,10 +10,11 @@ from threading import Event
 import numpy as np
 from numpy.typing import NDArray
 
+from lssl.data.threads import in_order, processors
 from lssl.inference.video.face_edits import FaceEdits
 from lssl.inference.video.frames import Clip, Frame
 from lssl.inference.video.key_frames import EditedFrame, between_keys
-from lssl.inference.video.pipeline import in_order, processors, read_ahead
+from lssl.inference.video.pipeline import read_ahead
 from lssl.inference.video.tracking import FaceTracker, FollowedFace, eased, follow
 from lssl.inference.video.writing import ClipFile
 

@@ -1,9 +1,11 @@
 """Tracks faces from frame to frame by their landmarks; the whole frame is searched only now and then.
 
 dlib's landmark trees (Kazemi and Sullivan 2014) start from where the face was in the frame before. They do not say whether
-there is a face, so dlib's detector checks a crop of the face, turned upright and shrunk to a size at which it is fast.
+there is a face, so now and then dlib's detector checks a crop of the face, turned upright and shrunk to a size at which it
+is fast.
 """
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -31,7 +33,8 @@ _STARTS = (
 )  # shifts of the box, as shares of the crop; averaging their results reduces jitter
 _SEEN_AT = 144  # side of the crop for the detector: the face then has 86 pixels, the least that it detects
 _SCORE = -0.4  # the detector's score below which there is no face. Faces score 0.5 to 3; turned by 35 degrees, 0 to 0.5
-_MISSES = 3  # successive frames without the face after which it is lost
+_MISSES = 3  # successive checks without the face, one a frame, after which it is lost
+_CHECKED = 0.12  # seconds between checks by the detector while it sees the face
 _STAYS = 0.06  # how far, in eye distances, a face may move before the search starts from its new place
 _JUMP = 0.6  # movement per frame, in eye distances, that no head makes: the scene was cut
 _NEW_SCORE = 0.2  # the detector's least score for a face that is not tracked yet
@@ -56,6 +59,7 @@ class _Track:
     landmarks: Points
     start: Points  # where it is looked for; kept while the face stays, so that a still face gives the same result again
     time: Fraction
+    checked: Fraction  # when the detector last looked for it
     smoothing: "_Smoothing" = field(default_factory=lambda: _Smoothing())
     smooth: Points | None = None
     misses: int = 0
@@ -101,7 +105,7 @@ class FaceTracker:
         if cut or self._due(time):
             self._search(image, time)
         faces = [FollowedFace(track.number, track.smooth) for track in self._tracks if track.smooth is not None]
-        return faces, {track.number for track in self._tracks if track.misses}
+        return faces, {track.number for track in self._tracks if track.misses or track.checked < time}
 
     def _due(self, time: Fraction) -> bool:
         if self._searched is None:
@@ -111,14 +115,16 @@ class FaceTracker:
 
     def _follow(self, track: _Track, image: NDArray[np.uint8], time: Fraction) -> float:
         """Finds the track's face again; returns how far it moved, in eye distances."""
-        found = find_again(image, track.start)
+        check = track.misses > 0 or time - track.checked >= _CHECKED
+        found = find_again(image, track.start, check=check)
         if found is None:
             track.misses = _MISSES
             return 0.0
         points, seen = found
         unit = _unit(points)
         step = float(np.linalg.norm(points.mean(0) - track.landmarks.mean(0))) / max(unit, 1.0)
-        track.misses = 0 if seen else track.misses + 1
+        if check:
+            track.misses, track.checked = 0 if seen else track.misses + 1, time
         track.smooth = track.smoothing(points, float(time - track.time))
         track.landmarks, track.time = points, time
         if float(np.abs(face_anchors(points) - face_anchors(track.start)).max()) > _STAYS * unit:
@@ -148,16 +154,17 @@ class FaceTracker:
         again = None if first is None else find_again(image, first[0])
         if first is None or again is None:
             return
-        track = _Track(self.count, again[0], first[0], time)
+        track = _Track(self.count, again[0], first[0], time, time)
         self.count += 1
         track.smooth = track.smoothing(again[0], 0.0)
         self._tracks.append(track)
 
 
-def find_again(image: NDArray[np.uint8], landmarks: Points) -> tuple[Points, bool] | None:
+def find_again(image: NDArray[np.uint8], landmarks: Points, *, check: bool = True) -> tuple[Points, bool] | None:
     """The landmarks (68, 2) of a face that was at `landmarks` in the last frame, and whether the detector sees it there.
 
-    None if the old landmarks are no face or too small, or if the face has left the picture.
+    check: False to leave the detector out, and take it that it sees the face. None if the old landmarks are no face or too
+    small, or if the face has left the picture.
     """
     try:
         similarity = face_similarity(face_anchors(landmarks), _PATCH, *_FRAMING)
@@ -173,6 +180,8 @@ def find_again(image: NDArray[np.uint8], landmarks: Points) -> tuple[Points, boo
         left, top, right, bottom = (float(v) for v in (_BOX + [dx, dy, dx, dy]) * _PATCH - 0.5)
         found.append(detect.landmarks_in_box(patch, (left, top, right, bottom)))
     points = np.mean(found, axis=0)
+    if not check:
+        return similarity.inverse().apply(points), True
     small = np.asarray(Image.fromarray(patch).resize((_SEEN_AT, _SEEN_AT), Image.Resampling.BILINEAR))
     middle = (points[17:].mean(0) + 0.5) * _SEEN_AT / _PATCH - 0.5
     seen = any(
@@ -214,7 +223,7 @@ def follow(
 
     A face that is lost is also left out of the last frames in which the detector did not confirm it.
     """
-    ahead = max(_MISSES, round(fade * rate))
+    ahead = max(_MISSES + math.ceil(_CHECKED * rate), round(fade * rate))
     waiting: deque[tuple[Frame, dict[int, FollowedFace], set[int]]] = deque()
     begun: dict[int, Fraction | None] = {}
     for frame in frames:

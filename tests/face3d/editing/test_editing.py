@@ -176,6 +176,26 @@ def test_a_large_photograph_is_edited_as_a_small_one(ict, neutral):
     assert np.abs(reduced - a).mean() < 2.0
 
 
+@pytest.mark.parametrize(("shown", "wanted"), [("neutral", "happy"), ("surprised", "happy")])
+def test_mouth_and_eyes_of_a_huge_photograph_are_drawn_smaller(ict, faces, monkeypatch, shown, wanted):
+    """With the same result, and every pixel outside the face left as it is."""
+    from PIL import Image
+
+    face = faces[0, shown]
+    small = face.image.permute(1, 2, 0).numpy()
+    image = np.asarray(Image.fromarray(small).resize((1023, 1023), Image.Resampling.BICUBIC))
+    placed = place_face(ict, (face.landmarks.float() + 0.5) * 1023 / 256 - 0.5)
+    movement = move(placed, expression_step(placed, wanted, 1.0, shown))
+    plain = edit_photograph(image, [movement])[0].astype(int)
+    monkeypatch.setattr("lssl.face3d.editing.edit._ENOUGH", placed.unit / 2.5)
+    fewer = edit_photograph(image, [movement])[0].astype(int)
+    changed = (plain != image).any(-1)
+    assert changed.mean() > 0.05
+    assert np.abs(plain - fewer)[changed].mean() < 1.0
+    assert (np.abs(plain - fewer).max(-1) > 40).mean() < 1e-3
+    assert (fewer[~changed] == image[~changed]).all(-1).mean() > 0.99
+
+
 def test_fits_of_the_embedded_model_can_be_edited_too(neutral):
     image, marks = neutral
     embedded = load_face_model("embedded")
