@@ -163,9 +163,13 @@ class FaceEditor:
         on: str | torch.device | None = None,
         faces: Faces = "largest",
         landmarks: Any = None,
+        quick: bool = False,
     ) -> "OpenPhotograph":
-        """Prepares one photograph for many edits: its faces are found, cropped and fitted once. For arguments see `edit`."""
-        return self._open(given_picture(image), source=source, on=on, faces=faces, landmarks=landmarks)
+        """Prepares one photograph for many edits: its faces are found, cropped and fitted once. For arguments see `edit`.
+
+        quick: edits are previews, sooner and with edges less smooth, while a slider moves; only "3d" takes longer without.
+        """
+        return self._open(given_picture(image), source=source, on=on, faces=faces, landmarks=landmarks, quick=quick)
 
     def _open(
         self,
@@ -175,6 +179,7 @@ class FaceEditor:
         on: str | torch.device | None,
         faces: Faces,
         landmarks: Any,
+        quick: bool = False,
     ) -> "OpenPhotograph":
         if on is not None:
             self.to(on)
@@ -184,11 +189,11 @@ class FaceEditor:
         if isinstance(self.model, ModelEditor) and not words:
             shown = {}  # read from each face
         found = find_portraits(picture, faces, landmarks, self.detector)
-        return OpenPhotograph(self, picture, found, shown, said)
+        return OpenPhotograph(self, picture, found, shown, said, quick)
 
-    def _ready(self, portrait: Portrait, shown: dict[str, str]) -> _Edit:
+    def _ready(self, portrait: Portrait, shown: dict[str, str], quick: bool) -> _Edit:
         if isinstance(self.model, ModelEditor):
-            return PlacedEdit(self.model, portrait.image, portrait.landmarks, shown.get(GROUP))
+            return PlacedEdit(self.model, portrait.image, portrait.landmarks, shown.get(GROUP), quick=quick)
         frame = framing(self.model)
         crop, points, similarity = portrait.crop(self.model.image_size, frame.crop_scale, frame.eye_line)
         return NetworkEdit(self.model, InputFace("face", crop, points, shown, portrait.image, similarity))
@@ -227,13 +232,14 @@ class OpenPhotograph:
         portraits: Sequence[Portrait],
         shown: dict[str, str],
         source: dict[str, str],
+        quick: bool = False,
     ) -> None:
         self._editor, self._picture, self.source = editor, picture, source
         self._edits: list[_Edit] = []
         reasons, kept = [], []
         for portrait in portraits:
             try:
-                self._edits.append(editor._ready(portrait, dict(shown)))
+                self._edits.append(editor._ready(portrait, dict(shown), quick))
                 kept.append(portrait.landmarks)
             except LsslError as error:  # of several faces, those that are too small or do not fit are left alone
                 reasons.append(error)

@@ -100,14 +100,20 @@ class PlacedEdit:
     """A face of a photograph, fitted once for any number of edits.
 
     photograph: uint8 (H, W, 3). landmarks: (68, 2) in its pixels. source: the expression that it shows; None to read it
-    from the face. Raises LsslError if the model does not fit.
+    from the face. quick: edits are previews, with edges less smooth. Raises LsslError if the model does not fit.
     """
 
     def __init__(
-        self, editor: ModelEditor, photograph: NDArray[np.uint8], landmarks: NDArray[np.float32], source: str | None
+        self,
+        editor: ModelEditor,
+        photograph: NDArray[np.uint8],
+        landmarks: NDArray[np.float32],
+        source: str | None,
+        *,
+        quick: bool = False,
     ) -> None:
         self._placed = editor.place(landmarks)
-        self._seen = see_face(photograph, self._placed)
+        self._seen = see_face(photograph, self._placed, quick=quick)
         self._source = source
 
     def change(self, photograph: NDArray[np.uint8], target: Target | Blend) -> NDArray[np.uint8]:

@@ -1,9 +1,11 @@
 """The edit: gives a photograph another expression by moving its own pixels (as Vlasic et al. 2005, Face Transfer with
 Multilinear Models, retarget video; here one photograph is enough)."""
 
+import functools
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +20,7 @@ from lssl.face3d.editing.lips import MouthFrame, keep_to_own_lip, mouth_frame
 from lssl.face3d.editing.mouth import mouth_inside, white_of_teeth
 from lssl.face3d.editing.movement import Movement, PlacedFace
 from lssl.face3d.editing.own_pixels import Drawn, Enlarged, Layers, coloured, touched
-from lssl.face3d.editing.shading import shading_gain
+from lssl.face3d.editing.shading import Lit, resting, shading_gain
 from lssl.ops import interpolate
 
 _COARSE = 90.0  # samples between the eyes at which the skin's movement, which is smooth, is computed
@@ -37,7 +39,8 @@ class SeenFace:
     """What is found once per face of a photograph, for all of its edits. image (H, W, 3) uint8.
 
     small: the photograph made `fewer` times smaller along each axis, in which mouth and irises are placed; the photograph
-    itself if fewer is 1.
+    itself if fewer is 1. lit: how the light falls on the face, see `shading_gain`.
+    quick: whether edges are drawn with one sample a pixel, for a preview.
     """
 
     image: NDArray[np.uint8]
@@ -46,6 +49,8 @@ class SeenFace:
     mouth: MouthFrame
     irises: list[Iris]
     white: Array
+    lit: Lit
+    quick: bool = False
 
 
 def edit_photograph(image: NDArray[np.uint8], movements: Sequence[Movement]) -> list[NDArray[np.uint8]]:
@@ -59,14 +64,17 @@ def edit_photograph(image: NDArray[np.uint8], movements: Sequence[Movement]) -> 
     return [edit_face(seen, movement) for movement in movements]
 
 
-def see_face(image: NDArray[np.uint8], placed: PlacedFace) -> SeenFace:
-    """Finds the mouth, the irises and the white of the teeth of a face placed in a photograph (H, W, 3) uint8."""
+def see_face(image: NDArray[np.uint8], placed: PlacedFace, *, quick: bool = False) -> SeenFace:
+    """Finds the mouth, the irises and the white of the teeth of a face placed in a photograph (H, W, 3) uint8.
+
+    quick: its edits are previews, see `SeenFace`.
+    """
     fewer = max(1, int(placed.unit / _ENOUGH))
     small, placed = _reduced(image, fewer), placed.zoomed(1 / fewer)
     marks = placed.landmarks.numpy()
     frame = mouth_frame(placed, small)
     irises, white = find_irises(small, marks, placed.unit), white_of_teeth(small, marks, frame)
-    return SeenFace(image, small, fewer, frame, irises, white)
+    return SeenFace(image, small, fewer, frame, irises, white, resting(placed), quick)
 
 
 def edit_face(photograph: SeenFace, movement: Movement) -> NDArray[np.uint8]:
@@ -78,7 +86,7 @@ def edit_face(photograph: SeenFace, movement: Movement) -> NDArray[np.uint8]:
     movement = movement.zoomed(1 / photograph.fewer)
     unit = movement.placed.unit
     begun = float((movement.after - movement.before)[:, :2].norm(dim=1).max()) / (_BEGUN * unit)
-    gain = shading_gain(movement)
+    gain = shading_gain(movement, photograph.lit)
     height, width = photograph.small.shape[:2]
     window = face_window(movement, height, width, min(1.0, _COARSE / unit))
     skin = _skin(photograph, movement, window, gain)
@@ -169,19 +177,32 @@ def _detail(
     image = photograph.image
     layers = _layers(photograph, movement, patch, gain)
     colours, changed = coloured(image, layers), touched(patch, layers)
-    n = next((n for limit, n in _SAMPLES if movement.placed.unit < limit), 1)
+    few = photograph.quick or movement.placed.unit >= _SAMPLES[-1][0]
+    n = 1 if few else next(n for limit, n in _SAMPLES if movement.placed.unit < limit)
     if n > 1:
         fine = Window(patch.left, patch.top, patch.width, patch.height, n)
         samples = _layers(photograph, movement, fine, gain)
         h, w = patch.shape
-        offsets = (samples.source - fine.places()).reshape(h, n, w, n, 2)
-        uneven = np.ptp(offsets, axis=(1, 3)).max(-1)
-        share = samples.share.reshape(h, n, w, n)
-        edge = (uneven > _UNEVEN) | (np.ptp(share, axis=(1, 3)) > 0.02) | ((layers.share > 0) & (layers.share < 1))
-        mean = coloured(image, samples).reshape(h, n, w, n, 3).mean((1, 3))
+        offsets = samples.source - fine.places()
+        uneven = np.maximum(*(_range_within(offsets[..., k], n) for k in range(2)))
+        edge = (uneven > _UNEVEN) | (_range_within(samples.share, n) > 0.02) | ((layers.share > 0) & (layers.share < 1))
+        mean = sum(_parts(coloured(image, samples), n), np.zeros((h, w, 3), np.float32)) / (n * n)
         colours = np.where(edge[..., None], mean, colours)
-        changed |= edge & (touched(fine, samples).reshape(h, n, w, n).any((1, 3)))
+        changed |= edge & np.logical_or.reduce(_parts(touched(fine, samples), n))
     return colours, changed
+
+
+def _parts(samples: NDArray[Any], n: int) -> list[NDArray[Any]]:
+    """The n x n samples of each pixel, one after the other: (h, w, ...) of samples (n h, n w, ...). numpy's own sums along
+    such short axes take several times as long."""
+    return [samples[i::n, j::n] for i in range(n) for j in range(n)]
+
+
+def _range_within(samples: Array, n: int) -> Array:
+    """(h, w): the largest less the smallest of each pixel's n x n samples, (n h, n w)."""
+    parts = _parts(samples, n)
+    found: Array = functools.reduce(np.maximum, parts) - functools.reduce(np.minimum, parts)
+    return found
 
 
 def _layers(

@@ -103,7 +103,10 @@ class Enlarged:
 
 def touched(window: Window, layers: Layers) -> NDArray[np.bool_]:
     """(h, w): where layers change the photograph."""
-    moved = np.abs(layers.source - window.places()).max(-1) >= STILL
+    offset = np.abs(layers.source - window.places())
+    moved = (offset[..., 0] >= STILL) | (
+        offset[..., 1] >= STILL
+    )  # numpy's max() along two values takes ten times as long
     found: NDArray[np.bool_] = moved | (np.abs(layers.gain - 1) >= STILL) | (layers.share >= STILL)
     return found
 

@@ -53,7 +53,7 @@ class PaintedEditor:
     schema = AttributeSchema((AttributeGroup("expression", ("neutral", "happy", "sad")),))
     delay = 0.0
 
-    def open(self, image, *, source=None, landmarks=None):
+    def open(self, image, *, source=None, landmarks=None, quick=False):
         editor = self
         pixels = np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)
 
