@@ -101,16 +101,19 @@ def exported_program(translation: Translation) -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silences the exporters' warnings about packages that are not installed and about their own deprecated names."""
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    log.setLevel(logging.ERROR)
+    """Silences the exporters' warnings: of packages that are not installed, of their own deprecated names, of constants that
+    they do not fold."""
+    logs = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
 
 
 def export_generator(generator: TrainedGenerator, path: str | Path, kind: str, *, side: str = "landmarks") -> Path:
