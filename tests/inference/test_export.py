@@ -55,7 +55,9 @@ def onnx():
 def test_onnx_does_what_the_network_does(tmp_path, onnx, kind, side, caplog) -> None:
     path, said = onnx_by_command(tmp_path, kind, "--side", side)
     assert said["difference"] < CLOSE
-    assert "onnxscript" not in {record.name.partition(".")[0] for record in caplog.records}, "its remarks are not for users"
+    assert "onnxscript" not in {record.name.partition(".")[0] for record in caplog.records}, (
+        "its remarks are not for users"
+    )
     assert "[-1, 1]" in said["input image"]
     assert largest_difference(generator(kind), path, side=side, faces=1) < CLOSE, "of any number of faces"
     model = onnx.load(path)
