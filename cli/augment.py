@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .output import SOME_REFUSED, Output, json_option, out_folder, quiet_option
+from .output import SEED, SOME_REFUSED, Output, json_option, out_folder, quiet_option
 
 
 @click.command()
@@ -51,7 +51,7 @@ from .output import SOME_REFUSED, Output, json_option, out_folder, quiet_option
     show_default=True,
     help="The least probability that the teacher must give a face's class.",
 )
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU if there is one]")
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier run with other options wrote.")
 @quiet_option
@@ -93,6 +93,7 @@ def command(
     """
     from lssl.data import read_metadata
     from lssl.data.detect import EXTRA_MISSING, DetectionError, available
+    from lssl.data.portrait import check_apart
     from lssl.data.prepare import read_rejected
     from lssl.data.writer import REJECTED
     from lssl.inference.plain_folder import open_faces
@@ -106,6 +107,7 @@ def command(
         raise click.BadParameter("give the lower end first", param_hint="--intensity")
     options = AugmentOptions(per_class, attribute, intensity, split, seed, landmarks, agreement)
     output = Output(quiet, as_json)
+    check_apart(out, [data])
     processes = start_processes(device)
     bars = ExitStack()
     try:
@@ -150,9 +152,8 @@ def command(
 
 
 def _bar(output: Output, bars: ExitStack, total: int, done: int) -> Callable[[int], None]:
-    from tqdm import tqdm
-
     from lssl.data.how_long import HowLong
+    from lssl.progress import tqdm
 
     bar = tqdm(total=total, initial=done, unit="face", desc="synthesizing", disable=output.quiet)
     bars.callback(bar.close)

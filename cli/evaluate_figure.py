@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from .evaluate_options import QUICK_TRAINING, parse_assignments
-from .output import kept_json_option, of_context, quiet_option
+from .output import SEED, kept_json_option, of_context, quiet_option
 
 
 @click.command()
@@ -32,7 +32,7 @@ from .output import kept_json_option, of_context, quiet_option
     "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="A setting of the methods to train; repeatable."
 )
 @click.option("--quick", is_flag=True, help="Train the methods only briefly, for a first look.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the methods to train.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the methods to train.")
 @click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder to write.  [default: runs/figure-<data>]")
 @click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU if there is one]")
 @quiet_option

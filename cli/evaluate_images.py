@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from .evaluate_options import QUICK_CLASSIFIER, command_line, print_report
-from .output import kept_json_option, of_context, quiet_option
+from .output import SEED, kept_json_option, of_context, quiet_option
 
 QUICK_PICTURES, QUICK_PAIRS = 200, 50
 
@@ -48,7 +48,7 @@ QUICK_PICTURES, QUICK_PAIRS = 200, 50
 @click.option("--limit", type=click.IntRange(8), default=10_000, show_default=True, help="Most pictures of each set.")
 @click.option("--pairs", type=click.IntRange(2), default=300, show_default=True, help="Most pairs of each kind.")
 @click.option("--quick", is_flag=True, help="200 pictures of each set, 50 pairs, a network trained only briefly.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU if there is one]")
 @click.option("--overwrite", is_flag=True, help="Delete what an earlier run with other options kept in --out.")
 @quiet_option

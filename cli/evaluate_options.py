@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import kept_json_option, of_context, quiet_option
+from .output import SEED, kept_json_option, of_context, quiet_option
 
 if TYPE_CHECKING:
     from lssl.evaluation.experiments.contenders import Contender
@@ -54,7 +54,7 @@ _TRAINING_OPTIONS = [
         help="Pretrained weights for the classifiers to start from, a local file.",
     ),
     click.option("--classifier-iterations", type=click.IntRange(1), help="[default: as lssl train-classifier]"),
-    click.option("--seed", default=0, show_default=True, help="Seed of folds, generators and classifiers."),
+    click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of folds, generators and classifiers."),
     click.option(
         "--out", "-o", type=click.Path(path_type=Path), help="Folder to write.  [default: runs/<experiment>-<data>]"
     ),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .output import Output, kept_json_option, kept_quiet_option, of_context, quiet_option
+from .output import SEED, Output, kept_json_option, kept_quiet_option, of_context, quiet_option
 
 if TYPE_CHECKING:
     from lssl.face3d.model.decomposition import BuildReport
@@ -96,7 +96,7 @@ def build(
 
     scale = {"cm": 1.0, "mm": 0.1, "m": 100.0}[unit]
     say = of_context()
-    _check_output(output)
+    _check_model_output(output)
     marks = read_landmark_vertices(landmarks)
     labels = None if parts is None else read_parts(parts)
     scans = read_scans(meshes, progress=not quiet)
@@ -165,7 +165,7 @@ def import_(kind: str, path: Path, output: Path, landmarks: Path | None, allow_p
     from lssl.face3d.model.importers.facewarehouse import import_facewarehouse
     from lssl.face3d.model.importers.ict import import_ict
 
-    _check_output(output)
+    _check_model_output(output)
     say = of_context()
     say.say(f"Reading {kind} from {path}")
     if kind == "ict":
@@ -196,7 +196,7 @@ def import_(kind: str, path: Path, output: Path, landmarks: Path | None, allow_p
 )
 @click.option("--size", type=click.IntRange(32, 1024), default=160, help="Side of each face in pixels.")
 @click.option("--modes", type=click.IntRange(1, 20), default=5, help="How many identity modes to show.")
-@click.option("--seed", type=int, default=0, help="Seed of the row of random people.")
+@click.option("--seed", type=SEED, default=0, help="Seed of the row of random people.")
 @kept_quiet_option
 @kept_json_option
 def show(model: str, output: Path, size: int, modes: int, seed: int) -> None:
@@ -218,6 +218,13 @@ def show(model: str, output: Path, size: int, modes: int, seed: int) -> None:
     say = of_context()
     say.say(f"{face_model.name}: {output}")
     say.result(out=output, model=face_model.name)
+
+
+def _check_model_output(output: Path) -> None:
+    """As `_check_output`; a name that does not end in .npz is refused, since it may be a scan's."""
+    if output.suffix.lower() != ".npz":
+        raise click.BadParameter(f"{output}: expected a .npz name", param_hint="--out")
+    _check_output(output)
 
 
 def _check_output(output: Path) -> None:

@@ -6,7 +6,7 @@ import click
 
 from lssl.errors import LsslError
 
-from .output import Output, json_option, out_folder, quiet_option
+from .output import SEED, Output, json_option, out_folder, quiet_option
 
 
 def _numbers(_context: click.Context, parameter: click.Parameter, text: str) -> tuple[float, ...]:
@@ -40,7 +40,7 @@ def _words(_context: click.Context, _parameter: click.Parameter, text: str) -> t
     help="Any of model (its own), none, short, long, fringe, sweep (over one eye), hat; each subject gets one of these.",
 )
 @click.option("--size", type=click.IntRange(16, 2048), default=128, help="Side of the pictures in pixels.")
-@click.option("--seed", type=int, default=0, help="The same seed gives the same bytes.")
+@click.option("--seed", type=SEED, default=0, help="The same seed gives the same bytes.")
 @click.option("--test-fraction", type=click.FloatRange(0, 1), default=0.2, help="Share of the people in split test.")
 @click.option("--background", type=click.Choice(["random", "plain"]), default="random")
 @click.option(

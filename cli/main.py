@@ -1,6 +1,11 @@
 """The `lssl` program: a group of commands, each imported only when it is called."""
 
 import gc
+import io
+import os
+import re
+import sys
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -68,18 +73,36 @@ class LazyGroup(click.Group):
         return super().main(*args, **kwargs)
 
 
+def _as_meant(word: str) -> str:
+    """A word of the command line, mended where shells mislead: `--out=~/faces` is not expanded by them (a folder called ~
+    is a trap), and a picture whose name begins with a dash, as `*.jpg` may give it, looks like options."""
+    if re.fullmatch(r"-[^-].*\.\w+", word) and os.path.exists(word):
+        return f"./{word}"
+    option, equals, path = word.partition("=") if word.startswith("--") else ("", "", word)
+    return option + equals + os.path.expanduser(path) if path.startswith("~/") and not os.path.exists("~") else word
+
+
 class Program(LazyGroup):
     """Prints in one line what the user can put right; Ctrl-C ends with exit code 130."""
 
-    def main(self, *args: Any, **kwargs: Any) -> Any:
+    def main(self, args: Sequence[str] | None = None, *others: Any, **kwargs: Any) -> Any:
         gc.set_threshold(_OBJECTS)
-        return super().main(*args, **kwargs)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a file's name may hold what the terminal cannot show
+                stream.reconfigure(errors="backslashreplace")
+        if args is None and os.name == "posix":  # Windows' own expansion is click's
+            args = [_as_meant(word) for word in sys.argv[1:]]
+        return super().main(args, *others, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except LsslError as error:
             raise click.ClickException(str(error)) from error
+        except UnicodeEncodeError as error:  # bytes of a name that are not UTF-8, in a file that must be
+            raise click.ClickException(
+                f"{error.object[:200]}: not UTF-8; give the file or folder another name"
+            ) from error
         except BrokenPipeError:
             raise  # the reader of the output went away; click ends quietly
         except OSError as error:

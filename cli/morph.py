@@ -75,8 +75,6 @@ def command(
     MODEL is as for `lssl synthesize`. The face starts and stops gently, and rests for a moment at each value. Starting from
     photo, or from what --source names, the next value grows out of the photograph's own pixels.
     """
-    from tqdm import tqdm
-
     from lssl.data.portrait import existing_path, read_portrait
     from lssl.errors import LsslError
     from lssl.inference.editor import FaceEditor
@@ -84,11 +82,14 @@ def command(
     from lssl.inference.video.morph import MorphOptions, check_stops, morph, smaller
     from lssl.inference.video.pipeline import stopped_by_user
     from lssl.inference.video.writing import ClipFile
+    from lssl.progress import tqdm
 
     output = Output(quiet, as_json)
     editor = FaceEditor(model, device)
     stops = check_stops(editor, target_words(editor.schema, through), intensity)
     photograph = existing_path(photograph)
+    if out.exists() and photograph.exists() and out.samefile(photograph):
+        raise LsslError(f"{out} is the photograph that is read; choose another name for the result")
     portrait = read_portrait(photograph, landmarks=landmarks, largest_face=largest_face)
     image, points = smaller(
         portrait.image, portrait.landmarks, size or _LONGEST.get(out.suffix.lower(), _LONGEST_VIDEO)

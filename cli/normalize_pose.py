@@ -72,6 +72,7 @@ def command(
     """
     from lssl.data.fingerprint import weights_fingerprint
     from lssl.data.folder import read_metadata
+    from lssl.data.portrait import check_apart
     from lssl.data.prepare import read_rejected
     from lssl.data.writer import FaceFolderWriter
     from lssl.device import choose_device
@@ -79,6 +80,7 @@ def command(
     from lssl.inference.pose_normalization import check_simulated, load_normalizer, parse_changes
 
     output = Output(quiet, as_json)
+    check_apart(out, photographs)
     generator = load_normalizer(model, choose_device(device))
     changes = parse_changes(generator, to)
     given = _prepared(photographs)
@@ -148,9 +150,8 @@ def _normalize(
     changes: Mapping[str, str],
     output: Output,
 ) -> int:
-    from tqdm import tqdm
-
     from lssl.inference.pose_normalization import normalize_folder
+    from lssl.progress import tqdm
 
     with tqdm(total=len(folder), initial=len(writer), unit="face", desc="normalizing", disable=output.quiet) as bar:
         normalize_folder(generator, folder, writer, to=changes, on_done=bar.update)

@@ -18,6 +18,23 @@ SOME_REFUSED = 1
 _OUT = "lssl.out"
 _JSON, _QUIET = "lssl.json", "lssl.quiet"
 
+
+class _Seed(click.ParamType):
+    """A seed of random numbers: a whole number from 0 to 2**63 - 1."""
+
+    name = "integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            self.fail(f"'{value}' is not a whole number", param, ctx)
+        if not 0 <= number < 2**63:
+            self.fail(f"{value} is not between 0 and 2**63 - 1", param, ctx)
+        return number
+
+
+SEED = _Seed()
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print errors only, no progress bars or remarks.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 
@@ -117,7 +134,7 @@ class Output:
 
     def beside_bar(self, text: str) -> None:
         """Prints a remark while a progress bar is shown."""
-        from tqdm import tqdm
+        from lssl.progress import tqdm
 
         if not self.quiet:
             with tqdm.external_write_mode(file=sys.stderr):

@@ -10,7 +10,7 @@ import click
 
 import lssl
 
-from .output import SOME_REFUSED, Output, json_option, max_megapixels_option, out_folder, quiet_option
+from .output import SEED, SOME_REFUSED, Output, json_option, max_megapixels_option, out_folder, quiet_option
 
 if TYPE_CHECKING:
     from lssl.data.prepare import PrepareReport
@@ -34,9 +34,8 @@ def _parse_only(texts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
 
 
 def _progress(results: Iterable[Any], total: int, done: int, output: Output) -> Iterator[Any]:
-    from tqdm import tqdm
-
     from lssl.data.how_long import HowLong
+    from lssl.progress import tqdm
 
     rejected, quiet = 0, output.quiet
     how_long = HowLong(output.beside_bar, total, done)
@@ -105,7 +104,7 @@ def _kind(reason: str) -> str:
     show_default=True,
     help="Share of the subjects to keep for tests.",
 )
-@click.option("--seed", default=0, show_default=True, help="Decides which subjects are kept for tests.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Decides which subjects are kept for tests.")
 @click.option("--attribute", "attributes", multiple=True, help="Column to use as an attribute; repeatable.")
 @click.option("--only", multiple=True, metavar="COLUMN=VALUE,...", help="Leave out pictures with other values.")
 @click.option(

@@ -103,15 +103,16 @@ def command(
     """
     import os
 
-    from tqdm import tqdm
-
     from lssl.data.how_long import HowLong
+    from lssl.data.portrait import check_apart
     from lssl.data.prepare import read_rejected
     from lssl.data.writer import FaceFolderWriter
     from lssl.inference.frontal_jobs import check_landmarks_can_be_had
     from lssl.inference.frontalize import FIT_COLUMNS, Options, clear_extras, frontalize_all, load_model
+    from lssl.progress import tqdm
 
     output = Output(quiet, as_json)
+    check_apart(out, photographs)
     jobs, refused = _jobs(photographs, landmarks, views_of_one_subject, expression)
     check_landmarks_can_be_had(jobs)
     face_model = load_model(None if model is None else str(model))

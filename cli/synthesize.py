@@ -109,17 +109,19 @@ def command(
     """
     from lssl.data.ahead import PortraitsAhead
     from lssl.data.lock import check_writable
-    from lssl.data.portrait import find_inputs
+    from lssl.data.portrait import check_apart, check_not_over, find_inputs
     from lssl.inference.video.frames import is_moving
 
     if bool(targets) == all_targets:
         raise click.UsageError("name what to change to: either --to VALUE,... or --all")
-    check_writable(out)
     numbers = _numbers(intensities)
     output = Output(quiet, as_json)
     moving = [path for path in images if is_moving(path)]
     still = [path for path in images if path not in moving]
+    check_writable(out.parent if moving and out.is_file() else out)
     inputs = find_inputs(still)
+    if still:
+        check_apart(out, still)
     photographs = inputs.photographs[:limit]
     with PortraitsAhead(photographs, landmarks=landmarks, largest_face=largest_face) as portraits:
         from lssl.device import choose_device
@@ -139,6 +141,9 @@ def command(
         found, failed = _from_photographs(photographs, portraits, generator, taken_for, quiet)
     faces += found
     failed = [(str(path), reason) for path, reason in inputs.refused] + failed
+    names = [name for own in _names(faces, wanted) for name in own]
+    files = [out / f"{name}{end}.png" for name in names for end in (("", "_photo") if paste else ("",))]
+    check_not_over(files, photographs)
     videos, refused = write_videos(
         generator,
         moving,
@@ -178,11 +183,10 @@ def _from_photographs(
     quiet: bool,
 ) -> "tuple[list[InputFace], list[tuple[str, str]]]":
     """The faces of photographs, and (path, reason) for those that cannot be used."""
-    from tqdm import tqdm
-
     from lssl.data.detect import DetectionError
     from lssl.errors import LsslError
     from lssl.inference.synthesis import aligned_face
+    from lssl.progress import tqdm
 
     faces, failed = [], []
     for path in tqdm(paths, desc="finding faces", unit="photo", disable=quiet or len(paths) < 2):
@@ -229,10 +233,9 @@ def _write_edits(
     model: "ModelEditor", faces: "list[InputFace]", wanted: "list[Target]", out: Path, quiet: bool
 ) -> tuple[list[Path], list[tuple[str, str]]]:
     """Writes the whole photographs, and grids of their crops; returns the files, and (face, reason) for what failed."""
-    from tqdm import tqdm
-
     from lssl.data.writer import write_image
     from lssl.errors import LsslError
+    from lssl.progress import tqdm
 
     failed, rows, written = [], [], []
     names = _names(faces, wanted)
@@ -255,12 +258,11 @@ def _write(
     model: "TrainedGenerator", faces: "list[InputFace]", wanted: "list[Target]", out: Path, paste: bool, quiet: bool
 ) -> list[Path]:
     """Writes the pictures of all faces and targets, and grids of them; returns the pictures' files."""
-    from tqdm import tqdm
-
     from lssl.data.images import colour_profile
     from lssl.data.writer import write_image
     from lssl.inference.full_size import edited_photographs, says_movement
     from lssl.inference.synthesis import paste_back, translate_all
+    from lssl.progress import tqdm
 
     names, moves = _names(faces, wanted), says_movement(model)
     written = []

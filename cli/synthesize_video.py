@@ -83,15 +83,16 @@ def _file(out: Path, name: str, count: int) -> Path:
 
 
 def _write(path: Path, file: Path, named: bool, edits: Any, output: Output, **options: Any) -> "ClipReport":
-    from tqdm import tqdm
-
+    from lssl.data.portrait import check_not_over
     from lssl.inference.video.frames import open_clip
     from lssl.inference.video.pipeline import stopped_by_user
     from lssl.inference.video.synthesis import synthesize_clip
+    from lssl.progress import tqdm
 
     clip = open_clip(path)
     if not named:
         file = file.with_name(file.name + clip.suffix)
+        check_not_over([file], [path])
     if clip.path is None:
         output.say("Recording; Ctrl-C ends it")
     with (

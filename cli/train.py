@@ -7,7 +7,7 @@ import click
 
 from lssl.errors import LsslError
 
-from .output import Output, json_option, quiet_option
+from .output import SEED, Output, json_option, quiet_option
 
 if TYPE_CHECKING:
     from lssl.training.config import TrainConfig
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @click.option("--batch-size", type=click.IntRange(1), help="Faces per batch, of all processes together.")
 @click.option("--critic-updates", type=click.IntRange(1), help="Critic updates per generator update.")
 @click.option("--learning-rate", type=float)
-@click.option("--seed", type=int)
+@click.option("--seed", type=SEED)
 @click.option("--width", type=click.IntRange(1), help="Channels of the generator's first layer.")
 @click.option(
     "--downsamplings", type=click.IntRange(1), help="Down-samplings of the generator; small pictures need fewer."

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from .output import Output, json_option, quiet_option
+from .output import SEED, Output, json_option, quiet_option
 
 
 @click.command()
@@ -43,7 +43,7 @@ from .output import Output, json_option, quiet_option
 @click.option(
     "--flip/--no-flip", default=True, show_default=True, help="Mirror faces at random; never for yaw, pose and gaze."
 )
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU if there is one]")
 @click.option("--overwrite", is_flag=True, help="Replace the classifier that is there.")
 @quiet_option
@@ -83,7 +83,7 @@ def command(
     import sys
 
     from lssl.data import read_metadata
-    from lssl.data.lock import check_writable
+    from lssl.data.lock import hold_folder
     from lssl.device import choose_device
     from lssl.evaluation.experiments.classifier_report import write_classifier_run
     from lssl.evaluation.report import console_table
@@ -93,7 +93,7 @@ def command(
     keep_freed_memory()
     if (out / "classifier.safetensors").is_file() and not overwrite:
         raise click.ClickException(f"{out} holds a classifier already; choose another --out or add --overwrite")
-    check_writable(out)
+    hold_folder(out)
     output = Output(quiet, as_json)
     chosen = choose_device(device)
     config = ClassifierConfig(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from .output import Output, json_option, quiet_option
+from .output import SEED, Output, json_option, quiet_option
 
 
 @click.command()
@@ -30,7 +30,7 @@ from .output import Output, json_option, quiet_option
 @click.option(
     "--max-faces", type=click.IntRange(2), default=4000, show_default=True, help="Use at most this many faces."
 )
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option("--device", help="cpu, cuda, cuda:1.  [default: a GPU if there is one]")
 @click.option("--overwrite", is_flag=True, help="Replace the parser that is there.")
 @quiet_option
@@ -62,14 +62,14 @@ def command(
     The folder gets parser.safetensors, maps.png (people that it has not seen, as in Fig. 4 of the paper), report.json
     (each part's intersection over union) and metrics.jsonl. Ctrl-C stops early and keeps what was learnt.
     """
-    from lssl.data.lock import check_writable
+    from lssl.data.lock import hold_folder
     from lssl.device import choose_device
     from lssl.training.parser_data import open_parser_faces
     from lssl.training.parser_training import ParserConfig, train_parser, write_parser_run
 
     if (out / "parser.safetensors").is_file() and not overwrite:
         raise click.ClickException(f"{out} holds a parser already; choose another --out or add --overwrite")
-    check_writable(out)
+    hold_folder(out)
     output = Output(quiet, as_json)
     chosen = choose_device(device)
     config = ParserConfig(width, iterations, batch_size, learning_rate, seed)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lssl.data.folder import SPLITS, FaceFolder
+from lssl.data.landmark_files import unread_file
 from lssl.data.readers.source import Listing, SourceRecord
 
 # Patterns for names like 012_happy.jpg, Rafd090_01_Caucasian_happy.jpg, s5.mood1.jpg: the first that fits is proposed.
@@ -44,9 +45,19 @@ def advice(folder: FaceFolder, listing: Listing, *, asked_for_a_test: bool = Tru
             f"{len(pairs)} pictures are in both splits, perhaps mirrored ({folder.file_names[first]} and "
             f"{folder.file_names[second]}): the same person is trained on and tested; name people by --subject-pattern"
         )
+    lines += _unread_landmarks(listing)
     notes = Counter(note for note in folder.columns.get("note", []) if note)
     lines += [f"{count} pictures: {note}" for note, count in notes.most_common()]
     return lines
+
+
+def _unread_landmarks(listing: Listing) -> list[str]:
+    """A sentence where landmarks seem to lie beside the pictures in files that are not read."""
+    bare = [record.path for record in listing.records if record.needs_detector][:20]
+    found = next((file for path in bare if (file := unread_file(path)) is not None), None)
+    if found is None:
+        return []
+    return [f"landmarks were found by dlib, and {found.name} was not read: landmarks are read from .pts and .csv files"]
 
 
 def _missing(folder: FaceFolder, asked_for_a_test: bool) -> list[str]:

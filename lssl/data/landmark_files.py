@@ -16,6 +16,8 @@ from lssl.data.tables import read_rows, read_text, same_name
 from lssl.errors import LsslError
 
 SUFFIXES = (".pts", ".csv")
+#: What other programs keep landmarks in, beside pictures.
+_OTHER_FILES = (".json", ".npy", ".npz", ".mat", ".xml", ".lms", ".land", ".asf", ".fcsv")
 _OTHER_COUNTS = {5: "as MTCNN's", 98: "as WFLW's", 106: "as JD's", 468: "as MediaPipe's", 478: "as MediaPipe's"}
 _INDEX_NAMES = {"", "#", "i", "n", "id", "idx", "index", "no", "nr", "number", "point", "landmark", "unnamed"}
 
@@ -31,13 +33,18 @@ def read_landmarks(path: str | Path) -> NDArray[np.float32]:
     columns of which it is unclear which are x and y.
     """
     path = Path(path)
+    if path.suffix.lower() in _OTHER_FILES:
+        raise LsslError(f"{path}: landmarks are read from .pts and .csv; save the 68 rows of x,y as CSV")
     try:
         if path.suffix.lower() == ".pts":
-            points = _pts_points(path, read_text(path)) - 1
+            points = _pts_points(path, read_text(path, "UTF-8"))
         else:
             points = _table_points(path, read_rows(path))
     except LsslError as error:
         raise LsslError(str(error)) from None
+    _check_none_missing(path, points)
+    if path.suffix.lower() == ".pts":
+        points -= 1
     if points.shape != (COUNT, 2):
         known = f", {_OTHER_COUNTS[len(points)]}" if len(points) in _OTHER_COUNTS else ""
         fix = "; remove the file, and dlib will find the 68" if known else ""
@@ -49,6 +56,31 @@ def read_landmarks(path: str | Path) -> NDArray[np.float32]:
     if np.ptp(points, axis=0).max() <= 1.5 and np.abs(points).max() <= 2:
         raise LsslError(f"{path}: the landmarks are shares of the picture's size; multiply them by its pixels")
     return points.astype(np.float32)
+
+
+def _check_none_missing(path: Path, points: NDArray[np.float64]) -> None:
+    """Raises LsslError for points that a program did not find, and wrote as (0, 0) or (-1, -1)."""
+    for value in (0, -1):
+        if 0 < (count := int((points == value).all(axis=1).sum())) < len(points):
+            raise LsslError(
+                f"{path}: {count} landmarks lie at ({value}, {value}), as points do that were not found; "
+                "remove the file, and dlib will find the 68"
+            )
+
+
+def unread_file(photograph: Path) -> Path | None:
+    """A file beside a photograph that may hold its landmarks, but in a format that is not read."""
+    for suffix in (*_OTHER_FILES, ".tsv", ".txt"):
+        path = photograph.with_suffix(suffix)
+        if path.is_file() and (suffix in _OTHER_FILES or _looks_like_numbers(path)):
+            return path
+    return None
+
+
+def _looks_like_numbers(path: Path) -> bool:
+    with path.open("rb") as file:
+        words = re.split(rb"[\s,;]+", file.read(200).strip())[:-1]
+    return len(words) > 3 and all(_is_number(word.decode("latin-1")) for word in words[2:])
 
 
 def write_pts(path: str | Path, landmarks: NDArray[np.float32]) -> None:
@@ -122,13 +154,21 @@ def _pts_points(path: Path, text: str) -> NDArray[np.float64]:
         raise LsslError(f"{path}: no {{ ... }} block of points, so this is not an iBUG .pts file")
     if end < start:
         raise LsslError(f"{path}: the block of points does not end; the file is truncated")
-    rows = [line.replace(",", " ").split() for line in text[start + 1 : end].splitlines() if line.strip()]
+    if "{" in text[end:]:
+        raise LsslError(f"{path}: has several blocks of points; write one file per face")
+    rows = [_pair(line) for line in text[start + 1 : end].splitlines() if line.strip()]
     if any(len(row) != 2 for row in rows):
         raise LsslError(f"{path}: a line of the block is not 'x y'; expected {COUNT} of them")
     counted = re.search(r"n_points\s*:\s*(\d+)", text[:start])
     if counted and int(counted[1]) != len(rows):
         raise LsslError(f"{path}: has {len(rows)} landmarks, expected {COUNT} (it says n_points: {counted[1]})")
     return _numbers(path, rows)
+
+
+def _pair(line: str) -> list[str]:
+    """The numbers of a line "x y", "x, y" or, with decimal commas, "1,5 2,5"."""
+    words = [word.strip(",") for word in line.split()]
+    return words if len(words) == 2 else line.replace(",", " ").split()
 
 
 def _table_points(path: Path, rows: list[list[str]]) -> NDArray[np.float64]:
@@ -145,8 +185,8 @@ def _table_points(path: Path, rows: list[list[str]]) -> NDArray[np.float64]:
     if not body:
         return np.zeros((0, 2))
     width = len(body[0])
-    if width == 3 and _counts(body):
-        body = [row[1:] for row in body]
+    if width == 3 and (order := _numbering(body, 0)) is not None:
+        body = [body[k][1:] for k in order]
     elif len(body) == 1 and width == 2 * COUNT:
         raise LsslError(f"{path}: one row of {width} numbers; write {COUNT} rows of x,y")
     elif width != 2:
@@ -187,16 +227,22 @@ def _columns_by_name(path: Path, header: list[str], body: list[list[str]]) -> li
     """The columns x and y by the header's names; by position if it names neither and there are two columns."""
     axes = [_axis(name) for name in header]
     if any(len(row) != len(header) for row in body):
-        raise LsslError(f"{path}: its rows do not have as many columns as its header ({', '.join(header)})")
+        raise LsslError(f"{path}: its rows do not have as many columns as its header ({_listed(header)})")
     if axes.count("x") == 1 and axes.count("y") == 1:
-        return [[row[axes.index("x")], row[axes.index("y")]] for row in body]
+        indices = [k for k, name in enumerate(header) if name.strip().lower() in _INDEX_NAMES]
+        order = (_numbering(body, indices[0]) if indices else None) or range(len(body))
+        return [[body[k][axes.index("x")], body[k][axes.index("y")]] for k in order]
     kept = [k for k, name in enumerate(header) if re.split(r"[:.\s]", name.lower())[0] not in _INDEX_NAMES]
     if not any(axes) and len(kept) == 2 and all(header[k].isdigit() for k in kept):
         return [[row[k] for k in kept] for row in body]
     raise LsslError(
-        f"{path}: the header ({', '.join(name or 'unnamed' for name in header)}) does not say which column is x and "
-        "which y; name them x and y"
+        f"{path}: the header ({_listed(header)}) does not say which column is x and which y; name them x and y"
     )
+
+
+def _listed(header: list[str]) -> str:
+    text = ", ".join(name or "unnamed" for name in header)
+    return text if len(text) < 80 else text[:70] + " ..."
 
 
 def _axis(name: str) -> str:
@@ -210,12 +256,18 @@ _AXIS_WORDS = {"x", "y", "col", "column", "row", "u", "v"}
 
 
 def _wide(path: Path, header: list[str], body: list[list[str]]) -> NDArray[np.float64] | None:
-    """One row with a column per coordinate (x_0 ... y_67, or x1 ... y68), as OpenFace writes; None for other tables."""
-    places: dict[tuple[str, int], int] = {}
+    """One row with a column per coordinate (x_0 ... y_67, or x1 ... y68), as OpenFace writes; None for other tables.
+
+    OpenFace adds further sets, the eyes' points (eye_lmk_x_0) and those in space (X_0 Y_0 Z_0): the plain one is taken.
+    """
+    sets: dict[tuple[str, bool], dict[tuple[str, int], int]] = {}
     for column, name in enumerate(header):
-        match = re.fullmatch(r"(?:\w*[ _])?([xy])[_ ]?(\d+)", name.strip().lower())
+        match = re.fullmatch(r"((?:\w*[ _])?)([xyXY])[_ ]?(\d+)", name.strip())
         if match:
-            places[match[1], int(match[2])] = column
+            kind = (match[1], match[2].isupper())
+            sets.setdefault(kind, {})[match[2].lower(), int(match[3])] = column
+    places = next((sets[kind] for kind in (("", False), *sets) if len(sets.get(kind, ())) == 2 * COUNT), None)
+    places = places or max(sets.values(), key=len, default={})
     numbers = sorted({number for _, number in places})
     if len(places) < 10:
         return None
@@ -230,13 +282,16 @@ def _wide(path: Path, header: list[str], body: list[list[str]]) -> NDArray[np.fl
     return _numbers(path, [[row[places["x", n]], row[places["y", n]]] for n in numbers])
 
 
-def _counts(body: list[list[str]]) -> bool:
-    """Whether the first column is 0, 1, 2 ... or 1, 2, 3 ..."""
+def _numbering(body: list[list[str]], column: int) -> list[int] | None:
+    """The rows in the order of a column that numbers them from 0 or 1; None where it does not."""
     try:
-        numbers = [float(row[0]) for row in body]
+        numbers = [float(row[column]) for row in body]
     except ValueError:
-        return False
-    return numbers[0] in (0, 1) and numbers == [numbers[0] + k for k in range(len(numbers))]
+        return None
+    order = sorted(range(len(numbers)), key=lambda k: numbers[k])
+    first = numbers[order[0]] if order else -1
+    counts = first in (0, 1) and [numbers[k] for k in order] == [first + k for k in range(len(order))]
+    return order if counts else None
 
 
 def _numbers(path: Path, rows: list[list[str]]) -> NDArray[np.float64]:

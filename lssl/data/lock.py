@@ -1,5 +1,6 @@
 """A lock on a folder that a run writes to, so that a second run stops instead of mixing its files with the first's."""
 
+import atexit
 import contextlib
 import os
 from pathlib import Path
@@ -49,6 +50,18 @@ def lock_folder(folder: Path, name: str = ".lock") -> bool:
         return True
     _HELD[path] = descriptor
     return True
+
+
+def hold_folder(folder: Path) -> None:
+    """Makes a folder for a run's results and locks it until the process ends.
+
+    Raises LsslError if it cannot be written to, or if another process holds it.
+    """
+    check_writable(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not lock_folder(folder):
+        raise LsslError(f"{folder}: another run is writing to it; wait for it, or choose another folder")
+    atexit.register(unlock_folder, folder)
 
 
 def unlock_folder(folder: Path, name: str = ".lock") -> None:

@@ -4,7 +4,7 @@ Which pictures are meant, where their landmarks are, which of several faces is m
 results are named. `prepare`, `synthesize`, `render-frontal` and `normalize-pose` all come here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from lssl.data.folder import METADATA
 from lssl.data.images import Picture, read_picture
 from lssl.data.landmark_check import check_on_face
 from lssl.data.landmark_files import find_landmark_file, read_landmarks
-from lssl.data.picture_files import find_pictures
+from lssl.data.picture_files import SUFFIXES, find_pictures
 from lssl.data.tables import same_name
 from lssl.errors import LsslError
 
@@ -83,6 +83,35 @@ def find_inputs(paths: Sequence[Path]) -> Inputs:
             found.photographs += inside.pictures
             found.refused += inside.refused
     return found
+
+
+def check_apart(out: Path, sources: Sequence[Path]) -> None:
+    """Raises LsslError if results in the folder `out` would lie among what is read: in one of the `sources` itself, or
+    where the same command, repeated, would take them for photographs; or if `out` is a picture's name."""
+    if out.suffix.lower() in SUFFIXES and not out.is_dir():
+        raise LsslError(
+            f"{out} is a picture's name, but the results go to a folder, under names of their own; name that"
+        )
+    there = out.resolve()
+    for source in sources:
+        if not source.is_dir():
+            continue
+        if there == source.resolve():
+            raise LsslError(f"{out} is the folder that is read; choose another one for the results")
+        nested = not (source / METADATA).is_file() and not find_pictures(source, nested=False).pictures
+        if nested and source.resolve() in there.parents:
+            raise LsslError(f"{out} lies inside {source}, whose pictures it would add to; choose a folder elsewhere")
+
+
+def check_not_over(files: Iterable[Path], read: Iterable[Path]) -> None:
+    """Raises LsslError if a file to be written stands already beside the photographs that are read: whether it is an
+    earlier result or a photograph, nobody can tell."""
+    folders = {path.resolve().parent for path in read}
+    for file in files:
+        if file.resolve().parent in folders and file.exists():
+            raise LsslError(
+                f"{file} is there already, beside the photographs, and might be one; move it away, or choose another -o"
+            )
 
 
 def existing_path(path: Path) -> Path:

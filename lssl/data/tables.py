@@ -19,31 +19,32 @@ _DELIMITERS = (",", ";", "\t", "|")
 _LARGEST = 256 * 2**20
 
 
-def read_text(path: str | Path) -> str:
+def read_text(path: str | Path, wanted: str = "CSV UTF-8") -> str:
     """The text of a file in UTF-8, or in what its byte order mark says (UTF-16, UTF-32).
 
+    wanted: what messages call the right way to save it.
     Raises LsslError for a file that cannot be opened, is over 256 MiB, or is in another encoding.
     """
     path = Path(path)
     try:
         if path.stat().st_size > _LARGEST:
-            raise LsslError(f"{path}: {path.stat().st_size >> 20} MiB, too large for a table of text")
+            raise LsslError(f"{path}: {path.stat().st_size >> 20} MiB, too large for a file of text")
         data = path.read_bytes()
     except OSError as error:
         raise LsslError(f"{path}: {error.strerror or error}") from None
     if data.startswith((b"PK\3\4", b"\xd0\xcf\x11\xe0")):
-        raise LsslError(f"{path} is a spreadsheet or an archive, not text: save the table as CSV UTF-8")
+        raise LsslError(f"{path} is a spreadsheet or an archive, not text: save it as {wanted}")
     marked = any(data.startswith(mark) for mark, _ in _MARKS)
     if b"\0" in data and not marked:
         what = " (UTF-16 without its byte order mark?)" if data.count(0) > len(data) / 4 else ""
-        raise LsslError(f"{path} is not UTF-8 text{what}: save it as CSV UTF-8")
+        raise LsslError(f"{path} is not UTF-8 text{what}: save it as {wanted}")
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
         raise LsslError(
             f"{path} is not {encoding.removesuffix('-sig').upper()} (byte {error.start}; Latin-1 or Windows-1252?): "
-            "save it as CSV UTF-8"
+            f"save it as {wanted}"
         ) from None
 
 
@@ -79,7 +80,16 @@ def read_numbered_rows(path: str | Path) -> list[tuple[int, list[str]]]:
 
 def same_name(name: str) -> str:
     """A file name in the form that its spellings share: composed letters (macOS decomposes them), forward slashes."""
-    return unicodedata.normalize("NFC", name.replace("\\", "/")).removeprefix("./")
+    return unicodedata.normalize("NFC", readable(name).replace("\\", "/")).removeprefix("./")
+
+
+def readable(name: str) -> str:
+    """A file's name as text that can be written: one that is not UTF-8 is read as Latin-1, as old archives have it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # Python keeps such bytes as lone surrogates
+        return name.encode("utf-8", "surrogateescape").decode("latin-1")
+    return name
 
 
 def _delimiter(first: list[str]) -> str:

@@ -24,6 +24,7 @@ from lssl.data.folder import DESCRIPTION, LANDMARKS, METADATA, REQUIRED_COLUMNS
 from lssl.data.landmarks import COUNT
 from lssl.data.lock import check_writable, lock_folder, unlock_folder
 from lssl.data.png import png_pieces
+from lssl.data.tables import readable
 from lssl.errors import LsslError
 
 FORMAT = "lssl-faces"
@@ -138,7 +139,7 @@ class FaceFolderWriter:
         for row in rows:
             decided = row["split"] or (splits or {}).get(row["subject"], "")
             values = {**row, "split": decided, **row["attributes"], **row["extra"]}
-            table.writerow([values.get(name, "") for name in header])
+            table.writerow([readable(str(values.get(name, ""))) for name in header])
         landmarks = [row["landmarks"] for row in rows]
         if all(points is not None for points in landmarks):
             buffer = io.BytesIO()
@@ -267,7 +268,7 @@ class FaceFolderWriter:
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         table.writerow(["source", "reason"])
-        table.writerows(rejected)
+        table.writerows([map(readable, line) for line in rejected])
         write_atomic(path, text.getvalue().encode())
 
 

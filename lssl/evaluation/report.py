@@ -6,6 +6,7 @@ import html
 import io
 import json
 import platform
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from lssl.data.writer import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,7 +70,8 @@ class Report:
 
     def __init__(self, title: str, command: str, seed: int) -> None:
         self.title, self.command, self.seed = title, command, seed
-        self.started = datetime.now(UTC)
+        self.date = datetime.now(UTC).date().isoformat()
+        self._began = time.monotonic()  # no change of the computer's time moves it
         self.earlier_seconds = 0.0  # spent before this object was created: training, interrupted calls
         self.tables: list[Table] = []
         self.conclusions: list[str] = []  # sentences that end the output on the console
@@ -132,25 +136,19 @@ class Report:
         """Writes the three files into `folder` (created if missing) and returns the page's path."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        seconds = self.earlier_seconds + (datetime.now(UTC) - self.started).total_seconds()
+        seconds = self.earlier_seconds + time.monotonic() - self._began
         about = {
             "title": self.title,
             "command": self.command,
             "seed": self.seed,
-            "date": self.started.date().isoformat(),
+            "date": self.date,
             "seconds": round(seconds, 1),
             "machine": machine_kind(),
         }
         tables = [{"title": t.title, "header": t.header, "rows": t.rows, "note": t.note} for t in self.tables]
         payload = {**about, "tables": tables, **self.results}
-        (folder / "results.json").write_text(json.dumps(payload, indent=2, default=_plain) + "\n")
-        with (folder / "results.csv").open("w", newline="") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(["table", "row", "column", "value"])
-            for table in self.tables:
-                for row in table.rows:
-                    for name, value in zip(table.header[1:], row[1:], strict=True):
-                        writer.writerow([table.title, row[0], name, _plain(value)])
+        write_atomic(folder / "results.json", (json.dumps(payload, indent=2, default=_plain) + "\n").encode())
+        write_atomic(folder / "results.csv", self._values_as_csv().encode())
         page = (
             "<!doctype html><html lang=en><head><meta charset=utf-8>"
             "<meta name=viewport content='width=device-width, initial-scale=1'>"
@@ -160,8 +158,19 @@ class Report:
             f"{''.join(self._body)}</body></html>"
         )
         path = folder / "report.html"
-        path.write_text(page)
+        write_atomic(path, page.encode())
         return path
+
+    def _values_as_csv(self) -> str:
+        """Every value of every table in a row of its own."""
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow(["table", "row", "column", "value"])
+        for table in self.tables:
+            for row in table.rows:
+                for name, value in zip(table.header[1:], row[1:], strict=True):
+                    writer.writerow([table.title, row[0], name, _plain(value)])
+        return text.getvalue()
 
 
 def format_value(value: Any) -> str:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from lssl.data.how_long import HowLong
 from lssl.data.writer import FaceFolderWriter, FaceRow, write_pictures
 from lssl.face3d.generate import Cell, FaceGenerator, GeneratedFace
+from lssl.progress import tqdm
 
 ATTRIBUTES = ("expression", "yaw", "lighting")
 BATCH = 16

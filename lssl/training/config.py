@@ -6,6 +6,8 @@ common ones, so a new method adds nothing here.
 
 import dataclasses
 import importlib
+import json
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from lssl.data.tables import read_text
 from lssl.errors import LsslError
 
 #: "auto" depends on the machine; true and false stand for "on" and "off".
@@ -109,6 +112,10 @@ class TrainConfig:
         for name in ("log_every", "sample_every", "checkpoint_every", "keep"):
             if getattr(self.output, name) < 1:
                 raise LsslError(f"output.{name} must be at least 1")
+        if not 0 <= self.seed < 2**63:
+            raise LsslError(f"seed must be a whole number from 0 to 2**63 - 1, not {self.seed}")
+        if not (self.schedule.learning_rate > 0 and math.isfinite(self.schedule.learning_rate)):
+            raise LsslError(f"schedule.learning_rate must be a number above 0, not {self.schedule.learning_rate}")
         if not 0 <= self.schedule.ema < 1:
             raise LsslError(f"schedule.ema must lie in [0, 1), not {self.schedule.ema}")
 
@@ -238,12 +245,10 @@ def _read_preset(name: str) -> dict[str, Any]:
 
 
 def _read_toml(path: str | Path) -> dict[str, Any]:
+    text = read_text(path, "UTF-8")  # with a byte order mark, too, which Windows' editors put there
     try:
-        with Path(path).open("rb") as file:
-            values = tomllib.load(file)
-    except OSError as error:
-        raise LsslError(f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        values = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
         raise LsslError(f"{path}: not TOML ({error})") from None
     if not values:
         raise LsslError(f"{path} has no settings in it; give a run's config.toml or a --preset")
@@ -317,8 +322,7 @@ def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML's escapes are those of JSON
     if isinstance(value, tuple | list):
         return "[" + ", ".join(_toml(part) for part in value) + "]"
     return repr(value)

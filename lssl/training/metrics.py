@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from lssl.data.writer import write_atomic
+from lssl.progress import tqdm
 from lssl.training.losses import TERMS
 
 

@@ -37,12 +37,12 @@ def fit(
     on_log: called with (iteration, mean loss) every `log_every` iterations.
     Ctrl-C stops early. Raises LsslError if the loss is not finite.
     """
-    from tqdm import trange
+    from lssl.progress import tqdm
 
     fitted = Fitted(0, False, [])
     sums: Tensor | float = 0.0
     since = 0
-    with trange(iterations, desc=what, unit="it", disable=not progress, leave=False) as bar:
+    with tqdm(range(iterations), desc=what, unit="it", disable=not progress, leave=False) as bar:
         try:
             for iteration in bar:
                 for group in optimizer.param_groups:

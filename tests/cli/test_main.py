@@ -13,10 +13,11 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 import lssl
 from lssl.cli.evaluate_options import make_settings
-from lssl.cli.main import main
+from lssl.cli.main import _as_meant, main
 from lssl.data.prepare import PrepareOptions
 from lssl.evaluation.experiments.experiment import Settings
 from lssl.face3d.generate import GenerateConfig
@@ -130,3 +131,29 @@ def test_every_option_that_is_mentioned_exists() -> None:
     found = mentions()
     assert len(found) > 50
     assert [mention for mention in found if mention[2] not in known[mention[1]]] == []
+
+
+def test_a_word_of_the_command_line_is_taken_as_meant(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    assert _as_meant("--out=~/faces") == "--out=/home/me/faces"
+    assert _as_meant("~/a=b") == "/home/me/a=b"
+    assert _as_meant("-photo.jpg") == "-photo.jpg"
+    (tmp_path / "-photo.jpg").touch()
+    assert _as_meant("-photo.jpg") == "./-photo.jpg"
+    (tmp_path / "~").mkdir()
+    assert _as_meant("~/faces") == "~/faces"
+
+
+def test_a_seed_that_is_no_seed_is_wrong_usage(tmp_path) -> None:
+    for seed in ("-1", "99999999999999999999", "1.5"):
+        result = CliRunner().invoke(main, ["generate-faces", str(tmp_path / "a"), "--seed", seed])
+        assert result.exit_code == 2
+        assert "--seed" in result.output
+
+
+def test_a_name_that_is_not_utf8_can_be_shown() -> None:
+    words = [sys.executable, "-m", "lssl", "synthesize", "3d", b"/nowhere/ren\xe9.png", "--to", "happy"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    assert done.returncode == 1
+    assert done.stderr == "Error: /nowhere/ren\\udce9.png: no such file or folder\n"

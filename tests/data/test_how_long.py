@@ -1,8 +1,13 @@
 """How long work will take: said once, from measured steps, and only if it is long."""
 
+import io
+import time
+
 import pytest
+import tqdm.std as tqdm_module
 
 from lssl.data.how_long import HowLong, duration
+from lssl.progress import tqdm
 
 
 def said(total: int, seconds: float, steps: int, done: int = 0) -> list[str]:
@@ -27,3 +32,15 @@ def test_it_is_said_once_after_the_first_seconds() -> None:
 )
 def test_durations_are_as_precise_as_an_estimate(seconds, words) -> None:
     assert duration(seconds) == words
+
+
+def test_a_bar_tells_no_negative_time_when_the_clock_is_set_back(monkeypatch) -> None:
+    shown = io.StringIO()
+    now = time.time()
+    with tqdm(total=10, file=shown, mininterval=0) as bar:
+        for step in range(5):
+            monkeypatch.setattr(time, "time", lambda: now - 3600 * step)  # noqa: B023, called at once
+            monkeypatch.setattr(tqdm_module, "time", time.time)
+            bar.update()
+    assert "5/10" in shown.getvalue()
+    assert "-" not in shown.getvalue()

@@ -3,7 +3,7 @@ import unicodedata
 import numpy as np
 import pytest
 
-from lssl.data.landmark_files import find_landmark_file, read_landmarks, write_pts
+from lssl.data.landmark_files import find_landmark_file, read_landmarks, unread_file, write_pts
 from lssl.errors import LsslError
 
 POINTS = np.stack([np.linspace(1, 60, 68), np.linspace(50, 5, 68) ** 1.2], 1).round(2).astype(np.float32)
@@ -23,7 +23,23 @@ def wide(first: int) -> str:
     return ",".join(["frame", " confidence", *names]) + "\n" + ", ".join(["1", "0.98", *values]) + "\n"
 
 
+def full_openface() -> str:
+    """A row as OpenFace's -2Dfp -3Dfp -gaze give it: the eyes' points, the 68 in the picture, the 68 in space."""
+    names = [f"eye_lmk_{axis}_{k}" for axis in "xy" for k in range(56)]
+    names += [f"{axis}_{k}" for axis in ("x", "y", "X", "Y", "Z") for k in range(68)]
+    values = [7.0] * 112 + POINTS.T.reshape(-1).tolist() + [3.0 * k for k in range(3 * 68)]
+    return ", ".join(names) + "\n" + ", ".join(f"{v:.2f}" for v in values) + "\n"
+
+
+def turned_over() -> list[str]:
+    """Numbered rows, the last first."""
+    return rows("{k},{x},{y}").splitlines()[::-1]
+
+
 CSV = {
+    "OpenFace with eyes and space": full_openface(),
+    "numbered rows in another order": "\n".join(turned_over()),
+    "numbered rows in another order, with a header": "\n".join(["id,x,y", *turned_over()]),
     "plain": rows(),
     "header": "x,y\n" + rows(),
     "header in capitals": "X,Y\n" + rows(),
@@ -99,6 +115,14 @@ def test_pts_count_from_1(tmp_path, text) -> None:
         ("a.csv", "x,y\n", "has 0 landmarks, expected 68"),
         ("a.csv", "x,y\n" + "1,2\n" * 98, "has 98 landmarks, as WFLW's, expected 68"),
         ("a.csv", "x,y\n" + "0,0\n" * 68, "all landmarks lie at one point"),
+        (
+            "a.csv",
+            "-1,-1\n" * 4 + rows().split("\n", 4)[4],
+            "4 landmarks lie at (-1, -1), as points do that were not found",
+        ),
+        ("a.pts", "{\n0 0\n" + rows("{x} {y}").split("\n", 1)[1] + "}", "1 landmarks lie at (0, 0)"),
+        ("a.pts", 2 * ("{\n" + rows("{x} {y}") + "}\n"), "several blocks of points; write one file per face"),
+        ("a.json", "[[1, 2]]", "landmarks are read from .pts and .csv; save the 68 rows of x,y as CSV"),
         ("a.csv", "a,b\n" + rows(), "the header (a, b) does not say which column is x and which y"),
         ("a.csv", "x,x\n" + rows(), "does not say which column is x"),
         ("a.csv", rows("{x},{y},{k}"), "3 columns without names, so it is not clear which are x and y"),
@@ -142,3 +166,19 @@ def test_the_file_beside_a_photograph_is_found(tmp_path, name) -> None:
     assert below == tmp_path / "points" / "happy" / name
     assert find_landmark_file(photograph, tmp_path / "points") == tmp_path / name  # not in the folder: beside it
     assert find_landmark_file(photograph, tmp_path / name) == tmp_path / name
+
+
+@pytest.mark.parametrize("form", ["{x}, {y}", "{x},{y}", "{dx} {dy}"])
+def test_pts_with_commas(tmp_path, form) -> None:
+    lines = [form.format(x=f"{x + 1:.2f}", y=f"{y + 1:.2f}", dx=comma(x + 1), dy=comma(y + 1)) for x, y in POINTS]
+    (tmp_path / "a.pts").write_text("{\n" + "\n".join(lines) + "\n}\n")
+    assert np.abs(read_landmarks(tmp_path / "a.pts") - POINTS).max() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "unread"),
+    [("a.json", "[]", True), ("a.txt", "1.5 2.5\n3 4\n" * 9, True), ("a.txt", "a photo of a man, 3 years", False)],
+)
+def test_a_landmark_file_in_another_format_is_noticed(tmp_path, name, text, unread) -> None:
+    (tmp_path / name).write_text(text)
+    assert unread_file(tmp_path / "a.jpg") == (tmp_path / name if unread else None)

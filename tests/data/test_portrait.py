@@ -4,7 +4,15 @@ from PIL import Image
 
 from lssl.data import detect
 from lssl.data.landmark_files import write_pts
-from lssl.data.portrait import check_upright, find_inputs, read_portrait, safe_name, unique_names
+from lssl.data.portrait import (
+    check_apart,
+    check_not_over,
+    check_upright,
+    find_inputs,
+    read_portrait,
+    safe_name,
+    unique_names,
+)
 from lssl.errors import LsslError
 
 
@@ -111,3 +119,27 @@ def test_a_landmark_file_that_cannot_be_used_is_named(faces, tmp_path) -> None:
     (tmp_path / "a.csv").write_text("x,y\n1,2\n")
     with pytest.raises(LsslError, match=r"a\.csv: has 1 landmarks"):
         read_portrait(tmp_path / "a.png")
+
+
+def test_results_do_not_lie_among_what_is_read(tmp_path) -> None:
+    (tmp_path / "photos" / "a").mkdir(parents=True)
+    Image.new("RGB", (20, 20)).save(tmp_path / "photos" / "a" / "1.png")
+    with pytest.raises(LsslError, match="photos is the folder that is read; choose another one"):
+        check_apart(tmp_path / "photos", [tmp_path / "photos"])
+    with pytest.raises(LsslError, match=r"out lies inside .*photos, whose pictures it would add to"):
+        check_apart(tmp_path / "photos" / "out", [tmp_path / "photos"])
+    with pytest.raises(LsslError, match=r"happy\.png is a picture's name, but the results go to a folder"):
+        check_apart(tmp_path / "happy.png", [])
+    check_apart(tmp_path / "out", [tmp_path / "photos", tmp_path / "photos" / "a" / "1.png"])
+    check_apart(
+        tmp_path / "photos" / "a" / "out", [tmp_path / "photos" / "a"]
+    )  # not looked into: pictures lie above it
+
+
+def test_a_photograph_is_not_written_over(tmp_path) -> None:
+    photograph, other = tmp_path / "p.png", tmp_path / "p_happy.png"
+    other.touch()
+    with pytest.raises(LsslError, match=r"p_happy\.png is there already, beside the photographs"):
+        check_not_over([other], [photograph])
+    check_not_over([tmp_path / "p_sad.png"], [photograph])
+    check_not_over([other], [tmp_path / "elsewhere" / "p.png"])

@@ -1,5 +1,7 @@
 """Folders as people have them: what `prepare` writes and reports."""
 
+import os
+import sys
 import unicodedata
 
 import numpy as np
@@ -254,7 +256,7 @@ def test_a_table_with_gaps_and_repetitions_gives_what_it_can(faces, tmp_path) ->
     ("name", "content", "message"),
     [
         ("metadata.xlsx", b"PK\3\4", "a table in this format is not read; save it as metadata.csv"),
-        ("metadata.csv", b"PK\3\4\0\0\0", "is a spreadsheet or an archive, not text: save the table as CSV UTF-8"),
+        ("metadata.csv", b"PK\3\4\0\0\0", "is a spreadsheet or an archive, not text: save it as CSV UTF-8"),
         ("metadata.csv", b"image,id\na.png,1\n", "has no column 'file_name'; it has: image, id; rename 'image' to it"),
         ("Metadata.CSV", b"image,id\na.png,1\n", "has no column 'file_name'"),
     ],
@@ -296,3 +298,17 @@ def test_where_nothing_can_be_used_the_first_reason_is_said(faces, tmp_path) -> 
     )
     with pytest.raises(LsslError, match=message):
         prepare("folder", root, tmp_path / "out", OPTIONS)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no names that are not text")
+def test_names_that_are_not_utf8_are_read_as_latin_1(faces, tmp_path) -> None:
+    root = write(faces, tmp_path / "photographs", ["a", "b", "c"])
+    named = os.fsencode(root)
+    os.rename(named + b"/happy", named + b"/fr\xf6hlich")
+    for suffix in (b".png", b".pts"):
+        os.rename(named + b"/neutral/a" + suffix, named + b"/neutral/ren\xe9" + suffix)
+    open(named + b"/neutral/z\xfcge.png", "wb").close()
+    report = prepare("folder", root, tmp_path / "out", OPTIONS)
+    assert report.attributes == {"class": ["neutral", "fröhlich"]}  # neutral is always first
+    assert "rené" in read_metadata(tmp_path / "out").subjects
+    assert report.rejected == [("neutral/züge.png", "the file is empty")]

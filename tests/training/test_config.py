@@ -87,6 +87,8 @@ def test_overrides():
         ({"schedule.iterations": "many"}, "must be int, not 'many'"),
         ({"speed.bf16": "maybe"}, "speed.bf16 is 'maybe', expected one of: auto, on, off"),
         ({"schedule.ema": 1.0}, "ema must lie"),
+        ({"seed": -1}, "seed must be a whole number from 0"),
+        ({"schedule.learning_rate": "nan"}, "learning_rate must be a number above 0, not nan"),
         ({"method": "standard"}, "settings of the method paper; standard has a preset of its own"),
     ],
 )
@@ -149,3 +151,16 @@ def test_every_common_setting_is_read():
         fields = {field.name for field in dataclasses.fields(getattr(TrainConfig(), section))}
         through_config = {"beta1", "beta2", "critic_learning_rate"}  # read as `betas` and `critic_rate`
         assert fields - read - through_config == set(), section
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_that_windows_saved(tmp_path, encoding):
+    config = TrainConfig.preset("quick").with_overrides({"seed": 3})
+    (tmp_path / "a.toml").write_bytes(config.to_toml().replace("\n", "\r\n").encode(encoding))
+    assert TrainConfig.load(tmp_path / "a.toml") == config
+
+
+def test_any_folder_name_comes_back(tmp_path):
+    name = 'a "b"\\c\nd\te ü \x7f'
+    (tmp_path / "a.toml").write_text(TrainConfig().with_overrides({"data.folder": name}).to_toml(), encoding="utf-8")
+    assert TrainConfig.load(tmp_path / "a.toml").data.folder == name

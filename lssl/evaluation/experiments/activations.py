@@ -225,7 +225,7 @@ def _maps(
     model: TrainedGenerator, faces: FaceDataset, layer: Layer, rows: Sequence[int], progress: str = ""
 ) -> Iterator[Tensor]:
     """The layer's activations (n, U, h, w) for the rows, batch by batch."""
-    from tqdm import tqdm
+    from lssl.progress import tqdm
 
     encoder = _generator(model).encoder[: layer.number]
     starts = range(0, len(rows), _BATCH)

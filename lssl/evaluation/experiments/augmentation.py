@@ -239,7 +239,7 @@ def synthetic_sheet(synthetic: FaceFolder, attribute: str, classes: Sequence[str
 
 
 def _bar(total: int, done: int) -> Any:
-    from tqdm import tqdm
+    from lssl.progress import tqdm
 
     bar = tqdm(total=total, initial=done, unit="face", desc="synthesizing", leave=False)
 

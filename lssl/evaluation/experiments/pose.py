@@ -121,7 +121,7 @@ def render_faces(
     The true yaw is left out of its attributes, since no trained part may know it. Faces with a doubtful fit are drawn, too.
     Raises LsslError if the folder has no landmarks or no face could be drawn.
     """
-    from tqdm import tqdm
+    from lssl.progress import tqdm
 
     known = replace(folder, attributes=tuple(name for name in folder.attributes if name != yaw_column))
     options = Options(
@@ -183,7 +183,7 @@ def measure_method(
     method: Method, fold: Fold, judge: TrainedClassifier, faces: TurnedFaces, *, progress: bool = False
 ) -> dict[str, Any]:
     """Confusion matrix (row: true class) of a fold's test faces at each yaw, as plain values by the yaw's text."""
-    from tqdm import tqdm
+    from lssl.progress import tqdm
 
     if method.normalizer is not None:
         method.normalizer(fold)  # trains it now, if it is not yet trained, before the progress bar starts

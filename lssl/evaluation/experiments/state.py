@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lssl.data.lock import check_writable
+from lssl.data.lock import hold_folder
 from lssl.data.writer import write_atomic
 from lssl.errors import LsslError
 
@@ -23,13 +23,13 @@ class ExperimentState:
         settings: everything that the results depend on. A folder begun with other settings is refused.
         overwrite: delete an earlier state.
 
-    Raises LsslError naming the settings that differ.
+    Raises LsslError naming the settings that differ, or if another process works in the folder.
     """
 
     def __init__(self, folder: str | Path, settings: Mapping[str, Any], *, overwrite: bool = False) -> None:
         self.root = Path(folder) / "state"
         self.settings: dict[str, Any] = json.loads(json.dumps(dict(settings)))
-        check_writable(self.root.parent)
+        hold_folder(self.root.parent)
         if overwrite and self.root.is_dir():
             shutil.rmtree(self.root)
         path = self.root / _SETTINGS
@@ -75,8 +75,10 @@ class ExperimentState:
     @property
     def seconds(self) -> float:
         """The time that the finished parts took, in this call and earlier ones."""
-        path = self.root / _SECONDS
-        return float(path.read_text()) if path.is_file() else 0.0
+        try:
+            return float((self.root / _SECONDS).read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # nothing is finished, or somebody changed the file
+            return 0.0
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def transfer(
 
     Raises LsslError if the folder does not fit the model.
     """
-    from tqdm import tqdm
+    from lssl.progress import tqdm
 
     group = model.schema.group(attribute)
     faces = list(prepared_faces(test, model))

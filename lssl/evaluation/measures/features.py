@@ -83,7 +83,7 @@ def extract_features(
 
     cache: a folder in which they are stored part by part. progress: the name of the progress bar; no bar if empty.
     """
-    from tqdm import tqdm
+    from lssl.progress import tqdm
 
     parts = []
     with tqdm(total=len(images), desc=progress, unit="picture", disable=not progress, leave=False) as bar:

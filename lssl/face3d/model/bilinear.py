@@ -1,6 +1,7 @@
 """The bilinear face model (Vlasic et al. 2005, Face Transfer with Multilinear Models)."""
 
 import io
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -50,6 +51,8 @@ class BilinearFaceModel:
     _faces: dict[torch.device, Tensor] = field(default_factory=dict, repr=False, init=False)
 
     def __post_init__(self) -> None:
+        if self.core.ndim != 3 or self.albedo_modes.ndim != 3:
+            raise ValueError("core and albedo_modes: expected three axes")
         v, rank = self.topology.num_vertices, self.core.shape[0]
         i, e, a = self.core.shape[1], self.core.shape[2], self.albedo_modes.shape[-1]
         expected = {
@@ -214,6 +217,8 @@ class BilinearFaceModel:
         path = Path(path)
         make = "make one with 'lssl face-model build' or 'lssl face-model import'"
         try:
+            if path.is_file() and not zipfile.is_zipfile(path):
+                raise ValueError("no .npz archive")
             with np.load(path, allow_pickle=False) as archive:
                 arrays = {key: archive[key] for key in archive.files}
         except FileNotFoundError:

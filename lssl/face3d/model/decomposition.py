@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from lssl.errors import LsslError
 from lssl.face3d.model.bilinear import BilinearFaceModel
 from lssl.face3d.model.topology import FaceTopology
+from lssl.progress import tqdm
 
 Array = NDArray[np.float64]
 
@@ -308,7 +308,7 @@ def _held_out_errors(
     folds: int,
     vertices: int,
     expression_names: Sequence[str],
-    bar: "tqdm[None]",
+    bar: tqdm,
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Rms vertex error of each expression on identities left out, fitted to all their scans, and to neutral only."""
     identities, expressions = present.shape

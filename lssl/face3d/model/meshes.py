@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from lssl.errors import LsslError
 from lssl.face3d.model.obj_file import ObjError, read_obj
 from lssl.face3d.model.ply_file import PlyError, read_ply
+from lssl.progress import tqdm
 
 SUFFIXES = (".obj", ".ply")
 _NOT_READ = (".stl", ".off", ".fbx", ".glb", ".gltf", ".dae", ".3ds", ".vtk", ".wrl", ".blend", ".abc", ".x3d")

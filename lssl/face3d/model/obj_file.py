@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+_MOST = 2**31  # vertices
+
 
 class ObjError(ValueError):
     """What is wrong with an OBJ file, with the line if it is known, but without the file's name."""
@@ -75,6 +77,8 @@ def _corner(word: bytes, count: int, line: int) -> int:
         raise ObjError(f"line {line}: '{word.decode(errors='replace')}' is not a vertex of a face") from None
     if number == 0:
         raise ObjError(f"line {line}: a face names vertex 0, but OBJ counts from 1")
+    if abs(number) > _MOST:
+        raise ObjError(f"line {line}: a face names vertex {text.decode()[:30]}; the file is damaged")
     if number < 0:
         number += count + 1
         if number < 1:
@@ -97,13 +101,18 @@ def _points(rows: list[list[bytes]], places: list[int]) -> NDArray[np.float64]:
 
 
 def _colours(rows: list[list[bytes]]) -> NDArray[np.float64] | None:
-    """The colours that follow the vertices' coordinates, in [0, 1] or 0 to 255; None unless all vertices have one."""
-    if not rows or min(map(len, rows)) < 6:
+    """The colours that follow the vertices' coordinates, in [0, 1] or 0 to 255; None unless all vertices have one.
+
+    Of four values after the coordinates, one is no colour: an opacity at the end, or else a weight at the beginning.
+    """
+    if not rows or len(widths := set(map(len, rows))) > 1 or not widths <= {6, 7}:
         return None
     try:
-        colours = np.array([row[-3:] for row in rows], dtype=np.float64)
+        values = np.array([row[3:] for row in rows], dtype=np.float64)
     except ValueError:
         return None
-    if not np.isfinite(colours).all():
+    if not np.isfinite(values).all():
         return None
+    opaque = bool((values[:, -1] == values[0, -1]).all())
+    colours = values[:, :3] if values.shape[1] == 3 or opaque else values[:, 1:]
     return np.clip(colours / (255 if colours.max() > 1 else 1), 0, 1)

@@ -1,5 +1,6 @@
 """PLY, the Stanford polygon format (Turk 1994): vertices and faces, from text and both binary kinds."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,13 +63,12 @@ def read_ply(data: bytes) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArr
 
 def _header(data: bytes) -> tuple[str, list[_Element], bytes]:
     data = data.removeprefix(b"\xef\xbb\xbf")
-    end = data.find(b"end_header")
-    if not data.startswith(b"ply") or end < 0:
+    ending = re.search(rb"[\r\n]end_header[ \t]*(\r\n|\r|\n|$)", data[: 1 << 20])  # a comment may speak of it, too
+    if not data.startswith(b"ply") or ending is None:
         raise PlyError("no header that begins with 'ply' and ends with 'end_header'; the file is truncated, or not PLY")
-    body = data[end + len(b"end_header") :]
-    body = body[2:] if body.startswith(b"\r\n") else body[1:]
+    body = data[ending.end() :]
     order, elements = None, []
-    for line in data[:end].decode("ascii", errors="replace").splitlines():
+    for line in data[: ending.start()].decode("ascii", errors="replace").splitlines():
         words = line.split()
         try:
             if words[:1] == ["format"]:

@@ -83,8 +83,12 @@ class FaceTopology:
 
     def __post_init__(self) -> None:
         for item in fields(self):
+            if np.asarray(getattr(self, item.name)).dtype.kind not in "biu":
+                raise ValueError(f"{item.name}: expected whole numbers")
             dtype = np.uint8 if item.name.endswith("_parts") else np.int32
             object.__setattr__(self, item.name, np.ascontiguousarray(getattr(self, item.name), dtype=dtype))
+        if self.vertex_parts.ndim != 1:
+            raise ValueError(f"vertex_parts: expected (V,), got {self.vertex_parts.shape}")
         count = len(self.vertex_parts)
         if self.weld.size == 0:
             object.__setattr__(self, "weld", np.arange(count, dtype=np.int32))
@@ -101,6 +105,10 @@ class FaceTopology:
         for name in ("mirror", "weld"):
             if getattr(self, name).shape != (count,):
                 raise ValueError(f"{name}: expected ({count},), got {getattr(self, name).shape}")
+        self._check_values()
+
+    def _check_values(self) -> None:
+        count = len(self.vertex_parts)
         for name in ("faces", "landmarks", "jaw_contours", "mirror", "weld"):
             values = getattr(self, name)
             if values.size and (values.min() < 0 or values.max() >= count):

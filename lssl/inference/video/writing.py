@@ -49,6 +49,8 @@ class ClipFile:
         if suffix not in WRITTEN:
             hint = "; write .mp4" if suffix in VIDEO_SUFFIXES else ""
             raise LsslError(f"{path}: videos and animations are written as {', '.join(WRITTEN)}, not '{suffix}'{hint}")
+        if clip.path is not None and path.exists() and path.samefile(clip.path):
+            raise LsslError(f"{path} is the clip that is read; choose another name for the result")
         if codec := clip.unfit_for(suffix):
             raise LsslError(f"{path}: {codec} sound cannot be copied into {suffix}; write .mkv or .mov")
         self.path, self.partial = path, path.with_name(f"{path.stem}.partial{path.suffix}")

@@ -169,3 +169,24 @@ def test_other_meshes_in_a_folder_of_scans_do_not_vanish(tmp_path) -> None:
     (tmp_path / "a_happy.STL").write_text("solid")
     with pytest.raises(LsslError, match=r"a_happy\.STL: \.STL is not read; export it as \.obj or \.ply"):
         scan_paths([tmp_path])
+
+
+def test_a_comment_may_speak_of_the_headers_end(tmp_path) -> None:
+    text = "ply\nformat ascii 1.0\ncomment the end_header line follows\nelement vertex 3\nproperty float x\n"
+    text += "property float y\nproperty float z\nelement face 1\nproperty list uchar int vertex_indices\nend_header\n"
+    (tmp_path / "a.ply").write_text(text + "0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n")
+    assert read_mesh(tmp_path / "a.ply").faces.tolist() == [[0, 1, 2]]
+
+
+@pytest.mark.parametrize("form", ["v {x} {y} {z} 0.25 0.5 {x} 1", "v {x} {y} {z} 1 0.25 0.5 {x}"])
+def test_of_seven_values_opacity_and_weight_are_no_colour(tmp_path, form) -> None:
+    (tmp_path / "a.obj").write_text(obj(form))
+    colours = read_mesh(tmp_path / "a.obj").colours
+    assert np.allclose(colours[:, :2], [0.25, 0.5])
+    assert np.allclose(colours[:, 2], CUBE[:, 0])
+
+
+def test_a_vertex_number_of_many_digits_is_refused(tmp_path) -> None:
+    (tmp_path / "a.obj").write_text(obj() + "f 1 2 99999999999999999999\n")
+    with pytest.raises(LsslError, match="a face names vertex 99999999999999999999; the file is damaged"):
+        read_mesh(tmp_path / "a.obj")

@@ -12,7 +12,6 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from lssl.errors import LsslError
 from lssl.face3d.model.bilinear import BilinearFaceModel
@@ -20,6 +19,7 @@ from lssl.face3d.model.colours import part_colours
 from lssl.face3d.model.decomposition import CONSTANT_STD, leading_subspace
 from lssl.face3d.model.importers.naming import name_expressions
 from lssl.face3d.model.marks import head_pivot, scan_topology
+from lssl.progress import tqdm
 
 _FIELDS = ("shape_bm_core", "fv_indices_front", "v_indices_front", "lm_list_v16", "id_mean", "id_var")
 _MILLIMETRE = 0.1

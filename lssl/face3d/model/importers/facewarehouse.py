@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from lssl.errors import LsslError
 from lssl.face3d.model.bilinear import BilinearFaceModel
@@ -21,6 +20,7 @@ from lssl.face3d.model.decomposition import BuildReport, build_model
 from lssl.face3d.model.importers.naming import name_expressions
 from lssl.face3d.model.marks import head_pivot, read_landmark_vertices, scan_topology
 from lssl.face3d.model.meshes import read_mesh
+from lssl.progress import tqdm
 
 EYE_DISTANCE = 8.9  # centimetres between outer eye corners; the files' unit is not stated
 _MOST = 10_000_000  # vertices times shapes: with more, the bytes are not a header

@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from lssl.errors import LsslError
 from lssl.face3d.model.bilinear import EXPRESSIONS, BilinearFaceModel
@@ -20,6 +19,7 @@ from lssl.face3d.model.decomposition import CONSTANT_STD
 from lssl.face3d.model.importers.ict_parts import JAW_TURNED, LANDMARKS, label_parts
 from lssl.face3d.model.marks import head_pivot, turned_jaw
 from lssl.face3d.model.topology import FaceTopology, jaw_paths, mirror_by_position, vertex_parts_to_faces
+from lssl.progress import tqdm
 
 _VERTICES = 26719
 _GENERIC = "generic_neutral_mesh.obj"
