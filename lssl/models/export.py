@@ -123,7 +123,9 @@ def load_generator(path: str | Path, device: torch.device | str = "cpu") -> Trai
 
     No code in the file is run. Raises FileNotFoundError, or LsslError for a file that is not an exported generator.
     """
-    if str(path) in built_in_generators() and not Path(path).exists():
+    # A folder of the same name that holds no generator, such as a data set `london/`, does not hide the built-in one.
+    own = Path(path).is_file() or (Path(path) / FILE.name).is_file()
+    if str(path) in built_in_generators() and not own:
         path = WEIGHTS / f"{path}.safetensors"
     path, weights, about = FILE.read(path, device)
     try:

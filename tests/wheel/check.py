@@ -96,8 +96,8 @@ def check(installed: Installed) -> None:
     installed.run("python", "every_operator.py", "--device", "cpu", "--few")
     installed.run("python", "-c", PICTURE)
     for editor, target in (("3d", "surprised"), ("london", "happy")):
-        installed.run("lssl", "synthesize", editor, "astronaut.png", "--to", target, "-o", editor)
-        print("         ", installed.run("python", "-c", CHANGED, f"{editor}/astronaut_{target}.png").strip())
+        installed.run("lssl", "synthesize", editor, "astronaut.png", "--to", target, "-o", f"by-{editor}")
+        print("         ", installed.run("python", "-c", CHANGED, f"by-{editor}/astronaut_{target}.png").strip())
     installed.run("lssl", "render-frontal", "astronaut.png", "-o", "frontal")
     assert (installed.folder / "work" / "frontal" / "images" / "astronaut.png").exists(), "render-frontal wrote nothing"
     installed.run("python", "-c", FRONT_DOOR)
