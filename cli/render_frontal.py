@@ -98,8 +98,8 @@ def command(
     To continue a run that was stopped, repeat the command. Exit code: 0 if all faces were drawn, 1 if some or all were not,
     2 for a wrong option, 130 if interrupted.
 
-    Faces that may look wrong (turned far, with a covered eye, in light of a strong colour or hardly any) are reported as
-    doubtful, in the output and in fits.csv.
+    Faces that may look wrong (turned far, with a covered eye, in light of a strong colour or hardly any, before a
+    background like their hair) are reported as doubtful, in the output and in fits.csv.
     """
     import os
 

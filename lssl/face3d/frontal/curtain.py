@@ -38,17 +38,23 @@ def hanging_places(
 
 
 def hanging_hair(
-    colours: Tensor, shown: NDArray[np.bool_], wall: Wall, row: NDArray[np.int_], column: NDArray[np.int_], top: int
+    colours: Tensor,
+    shown: NDArray[np.bool_],
+    wall: Wall,
+    row: NDArray[np.int_],
+    column: NDArray[np.int_],
+    rows: tuple[int, int],
 ) -> Tensor:
-    """(side, side, 1): how surely colours (side, side, 3) are hair that hangs from above row `top`; its edge is soft.
+    """(side, side, 1): how surely colours (side, side, 3) are hair that hangs, from the first of two rows on, to below
+    the second; its edge is soft.
 
     shown (side, side): whether the photograph has them; row, column (side, side): where `wall` is looked up for them.
     """
-    side = len(colours)
+    side, (top, lobes) = len(colours), rows
     below = smooth_step(torch.from_numpy((np.arange(side) - top) / (_BEGINS * side)).float())[:, None]
     size = max(3, round(_STRAND * side))
     hair = ndimage.grey_opening((wall.hair_before(colours, row, column) * below).numpy() * shown, size=(size, size))
     parts, _ = ndimage.label(hair > 0.5)
-    reach = parts[max(top, 0) : top + round(3 * _BEGINS * side)]
+    reach = parts[max(lobes, 0) : lobes + max(1, round(_BEGINS * side))]
     begun = np.isin(parts, np.setdiff1d(np.unique(reach), [0]))
     return blurred(torch.from_numpy((hair * begun).astype(np.float32)), _SOFT * side)[..., None]

@@ -8,6 +8,7 @@ from lssl.face3d.frontal.texture import PosedView
 from lssl.face3d.scene.camera import Camera
 
 _FAR = 35.0  # degrees between photograph and picture beyond which much of the face is mirrored and hair is guessed
+_BESIDE = 15.0  # degrees from which on a head and what is behind it move apart
 _COVERED = 0.5  # of an eye's surroundings
 _EYES = ((36, 39), (42, 45))  # landmarks: each eye's corners
 _ROUND_EYE = (0.8, 0.6)  # half width and half height of an eye's surroundings, in widths of the eye
@@ -15,13 +16,18 @@ _TINTED = 0.3  # the skin's weakest channel over its strongest, encoded
 _DIM = 0.22  # the skin's strongest channel, encoded
 
 
-def doubts(painter: FacePainter, camera: Camera) -> tuple[str, ...]:
-    """The reasons, in words, why the painter's face, drawn by `camera`, may look wrong; empty if there is none."""
+def doubts(painter: FacePainter, camera: Camera, surrounded: bool = False) -> tuple[str, ...]:
+    """The reasons, in words, why the painter's face, drawn by `camera`, may look wrong; empty if there is none.
+
+    surrounded: whether what surrounds it in its photograph is drawn as well.
+    """
     found = []
     photo = painter.fit.camera[painter.first : painter.first + len(painter.views)].rotation
     angle = float(torch.rad2deg(torch.acos((photo[:, 2] @ camera.rotation[0, 2]).clamp(-1, 1))).min())
     if angle > _FAR:
         found.append(f"turned by {angle:.0f} degrees: its far side is the near one mirrored, and its hair a guess")
+    elif surrounded and angle > _BESIDE and not painter.skull.sure:
+        found.append("turned before a background like its hair or full of detail: the outline of its hair is a guess")
     landmarks = torch.from_numpy(painter.model.topology.landmarks).long()
     covered = torch.stack([_covered(view, view.projected[landmarks]) for view in painter.views]).amin(0)
     if count := int((covered > _COVERED).sum()):

@@ -118,7 +118,7 @@ def draw_face(
         landmarks=model.landmarks(camera.project(mesh))[0, :, :2].numpy().astype(np.float32),
         vertices=mesh,
         vertex_colours=colours,
-        doubts=doubts(painter, camera),
+        doubts=doubts(painter, camera, background != "plain"),
     )
 
 

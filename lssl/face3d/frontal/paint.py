@@ -1,5 +1,7 @@
 """A fitted face's colours, combined from all its photographs, for a picture's pixels or for the mesh's vertices."""
 
+from functools import cached_property
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -10,6 +12,7 @@ from torch.nn import functional as F
 from lssl.face3d.fitting.fit import FaceFit
 from lssl.face3d.frontal.membrane import Membrane
 from lssl.face3d.frontal.relight import broad_normals, irradiance, well_exposed
+from lssl.face3d.frontal.skull import Skull, find_skull
 from lssl.face3d.frontal.texture import (
     PosedView,
     Target,
@@ -41,6 +44,7 @@ _LITTLE = 0.1  # the weight from which on a half of the face is not covered by t
 # Degrees between photograph and picture: up to the first, the photograph's own pixels are drawn wherever it shows them;
 # from the second on, those of the better half.
 _OWN, _BETTER = 8.0, 14.0
+_FINE = 5.0  # pixels: standard deviation of the blur of a shrunk picture
 _STRAND = 0.05  # of the picture's height: anything thinner does not count as hair over the face
 
 
@@ -79,6 +83,11 @@ class FacePainter:
         """Vertices (V, 3) with expression weights (E,), by default the first view's own."""
         weights = self.fit.expression[self.first] if expression is None else expression.to(self.fit.expression)
         return self.model.vertices(self.identity, weights[None])[0]
+
+    @cached_property
+    def skull(self) -> Skull:
+        """How large the first photograph shows the head to be."""
+        return find_skull(self.model, self.mesh(), self.fit.camera[self.first : self.first + 1], self.images[0])
 
     def irradiance(self, normals: Tensor) -> Tensor:
         """The drawn face's light for camera-space normals (..., 3): the photographs' mean, or an even one as strong."""
@@ -189,6 +198,15 @@ def _covering(own: Tensor, other: Tensor, height: int) -> Tensor:
 
 
 def blurred(values: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur along the first two axes of (H, W) or (H, W, C); sigma in pixels."""
-    spread = (sigma, sigma, 0)[: values.ndim]
-    return torch.from_numpy(ndimage.gaussian_filter(values.numpy(), spread, mode="nearest"))
+    """Gaussian blur along the first two axes of (H, W) or (H, W, C); sigma in pixels. A broad one is made of the picture
+    shrunk, where it is the same to a grey level and far cheaper."""
+    step = int(sigma / _FINE)
+    if step < 2:
+        spread = (sigma, sigma, 0)[: values.ndim]
+        return torch.from_numpy(ndimage.gaussian_filter(values.numpy(), spread, mode="nearest"))
+    planes = (values[..., None] if values.ndim == 2 else values).permute(2, 0, 1)[None]
+    small = F.avg_pool2d(planes, step, ceil_mode=True, count_include_pad=False)[0].numpy()
+    soft = torch.from_numpy(ndimage.gaussian_filter(small, (0, sigma / step, sigma / step), mode="nearest"))[None]
+    size = (soft.shape[2] * step, soft.shape[3] * step)
+    large = F.interpolate(soft, size=size, mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
+    return large[: values.shape[0], : values.shape[1]].reshape(values.shape)

@@ -17,6 +17,9 @@ from lssl.face3d.model.normals import vertex_normals
 from lssl.ops import interpolate, rasterize
 
 FACING = 0.25  # least cosine at which the photograph counts as showing a point of the head
+WITHIN = (
+    0.02  # of its radius: how far inside the outline of its head a photograph is looked up, for what is at the edge
+)
 SMOOTH = 0.02  # of the picture's side
 _FADE = 0.35  # of the picture's side: the distance over which the warp fades away
 _STRAND = 0.02  # of the picture's side: the most hair that is extended over what the photograph does not show
@@ -84,7 +87,7 @@ def head_in_photograph(
 ) -> tuple[NDArray[np.bool_], Part, Part, NDArray[np.float64]]:
     """The drawn head's pixels (side, side), from its projected vertices `drawn` (1, V, 3); where the first photograph
     has each of them and its mirror image on the head; and how much each is face (see `face_region`)."""
-    model, source = painter.model, painter.mesh()
+    model, source = painter.model, painter.skull.head(painter.mesh(), WITHIN)
     photo = painter.fit.camera[painter.first : painter.first + 1]
     triangle, barycentric, _ = rasterize(drawn.contiguous(), model.faces, side, side)
     head = (triangle[0] >= 0).numpy()
@@ -158,7 +161,7 @@ def _ends(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
 def silhouette(painter: FacePainter, frame: Frame) -> NDArray[np.bool_]:
     """(side, 2 side): the photograph's head in the drawn picture's frame, wider by half a picture on either side."""
     side = frame.side
-    photo = painter.fit.camera[painter.first : painter.first + 1].project(painter.mesh())
+    photo = painter.fit.camera[painter.first : painter.first + 1].project(painter.skull.head(painter.mesh()))
     placed = (photo[0, :, :2].double() - torch.from_numpy(frame.shift)) @ torch.from_numpy(frame.inverse).T
     placed[:, 0] += side // 2
     vertices = torch.cat([placed.float(), photo[0, :, 2:]], -1)[None].contiguous()

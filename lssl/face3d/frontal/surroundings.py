@@ -9,11 +9,11 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull
 from skimage.draw import polygon2mask
 from torch import Tensor
-from torch.nn import functional as F
 
 from lssl.face3d.frontal.covering import HeadColours
 from lssl.face3d.frontal.curtain import hanging_hair, hanging_places
 from lssl.face3d.frontal.paint import FacePainter, blurred
+from lssl.face3d.frontal.photograph import framed, look_up
 from lssl.face3d.frontal.places import (
     FACING,
     SMOOTH,
@@ -36,7 +36,11 @@ from lssl.face3d.scene.camera import Camera
 _STILL, _TURNED = 10.0, 22.0  # degrees
 _MIRROR_FROM, _MIRROR_TO = 10.0, 13.0  # degrees of yaw over which mirror images begin to replace what is hidden
 _SEAM, _CORE, _MIRRORED_WIDTH = 0.008, 0.05, 0.12  # of the picture's side
+_MIXED = 0.01  # of the picture's side
+_BESIDE = 0.02  # of the picture's side: how far hair hangs beside the skull
 _LOOSE = 0.08  # of the picture's side: how far inside the fitted head's outline a photograph may show what is behind
+_APART = 0.5  # turn (see `_turned_by`) from which on a head and what is behind it move apart
+_SURELY = 0.5  # share of hair
 _HARDLY = 0.1  # share of face (see `face_region`) below which a point is skull, ears or neck
 _BROWS = slice(17, 27)  # landmarks
 _LOBES = [2, 14]  # landmarks on the jaw about as low as the ears reach
@@ -57,16 +61,15 @@ def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, side: int) 
     # A head that hardly turns keeps its hair, wherever that is: everything that is not face is warped as one.
     bent = extended(Part(scene.own.places, scene.face), scene.base)
     places = bent + scene.turn * (extended(completed(own, mirrored, scene.frame), scene.base) - bent)
-    outside = _outside(scene, bent, places)
     sideways = abs(float(painter.fit.camera.yaw[painter.first] - camera.yaw[0]))
     mirror = float(smooth_step(torch.tensor((sideways - _MIRROR_FROM) / (_MIRROR_TO - _MIRROR_FROM))))
     hidden = _hidden(scene)
+    away = mirror * _beside_hidden(scene.head, hidden)[..., None]
     share = mirror * blurred(torch.from_numpy(hidden.astype(np.float32)), 2 * _SEAM * side)[..., None]
     flipped = scene.frame.places(_flipped(scene.frame.grid(), scene.middle))
     mirrored_places = extended(completed(mirrored, own, scene.frame), flipped)
     inside = scene.look_up(places) * (1 - share) + scene.look_up(mirrored_places) * share
-    away = mirror * _beside_hidden(scene.head, hidden)[..., None]
-    outside = outside * (1 - away) + _look_up_flipped(outside, scene.middle) * away
+    outside = _outside(scene, bent, places, away)
     cover = blurred(torch.from_numpy(scene.head.astype(np.float32)), _SEAM * side)[..., None]
     return inside * cover + outside * (1 - cover), _hair(scene.behind.usual, inside, scene.marks)
 
@@ -101,71 +104,90 @@ class _Scene:
 
     def look_up(self, places: Places) -> Tensor:
         """The photograph (side, side, 3) at positions."""
-        return _look_up(self.image, places, self.frame.step)
+        return look_up(self.image, places, self.frame.step)
 
 
 def _scene(painter: FacePainter, mesh: Tensor, camera: Camera, side: int) -> _Scene:
     fit, first, image = painter.fit, painter.first, painter.images[0]
-    drawn = camera.project(mesh)
+    drawn = camera.project(painter.skull.head(mesh))
     marks = drawn[0, fit.indices[first], :2].double().numpy()
     frame = frame_between(marks, fit.landmarks[first].double().numpy(), side)
     base = frame.places(frame.grid())
     head, own, mirrored, face = head_in_photograph(painter, drawn, side)
     outline = silhouette(painter, frame)
     seen = outline[:, side // 2 : side // 2 + side]
-    behind = wall(_look_up(image, base, frame.step), seen, painter.views[0].usual)
+    behind = wall(look_up(image, base, frame.step), seen, painter.views[0].usual)
     sure = []
     for part in (own, mirrored):
-        found = _look_up(image, part.places, frame.step)
+        found = look_up(image, part.places, frame.step)
         off = behind.shows(found, *frame.rows_and_columns(part.places)) & (face < _HARDLY)
+        # Next to what lies on the wall, a pixel mixes wall and head.
+        off = ndimage.binary_dilation(off, iterations=max(1, round(_MIXED * side))) & head & (face < _HARDLY)
         sure.append(Part(part.places, np.where(off, np.minimum(part.facing, 0), part.facing)))
     turn = _turned_by(fit.camera[first : first + 1].rotation[0], camera.rotation[0])
     return _Scene(image, marks, frame, base, head, face, own, mirrored, (sure[0], sure[1]), outline, behind, turn)
 
 
-def _outside(scene: _Scene, bent: Places, places: Places) -> Tensor:
-    """What is next to the drawn head, (side, side, 3); where the photograph does not show it, a blur of what is near.
+def _outside(scene: _Scene, bent: Places, places: Places, away: Tensor) -> Tensor:
+    """What is behind and next to the drawn head, (side, side, 3); where the photograph does not show it, a blur of what
+    is near.
 
-    bent, places: the head's positions, as if it hardly turned and as it is turned.
+    bent, places: the head's positions, as if it hardly turned and as it is turned. away (side, side, 1): where what
+    hangs from the other side of the head is drawn, mirrored.
     """
     side, head, frame = scene.frame.side, scene.head, scene.frame
     # Where the photograph does not show the head's edge, such as a raised head's crown, its hair is extended over it.
     unseen = _near_unseen(head, np.maximum(scene.own.facing, scene.mirrored.facing))
     moved = bent + scene.turn * (beside(head, scene.outline, scene.base, frame) - bent)
     moved = unseen * places + (1 - unseen) * moved
-    known = _framed(moved, scene.image)  # nothing is outside the photograph, nor behind its head
+    known = framed(moved, scene.image)  # nothing is outside the photograph, nor behind its head
     found = scene.look_up(moved)
-    if scene.turn <= 0.5:
+    if scene.turn <= _APART:
         return _filled(found, known)
     known &= (~head & ~within(scene.outline, moved, frame)) | (unseen[..., 0] > 0.5)
     crown = np.arange(side)[:, None] < scene.marks[_BROWS, 1].min()
     known &= ~(scene.behind.skin_before(found) & crown)  # it belongs to a skull larger than the fitted one
-    filled = _filled(found, known)
     lobes = int(scene.marks[_LOBES, 1].mean())
+    if scene.behind.told:  # hair turns with the head; dark clothes do not
+        hair = scene.behind.hair_before(found, *frame.rows_and_columns(moved)).numpy() > _SURELY
+        parts, _ = ndimage.label(hair)
+        hair = np.isin(parts, np.setdiff1d(np.unique(parts[: max(lobes, 0)]), [0]))
+        known &= ~ndimage.binary_dilation(hair, iterations=max(1, round(_SEAM * side)))
+    filled = _filled(found, known)
     aside = hanging_places(head, scene.own.places, scene.own.facing, scene.base, lobes)
     if aside is None:
         return filled
     strands = scene.look_up(aside)
     rows, columns = frame.rows_and_columns(aside)
-    hang = hanging_hair(strands, _framed(aside, scene.image), scene.behind, rows, columns, lobes)
-    hang = hang * (1 - scene.behind.usual.hairlike(found) * torch.from_numpy(known))[..., None]
+    brows = int(scene.marks[_BROWS, 1].mean())
+    widest = max((brows + int(head.any(1).argmax())) // 2, 0)
+    hang = hanging_hair(strands, framed(aside, scene.image), scene.behind, rows, columns, (widest, lobes))
+    hang = hang * _round_skull(head, brows)
+    strands = strands * (1 - away) + _look_up_flipped(strands, scene.middle) * away
+    hang = hang * (1 - away) + _look_up_flipped(hang, scene.middle) * away
     return filled * (1 - hang) + strands * hang
+
+
+def _round_skull(head: NDArray[np.bool_], brows: int) -> Tensor:
+    """(side, side, 1): 1 in a half ellipse round the drawn skull down to row `brows`, and in the columns below it."""
+    side = len(head)
+    columns = np.flatnonzero(head[: max(brows, 1)].any(0))
+    if not len(columns):
+        return torch.ones(side, side, 1)
+    middle, half = (columns[0] + columns[-1]) / 2, (columns[-1] - columns[0]) / 2
+    top = int(head.any(1).argmax())
+    height = ((brows - np.arange(side)) / max(brows - top, 1)).clip(0, 1)[:, None]
+    beyond = np.abs(np.arange(side) - middle) - half * np.sqrt(1 - height**2)
+    return smooth_step(1.5 - torch.from_numpy(beyond / (_BESIDE * side)).float())[..., None]
 
 
 def _hidden(scene: _Scene) -> NDArray[np.bool_]:
     """Pixels (side, side) of the drawn head whose mirror image the photograph shows better."""
-    own, mirrored = scene.own, scene.mirrored
+    own, mirrored = scene.sure
     hidden: NDArray[np.bool_] = (own.facing < 2 * FACING) & (own.facing < mirrored.facing - FACING)
     # No landmark fixes the skull: near its outline a fitted one may show the background; its near half is surer.
     loose = depth_within(scene.outline, own.places, scene.frame) < _LOOSE * scene.frame.side
     return hidden | (loose & (own.facing < mirrored.facing) & (scene.face < _HARDLY))
-
-
-def _framed(places: Places, image: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """(H, W): which positions (H, W, 2) lie within a photograph."""
-    sides = np.array([image.shape[1], image.shape[0]])
-    inside: NDArray[np.bool_] = np.logical_and.reduce((places > -0.5) & (places < sides - 0.5), axis=-1)
-    return inside
 
 
 def _flipped(grid: Places, middle: float) -> Places:
@@ -230,19 +252,3 @@ def _filled(picture: Tensor, known: NDArray[np.bool_]) -> Tensor:
         filled = near * trust + filled * (1 - trust)
     own = blurred(weight, _SEAM * side)[..., None] * weight[..., None]
     return picture * own + filled * (1 - own)
-
-
-def _look_up(image: NDArray[np.uint8], places: NDArray[np.float64], step: float) -> Tensor:
-    """The photograph at positions (H, W, 2), which lie `step` pixels apart; outside, its mirror image."""
-    sides = np.array([image.shape[1], image.shape[0]])
-    low = np.clip(np.floor(places.min((0, 1))) - 4 * step, 0, sides - 2).astype(int)
-    high = np.clip(np.ceil(places.max((0, 1))) + 4 * step, low + 2, sides).astype(int)
-    piece = np.array(image[low[1] : high[1], low[0] : high[0]])
-    photograph = torch.from_numpy(piece).permute(2, 0, 1)[None].float() / 255
-    h, w = piece.shape[:2]
-    if step > 1.5:  # shrink first, so that no pixel is skipped
-        smaller = (max(2, round(h / step)), max(2, round(w / step)))
-        photograph = F.interpolate(photograph, size=smaller, mode="bilinear", antialias=True, align_corners=False)
-    look = torch.from_numpy((places - low + 0.5) * 2 / (w, h) - 1).float()[None]
-    found = F.grid_sample(photograph, look, mode="bilinear", padding_mode="reflection", align_corners=False)
-    return found[0].permute(1, 2, 0)

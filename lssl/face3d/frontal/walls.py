@@ -9,6 +9,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from lssl.face3d.frontal.covering import HeadColours
+from lssl.face3d.frontal.paint import blurred
 from lssl.face3d.frontal.texture import belongs
 
 _CLEAR, _NEAR = 0.03, 0.06  # of the picture's side: distance kept from the head's outline; standard deviation of "near"
@@ -20,11 +21,12 @@ _SURE = 0.5  # share (see `belongs`) under which a colour is the wall's
 @dataclass(frozen=True)
 class Wall:
     """The photograph's background near each pixel of a frame: colour (H, W, 3); known (H, W) bool; usual: the skin and
-    hair in front of it."""
+    hair in front of it; told: whether hair can be told from it."""
 
     colour: Tensor
     known: NDArray[np.bool_]
     usual: HeadColours
+    told: bool
 
     def shows(self, colours: Tensor, row: NDArray[np.int_], column: NDArray[np.int_]) -> NDArray[np.bool_]:
         """(N, M): whether colours (N, M, 3) in a photograph are the wall's, at pixels row, column (N, M) of the frame,
@@ -55,9 +57,7 @@ def wall(picture: Tensor, head: NDArray[np.bool_], usual: HeadColours) -> Wall:
     hair = usual.hairlike(picture).numpy()
     told = bool(clear.any()) and float(hair[clear].mean()) < _MOSTLY
     weight = (clear * (1 - hair) if told else clear).astype(np.float32)
-    total = ndimage.gaussian_filter(weight, _NEAR * side, mode="nearest")
-    near = [
-        ndimage.gaussian_filter(c * weight, _NEAR * side, mode="nearest") for c in picture.numpy().transpose(2, 0, 1)
-    ]
-    colour = torch.from_numpy(np.stack(near, -1) / np.maximum(total, 1e-6)[..., None])
-    return Wall(colour, total > _ENOUGH, usual)
+    known = torch.from_numpy(weight)[..., None]
+    total = blurred(known, _NEAR * side)
+    near = blurred(picture * known, _NEAR * side) / total.clamp(min=1e-6)
+    return Wall(near, (total[..., 0] > _ENOUGH).numpy(), usual, told)

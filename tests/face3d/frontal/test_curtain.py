@@ -27,19 +27,19 @@ def test_hair_that_hangs_from_the_head_is_found_and_what_only_looks_like_it_is_n
     picture, head = scene()
     behind = wall(picture, head, HeadColours(SKIN, HAIR))
     shown = np.ones((SIDE, SIDE), bool)
-    hang = hanging_hair(picture, shown, behind, GRID[..., 1], GRID[..., 0], top=50)[..., 0]
+    hang = hanging_hair(picture, shown, behind, GRID[..., 1], GRID[..., 0], rows=(50, 50))[..., 0]
     assert hang[60:95, 24:36].min() > 0.95
     assert hang[:50].max() < 0.1  # above the ears the head's own outline decides
     assert hang[60:, 45:].max() < 0.05
     shown[:, :30] = False
-    assert hanging_hair(picture, shown, behind, GRID[..., 1], GRID[..., 0], top=50)[60:, :26].max() < 0.05
+    assert hanging_hair(picture, shown, behind, GRID[..., 1], GRID[..., 0], rows=(50, 50))[60:, :26].max() < 0.05
 
 
 def test_before_a_wall_like_hair_no_hair_is_made_up():
     picture, head = scene(behind=HAIR)
     behind = wall(picture, head, HeadColours(SKIN, HAIR))
     shown = np.ones((SIDE, SIDE), bool)
-    assert hanging_hair(picture, shown, behind, GRID[..., 1], GRID[..., 0], top=50).max() < 0.05
+    assert hanging_hair(picture, shown, behind, GRID[..., 1], GRID[..., 0], rows=(50, 50)).max() < 0.05
 
 
 def test_the_wall_is_distinguished_from_the_head():
