@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     figure = new_figure(9.6, 3.8)
-    left, right = figure.subplots(1, 2)
+    left, right = figure.subplots(1, 2, sharey=True)
     parts = (
         (left, gains_over_faces(read(given.faces)), "synthesized faces, times the real ones"),
         (right, gains_over_people(given.people), "real people to learn from"),
@@ -77,6 +77,7 @@ def main() -> None:
         axes.set_xscale("log")
         axes.set_xticks(sorted(ticks), [f"{tick:g}" for tick in sorted(ticks)])
         axes.minorticks_off()
+        axes.set_xlim(min(ticks) / 1.6, max(ticks) * 1.6)
         axes.set_xlabel(label)
         axes.set_ylabel("points over real faces alone")
         axes.grid(alpha=0.25)

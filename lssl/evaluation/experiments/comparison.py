@@ -250,7 +250,9 @@ def begin_report(title: str, experiment: Experiment, command: str, contenders: S
 
 def finish_report(report: Report, experiment: Experiment, results: Results, out: Path) -> None:
     """Writes the report with all results."""
-    experiment.record(report, method_results=results)
+    experiment.record(
+        report, method_results=results, **({"conclusions": report.conclusions} if report.conclusions else {})
+    )
     report.write(out)
 
 

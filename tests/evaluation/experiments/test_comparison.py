@@ -112,7 +112,9 @@ def test_augmentation_has_a_row_a_method_and_one_for_what_needs_no_training(sett
     one, other = (float(differences.rows[i][1 + j].split(" ± ")[0]) for i, j in ((0, 1), (1, 0)))
     assert one == -other
     assert [sentence.split(":")[0] for sentence in report.conclusions] == ["stargan", "icgan", "blend"]
-    results = json.loads((tmp_path / "out" / "results.json").read_text())["method_results"]
+    written = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert written["conclusions"] == report.conclusions
+    results = written["method_results"]
     real = {(one["fold"], one["seed"]): one["real"] for one in results["stargan"]}
     assert real == {(one["fold"], one["seed"]): one["real"] for one in results["blend"]}  # the same classifiers
     with pytest.raises(LsslError, match=r"--with generator beside --method: 'generator' is none of 3d, morph, blend"):
