@@ -13,6 +13,7 @@ from lssl.errors import LsslError
 
 _SETTINGS = "settings.json"
 _SECONDS = "seconds"
+_SHOWN = 4  # differences between settings that a message lists
 
 
 class ExperimentState:
@@ -34,16 +35,10 @@ class ExperimentState:
             shutil.rmtree(self.root)
         path = self.root / _SETTINGS
         if path.is_file():
-            begun = _read(path)
-            names = sorted(set(begun) | set(self.settings))
-            changes = [
-                f"{name}: {begun.get(name)!r} then, {self.settings.get(name)!r} now"
-                for name in names
-                if begun.get(name) != self.settings.get(name)
-            ]
-            if changes:
+            if changes := differences(_read(path), self.settings):
+                more = f"; and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
                 raise LsslError(
-                    f"{self.root.parent} holds an experiment with other settings ({'; '.join(changes)}); "
+                    f"{self.root.parent} holds an experiment with other settings ({'; '.join(changes[:_SHOWN])}{more}); "
                     "repeat them, choose another --out, or add --overwrite"
                 )
         else:
@@ -87,3 +82,17 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise LsslError(f"{path}: not readable ({error}); delete it, or add --overwrite") from None
     return values
+
+
+def differences(then: Any, now: Any, name: str = "") -> list[str]:
+    """What differs between two trees of settings, each as "schedule.iterations: 10 then, 20 now"."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        return [
+            change
+            for key in sorted(set(then) | set(now))
+            for change in differences(then.get(key), now.get(key), f"{name}.{key}" if name else key)
+        ]
+    if then == now:
+        return []
+    was, is_now = ("absent" if value is None else repr(value) for value in (then, now))
+    return [f"{name}: {was} then, {is_now} now"]

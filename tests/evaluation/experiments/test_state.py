@@ -54,3 +54,19 @@ def test_time_adds_up_over_calls(tmp_path, monkeypatch):
     state.part("fold-01", dict)
     state.part("fold-01", dict)
     assert state.seconds == 15
+
+
+def test_of_nested_settings_only_what_differs_is_named(tmp_path):
+    then = {"seed": 1, "training": {"warm_up": {"updates": 3}, "schedule": {"iterations": 10, "ema": 0.5}}}
+    ExperimentState(tmp_path, then)
+    now = {
+        "seed": 1,
+        "training": {"warm_up": {"updates": 3, "movement": 0}, "schedule": {"iterations": 20, "ema": 0.5}},
+    }
+    expected = (
+        r"settings \(training.schedule.iterations: 10 then, 20 now; training.warm_up.movement: absent then, 0 now\)"
+    )
+    with pytest.raises(LsslError, match=expected):
+        ExperimentState(tmp_path, now)
+    with pytest.raises(LsslError, match=r"; and 5 more\)"):
+        ExperimentState(tmp_path, {"training": then["training"], **dict.fromkeys("abcdefgh", 1)})
