@@ -65,7 +65,12 @@ _TRAINING_OPTIONS = [
 ]
 
 #: What --quick changes, unless other options say otherwise.
-QUICK_TRAINING = {"schedule.iterations": 300, "warm_up.updates": 100, "output.sample_every": 100}
+QUICK_TRAINING = {
+    "schedule.iterations": 300,
+    "warm_up.updates": 100,
+    "warm_up.movement": 300,
+    "output.sample_every": 100,
+}
 QUICK_CLASSIFIER = 150
 QUICK_PARSER = 60
 QUICK_FOLDS = 2

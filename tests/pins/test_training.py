@@ -38,7 +38,7 @@ LSSL = {"network.num_downsamplings": 2, "network.residual_blocks": 1, "network.c
 RUNS = {
     "paper": {**LSSL, "schedule.critic_updates": 2},
     "standard": {"network.movement_width": 4, "warm_up.updates": 3},
-    "quick": {"network.movement_width": 4, "warm_up.updates": 3},
+    "quick": {"network.movement_width": 4, "warm_up.updates": 3, "warm_up.movement": 3},
     "pose": {**LSSL, "warm_up.updates": 3, "pose.keep": 0.5},
     "simgan": {
         "warm_up.updates": 3,
