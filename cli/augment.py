@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from .output import SEED, SOME_REFUSED, Output, json_option, out_folder, quiet_option
+from .values import intensity_range_option
 
 
 @click.command()
@@ -16,14 +17,7 @@ from .output import SEED, SOME_REFUSED, Output, json_option, out_folder, quiet_o
 @out_folder
 @click.option("--per-class", type=click.IntRange(1), default=1000, show_default=True, help="Faces to make per class.")
 @click.option("--attribute", default="", help="Attribute whose values are the classes.  [default: the model's first]")
-@click.option(
-    "--intensity",
-    nargs=2,
-    type=click.FloatRange(0, 1.5),
-    default=(0.8, 1.2),
-    show_default=True,
-    help="Range from which each face's strength is drawn; 1 is the full change.",
-)
+@intensity_range_option
 @click.option(
     "--split",
     type=click.Choice(["train", "test", "all"]),
@@ -87,8 +81,9 @@ def command(
     lssl augment 3d data/rafd data/moved --per-class 500 --teacher runs/classifier
     torchrun --nproc-per-node=4 -m lssl augment runs/rafd data/rafd made/
 
-    DATA may also be a folder of photographs, or of one folder per class. Each face is changed from another class to the one it is labelled with; its other attributes and its subject stay. (A
-    morph shows what both of its people show; the column other_subject names the second.)
+    DATA may also be a folder of photographs, or of one folder per class. Each face is changed from another class to the one
+    it is labelled with; its other attributes and its subject stay. (A morph shows what both of its people show; the column
+    other_subject names the second.)
     Ctrl-C loses nothing: the same command continues where it stopped, with any number of processes.
     """
     from lssl.data import read_metadata
@@ -103,8 +98,6 @@ def command(
     from lssl.models.export import load_generator
     from lssl.training.distributed import start_processes, stop_processes
 
-    if intensity[0] > intensity[1]:
-        raise click.BadParameter("give the lower end first", param_hint="--intensity")
     options = AugmentOptions(per_class, attribute, intensity, split, seed, landmarks, agreement)
     output = Output(quiet, as_json)
     check_apart(out, [data])

@@ -5,21 +5,20 @@ from typing import Any
 
 import click
 
-from .evaluate_options import command_line, experiment_options, make_settings, print_report
+from .evaluate_options import (
+    command_line,
+    experiment_options,
+    make_settings,
+    people_option,
+    print_report,
+    repeats_option,
+)
 
 
 @click.command()
 @click.option("--per-class", type=click.IntRange(1), help="Synthesized faces per class.  [default: 1000; quick: 100]")
-@click.option(
-    "--real-subjects", type=click.IntRange(0), default=0, help="Train on this many people per fold.  [default: all]"
-)
-@click.option(
-    "--repeats",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Classifiers per variant, with different seeds.",
-)
+@people_option()
+@repeats_option
 @experiment_options("standard", "quick", "paper")
 def command(
     per_class: int | None,

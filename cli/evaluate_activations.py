@@ -6,6 +6,7 @@ import click
 
 from .evaluate_options import command_line, print_report
 from .output import kept_json_option, quiet_option
+from .values import numbers_of
 
 
 @click.command()
@@ -15,7 +16,12 @@ from .output import kept_json_option, quiet_option
     "--layer", type=click.IntRange(1), default=5, show_default=True, help="Layer of the encoder, counted from 1."
 )
 @click.option("--units", type=click.IntRange(1), default=12, show_default=True, help="Units to show.")
-@click.option("--unit", "chosen", help="Show these units, such as 3,17,40, instead of an automatic choice.")
+@click.option(
+    "--unit",
+    "chosen",
+    callback=numbers_of(int),
+    help="Show these units, such as 3,17,40, instead of an automatic choice.",
+)
 @click.option("--pictures", type=click.IntRange(1), default=8, show_default=True, help="Faces per unit.")
 @click.option(
     "--quantile",
@@ -42,7 +48,7 @@ def command(
     data: Path,
     layer: int,
     units: int,
-    chosen: str | None,
+    chosen: tuple[int, ...] | None,
     pictures: int,
     quantile: float,
     split: str,
@@ -70,10 +76,6 @@ def command(
     from lssl.evaluation.report import Report
     from lssl.models.export import load_generator
 
-    try:
-        named = [int(part) for part in chosen.split(",")] if chosen else []
-    except ValueError:
-        raise click.BadParameter(f"expected numbers separated by commas, got '{chosen}'", param_hint="--unit") from None
     out = out or Path("runs") / f"activations-{data.resolve().name}"
     trained = load_generator(model, choose_device(device))
     folder = read_metadata(data)
@@ -86,7 +88,7 @@ def command(
         faces,
         layer=layer,
         units=units,
-        chosen=named,
+        chosen=chosen or (),
         pictures=pictures,
         quantile=quantile,
         progress=not quiet,

@@ -11,9 +11,12 @@ from .evaluate_options import (
     make_contenders,
     make_settings,
     method_options,
+    people_option,
     prepare_plain,
     print_report,
+    repeats_option,
 )
+from .values import intensity_range_option, numbers_of
 
 if TYPE_CHECKING:
     from lssl.evaluation.experiments.experiment import Settings
@@ -21,16 +24,6 @@ if TYPE_CHECKING:
 #: Synthesized faces as multiples of the real training faces, where neither --counts nor --ratios are given.
 DEFAULT_RATIOS = (10.0,)
 QUICK_COUNTS = (50, 200)
-
-
-def numbers(_context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...] | None:
-    """Parses whole numbers separated by commas."""
-    if text is None:
-        return None
-    try:
-        return tuple(int(word) for word in text.split(",") if word.strip())
-    except ValueError:
-        raise click.BadParameter(f"expected numbers separated by commas, got {text!r}", param=parameter) from None
 
 
 def shares(_context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[float, ...]:
@@ -42,22 +35,14 @@ def shares(_context: click.Context, parameter: click.Parameter, text: str | None
 
 
 @click.command()
-@click.option("--counts", callback=numbers, help="Synthesized faces per class, separated by commas.")
+@click.option("--counts", callback=numbers_of(int), help="Synthesized faces per class, separated by commas.")
 @click.option(
     "--ratios",
     callback=shares,
     help="The same as multiples of the real training faces, such as 0.5,1,2,5,10,30.  [default: 10]",
 )
-@click.option(
-    "--real-subjects", type=click.IntRange(0), default=0, help="Train on this many people per fold.  [default: all]"
-)
-@click.option(
-    "--repeats",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Classifiers per number of faces, with different seeds, averaged.",
-)
+@people_option()
+@repeats_option
 @click.option(
     "--with",
     "sources",
@@ -75,14 +60,7 @@ def shares(_context: click.Context, parameter: click.Parameter, text: str | None
     help="Keep only synthesized faces whose class gets at least this probability from a classifier of the fold's real "
     "training faces; 0: all.",
 )
-@click.option(
-    "--intensity",
-    nargs=2,
-    type=click.FloatRange(0, 1.5),
-    default=(0.8, 1.2),
-    show_default=True,
-    help="Range from which each face's strength is drawn; 1 is the full change.",
-)
+@intensity_range_option
 @click.option(
     "--synthetic-share",
     type=click.FloatRange(0, 1),
@@ -153,8 +131,6 @@ def command(
     from lssl.evaluation.experiments.augmentation_report import evaluate_augmentation
     from lssl.inference.synthesizers import check_names
 
-    if intensity[0] > intensity[1]:
-        raise click.BadParameter("give the lower end first", param_hint="--intensity")
     mend = Mend(agreement, intensity)
 
     few = f"-{real_subjects}-people" if real_subjects else ""

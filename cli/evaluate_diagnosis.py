@@ -5,7 +5,14 @@ from typing import Any
 
 import click
 
-from .evaluate_options import command_line, experiment_options, make_settings, print_report
+from .evaluate_options import (
+    command_line,
+    experiment_options,
+    make_settings,
+    people_option,
+    print_report,
+    repeats_option,
+)
 
 #: Keys of `lssl.evaluation.experiments.diagnosis.ARMS`, without those that are always measured.
 REMEDIES = ("only-right", "oracle", "teacher", "morphs", "last", "quarter", "mixup", "smoothing", "still")
@@ -13,14 +20,8 @@ REMEDIES = ("only-right", "oracle", "teacher", "morphs", "last", "quarter", "mix
 
 @click.command()
 @click.option("--count", type=click.IntRange(1), default=200, show_default=True, help="Synthesized faces per class.")
-@click.option(
-    "--real-subjects",
-    type=click.IntRange(0),
-    default=15,
-    show_default=True,
-    help="Train on this many people per fold; 0: all.",
-)
-@click.option("--repeats", type=click.IntRange(1), default=1, show_default=True, help="Classifiers per row, averaged.")
+@people_option(15)
+@repeats_option
 @click.option(
     "--with",
     "sources",

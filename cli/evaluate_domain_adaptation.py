@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from .evaluate_augmentation import numbers
-from .evaluate_options import command_line, experiment_options, make_settings, print_report
+from .evaluate_options import command_line, experiment_options, make_settings, print_report, repeats_option
+from .values import numbers_of
 
 
 @click.command()
@@ -28,12 +28,12 @@ from .evaluate_options import command_line, experiment_options, make_settings, p
 )
 @click.option(
     "--few",
-    callback=numbers,
+    callback=numbers_of(int),
     default="5",
     show_default=True,
     help="Also train with the real faces of this many training people; several separated by commas; 0: no.",
 )
-@click.option("--repeats", type=click.IntRange(1), default=1, show_default=True, help="Classifiers per row, averaged.")
+@repeats_option
 @experiment_options("pose", "simgan")
 def command(
     simulated: Path | None,

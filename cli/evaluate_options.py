@@ -64,6 +64,26 @@ _TRAINING_OPTIONS = [
     kept_json_option,
 ]
 
+repeats_option = click.option(
+    "--repeats",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Classifiers per figure, with different seeds, averaged.",
+)
+
+
+def people_option(default: int = 0) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """--real-subjects with its default."""
+    return click.option(
+        "--real-subjects",
+        type=click.IntRange(0),
+        default=default,
+        show_default=True,
+        help="Train on this many people per fold; 0: all.",
+    )
+
+
 #: What --quick changes, unless other options say otherwise.
 QUICK_TRAINING = {
     "schedule.iterations": 300,

@@ -7,13 +7,7 @@ import click
 from lssl.errors import LsslError
 
 from .output import SEED, Output, json_option, out_folder, quiet_option
-
-
-def _numbers(_context: click.Context, parameter: click.Parameter, text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(word) for word in text.split(",") if word.strip())
-    except ValueError:
-        raise click.BadParameter(f"expected numbers separated by commas, got {text!r}", param=parameter) from None
+from .values import numbers_of
 
 
 def _words(_context: click.Context, _parameter: click.Parameter, text: str) -> tuple[str, ...]:
@@ -28,7 +22,7 @@ def _words(_context: click.Context, _parameter: click.Parameter, text: str) -> t
 )
 @click.option(
     "--yaw",
-    callback=_numbers,
+    callback=numbers_of(float),
     default="0",
     help="Degrees separated by commas; positive turns to the picture's right.",
 )

@@ -89,10 +89,10 @@ def command(
     lssl render-frontal photo.jpg --expression neutral --remove-light -o frontal/
     lssl render-frontal data-set-folder/ -o frontal/
 
-    Besides photographs it takes plain folders of them, or a data set folder. OUT becomes a data set folder (images/: the frontal faces, side/: the cropped photographs) for `lssl train
-    --preset pose`, with comparisons/ (photograph next to result), fits.csv (pose in degrees, error in eye distances,
-    doubts), fits/ (weights of the 3D face) and, on request, meshes/ and turntables/. The faces of a data set folder
-    keep their attributes; with --views-of-one-subject, faces of a subject that differ only in yaw count as views of one.
+    Besides photographs it takes plain folders of them, or a data set folder. OUT becomes a data set folder (images/: the
+    frontal faces, side/: the cropped photographs) for `lssl train --preset pose`, with comparisons/ (photograph next to
+    result), fits.csv (pose in degrees, error in eye distances, doubts), fits/ (weights of the 3D face) and, on request,
+    meshes/ and turntables/. The faces of a data set folder keep their attributes; with --views-of-one-subject, faces of a subject that differ only in yaw count as views of one.
 
     A photograph without a face, with several, or with an unreliable fit is named and skipped; OUT/rejected.csv lists them.
     To continue a run that was stopped, repeat the command. Exit code: 0 if all faces were drawn, 1 if some or all were not,

@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lssl.data.file_names import FileNames
 from lssl.data.landmarks import COUNT
 from lssl.data.picture_files import find_pictures
 from lssl.data.schema import AttributeSchema
-from lssl.data.tables import read_numbered_rows, same_name
+from lssl.data.tables import read_numbered_rows
 from lssl.errors import LsslError
 
 METADATA = "metadata.csv"
@@ -181,10 +182,7 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]
     The columns that a data set folder needs may be written with capitals and spaces ("File name"); columns without a
     name (the index that a data frame adds) are left out. Raises LsslError naming the file, the line and the fix.
     """
-    try:
-        rows = read_numbered_rows(path)
-    except LsslError as error:
-        raise LsslError(str(error)) from None
+    rows = read_numbered_rows(path)
     if not rows:
         raise LsslError(f"{path} is empty")
     header = [_column_name(name) for name in rows[0][1]]
@@ -206,44 +204,6 @@ def _column_name(name: str) -> str:
     if plain == "filename":
         return "file_name"
     return "" if re.fullmatch(r"unnamed:_\d+", plain) else name.strip()
-
-
-class FileNames:
-    """Finds the files that a table names even if the disk spells them differently: composed or decomposed letters
-    (macOS), capitals (Windows), backslashes."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._listed: dict[Path, dict[str, list[str]]] = {}
-
-    def on_disk(self, name: str) -> str:
-        """The name as the disk spells it, below `root`; unchanged if nothing matches."""
-        try:
-            if (self.root / name).exists():
-                return name
-        except (OSError, ValueError):  # too long, or with a NUL in it
-            return name
-        folder, parts = self.root, []
-        for part in same_name(name).split("/"):
-            found = self._spelt(folder, part)
-            if found is None:
-                return name
-            parts.append(found)
-            folder = folder / found
-        return "/".join(parts)
-
-    def _spelt(self, folder: Path, part: str) -> str | None:
-        if part in ("", ".", ".."):
-            return part or "."
-        if folder not in self._listed:
-            names: dict[str, list[str]] = {}
-            for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-                names.setdefault(same_name(path.name).casefold(), []).append(path.name)
-            self._listed[folder] = names
-        there = self._listed[folder].get(part.casefold(), [])
-        alike = [name for name in there if same_name(name) == part]
-        chosen = alike or there
-        return chosen[0] if len(chosen) == 1 else None
 
 
 def _read_columns(root: Path) -> dict[str, list[str]]:

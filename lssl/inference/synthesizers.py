@@ -1,14 +1,10 @@
-"""What can make new labelled faces from labelled faces: a trained generator, the 3D edit, the mixing of two people.
-
-Each plans all of its faces beforehand, with all random numbers, so that a folder has the same bytes on any number of
-processes. Each uses only the faces given to it.
-"""
+"""What can make new labelled faces from labelled faces: a trained generator, the 3D edit, the mixing of two people."""
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +20,7 @@ from lssl.errors import LsslError
 from lssl.face3d.builtin import load_face_model, model_stamp
 from lssl.face3d.editing.edit import edit_photograph
 from lssl.face3d.editing.movement import PlacedFace, move, place_faces
+from lssl.inference.face_orders import Made, Order, Synthesizer, attribute_values, plan_changes, read_face
 from lssl.inference.morph import morph_faces
 from lssl.inference.synthesis import InputFace, Target, check_folder, translate_batch
 from lssl.models.export import TrainedGenerator
@@ -34,61 +31,6 @@ GENERATOR = "generator"
 NEUTRAL = "neutral"  # the class that a face has before it moves, where the classes have it
 _FITTED = 64  # faces that are fitted together
 _SHARES = (0.25, 0.75)  # of a mixture's second face: outside this range the result looks like one of the two people
-
-
-@dataclass(frozen=True)
-class Order:
-    """One face to make: from which row of the data, mirrored or not, to which value, how strongly.
-
-    others: further rows that the face is made from, and `shares`: how much of each; their meaning depends on the
-    synthesizer. part: which of several combined synthesizers makes it.
-    """
-
-    key: str
-    row: int
-    mirrored: bool
-    value: str
-    intensity: float
-    others: tuple[int, ...] = ()
-    shares: tuple[float, ...] = ()
-    part: int = 0
-
-
-@dataclass
-class Made:
-    """A face that was made: the picture (H, W, 3), its source's attribute values, its landmarks (68, 2) in pixels if known,
-    and further columns for metadata.csv."""
-
-    picture: NDArray[np.uint8]
-    source: dict[str, str]
-    landmarks: NDArray[np.float32] | None = None
-    extra: dict[str, str] = field(default_factory=dict)
-
-
-class Synthesizer(Protocol):
-    """Makes faces with each value of one attribute from the faces of a folder."""
-
-    def group(self, folder: FaceFolder, attribute: str) -> AttributeGroup:
-        """The attribute whose values are the classes. Raises LsslError if the folder lacks what is needed."""
-        ...
-
-    def attributes(self, folder: FaceFolder) -> list[str]:
-        """The attribute columns of the resulting folder."""
-        ...
-
-    def settings(self) -> dict[str, Any]:
-        """What the faces depend on, for the folder's record."""
-        ...
-
-    def plan(
-        self, folder: FaceFolder, group: AttributeGroup, per_class: int, intensity: tuple[float, float], seed: int
-    ) -> list[Order]:
-        """`per_class` orders for each value, sorted by key. intensity: the range to draw from."""
-        ...
-
-    def make(self, folder: FaceFolder, orders: Sequence[Order], attribute: str) -> list[Made | str]:
-        """For each order the face, or the reason why there is none."""
-        ...
 
 
 class GeneratorSynthesizer:
@@ -118,13 +60,30 @@ class GeneratorSynthesizer:
         faces = []
         for order in orders:
             image, points = read_face(folder, order.row, order.mirrored)
-            faces.append(InputFace(order.key, image, points, _values(folder, order.row, names)))
+            faces.append(InputFace(order.key, image, points, attribute_values(folder, order.row, names)))
         targets = [Target({attribute: order.value}, order.intensity, order.value) for order in orders]
         pictures = translate_batch(self.model, faces, targets)
         return [Made(picture, face.source) for picture, face in zip(pictures, faces, strict=True)]
 
 
-class MorphSynthesizer:
+class _Untrained:
+    """Takes its classes and attributes from the folder. lacking: why one without landmarks is refused; "": it is not."""
+
+    lacking = ""
+
+    def group(self, folder: FaceFolder, attribute: str) -> AttributeGroup:
+        if self.lacking and folder.landmarks is None:
+            raise LsslError(f"{folder.root} has no landmarks.npy, which {self.lacking}")
+        attribute = attribute or (folder.attributes[0] if folder.attributes else "")
+        if attribute not in folder.columns:
+            raise LsslError(f"{folder.root}/metadata.csv has no column '{attribute}' whose values could be the classes")
+        return AttributeSchema.from_columns({attribute: folder.columns[attribute]}).groups[0]
+
+    def attributes(self, folder: FaceFolder) -> list[str]:
+        return list(folder.attributes)
+
+
+class MorphSynthesizer(_Untrained):
     """Makes new people by mixing two people of the same class; ignores the intensity.
 
     bent: both are warped to one shape (`lssl.inference.morph`), for which they need landmarks; otherwise they are blended as
@@ -133,16 +92,7 @@ class MorphSynthesizer:
 
     def __init__(self, *, bent: bool = True) -> None:
         self.bent, self.name = bent, "morph" if bent else "blend"
-
-    def group(self, folder: FaceFolder, attribute: str) -> AttributeGroup:
-        if self.bent and folder.landmarks is None:
-            raise LsslError(
-                f"{folder.root} has no landmarks.npy, which morph needs; make it with `lssl prepare`, or take blend"
-            )
-        return _own_group(folder, attribute)
-
-    def attributes(self, folder: FaceFolder) -> list[str]:
-        return list(folder.attributes)
+        self.lacking = "morph needs; make it with `lssl prepare`, or take blend" if bent else ""
 
     def settings(self) -> dict[str, Any]:
         return {"model": self.name, "shares": list(_SHARES)}
@@ -198,12 +148,12 @@ class MorphSynthesizer:
                 **({"shape_share": f"{order.shares[0]:g}"} if self.bent else {}),
                 "colour_share": f"{order.shares[1]:g}",
             }
-            values = _values(folder, order.row, folder.attributes)
+            values = attribute_values(folder, order.row, folder.attributes)
             made.append(Made(picture.permute(1, 2, 0).numpy(), values, marks, extra))
         return made
 
 
-class EditSynthesizer:
+class EditSynthesizer(_Untrained):
     """The 3D edit moves faces of other classes to the class asked for, the way that people in the data do.
 
     The face model is fitted to the landmarks of all faces. The difference between two expressions of some training person,
@@ -211,17 +161,11 @@ class EditSynthesizer:
     knows, and every person adds another way to show them.
     """
 
+    lacking = "the 3D edit needs; make it with `lssl prepare`"
+
     def __init__(self, model: str | Path = "ict") -> None:
         self.name, self.model = model, load_face_model(model)
         self._fits: tuple[FaceFolder | None, dict[int, list[PlacedFace]]] = (None, {})
-
-    def group(self, folder: FaceFolder, attribute: str) -> AttributeGroup:
-        if folder.landmarks is None:
-            raise LsslError(f"{folder.root} has no landmarks.npy, which the 3D edit needs; make it with `lssl prepare`")
-        return _own_group(folder, attribute)
-
-    def attributes(self, folder: FaceFolder) -> list[str]:
-        return list(folder.attributes)
 
     def settings(self) -> dict[str, Any]:
         return {"model": "3d", "face_model": model_stamp(self.name, self.model)}
@@ -270,7 +214,7 @@ class EditSynthesizer:
             if order.mirrored:
                 picture, landmarks = picture[:, ::-1].copy(), flip_landmarks(landmarks, picture.shape[1])
             extra = {"moved_as": folder.file_names[order.others[0]]}
-            made.append(Made(picture, _values(folder, order.row, folder.attributes), landmarks, extra))
+            made.append(Made(picture, attribute_values(folder, order.row, folder.attributes), landmarks, extra))
         return made
 
     def _placed(self, folder: FaceFolder, row: int) -> PlacedFace:
@@ -342,61 +286,6 @@ def check_names(names: Sequence[str]) -> None:
     """Raises LsslError for a name that `open_synthesizer` does not know."""
     for word in {word for name in names for word in name.split("+")} - {GENERATOR, *UNTRAINED}:
         raise LsslError(f"no synthesizer '{word}'; known: {GENERATOR}, {', '.join(UNTRAINED)}")
-
-
-def plan_changes(
-    folder: FaceFolder,
-    group: AttributeGroup,
-    per_class: int,
-    intensity: tuple[float, float],
-    seed: int,
-    *,
-    start: str = "",
-) -> list[Order]:
-    """For each value, orders from faces of other values in turn, each first plain, then mirrored; sorted by key.
-
-    start: a value; if given, only faces of that value are changed to each other one.
-    Raises LsslError if there is no face of another value to start from.
-    """
-    orders = []
-    for value, name in zip(group.values, unique_names(group.values), strict=True):
-        rows = [
-            row
-            for row, own in enumerate(folder.columns[group.name])
-            if own != value and (own == start or start in ("", value))
-        ]
-        if not rows:
-            raise LsslError(f"{folder.root}: every face has {group.name} '{value}', so none can be changed to it")
-        chance = np.random.default_rng([seed, zlib.crc32(value.encode())])
-        once = np.concatenate([chance.permutation(len(rows)), chance.permutation(len(rows)) + len(rows)])
-        strengths = chance.uniform(*intensity, per_class)
-        for number in range(per_class):
-            pick = int(once[number % len(once)])
-            key = f"{name}_{number:06d}"
-            strength = round(float(strengths[number]), 3)
-            orders.append(Order(key, rows[pick % len(rows)], pick >= len(rows), value, strength))
-    return sorted(orders, key=lambda order: order.key)
-
-
-def read_face(folder: FaceFolder, row: int, mirrored: bool) -> tuple[NDArray[np.uint8], Any]:
-    """(picture (H, W, 3), landmarks (68, 2) or None) of a row, mirrored on request."""
-    image = read_image(folder.image_path(row))
-    points = None if folder.landmarks is None else folder.landmarks[row]
-    if mirrored:
-        image = image[:, ::-1].copy()
-        points = None if points is None else flip_landmarks(points, image.shape[1])
-    return image, points
-
-
-def _values(folder: FaceFolder, row: int, names: Sequence[str]) -> dict[str, str]:
-    return {name: folder.columns[name][row] for name in names}
-
-
-def _own_group(folder: FaceFolder, attribute: str) -> AttributeGroup:
-    attribute = attribute or (folder.attributes[0] if folder.attributes else "")
-    if attribute not in folder.columns:
-        raise LsslError(f"{folder.root}/metadata.csv has no column '{attribute}' whose values could be the classes")
-    return AttributeSchema.from_columns({attribute: folder.columns[attribute]}).groups[0]
 
 
 def _by_turns(count: int, number: int, chance: np.random.Generator) -> NDArray[np.int64]:

@@ -13,7 +13,8 @@ from lssl.data import AttributeGroup, FaceFolder, FaceFolderWriter, FaceRow, det
 from lssl.data.fingerprint import weights_fingerprint
 from lssl.data.writer import write_pictures
 from lssl.errors import LsslError
-from lssl.inference.synthesizers import GeneratorSynthesizer, Made, Order, Synthesizer
+from lssl.inference.face_orders import Made, Order, Synthesizer
+from lssl.inference.synthesizers import GeneratorSynthesizer
 from lssl.models.classifier import TrainedClassifier
 from lssl.models.export import TrainedGenerator
 from lssl.training.distributed import Processes
@@ -86,23 +87,37 @@ def augment_folder(
     if processes.first:
         processes.wait()
     if not writer.finished:
-        groups = [orders[start : start + GROUP] for start in range(0, len(orders), GROUP)]
-        own = groups[processes.rank :: processes.world_size]
         advance = progress(len(orders), len(writer)) if progress is not None and processes.first else None
-        with ThreadPoolExecutor(2) as pool:
-            for chunk in own:
-                if all(order.key in writer for order in chunk):
-                    continue
-                rows = _make(maker, data, chunk, group, options, teacher)
-                for entry in pool.map(lambda row: _write(writer, row, names), rows):
-                    if entry["key"] not in writer:
-                        writer.append(entry)
-                if advance is not None:
-                    advance(len(chunk) * processes.world_size)
+
+        def make(chunk: list[Order]) -> list[FaceRow | tuple[str, str]]:
+            return _make(maker, data, chunk, group, options, teacher)
+
+        _write_own(writer, orders, make, names, processes, advance)
     processes.wait()
     if not processes.first:
         return None
     return len(orders) if writer.finished else writer.finish(source="augment")
+
+
+def _write_own(
+    writer: FaceFolderWriter,
+    orders: list[Order],
+    make: Callable[[list[Order]], list[FaceRow | tuple[str, str]]],
+    names: list[str],
+    processes: Processes,
+    advance: Callable[[int], None] | None,
+) -> None:
+    """Makes and writes this process's share of the orders, less what is there already."""
+    groups = [orders[start : start + GROUP] for start in range(0, len(orders), GROUP)]
+    with ThreadPoolExecutor(2) as pool:
+        for chunk in groups[processes.rank :: processes.world_size]:
+            if all(order.key in writer for order in chunk):
+                continue
+            for entry in pool.map(lambda row: _write(writer, row, names), make(chunk)):
+                if entry["key"] not in writer:
+                    writer.append(entry)
+            if advance is not None:
+                advance(len(chunk) * processes.world_size)
 
 
 def _make(

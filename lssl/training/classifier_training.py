@@ -141,8 +141,7 @@ def train_classifier(
     config = (config or ClassifierConfig()).resolved(count, len(group.values))
     _check(faces, synthetic)
     device = faces.device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(config.seed)
+    with seeds.initial_weights(config.seed, device):
         network = build_classifier(config.architecture, len(group.values))
         if weights is not None:
             load_pretrained(network, weights)

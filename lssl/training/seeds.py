@@ -14,8 +14,11 @@ def generator(seed: int, number: int, purpose: str) -> torch.Generator:
 
 
 @contextmanager
-def initial_weights(seed: int) -> Iterator[None]:
-    """Networks built in this context start from the weights of this seed; the caller's random state stays as it was."""
-    with torch.random.fork_rng(devices=[]):
+def initial_weights(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Networks built in this context start from the weights of this seed; the caller's random state stays as it was.
+
+    device: where networks with dropout are also trained in this context.
+    """
+    with torch.random.fork_rng(devices=[device] if device is not None and device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield

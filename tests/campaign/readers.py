@@ -66,18 +66,7 @@ def readers(folder: Path) -> list[Reader]:
     def prepared_picture(path: Path) -> None:
         check_images(FaceFolder(path.parent, [path.name], ["a"], ["train"], {}, ()))
 
-    pictures = {
-        kind: tuple(_picture(form, **options) for form, options in forms)
-        for kind, forms in {
-            "a.jpg": [("JPEG", {}), ("JPEG", {"progressive": True}), ("JPEG", {"exif": _exif()})],
-            "a.png": [("PNG", {}), ("PNG", {"mode": "P"}), ("PNG", {"mode": "I;16"}), ("PNG", {"mode": "RGBA"})],
-            "a.tif": [("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}), ("TIFF", {"mode": "F"})],
-            "a.webp": [("WEBP", {})],
-            "a.gif": [("GIF", {})],
-            "a.bmp": [("BMP", {})],
-            "a.tga": [("TGA", {})],
-        }.items()
-    }
+    pictures = _pictures()
     return [
         *(Reader(kind, seeds, read_picture) for kind, seeds in pictures.items()),
         Reader("b.png", pictures["a.png"], prepared_picture),
@@ -96,6 +85,20 @@ def readers(folder: Path) -> list[Reader]:
         Reader("iteration_00000001.pt", (_checkpoint(),), load_checkpoint),
         Reader("config.toml", (TrainConfig.preset("quick").to_toml().encode(),), TrainConfig.load),
     ]
+
+
+def _pictures() -> dict[str, tuple[bytes, ...]]:
+    """Good picture files by name."""
+    forms: dict[str, list[tuple[str, dict[str, Any]]]] = {
+        "a.jpg": [("JPEG", {}), ("JPEG", {"progressive": True}), ("JPEG", {"exif": _exif()})],
+        "a.png": [("PNG", {}), ("PNG", {"mode": "P"}), ("PNG", {"mode": "I;16"}), ("PNG", {"mode": "RGBA"})],
+        "a.tif": [("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}), ("TIFF", {"mode": "F"})],
+        "a.webp": [("WEBP", {})],
+        "a.gif": [("GIF", {})],
+        "a.bmp": [("BMP", {})],
+        "a.tga": [("TGA", {})],
+    }
+    return {kind: tuple(_picture(form, **options) for form, options in made) for kind, made in forms.items()}
 
 
 def _pixels() -> np.ndarray:

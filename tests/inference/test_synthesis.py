@@ -9,6 +9,7 @@ from PIL import Image
 from lssl.data import AttributeGroup, AttributeSchema, FaceFolderWriter, FaceRow, read_metadata
 from lssl.data.landmark_files import write_pts
 from lssl.errors import LsslError
+from lssl.inference.face_orders import plan_changes
 from lssl.inference.synthesis import (
     Target,
     parse_targets,
@@ -19,7 +20,6 @@ from lssl.inference.synthesis import (
     target_vector,
     translate_all,
 )
-from lssl.inference.synthesizers import plan_changes
 from lssl.inference.synthetic_folder import AugmentOptions, augment_folder
 from lssl.models import Generator
 from lssl.models.export import TrainedGenerator

@@ -1,4 +1,4 @@
-"""A run: its folder, bitwise resuming, kills, bad data, several processes."""
+"""A run: its folder, bitwise resuming, kills, full disks, several processes."""
 
 import json
 import math
@@ -10,7 +10,6 @@ import time
 import warnings
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -293,63 +292,3 @@ def test_a_run_is_not_overwritten(config, tmp_path):
         run(config, tmp_path / "run")
     with pytest.raises(LsslError, match="no checkpoint to resume from"):
         run(config, tmp_path / "empty", resume=True)
-
-
-@pytest.mark.parametrize(
-    ("spoil", "error", "message"),
-    [
-        (
-            lambda f: (f / "images" / "0_0.png").write_bytes(b"no picture"),
-            LsslError,
-            r"0_0\.png: not a readable picture",
-        ),
-        (lambda f: (f / "images" / "0_0.png").unlink(), LsslError, r"0_0\.png is missing"),
-        (
-            lambda f: np.save(f / "landmarks.npy", np.zeros((3, 68, 2))),
-            LsslError,
-            "has 3 rows but metadata.csv has 20",
-        ),
-        (lambda f: np.save(f / "landmarks.npy", np.zeros((20, 5, 2))), LsslError, r"expected \(rows, 68, 2\)"),
-        (lambda f: (f / "landmarks.npy").unlink(), LsslError, "no landmarks.npy"),
-        (lambda f: (f / "metadata.csv").unlink(), LsslError, "metadata.csv is missing"),
-        (lambda f: replace_text(f, "subject", "person"), LsslError, "no column 'subject'"),
-        (lambda f: replace_text(f, ",test,", ",train,"), LsslError, "no row with split 'test'"),
-    ],
-)
-def test_bad_data_is_found_before_work(config, faces, tmp_path, spoil, error, message):
-    spoil(faces)
-    with pytest.raises(error, match=message):
-        prepare_run(config, tmp_path / "run", quiet=True)
-    assert not (tmp_path / "run").exists()
-
-
-def replace_text(folder: Path, old: str, new: str) -> None:
-    path = folder / "metadata.csv"
-    path.write_text(path.read_text().replace(old, new))
-
-
-def test_one_class_and_unknown_attribute(config, faces, tmp_path):
-    with pytest.raises(LsslError, match="no attribute column 'age'"):
-        prepare_run(config.with_overrides({"data.attributes": "age"}), tmp_path / "run", quiet=True)
-    replace_text(faces, "happy", "neutral")
-    with pytest.raises(LsslError, match="one class only"):
-        prepare_run(config.with_overrides({"data.attributes": "expression"}), tmp_path / "run", quiet=True)
-
-
-def test_columns_that_do_not_vary_are_left_out_unless_asked_for(config, faces, tmp_path):
-    table = [
-        line + ("," + ("yaw" if n == 0 else "0")) for n, line in enumerate((faces / "metadata.csv").read_text().split())
-    ]
-    (faces / "metadata.csv").write_text("\n".join(table) + "\n")
-    (faces / "dataset.json").write_text(json.dumps({"attributes": ["expression", "yaw"]}))
-    loop = prepare_run(config, tmp_path / "run", quiet=True)
-    assert loop.method.schema.names == ["neutral", "happy"]
-    with pytest.raises(LsslError, match="one class only"):
-        prepare_run(config.with_overrides({"data.attributes": "expression,yaw"}), tmp_path / "run2", quiet=True)
-
-
-def test_sizes_that_do_not_fit(config, tmp_path):
-    with pytest.raises(LsslError, match=r"16x16.*divisible by 64"):
-        prepare_run(config.with_overrides({"network.critic_layers": 6}), tmp_path / "run", quiet=True)
-    with pytest.raises(LsslError, match="fewer than the batch"):
-        prepare_run(config.with_overrides({"schedule.batch_size": 100}), tmp_path / "run", quiet=True)

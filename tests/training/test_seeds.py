@@ -24,5 +24,7 @@ def test_nothing_else_in_training_makes_a_generator():
         path for folder in ("training", "methods") for path in (root / folder).rglob("*.py") if path.name != "seeds.py"
     ]
     assert len(files) > 20
-    makers = [path.name for path in files if re.search(r"torch\.Generator\(|default_rng\(", path.read_text())]
+    makers = [
+        path.name for path in files if re.search(r"torch\.Generator\(|default_rng\(|manual_seed\(", path.read_text())
+    ]
     assert makers == []

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lssl.data.folder import METADATA, SPLITS, FileNames, as_split, load_array, read_table
+from lssl.data.file_names import FileNames
+from lssl.data.folder import METADATA, SPLITS, as_split, load_array, read_table
 from lssl.data.images import read_picture
 from lssl.data.landmarks import COUNT
 from lssl.data.picture_files import find_pictures

@@ -114,26 +114,15 @@ def _measure_variant(
     parts = experiment.state.folder(name)
     shared = experiment.state.folder(f"fold-{fold.number:02d}")
     train = experiment.train_rows(fold)
-    judge = train_fold_classifier(
-        settings.judge,
-        train,
-        experiment.group,
-        shared,
-        weights=settings.weights,
-        device=settings.device,
-        quiet=settings.quiet,
-    )
+    judge = train_fold_classifier(settings.judge, train, experiment, shared)
     if not settings.quiet:
         print(f"Fold {fold.number + 1} of {len(experiment.folds)}: {variant}", flush=True)
     model = train_fold_generator(
         variant_config(settings.training, variant),
         train,
-        experiment.schema,
+        experiment,
         parts / "generator",
         parser_path=shared / "parser.safetensors",
-        parser_iterations=settings.parser_iterations,
-        processes=experiment.processes,
-        quiet=settings.quiet,
     )
     result = transfer(model, experiment.test_rows(fold), experiment.group.name, progress=not settings.quiet)
     Image.fromarray(transfer_grid(judge, result)).save(parts / "grid.png")

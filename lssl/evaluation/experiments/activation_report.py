@@ -14,6 +14,7 @@ from lssl.data.sheet import draw_sheet
 from lssl.errors import LsslError
 from lssl.evaluation.experiments.activations import (
     REGIONS,
+    Layer,
     Unit,
     choose_units,
     encoder_layer,
@@ -59,16 +60,7 @@ def show_activations(
     peaks = find_peaks(model, faces, about, progress=progress)
     found = summarise_units(peaks, faces.folder, faces.size, pictures)
     shown = [u for u in found if u.number in set(chosen)] if chosen else choose_units(found, units)
-    thresholds = unit_thresholds(model, faces, about, [unit.number for unit in shown], quantile)
-    rows = [
-        [
-            _highlighted(faces, row, heat, threshold)
-            for row, heat in zip(u.rows, unit_maps(model, faces, about, u, _TILE), strict=True)
-        ]
-        for u, threshold in zip(shown, thresholds, strict=True)
-    ]
-    labels = [f"unit {unit.number}\n{unit.region}" for unit in shown]
-    sheet = np.asarray(draw_sheet(rows, labels=labels, tile=_TILE, gap=_GAP))
+    sheet = _unit_sheet(model, faces, about, shown, quantile)
     silent = about.units - len(found)
     report.paragraph(
         f"{about}. {len(faces)} faces. Each row shows the faces, of different people, that activate one unit most; they are "
@@ -95,6 +87,22 @@ def show_activations(
         ],
     )
     return sheet
+
+
+def _unit_sheet(
+    model: TrainedGenerator, faces: FaceDataset, about: Layer, units: Sequence[Unit], quantile: float
+) -> NDArray[np.uint8]:
+    """One row per unit: its top faces, highlighted."""
+    thresholds = unit_thresholds(model, faces, about, [unit.number for unit in units], quantile)
+    rows = [
+        [
+            _highlighted(faces, row, heat, threshold)
+            for row, heat in zip(u.rows, unit_maps(model, faces, about, u, _TILE), strict=True)
+        ]
+        for u, threshold in zip(units, thresholds, strict=True)
+    ]
+    labels = [f"unit {unit.number}\n{unit.region}" for unit in units]
+    return np.asarray(draw_sheet(rows, labels=labels, tile=_TILE, gap=_GAP))
 
 
 def _region_table(units: Sequence[Unit]) -> Table:

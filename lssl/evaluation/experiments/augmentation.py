@@ -18,7 +18,7 @@ from lssl.evaluation.experiments.experiment import Experiment
 from lssl.evaluation.experiments.fold_training import train_fold_classifier
 from lssl.evaluation.experiments.folds import Fold
 from lssl.evaluation.measures.confusion import confusion_matrix
-from lssl.inference.synthesizers import Synthesizer
+from lssl.inference.face_orders import Synthesizer
 from lssl.inference.synthetic_folder import AugmentOptions, augment_folder
 from lssl.models.classifier import TrainedClassifier, load_classifier
 from lssl.models.export import TrainedGenerator
@@ -160,12 +160,9 @@ def classifiers(
         trained = train_fold_classifier(
             replace(judge, seed=judge.seed + 1000 * repeat),
             train,
-            experiment.group,
+            experiment,
             out / f"classifier-{repeat}",
             synthetic=synthetic,
-            weights=experiment.settings.weights,
-            device=experiment.settings.device,
-            quiet=experiment.settings.quiet,
         )
         found.append(tested(trained, test, experiment))
     return found

@@ -32,7 +32,8 @@ from lssl.evaluation.experiments.experiment import Experiment, Settings
 from lssl.evaluation.experiments.folds import Fold
 from lssl.evaluation.experiments.paper import published
 from lssl.evaluation.report import Report, Table
-from lssl.inference.synthesizers import UNTRAINED, Synthesizer, open_synthesizer
+from lssl.inference.face_orders import Synthesizer
+from lssl.inference.synthesizers import UNTRAINED, open_synthesizer
 from lssl.models.export import TrainedGenerator
 
 

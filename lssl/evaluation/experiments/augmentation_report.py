@@ -25,12 +25,8 @@ from lssl.evaluation.experiments.folds import Fold, rows_of
 from lssl.evaluation.experiments.paper import paper_figures
 from lssl.evaluation.figures import confusion_figure, new_figure
 from lssl.evaluation.report import Report, Table
-from lssl.inference.synthesizers import (
-    GENERATOR,
-    GeneratorSynthesizer,
-    Synthesizer,
-    open_synthesizer,
-)
+from lssl.inference.face_orders import Synthesizer
+from lssl.inference.synthesizers import GENERATOR, GeneratorSynthesizer, open_synthesizer
 from lssl.training.config import TrainConfig, method_module
 
 if TYPE_CHECKING:
@@ -141,16 +137,8 @@ def fold_synthesizer(experiment: Experiment, fold: Fold, source: str, generator_
     """The synthesizer of a source's name in a fold; a generator is trained first, only on the fold's training people."""
     generator: Synthesizer | None = None
     if GENERATOR in source.split("+"):
-        settings = experiment.settings
-        trained = train_fold_generator(
-            settings.training,
-            experiment.train_rows(fold),
-            experiment.schema,
-            generator_out,
-            parser_iterations=settings.parser_iterations,
-            processes=experiment.processes,
-            quiet=settings.quiet,
-        )
+        training, faces = experiment.settings.training, experiment.train_rows(fold)
+        trained = train_fold_generator(training, faces, experiment, generator_out)
         generator = GeneratorSynthesizer(trained, "fold's")
     return open_synthesizer(source, generator)
 

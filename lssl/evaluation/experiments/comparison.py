@@ -68,11 +68,8 @@ def compare_transfer(
         judge = train_fold_classifier(
             settings.judge,
             experiment.train_rows(fold),
-            experiment.group,
+            experiment,
             experiment.state.folder(f"fold-{fold.number:02d}"),
-            weights=settings.weights,
-            device=settings.device,
-            quiet=settings.quiet,
         )
         result = transfer(model, experiment.test_rows(fold), experiment.group.name, progress=not settings.quiet)
         figures = measure(judge, result, identities=identities)

@@ -58,22 +58,12 @@ def train_contender(
 
     seed: added to the experiment's. The seconds include earlier calls that were stopped.
     """
-    settings = experiment.settings
-    config = replace(contender.config, seed=settings.seed + seed)
+    config = replace(contender.config, seed=experiment.settings.seed + seed)
     rows = read_metrics(out / "metrics.jsonl")
     numbers = [0, *(row["iteration"] for row in rows)]
     before = sum((b - a) * row["seconds"] for a, b, row in zip(numbers, numbers[1:], rows))
     begun = time.monotonic()
-    model = train_fold_generator(
-        config,
-        train,
-        experiment.schema,
-        out,
-        parser_path=parser_path,
-        parser_iterations=settings.parser_iterations,
-        processes=experiment.processes,
-        quiet=settings.quiet,
-    )
+    model = train_fold_generator(config, train, experiment, out, parser_path=parser_path)
     return model, {
         "seconds": before + time.monotonic() - begun,
         "faces": len(train),

@@ -30,7 +30,8 @@ from lssl.evaluation.experiments.fold_training import train_fold_classifier
 from lssl.evaluation.experiments.folds import Fold, rows_of
 from lssl.evaluation.measures.confusion import confusion_matrix
 from lssl.evaluation.measures.kernel import kernel_distance
-from lssl.inference.synthesizers import Synthesizer, open_synthesizer
+from lssl.inference.face_orders import Synthesizer
+from lssl.inference.synthesizers import open_synthesizer
 from lssl.models.classifier import TrainedClassifier, load_classifier
 from lssl.training.classifier_training import ClassifierConfig, labelled_faces, predict_faces
 
@@ -101,11 +102,8 @@ def open_parts(experiment: Experiment, fold: Fold, per_class: int, repeats: int)
     oracle = train_fold_classifier(
         replace(settings.judge, iterations=round(longer * settings.judge.iterations)),
         known,
-        experiment.group,
+        experiment,
         experiment.state.folder(f"fold-{fold.number:02d}") / "oracle",
-        weights=settings.weights,
-        device=settings.device,
-        quiet=settings.quiet,
     )
     judge = same_iterations(settings.judge, len(train), per_class, len(experiment.group.values))
     return Parts(experiment, fold, train, oracle, judge, repeats)
@@ -158,21 +156,12 @@ def with_synthesized(
 def teacher_of_morphs(parts: Parts, per_class: int) -> TrainedClassifier:
     """A classifier trained on the real training faces and on mixtures of them, whose labels are right: it has more to learn
     from than the real faces alone, but sees no other people. Raises LsslError if the faces have no landmarks."""
-    root, settings = parts.root / "teacher-of-morphs", parts.experiment.settings
+    root = parts.root / "teacher-of-morphs"
     morphs = synthesize_training_faces(
         parts.experiment, open_synthesizer("morph"), parts.train, per_class, root / "synthetic"
     )
     check_strangers(morphs, parts.fold)
-    return train_fold_classifier(
-        parts.judge,
-        parts.train,
-        parts.experiment.group,
-        root,
-        synthetic=morphs,
-        weights=settings.weights,
-        device=settings.device,
-        quiet=settings.quiet,
-    )
+    return train_fold_classifier(parts.judge, parts.train, parts.experiment, root, synthetic=morphs)
 
 
 @dataclass(frozen=True)

@@ -148,9 +148,7 @@ def train_refiner(experiment: Experiment, fold: Fold, refiner: str, simulated: F
     check_strangers(train, fold)
     config = refiner_config(settings.training, refiner, write_unlabelled(train, part / "unlabelled"))
     schema = AttributeSchema((experiment.group,))
-    return train_fold_generator(
-        config, simulated, schema, part / refiner, processes=experiment.processes, quiet=settings.quiet
-    )
+    return train_fold_generator(config, simulated, experiment, part / refiner, schema=schema)
 
 
 def adaptation_fold(

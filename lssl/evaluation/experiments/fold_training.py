@@ -8,40 +8,39 @@ from pathlib import Path
 import torch
 
 from lssl.data import AttributeGroup, AttributeSchema, FaceFolder
+from lssl.evaluation.experiments.experiment import Experiment
 from lssl.methods.run import make_loop, open_faces
 from lssl.models.classifier import FILE_NAME, TrainedClassifier, load_classifier, save_classifier
 from lssl.models.export import TrainedGenerator, load_generator
 from lssl.training.checkpoint import checkpoints
 from lssl.training.classifier_training import ClassifierConfig, labelled_faces, train_classifier
 from lssl.training.config import TrainConfig, method_module
-from lssl.training.distributed import Processes
 from lssl.training.parser_training import load_parser, train_parser_for_run
 
 
 def train_fold_generator(
     config: TrainConfig,
     faces: FaceFolder,
-    schema: AttributeSchema,
+    experiment: Experiment,
     out: Path,
     *,
+    schema: AttributeSchema | None = None,
     parser_path: Path | None = None,
-    parser_iterations: int = 300,
-    processes: Processes | None = None,
-    quiet: bool = False,
 ) -> TrainedGenerator:
     """A generator trained on all `faces`, and on nothing else, in the run folder `out`.
 
-    Its sample grids show training faces, since no others may be seen here. If the method needs a face parser, one is first
-    trained on the same faces and kept in `parser_path`, which variants may share (by default out/parser.safetensors).
+    schema: its attributes; by default the experiment's. Its sample grids show training faces, since no others may be seen
+    here. If the method needs a face parser, one is first trained on the same faces and kept in `parser_path`, which
+    variants may share (by default out/parser.safetensors).
     Raises KeyboardInterrupt if it is stopped; the next call continues the run.
     """
     path = out / "generator.safetensors"
-    processes = processes or Processes()
+    processes, quiet = experiment.processes, experiment.settings.quiet
     if path.is_file():
         trained = load_generator(path, processes.device)
         if trained.info.get("iterations") == config.schedule.iterations:
             return trained
-    train_set = open_faces(config, faces, schema, processes)
+    train_set = open_faces(config, faces, schema or experiment.schema, processes)
     parser = None
     if method_module(config.method).Method.needs_parser(config.settings):
         kept = parser_path or out / "parser.safetensors"
@@ -52,7 +51,7 @@ def train_fold_generator(
                 seed=config.seed,
                 device=processes.device,
                 progress=not quiet,
-                iterations=parser_iterations,
+                iterations=experiment.settings.parser_iterations,
             )
         parser = load_parser(kept)
     loop = make_loop(config, train_set, train_set, out, parser=parser, processes=processes, quiet=quiet)
@@ -66,6 +65,28 @@ def train_fold_generator(
 
 
 def train_fold_classifier(
+    config: ClassifierConfig,
+    faces: FaceFolder,
+    experiment: Experiment,
+    out: Path,
+    *,
+    synthetic: FaceFolder | None = None,
+) -> TrainedClassifier:
+    """A classifier of the experiment's classes, as `kept_classifier`."""
+    settings = experiment.settings
+    return kept_classifier(
+        config,
+        faces,
+        experiment.group,
+        out,
+        synthetic=synthetic,
+        weights=settings.weights,
+        device=settings.device,
+        quiet=settings.quiet,
+    )
+
+
+def kept_classifier(
     config: ClassifierConfig,
     faces: FaceFolder,
     group: AttributeGroup,

@@ -1,7 +1,8 @@
 """The report of `lssl evaluate images`: every measure of the fakes, and pictures that explain the measures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from lssl.data.sheet import labelled_grid
 from lssl.errors import LsslError
-from lssl.evaluation.experiments.fold_training import train_fold_classifier
+from lssl.evaluation.experiments.fold_training import kept_classifier
 from lssl.evaluation.measures.compare_images import Judges, diversity_table, pair_measures, set_distances
 from lssl.evaluation.measures.features import FeatureNetwork, classifier_network
 from lssl.evaluation.measures.image_sets import (
@@ -48,7 +49,7 @@ def own_network(
         )
     group = labelled_faces(real.folder, attribute).schema.groups[0]
     config = ClassifierConfig(iterations=iterations, seed=seed)
-    classifier = train_fold_classifier(config, real.folder, group, out, device=device)
+    classifier = kept_classifier(config, real.folder, group, out, device=device)
     return classifier_network(classifier, f"a small classifier of {attribute}, trained on these real pictures")
 
 
@@ -75,8 +76,7 @@ def compare_images(
     """
     table, real_features, fake_features = set_distances(real, fake, judges, cache, seed=seed, progress=progress)
     report.table(table)
-    made = pair_up(sources, fake)
-    images = None
+    made, images = pair_up(sources, fake), None
     if made is None:
         report.paragraph(
             "It is not known which picture each fake was made from (there is no column made_from, and no equal file names), "
@@ -84,33 +84,12 @@ def compare_images(
         )
     else:
         made, images = made_pairs(sources, fake, made, pairs, seed)
-    what = attribute or "class"
     within = {
         (name, over): pairs_within(part, attribute, over=over, most=pairs, seed=seed)
         for name, part in (("real", real), ("fake", fake))
         for over in ("targets", "people")
     }
-    columns: list[tuple[str, PairImages | None]] = [
-        ("fake and its source", images),
-        (f"real: one person, another {what}", within["real", "targets"]),
-        (f"real: two people, one {what}", within["real", "people"]),
-    ]
-    measured, distances = pair_measures(columns, judges)
-    if measured.rows:
-        if made is not None:
-            measured.note += f" Sources are identified by {made.by}."
-        report.table(measured)
-        report.results["identity_distances"] = distances
-    report.table(
-        diversity_table(
-            [
-                # If each input was changed to one target only, its source takes the other one's place.
-                ("targets of one input", within["fake", "targets"] or images, within["real", "targets"]),
-                (f"people of one {what}", within["fake", "people"], within["real", "people"]),
-            ],
-            judges,
-        )
-    )
+    distances = _add_pair_tables(report, images, within, judges, attribute or "class", "" if made is None else made.by)
     labels = (None if attribute is None else fake.column(attribute)) or [""] * len(fake)
     report.heading("Pictures")
     if made is not None and images is not None:
@@ -124,6 +103,36 @@ def compare_images(
         attribute=attribute,
         pairs=0 if made is None else len(made),
     )
+
+
+def _add_pair_tables(
+    report: Report,
+    images: PairImages | None,
+    within: Mapping[tuple[str, str], PairImages | None],
+    judges: Judges,
+    what: str,
+    by: str,
+) -> dict[str, Any]:
+    """Adds what is measured on pairs, and how diverse sets are; returns the identity distances of each kind of pair.
+
+    images: fakes and their sources, identified `by` something. within: pairs of (real or fake, targets or people).
+    """
+    columns: list[tuple[str, PairImages | None]] = [
+        ("fake and its source", images),
+        (f"real: one person, another {what}", within["real", "targets"]),
+        (f"real: two people, one {what}", within["real", "people"]),
+    ]
+    measured, distances = pair_measures(columns, judges)
+    if measured.rows:
+        if by:
+            measured.note += f" Sources are identified by {by}."
+        report.table(measured)
+        report.results["identity_distances"] = distances
+    # If each input was changed to one target only, its source takes the other one's place.
+    targets = ("targets of one input", within["fake", "targets"] or images, within["real", "targets"])
+    people = (f"people of one {what}", within["fake", "people"], within["real", "people"])
+    report.table(diversity_table([targets, people], judges))
+    return distances
 
 
 def _show_pairs(report: Report, images: PairImages, labels: Sequence[str]) -> None:

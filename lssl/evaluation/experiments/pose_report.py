@@ -1,6 +1,6 @@
 """`lssl evaluate pose`: fold by fold, then the tables, the curve and the page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -78,13 +78,7 @@ def evaluate_pose(
 
     Raises LsslError before work starts if the data or the settings do not fit.
     """
-    if settings.training.settings.pose.real_faces:
-        raise LsslError("pose.real_faces may show people who are tested; leave it out of this experiment")
-    given = {path: load_normalizer(path, settings.device) for path in normalizers if path not in TRAINED}
-    if given and settings.folds > 1:
-        raise LsslError(
-            f"--normalizer {next(iter(given))} has seen people who are tested in one of {settings.folds} folds; use --folds 1"
-        )
+    given = _open_given(settings, normalizers)
     yaws = frontal_yaw(read_metadata(settings.data), yaw_column)
     experiment = open_experiment(
         "pose",
@@ -106,44 +100,70 @@ def evaluate_pose(
     faces = open_turned(folder, yaw_column, frontal_folder)
     methods = [RAW, FRONTAL, *(_method(name, given.get(name), experiment, faces.simulated) for name in normalizers)]
 
-    @cache
-    def judge(number: int) -> TrainedClassifier:
-        people = set(experiment.folds[number].train)
-        return train_fold_classifier(
-            settings.judge,
-            folder.select([row for row in frontal_rows if folder.subjects[row] in people]),
-            experiment.group,
-            experiment.state.folder(f"fold-{number:02d}"),
-            weights=settings.weights,
-            device=settings.device,
-            quiet=settings.quiet,
-        )
-
-    def measure(method: Method, fold: Fold) -> dict[str, Any]:
-        return measure_method(method, fold, judge(fold.number), faces, progress=not settings.quiet)
-
-    results: Results = {method.key: [] for method in methods}
-    for fold in experiment.folds:
-        for method in methods:
-            name = f"fold-{fold.number:02d}-{method.key}"
-            results[method.key].append(experiment.state.part(name, partial(measure, method, fold)))
+    judge = _judges(experiment, frontal_rows)
+    results = _measure(experiment, methods, judge, faces)
     report = Report(f"Pose: {folder.root.name}", command, settings.seed)
     report.earlier_seconds = experiment.state.seconds
     report.paragraph(experiment.describe())
     report.paragraph(_explanation(faces, normalizers))
     report.paragraph(_provenance(settings, normalizers, given))
     add_tables(report, experiment, methods, results, yaws)
-    report.heading("Unseen people")
-    first = experiment.folds[0]
-    for subject in first.test[:_PEOPLE]:
-        report.image(
-            _sheet(methods, first, judge(first.number), faces, subject),
-            f"Subject {subject}; from above: {', '.join(method.name for method in methods)}. A red frame: the classifier "
-            "takes it for another class.",
-        )
+    _add_people(report, methods, experiment.folds[0], judge(0), faces)
     experiment.record(report, fold_results=results)
     report.write(out)
     return report
+
+
+def _judges(experiment: Experiment, frontal_rows: Sequence[int]) -> Callable[[int], TrainedClassifier]:
+    """A function of a fold's number: the classifier of its training people's frontal faces, trained when first asked for."""
+    folder = experiment.folder
+
+    @cache
+    def judge(number: int) -> TrainedClassifier:
+        people = set(experiment.folds[number].train)
+        rows = folder.select([row for row in frontal_rows if folder.subjects[row] in people])
+        out = experiment.state.folder(f"fold-{number:02d}")
+        return train_fold_classifier(experiment.settings.judge, rows, experiment, out)
+
+    return judge
+
+
+def _measure(
+    experiment: Experiment, methods: Sequence[Method], judge: Callable[[int], TrainedClassifier], faces: TurnedFaces
+) -> Results:
+    def measure(method: Method, fold: Fold) -> dict[str, Any]:
+        return measure_method(method, fold, judge(fold.number), faces, progress=not experiment.settings.quiet)
+
+    results: Results = {method.key: [] for method in methods}
+    for fold in experiment.folds:
+        for method in methods:
+            name = f"fold-{fold.number:02d}-{method.key}"
+            results[method.key].append(experiment.state.part(name, partial(measure, method, fold)))
+    return results
+
+
+def _open_given(settings: Settings, normalizers: Sequence[str]) -> dict[str, TrainedGenerator]:
+    """The normalizers that are files, by their paths. Raises LsslError if they, or the settings, may know tested people."""
+    if settings.training.settings.pose.real_faces:
+        raise LsslError("pose.real_faces may show people who are tested; leave it out of this experiment")
+    given = {path: load_normalizer(path, settings.device) for path in normalizers if path not in TRAINED}
+    if given and settings.folds > 1:
+        raise LsslError(
+            f"--normalizer {next(iter(given))} has seen people who are tested in one of {settings.folds} folds; use --folds 1"
+        )
+    return given
+
+
+def _add_people(
+    report: Report, methods: Sequence[Method], fold: Fold, judge: TrainedClassifier, faces: TurnedFaces
+) -> None:
+    report.heading("Unseen people")
+    for subject in fold.test[:_PEOPLE]:
+        report.image(
+            _sheet(methods, fold, judge, faces, subject),
+            f"Subject {subject}; from above: {', '.join(method.name for method in methods)}. A red frame: the classifier "
+            "takes it for another class.",
+        )
 
 
 def _draw(experiment: Experiment, yaw_column: str, background: str, face_model: Path | None, workers: int) -> Path:
@@ -226,11 +246,9 @@ def _method(name: str, given: TrainedGenerator | None, experiment: Experiment, s
             models[fold.number] = train_fold_generator(
                 config,
                 faces.select([row for row, subject in enumerate(faces.subjects) if subject in people]),
-                faces.schema(),
+                experiment,
                 experiment.state.folder(f"fold-{fold.number:02d}/{name}"),
-                parser_iterations=settings.parser_iterations,
-                processes=experiment.processes,
-                quiet=settings.quiet,
+                schema=faces.schema(),
             )
         return models[fold.number]
 

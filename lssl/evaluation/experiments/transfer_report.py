@@ -1,5 +1,6 @@
 """`lssl evaluate transfer`: fold by fold, then the table and the page."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from lssl.evaluation.experiments.experiment import (
     over_folds,
 )
 from lssl.evaluation.experiments.fold_training import train_fold_classifier, train_fold_generator
+from lssl.evaluation.experiments.folds import Fold
 from lssl.evaluation.experiments.paper import paper_figures
 from lssl.evaluation.experiments.portraits import gather_portraits
 from lssl.evaluation.experiments.portraits_report import add_sheets, measure_portraits, portrait_tables, save_sheets
@@ -70,44 +72,34 @@ def evaluate_transfer(
 
     results = []
     for fold in experiment.folds:
-        name = f"fold-{fold.number:02d}"
-
-        def make(fold: Any = fold, name: str = name) -> dict[str, Any]:
-            parts = experiment.state.folder(name)
-            train, test = experiment.train_rows(fold), experiment.test_rows(fold)
-            own_judge = judge or train_fold_classifier(
-                settings.judge,
-                train,
-                experiment.group,
-                parts,
-                weights=settings.weights,
-                device=settings.device,
-                quiet=settings.quiet,
-            )
-            own_model = model or train_fold_generator(
-                settings.training,
-                train,
-                experiment.schema,
-                parts / "generator",
-                parser_iterations=settings.parser_iterations,
-                processes=experiment.processes,
-                quiet=settings.quiet,
-            )
-            result = transfer(own_model, test, experiment.group.name, progress=not settings.quiet)
-            figures = measure(own_judge, result, identities=identities)
-            Image.fromarray(transfer_grid(own_judge, result)).save(parts / "grid.png")
-            if experiment.folder.landmarks is not None:
-                judged = gather_portraits(
-                    own_model, experiment.folder, experiment.group.name, fold.test, seed=settings.seed
-                )
-                figures["portraits"] = measure_portraits(judged, seed=settings.seed)
-                save_sheets(judged, parts)
-            return figures
-
-        results.append(experiment.state.part(name, make))
+        measured = partial(_measure_fold, experiment, fold, model, judge, identities)
+        results.append(experiment.state.part(f"fold-{fold.number:02d}", measured))
     report = _report(experiment, results, _provenance(settings, model, judge), command)
     report.write(out)
     return report
+
+
+def _measure_fold(
+    experiment: Experiment,
+    fold: Fold,
+    model: TrainedGenerator | None,
+    judge: TrainedClassifier | None,
+    identities: bool,
+) -> dict[str, Any]:
+    """The figures of one fold; what is not given is trained first."""
+    settings, folder, name = experiment.settings, experiment.folder, experiment.group.name
+    parts = experiment.state.folder(f"fold-{fold.number:02d}")
+    train, test = experiment.train_rows(fold), experiment.test_rows(fold)
+    judge = judge or train_fold_classifier(settings.judge, train, experiment, parts)
+    model = model or train_fold_generator(settings.training, train, experiment, parts / "generator")
+    result = transfer(model, test, name, progress=not settings.quiet)
+    figures = measure(judge, result, identities=identities)
+    Image.fromarray(transfer_grid(judge, result)).save(parts / "grid.png")
+    if folder.landmarks is not None:
+        judged = gather_portraits(model, folder, name, fold.test, seed=settings.seed)
+        figures["portraits"] = measure_portraits(judged, seed=settings.seed)
+        save_sheets(judged, parts)
+    return figures
 
 
 def _check_given(part: TrainedGenerator | TrainedClassifier, path: Path | None, experiment: Experiment) -> None:

@@ -126,28 +126,19 @@ def build_model(
     the report, 0 for none. Raises LsslError naming what does not match.
     """
     identities, expressions, vertices = scans.shape[:3]
-    if len(expression_names) != expressions or "neutral" not in expression_names:
-        raise LsslError(f"expression_names: expected {expressions} names with 'neutral', got {list(expression_names)}")
-    if vertices != topology.num_vertices:
-        raise LsslError(f"scans have {vertices} vertices, the topology {topology.num_vertices}")
-    if not 0 < variance <= 1:
-        raise LsslError(f"variance: expected 0 < variance <= 1, got {variance}")
+    _check(scans.shape, expression_names, topology, variance)
     present = np.ones((identities, expressions), bool) if present is None else present
-    if identities < 2:
-        raise LsslError(f"expected scans of at least two identities, got {identities}")
-
+    limits = variance, max_identity, max_expression
     with tqdm(total=2 + folds, desc="Building", disable=not progress) as bar:
         coefficients, spatial = _compress(scans, present)
         bar.update()
-        parts, filled = _fit(coefficients, present, variance, max_identity, max_expression)
+        parts = decompose(impute(coefficients, present, *limits), *limits)
         model = _assemble(parts, spatial, expression_names, topology, albedos, max_albedo, name)
         bar.update()
         error = (parts.reconstruct() - coefficients)[present]
         points = (error @ spatial).reshape(len(error), -1, 3)
         distance = np.linalg.norm(points, axis=-1)
-        held_out, transfer = _held_out_errors(
-            coefficients, present, variance, max_identity, max_expression, folds, vertices, expression_names, bar
-        )
+        held_out, transfer = _held_out_errors(coefficients, present, limits, folds, vertices, expression_names, bar)
     report = BuildReport(
         identities=identities,
         expressions=expressions,
@@ -162,8 +153,20 @@ def build_model(
         held_out_error=held_out,
         transfer_error=transfer,
     )
-    del filled
     return model, report
+
+
+def _check(shape: tuple[int, ...], expression_names: Sequence[str], topology: FaceTopology, variance: float) -> None:
+    """Raises LsslError if a build's arguments do not fit one another."""
+    identities, expressions, vertices = shape[:3]
+    if len(expression_names) != expressions or "neutral" not in expression_names:
+        raise LsslError(f"expression_names: expected {expressions} names with 'neutral', got {list(expression_names)}")
+    if vertices != topology.num_vertices:
+        raise LsslError(f"scans have {vertices} vertices, the topology {topology.num_vertices}")
+    if not 0 < variance <= 1:
+        raise LsslError(f"variance: expected 0 < variance <= 1, got {variance}")
+    if identities < 2:
+        raise LsslError(f"expected scans of at least two identities, got {identities}")
 
 
 def principal_components(rows: NDArray[np.floating], variance: float, limit: int | None) -> tuple[Array, Array, Array]:
@@ -205,17 +208,6 @@ def _compress(scans: NDArray[np.floating], present: NDArray[np.bool_]) -> tuple[
     coefficients = np.zeros((*present.shape, len(spatial)))
     coefficients[present] = rows @ spatial.T
     return coefficients, spatial
-
-
-def _fit(
-    coefficients: Array,
-    present: NDArray[np.bool_],
-    variance: float,
-    max_identity: int | None,
-    max_expression: int | None,
-) -> tuple[Decomposition, Array]:
-    filled = impute(coefficients, present, variance, max_identity, max_expression)
-    return decompose(filled, variance, max_identity, max_expression), filled
 
 
 def _mode_factor(tensor: Array, mode: int, variance: float, limit: int | None) -> tuple[Array, float]:
@@ -266,8 +258,8 @@ def _assemble(
 
     if albedos is None:
         mean, modes, std = (
-            np.full(topology.num_vertices * 3, 0.7),
-            np.zeros((0, topology.num_vertices * 3)),
+            np.full(3 * topology.num_vertices, 0.7),
+            np.zeros((0, 3 * topology.num_vertices)),
             np.zeros(0),
         )
     else:
@@ -302,15 +294,16 @@ def _assemble(
 def _held_out_errors(
     coefficients: Array,
     present: NDArray[np.bool_],
-    variance: float,
-    max_identity: int | None,
-    max_expression: int | None,
+    limits: tuple[float, int | None, int | None],
     folds: int,
     vertices: int,
     expression_names: Sequence[str],
     bar: tqdm,
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Rms vertex error of each expression on identities left out, fitted to all their scans, and to neutral only."""
+    """Rms vertex error of each expression on identities left out, fitted to all their scans, and to neutral only.
+
+    limits: of `decompose`.
+    """
     identities, expressions = present.shape
     neutral = list(expression_names).index("neutral")
     squares = np.zeros((2, expressions))
@@ -320,7 +313,7 @@ def _held_out_errors(
         bar.update()
         if out.all() or not out.any() or not present[~out].any(0).all():
             continue
-        parts, _ = _fit(coefficients[~out], present[~out], variance, max_identity, max_expression)
+        parts = decompose(impute(coefficients[~out], present[~out], *limits), *limits)
         design = np.einsum("abr,eb->ear", parts.core, parts.expression)
         for person in np.flatnonzero(out):
             have = np.flatnonzero(present[person])

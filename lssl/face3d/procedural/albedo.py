@@ -143,10 +143,21 @@ def colour_person(
 ) -> NDArray[np.float32]:
     """Colours (V, 3) of one person from encoded colours (3,) and strengths, about 0 to 1."""
     skin, hair, iris = (np.clip(colour, 0.03, 0.97) for colour in (skin, hair, iris))
-    template, s = build_template(), _shares()
-    parts, groups = template.vertex_parts, template.groups
-    points = template.vertices
-    out = np.tile(skin, (len(parts), 1))
+    out = _skin_colours(skin, hair, beard, redness, lip_red, tired, brow_density)
+    _colour_hair(out, hair)
+    _colour_eyes(out, iris)
+    _colour_lids(out, skin, hair)
+    _colour_mouth(out)
+    out *= occlusion()[:, None]
+    return np.clip(out, 0.0, 1.0).astype(np.float32)
+
+
+def _skin_colours(
+    skin: Array, hair: Array, beard: float, redness: float, lip_red: float, tired: float, brow_density: float
+) -> Array:
+    """(V, 3): skin with its blush, shadows, stubble, scalp, brows and lips, at every vertex."""
+    s = _shares()
+    out = np.tile(skin, (len(s["brow"]), 1))
 
     def blend(share: Array, colour: Array) -> None:
         out[:] += share[:, None] * (colour - out)
@@ -162,7 +173,12 @@ def colour_person(
     lip = skin * np.array([0.92, 0.70, 0.70]) + lip_red * np.array([0.02, -0.05, -0.03])
     blend(0.9 * s["lip"], lip)
     blend(0.55 * s["lip_edge"], 0.45 * lip)
+    return out
 
+
+def _colour_hair(out: Array, hair: Array) -> None:
+    template = build_template()
+    parts, groups = template.vertex_parts, template.groups
     streak = np.ones(len(parts))
     for side, phase in ((groups["hair"], 1.0), (template.mirror[groups["hair"]], -1.0)):
         column = np.arange(side.shape[1])
@@ -172,6 +188,11 @@ def colour_person(
     hairs = parts == Part.HAIR
     out[hairs] = hair * streak[hairs, None] + 0.05 * (streak[hairs, None] - 1)
 
+
+def _colour_eyes(out: Array, iris: Array) -> None:
+    """Pupils, irises with their fibres, and whites, darker under the lid and redder in the corner."""
+    template = build_template()
+    parts, groups, points = template.vertex_parts, template.groups, template.vertices
     out[parts == Part.PUPIL] = 0.02
     for rings in (groups["eyeball"], template.mirror[groups["eyeball"]]):
         turn = np.arange(rings.shape[1])
@@ -188,6 +209,11 @@ def colour_person(
             out[ring] += corner * 0.5 * (np.array([0.82, 0.60, 0.56]) - out[ring])
         lid = ramp(points[rings[3], 1], EYE_CENTRE[1] + 0.1, 0.6)
         out[rings[3]] *= 1 - 0.25 * lid[:, None]
+
+
+def _colour_lids(out: Array, skin: Array, hair: Array) -> None:
+    template = build_template()
+    groups = template.groups
     lash = 0.55 * np.minimum(hair, 0.3) + 0.03
     inside = groups["lids_inside"]
     upper = np.arange(inside.shape[1]) <= 16
@@ -197,11 +223,13 @@ def colour_person(
         out[rows[:, ~upper]] = skin * np.array([0.88, 0.68, 0.64])
         out[margin[~upper]] *= 0.82
 
+
+def _colour_mouth(out: Array) -> None:
+    template = build_template()
+    parts, groups = template.vertex_parts, template.groups
     out[parts == Part.TEETH] = (0.90, 0.87, 0.80)
     out[parts == Part.TONGUE] = (0.62, 0.30, 0.30)
     out[parts == Part.INNER_MOUTH] = (0.36, 0.12, 0.12)
     for name in ("teeth_upper_gum", "teeth_lower_gum"):
         for numbers in (groups[name], template.mirror[groups[name]]):
             out[numbers] = (0.66, 0.36, 0.36)
-    out *= occlusion()[:, None]
-    return np.clip(out, 0.0, 1.0).astype(np.float32)

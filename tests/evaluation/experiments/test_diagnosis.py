@@ -24,10 +24,10 @@ def test_a_perfect_source_is_found_right_and_a_page_says_so(settings, tmp_path, 
 
     oracles, teachers, train = {}, {}, diagnosis.train_fold_classifier
 
-    def classifier(config, faces, group, out, **options):
+    def classifier(config, faces, experiment, out, **options):
         seen = {*faces.subjects, *(options["synthetic"].subjects if "synthetic" in options else ())}
         (oracles if out.name == "oracle" else teachers)[out.parent.name] = seen
-        return train(config, faces, group, out, **options)
+        return train(config, faces, experiment, out, **options)
 
     monkeypatch.setattr(diagnosis, "classifiers", watched)
     monkeypatch.setattr(diagnosis, "train_fold_classifier", classifier)

@@ -6,6 +6,7 @@ included.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,18 +79,8 @@ def import_facewarehouse(
     meshes = sorted(path.rglob("pose_0.obj"), key=_person) or sorted(path.rglob("*.obj"), key=_person)
     if not meshes:
         raise LsslError(f"{path}: no OBJ mesh, which holds the triangles; keep Tester_*/TrainingPose/pose_0.obj")
-    try:
-        faces = read_mesh(meshes[0]).faces
-    except LsslError as error:
-        raise LsslError(str(error)) from error
-
-    first = read_shape_bs(files[0])
-    scans = np.empty((len(files), *first.shape), np.float32)
-    for number, file in enumerate(tqdm(files, desc="Reading shapes", disable=not progress)):
-        shapes = read_shape_bs(file)
-        if shapes.shape != first.shape:
-            raise LsslError(f"{file}: {shapes.shape[0]} shapes of {shapes.shape[1]} vertices, unlike {files[0]}")
-        scans[number] = shapes
+    faces = read_mesh(meshes[0]).faces
+    scans = _read_scans(files, progress)
     if faces.max() >= scans.shape[2] or marks.max() >= scans.shape[2]:
         raise LsslError(
             f"{meshes[0] if faces.max() >= scans.shape[2] else landmarks}: names vertices beyond the {scans.shape[2]} "
@@ -115,14 +106,30 @@ def import_facewarehouse(
     except ValueError as error:
         raise LsslError(f"{path}: {error}") from error
     mean = scans[:, :, topology.landmarks].mean(0, dtype=np.float64)
-    activations = name_expressions(mean[0], mean[1:])
+    model = replace(model, expressions=_named(model, names, mean))
+    return model.with_albedo(*part_colours(topology.vertex_parts, topology.faces)), report
+
+
+def _read_scans(files: Sequence[Path], progress: bool) -> NDArray[np.float32]:
+    """The shapes (I, S, V, 3) of all people, in the files' unit."""
+    first = read_shape_bs(files[0])
+    scans = np.empty((len(files), *first.shape), np.float32)
+    for number, file in enumerate(tqdm(files, desc="Reading shapes", disable=not progress)):
+        shapes = read_shape_bs(file)
+        if shapes.shape != first.shape:
+            raise LsslError(f"{file}: {shapes.shape[0]} shapes of {shapes.shape[1]} vertices, unlike {files[0]}")
+        scans[number] = shapes
+    return scans
+
+
+def _named(model: BilinearFaceModel, names: Sequence[str], landmarks: NDArray[np.float64]) -> dict[str, torch.Tensor]:
+    """Weights of the expressions that have names, from those of the shapes; landmarks (S, 68, 3): the shapes' means."""
     rows = torch.stack([model.expressions[name] for name in names])
-    named = {
+    activations = name_expressions(landmarks[0], landmarks[1:])
+    return {
         name: rows[0] + torch.from_numpy(amounts).float() @ (rows[1:] - rows[0])
         for name, amounts in activations.items()
     }
-    model = replace(model, expressions=named)
-    return model.with_albedo(*part_colours(topology.vertex_parts, topology.faces)), report
 
 
 def _person(path: Path) -> tuple[int, str]:
