@@ -1,11 +1,24 @@
 """Convolution blocks shared by the networks (paper 4.1)."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lssl.ops import pixel_shuffle_instance_norm
+
+
+class Described(nn.Module):
+    """A network that knows its constructor's arguments: `Kind(**network.settings())` has the same shapes."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()
+        self._settings = settings
+
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return dict(self._settings)
 
 
 class ConvNorm(nn.Module):

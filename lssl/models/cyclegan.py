@@ -4,12 +4,10 @@ All convolutions have a bias, and all instance norms are without scale and offse
 arguments' descriptions, "there" means: in the authors' setting.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from lssl.models.blocks import start_normal
+from lssl.models.blocks import Described, start_normal
 from lssl.models.generator import changed
 from lssl.ops import pixel_shuffle_instance_norm
 
@@ -95,7 +93,7 @@ class PatchDiscriminator(nn.Module):
         return score
 
 
-class CycleGANGenerator(nn.Module):
+class CycleGANGenerator(Described):
     """All values of one attribute by K - 1 pairs of generators, each between its first value (neutral) and another.
 
     Called like `Generator`: `generator(image, side, y)` gives (x', None). CycleGAN has no y; here y picks the
@@ -113,25 +111,15 @@ class CycleGANGenerator(nn.Module):
     takes_source = True
 
     def __init__(self, attribute_dim: int, width: int = 64, residual_blocks: int = 6, output: str = "direct") -> None:
-        super().__init__()
+        super().__init__(attribute_dim=attribute_dim, width=width, residual_blocks=residual_blocks, output=output)
         if attribute_dim < 1:
             raise ValueError(f"attribute_dim must be at least 1, not {attribute_dim}")
-        self._settings = {
-            "attribute_dim": attribute_dim,
-            "width": width,
-            "residual_blocks": residual_blocks,
-            "output": output,
-        }
         self.attribute_dim = attribute_dim
         self.side_channels = 0
         pairs = max(1, attribute_dim - 1)
         #: from neutral to value k + 1, and back
         self.there = nn.ModuleList(DomainGenerator(width, residual_blocks, output) for _ in range(pairs))
         self.back = nn.ModuleList(DomainGenerator(width, residual_blocks, output) for _ in range(pairs))
-
-    def settings(self) -> dict[str, Any]:
-        """The constructor's arguments: `CycleGANGenerator(**g.settings())` has the same shapes."""
-        return dict(self._settings)
 
     def value(self, y: Tensor) -> Tensor:
         """The index (N,) of the attribute's value that y (N, A) is nearest to."""
@@ -159,24 +147,14 @@ class CycleGANGenerator(nn.Module):
         return _by_value(self.there, image, target), None
 
 
-class SimulatedToReal(nn.Module):
+class SimulatedToReal(Described):
     """One `DomainGenerator`, called like `Generator`: `generator(image, side, y)` uses only the image."""
 
     def __init__(self, attribute_dim: int, width: int = 64, residual_blocks: int = 6, output: str = "direct") -> None:
-        super().__init__()
-        self._settings = {
-            "attribute_dim": attribute_dim,
-            "width": width,
-            "residual_blocks": residual_blocks,
-            "output": output,
-        }
+        super().__init__(attribute_dim=attribute_dim, width=width, residual_blocks=residual_blocks, output=output)
         self.attribute_dim = attribute_dim
         self.side_channels = 0
         self.there = DomainGenerator(width, residual_blocks, output)
-
-    def settings(self) -> dict[str, Any]:
-        """The constructor's arguments: `SimulatedToReal(**g.settings())` has the same shapes."""
-        return dict(self._settings)
 
     def forward(self, image: Tensor, side: Tensor | None, attributes: Tensor) -> tuple[Tensor, None]:  # noqa: ARG002
         """Image (N, 3, H, W) in [-1, 1] to (x', None)."""

@@ -1,12 +1,10 @@
 """The encoder-decoder generator (paper 3.1, 4.1, Fig. 5 top)."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lssl.models.blocks import ConvNorm, ResidualBlock
+from lssl.models.blocks import ConvNorm, Described, ResidualBlock
 
 OUTPUTS = ("direct", "warp")
 _FLOW_GRID = 16  # a flow has this many independent vectors along a side
@@ -33,7 +31,7 @@ def changed(image: Tensor, head: Tensor) -> Tensor:
     return (move(image.float(), 0.2 * flow) + 1) * (0.5 * light).exp() - 1 + 0.25 * paint
 
 
-class Generator(nn.Module):
+class Generator(Described):
     """Translates a face image x and its side image s to the attributes y: (x, s, y) -> (x', s').
 
     `encode` gives the attribute-free latent Genc(x, s), `decode` turns it into a face with attributes, Gdec(latent, y).
@@ -60,20 +58,19 @@ class Generator(nn.Module):
         residual_blocks: int = 6,
         output: str = "direct",
     ) -> None:
-        super().__init__()
+        super().__init__(
+            attribute_dim=attribute_dim,
+            image_channels=image_channels,
+            side_channels=side_channels,
+            width=width,
+            num_downsamplings=num_downsamplings,
+            residual_blocks=residual_blocks,
+            output=output,
+        )
         if attribute_dim < 1:
             raise ValueError(f"attribute_dim must be at least 1, not {attribute_dim}")
         if output not in OUTPUTS:
             raise ValueError(f"output must be one of {', '.join(OUTPUTS)}, not '{output}'")
-        self._settings = {
-            "attribute_dim": attribute_dim,
-            "image_channels": image_channels,
-            "side_channels": side_channels,
-            "width": width,
-            "num_downsamplings": num_downsamplings,
-            "residual_blocks": residual_blocks,
-            "output": output,
-        }
         self.attribute_dim = attribute_dim
         self.side_channels = side_channels
         self.num_downsamplings = num_downsamplings
@@ -103,10 +100,6 @@ class Generator(nn.Module):
         if output != "direct":
             with torch.no_grad():  # starts near the identity
                 self.image_head.weight.mul_(0.1)
-
-    def settings(self) -> dict[str, Any]:
-        """The constructor's arguments: `Generator(**g.settings())` has the same shapes."""
-        return dict(self._settings)
 
     def encode(self, image: Tensor, side: Tensor | None) -> Tensor:
         """Genc: image (N, 3, H, W) and side image (N, S, H, W) to the latent (N, w 2**d, H / 2**d, W / 2**d)."""

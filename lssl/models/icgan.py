@@ -4,12 +4,10 @@ y is in {-1, 1} here: one-hot with -1 for "not". The authors' networks are for 6
 have more or fewer layers of the same kind. In the arguments' descriptions, "there" means: in the authors' setting.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from lssl.models.blocks import start_normal
+from lssl.models.blocks import Described, start_normal
 
 LATENT = 100
 
@@ -113,7 +111,7 @@ class Encoder(nn.Module):
         return vector
 
 
-class IcGAN(nn.Module):
+class IcGAN(Described):
     """Generates a face anew from what the encoder keeps of it, with other attributes: G(E_z(x), y).
 
     Called like `Generator`: `network(image, side, y)` gives (x', None), y in [0, 1] as everywhere in LSSL. The method
@@ -127,8 +125,7 @@ class IcGAN(nn.Module):
     """
 
     def __init__(self, attribute_dim: int, image_size: int = 64, width: int = 64) -> None:
-        super().__init__()
-        self._settings = {"attribute_dim": attribute_dim, "image_size": image_size, "width": width}
+        super().__init__(attribute_dim=attribute_dim, image_size=image_size, width=width)
         self.attribute_dim, self.image_size = attribute_dim, image_size
         self.side_channels = 0
         half, convolutions = max(1, width // 2), min(4, levels(image_size) + 1)
@@ -137,10 +134,6 @@ class IcGAN(nn.Module):
         self.generator = LatentGenerator(attribute_dim, image_size, width)
         self.encoder_z = Encoder(LATENT, image_size, half, convolutions + more, hidden)
         self.encoder_y = Encoder(attribute_dim, image_size, half, convolutions, 16 * half)
-
-    def settings(self) -> dict[str, Any]:
-        """The constructor's arguments: `IcGAN(**n.settings())` has the same shapes."""
-        return dict(self._settings)
 
     def attributes(self, image: Tensor) -> Tensor:
         """What E_y finds in images (N, 3, S, S): y (N, A), each about 0 or 1."""

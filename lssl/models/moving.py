@@ -7,12 +7,13 @@ that skin and hair stay sharp at any size; an `Edit` can be applied to the large
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lssl.models.blocks import Described
 from lssl.ops import pixel_shuffle_instance_norm
 
 _WIDEST = 192  # channels of the painter's deepest levels
@@ -193,7 +194,7 @@ class Painter(nn.Module):
         return painted[:, :3], torch.sigmoid(painted[:, 3:])
 
 
-class MovingGenerator(nn.Module):
+class MovingGenerator(Described):
     """Translates a face x and its side image s to the attributes y: (x, s, y) -> (x', s'); called like `Generator`.
 
     s' is s after the movement: the landmarks go where the flow carries them.
@@ -217,27 +218,22 @@ class MovingGenerator(nn.Module):
         width: int = 24,
         movement_width: int = 32,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            attribute_dim=attribute_dim,
+            image_size=image_size,
+            side_channels=side_channels,
+            width=width,
+            movement_width=movement_width,
+        )
         if attribute_dim < 1:
             raise ValueError(f"attribute_dim must be at least 1, not {attribute_dim}")
         levels = max(2, (image_size // 32).bit_length() - 1)
         if image_size % 2**levels or image_size < 16:
             raise ValueError(f"image_size must be at least 16 and divisible by {2**levels}, not {image_size}")
-        self._settings = {
-            "attribute_dim": attribute_dim,
-            "image_size": image_size,
-            "side_channels": side_channels,
-            "width": width,
-            "movement_width": movement_width,
-        }
         self.attribute_dim, self.image_size, self.side_channels = attribute_dim, image_size, side_channels
         self.grid = grid_size(image_size)
         self.mover = Mover(3 + side_channels, attribute_dim, movement_width)
         self.painter = Painter(3 + side_channels, attribute_dim, width, levels)
-
-    def settings(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return dict(self._settings)
 
     def move(self, image: Tensor, side: Tensor | None, attributes: Tensor) -> tuple[Tensor, Tensor]:
         """Only the flow and the tone, see `Edit`."""

@@ -1,11 +1,10 @@
 """The networks of SimGAN (Shrivastava et al. 2017, https://arxiv.org/abs/1612.07828), with the attribute head that the
 paper adds for its comparison (3.2). "There" means: in SimGAN's own setting."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
+from lssl.models.blocks import Described
 from lssl.models.discriminator import CriticOutput
 
 
@@ -21,7 +20,7 @@ class _RefinerBlock(nn.Module):
         return (x + self.second(self.first(x).relu())).relu()
 
 
-class Refiner(nn.Module):
+class Refiner(Described):
     """SimGAN's refiner R: (x, y) -> x', residual blocks that never leave the picture's resolution.
 
     Called like `Generator`, so that either can be trained, exported and used: `refiner(image, side, attributes)` gives
@@ -35,10 +34,9 @@ class Refiner(nn.Module):
     """
 
     def __init__(self, attribute_dim: int, width: int = 64, blocks: int = 4, output: str = "direct") -> None:
-        super().__init__()
+        super().__init__(attribute_dim=attribute_dim, width=width, blocks=blocks, output=output)
         if output not in ("direct", "residual"):
             raise ValueError(f'output must be "direct" or "residual", not "{output}"')
-        self._settings = {"attribute_dim": attribute_dim, "width": width, "blocks": blocks, "output": output}
         self.attribute_dim = attribute_dim
         self.side_channels = 0
         self.output = output
@@ -49,10 +47,6 @@ class Refiner(nn.Module):
             with torch.no_grad():  # starts near the identity
                 self.leave.weight.mul_(0.1)
                 self.leave.bias.zero_()  # type: ignore[union-attr]
-
-    def settings(self) -> dict[str, Any]:
-        """The constructor's arguments: `Refiner(**r.settings())` has the same shapes."""
-        return dict(self._settings)
 
     def forward(self, image: Tensor, side: Tensor | None, attributes: Tensor) -> tuple[Tensor, None]:  # noqa: ARG002
         """Image (N, 3, H, W) in [-1, 1] and y (N, A) to (x' in [-1, 1], None)."""

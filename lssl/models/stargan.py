@@ -1,16 +1,14 @@
 """StarGAN's generator (Choi et al. 2018, https://arxiv.org/abs/1711.09020); the critic is `Discriminator`."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from lssl.models.blocks import ConvNorm, ResidualBlock
+from lssl.models.blocks import ConvNorm, Described, ResidualBlock
 from lssl.models.generator import changed
 from lssl.ops import pixel_shuffle_instance_norm
 
 
-class StarGANGenerator(nn.Module):
+class StarGANGenerator(Described):
     """(x, y) -> x': y is replicated over space and concatenated with x at the input.
 
     Called like `Generator`: `generator(image, side, attributes)` gives (x', None) and ignores the side image. All
@@ -26,17 +24,11 @@ class StarGANGenerator(nn.Module):
     """
 
     def __init__(self, attribute_dim: int, width: int = 64, residual_blocks: int = 6, output: str = "direct") -> None:
-        super().__init__()
+        super().__init__(attribute_dim=attribute_dim, width=width, residual_blocks=residual_blocks, output=output)
         if attribute_dim < 1:
             raise ValueError(f"attribute_dim must be at least 1, not {attribute_dim}")
         if output not in ("direct", "warp"):
             raise ValueError(f'output must be "direct" or "warp", not "{output}"')
-        self._settings = {
-            "attribute_dim": attribute_dim,
-            "width": width,
-            "residual_blocks": residual_blocks,
-            "output": output,
-        }
         self.attribute_dim = attribute_dim
         self.side_channels = 0
         self.output = output
@@ -52,10 +44,6 @@ class StarGANGenerator(nn.Module):
         if output == "warp":
             with torch.no_grad():  # starts near the identity
                 self.image_head.weight.mul_(0.1)
-
-    def settings(self) -> dict[str, Any]:
-        """The constructor's arguments: `StarGANGenerator(**g.settings())` has the same shapes."""
-        return dict(self._settings)
 
     def forward(self, image: Tensor, side: Tensor | None, attributes: Tensor) -> tuple[Tensor, None]:  # noqa: ARG002
         """Image (N, 3, H, W) in [-1, 1], with sides divisible by 4, and y (N, A) to (x' in [-1, 1], None)."""
