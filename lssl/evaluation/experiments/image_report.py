@@ -76,7 +76,8 @@ def compare_images(
     """
     table, real_features, fake_features = set_distances(real, fake, judges, cache, seed=seed, progress=progress)
     report.table(table)
-    made, images = pair_up(sources, fake), None
+    made = pair_up(sources, fake)
+    images: PairImages | None = None
     if made is None:
         report.paragraph(
             "It is not known which picture each fake was made from (there is no column made_from, and no equal file names), "
