@@ -34,7 +34,8 @@ REMEDIES = ("only-right", "oracle", "teacher", "morphs", "last", "quarter", "mix
     "remedies",
     multiple=True,
     type=click.Choice([*REMEDIES, "none"]),
-    help="What to try, with a classifier each; repeatable; none: nothing.  [default: all]",
+    metavar="REMEDY",
+    help=f"What to try, with a classifier each: {', '.join(REMEDIES)}; repeatable; none: nothing.  [default: all]",
 )
 @experiment_options("standard", "few", "quick", "paper")
 def command(
