@@ -3,7 +3,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -23,22 +22,16 @@ if __name__ == "__main__":
 """
 
 
-def started(path: Path, script: str) -> subprocess.Popen:
-    """A process that runs the script, once it has begun."""
-    path.write_text(script)
+@pytest.mark.skipif(os.name != "posix", reason="process groups are POSIX")
+@pytest.mark.parametrize("seconds", [0.0, 0.15])
+def test_ctrl_c_while_the_workers_start_is_silent(tmp_path, seconds) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
     process = subprocess.Popen(
-        [sys.executable, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, str(tmp_path / "script.py")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True, env={**os.environ, "PYTHONPATH": os.getcwd()},
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
-    return process
-
-
-@pytest.mark.skipif(os.name != "posix", reason="process groups are POSIX")
-@pytest.mark.parametrize("seconds", [0.0, 0.15])
-def test_ctrl_c_while_the_workers_start_is_silent(tmp_path, seconds) -> None:
-    process = started(tmp_path / "script.py", SCRIPT)
     time.sleep(seconds)  # while the workers start; it must be silent whenever it comes
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=120)
@@ -53,7 +46,13 @@ def test_all_tasks_are_done_and_a_dead_worker_is_one_sentence() -> None:
 
 
 def test_tasks_that_go_on_do_not_hold_up_ctrl_c(tmp_path) -> None:
-    process = started(tmp_path / "script.py", SCRIPT.replace("[0.01] * 400", "[300.0] * 4"))
+    (tmp_path / "script.py").write_text(SCRIPT.replace("[0.01] * 400", "[300.0] * 4"))
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "script.py")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
     time.sleep(1.0)
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=120)

@@ -7,6 +7,7 @@ On a GPU (about a minute on an H100; builds nothing, needs the built library):
 Without one, the same loop runs over a recording of the operators (recording.py), which refuses what a CUDA graph refuses.
 """
 
+import importlib.util
 import json
 import signal
 import warnings
@@ -21,7 +22,12 @@ from lssl.training.distributed import Processes
 from lssl.training.graphs import Graphs, PlanBuffer, PlansAhead
 from lssl.training.loop import Loop
 from tests.conftest import write_faces
-from tests.training import recording
+
+_spec = importlib.util.spec_from_file_location("recording", Path(__file__).with_name("recording.py"))
+assert _spec is not None
+assert _spec.loader is not None
+recording = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(recording)
 
 METHODS = ("paper", "standard", "pose", "simgan", "stargan", "starganv2", "cyclegan", "icgan")
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
