@@ -6,7 +6,7 @@ from typing import Any
 from tqdm import tqdm as _Bar
 
 
-class tqdm(_Bar):  # type: ignore[type-arg]
+class tqdm(_Bar):
     """As tqdm, but its times are from a steady clock, so that none is negative and no bar stands still after a jump."""
 
     def __init__(self, *args: Any, **options: Any) -> None:

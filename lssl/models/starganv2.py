@@ -5,12 +5,12 @@ A domain is one combination of attribute values that occurs in the data; `domain
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lssl.models.blocks import Described
 from lssl.models.generator import changed
 from lssl.ops import pixel_shuffle_instance_norm
 
@@ -125,7 +125,7 @@ class DomainDiscriminator(nn.Module):
         return (self.head(self.trunk(image)).flatten(1) * weights).sum(1)
 
 
-class StarGANv2(nn.Module):
+class StarGANv2(Described):
     """G with the mean style of each domain: what a run exports, called like `Generator`.
 
     Args:
@@ -146,25 +146,15 @@ class StarGANv2(nn.Module):
         max_width: int = 512,
         output: str = "direct",
     ) -> None:
-        super().__init__()
-        self._settings = {
-            "kinds": [list(map(float, kind)) for kind in kinds],
-            "widths": list(widths),
-            "image_size": image_size,
-            "width": width,
-            "max_width": max_width,
-            "output": output,
-        }
+        kinds = [list(map(float, kind)) for kind in kinds]
+        shape = {"image_size": image_size, "width": width, "max_width": max_width, "output": output}
+        super().__init__(kinds=kinds, widths=list(widths), **shape)
         self._widths = list(widths)
         self.attribute_dim = sum(widths)
         self.side_channels = 0
         self.generator = StyledGenerator(image_size, width, max_width, output)
-        self.register_buffer("kinds", torch.tensor(self._settings["kinds"]), persistent=False)
+        self.register_buffer("kinds", torch.tensor(kinds), persistent=False)
         self.register_buffer("styles", torch.zeros(len(kinds), STYLE))
-
-    def settings(self) -> dict[str, Any]:
-        """The constructor's arguments: `StarGANv2(**g.settings())` has the same shapes."""
-        return dict(self._settings)
 
     @torch.no_grad()
     def use_styles(self, mapping: nn.Module, count: int = 500) -> None:

@@ -1,5 +1,7 @@
 """How the light on a face changes as its surface turns towards the light or away from it, and folds."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -41,7 +43,8 @@ def _lit(placed: PlacedFace, vertices: Tensor) -> Lit:
     for _ in range(_SMOOTHINGS):
         smooth = face.neighbours @ smooth
     # Only hollows count: a bulge that flattens loses no light.
-    depth = ((smooth - own) * normals.numpy()).sum(1).clip(min=0)
+    depth: NDArray[Any] = ((smooth - own) * normals.numpy()).sum(1).clip(min=0)
     broad = torch.from_numpy(face.neighbours @ (face.neighbours @ normals.numpy()))
     towards = torch.nn.functional.normalize(broad, dim=1) @ placed.camera.rotation[0].T @ torch.tensor(_LIGHT)
-    return _AMBIENT + (1 - _AMBIENT) * towards.clamp(min=-0.3).numpy(), depth
+    light: NDArray[Any] = _AMBIENT + (1 - _AMBIENT) * towards.clamp(min=-0.3).numpy()
+    return light, depth
