@@ -46,7 +46,6 @@ class LossSettings:
     classification: float = 1.0  # of the generator
     critic_classification: float = 1.0
     identity: float = 5.0
-    parsing: float = 0.0
     # |x' - t|, t being the subject's own frontal photograph with y, which the databases of such experiments have.
     frontal: float = 3.0
 
@@ -173,13 +172,6 @@ class Method(FaceMethod):
         if batch.target is not None and batch.target_weight is not None:
             terms["g_front"] = losses.frontal(fake.float(), batch.target, batch.target_weight)
             loss = loss + weights.frontal * terms["g_front"]
-        if weights.parsing and self.parser is not None:
-            with autocast(self.config, device):
-                with torch.no_grad():
-                    image_parts = self.parser(image)
-                fake_parts = self.parser(fake)
-            terms["g_parse"] = losses.parsing(fake_parts.float(), image_parts.float())
-            loss = loss + weights.parsing * terms["g_parse"]
         return loss, terms
 
     def samples(self, networks: Mapping[str, nn.Module]) -> Image.Image:
@@ -196,7 +188,3 @@ class Method(FaceMethod):
     @staticmethod
     def side(settings: Settings) -> tuple[str, int]:
         return side_image("image", settings.network.side_channels)
-
-    @staticmethod
-    def needs_parser(settings: Settings) -> bool:
-        return settings.losses.parsing > 0

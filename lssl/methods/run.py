@@ -213,9 +213,7 @@ def _with_generated_faces(config: TrainConfig, out: Path, processes: Processes, 
         from lssl.face3d.generated import write_generated
 
         faces = config.faces
-        wanted = GenerateConfig(
-            faces.subjects, faces.expressions, size=faces.size, seed=config.seed, variation=faces.variation
-        )
+        wanted = GenerateConfig(faces.subjects, faces.expressions, size=faces.size, seed=config.seed)
         if not quiet:
             print(f"No --data: generating {faces.subjects} people of the embedded face model in {folder}", flush=True)
         try:

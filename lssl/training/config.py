@@ -39,7 +39,6 @@ class FacesConfig:
     subjects: int = 100
     expressions: tuple[str, ...] = ()  # empty: all that the embedded model has
     size: int = 128
-    variation: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lssl.errors import LsslError
-from lssl.face3d.model.obj_file import ObjError, read_obj
-from lssl.face3d.model.ply_file import PlyError, read_ply
+from lssl.face3d.model.obj_file import read_obj
+from lssl.face3d.model.ply_file import read_ply
 from lssl.progress import tqdm
 
 SUFFIXES = (".obj", ".ply")
@@ -52,7 +52,7 @@ def read_mesh(path: str | Path) -> Mesh:
         raise LsslError(f"{path}: {error.strerror or error}") from None
     try:
         vertices, faces, colours = read_obj(data) if kind == "obj" else read_ply(data)
-    except (ObjError, PlyError) as error:
+    except LsslError as error:
         raise LsslError(f"{path}: not a readable {kind.upper()} mesh ({error}); export it again") from error
     if len(vertices) == 0 or len(faces) == 0:
         raise LsslError(f"{path}: no vertices or no faces; the file is empty, truncated, or not a mesh")

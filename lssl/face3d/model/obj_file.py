@@ -9,18 +9,16 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from lssl.errors import LsslError
+
 _MOST = 2**31  # vertices
-
-
-class ObjError(ValueError):
-    """What is wrong with an OBJ file, with the line if it is known, but without the file's name."""
 
 
 def read_obj(data: bytes) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64] | None]:
     """(vertices (V, 3), triangles (F, 3), colours (V, 3) in [0, 1] or None); polygons become fans of triangles.
 
     A negative number counts back from the last vertex above the face; a line that ends in a backslash continues in the
-    next one. Raises ObjError for a vertex 0 (OBJ counts from 1), a vertex that does not exist, and text that is not a
+    next one. Raises LsslError for a vertex 0 (OBJ counts from 1), a vertex that does not exist, and text that is not a
     number.
     """
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -32,20 +30,20 @@ def read_obj(data: bytes) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArr
     for number, words in _statements(data.removeprefix(b"\xef\xbb\xbf")):
         if words[0] == b"v":
             if len(words) < 4:
-                raise ObjError(f"line {number}: a vertex of fewer than three values; the file is truncated")
+                raise LsslError(f"line {number}: a vertex of fewer than three values; the file is truncated")
             vertices.append(words[1:])
             places.append(number)
         elif words[0] in (b"f", b"fo"):
             corners = [_corner(word, len(vertices), number) for word in words[1:]]
             if len(corners) < 3:
-                raise ObjError(f"line {number}: a face of fewer than three vertices; the file is truncated")
+                raise LsslError(f"line {number}: a face of fewer than three vertices; the file is truncated")
             for k in range(1, len(corners) - 1):
                 triangles.append((corners[0], corners[k], corners[k + 1]))
                 owners.append(number)
     faces = np.array(triangles, np.int64).reshape(-1, 3)
     if len(faces) and faces.max() >= len(vertices):
         row = int((faces >= len(vertices)).any(1).argmax())
-        raise ObjError(
+        raise LsslError(
             f"line {owners[row]}: a face names vertex {int(faces[row].max()) + 1}, but there are {len(vertices)}; "
             "the file is truncated"
         )
@@ -74,15 +72,15 @@ def _corner(word: bytes, count: int, line: int) -> int:
     try:
         number = int(text)
     except ValueError:
-        raise ObjError(f"line {line}: '{word.decode(errors='replace')}' is not a vertex of a face") from None
+        raise LsslError(f"line {line}: '{word.decode(errors='replace')}' is not a vertex of a face") from None
     if number == 0:
-        raise ObjError(f"line {line}: a face names vertex 0, but OBJ counts from 1")
+        raise LsslError(f"line {line}: a face names vertex 0, but OBJ counts from 1")
     if abs(number) > _MOST:
-        raise ObjError(f"line {line}: a face names vertex {text.decode()[:30]}; the file is damaged")
+        raise LsslError(f"line {line}: a face names vertex {text.decode()[:30]}; the file is damaged")
     if number < 0:
         number += count + 1
         if number < 1:
-            raise ObjError(f"line {line}: a face counts back {-int(text)} vertices, but {count} stand above it")
+            raise LsslError(f"line {line}: a face counts back {-int(text)} vertices, but {count} stand above it")
     return number - 1
 
 
@@ -96,8 +94,8 @@ def _points(rows: list[list[bytes]], places: list[int]) -> NDArray[np.float64]:
             [float(value) for value in row[:3]]
         except ValueError as error:
             hint = "; write a decimal point, not a comma" if any(b"," in value for value in row[:3]) else ""
-            raise ObjError(f"line {line}: {error}{hint}") from None
-    raise ObjError("the vertices are not numbers")
+            raise LsslError(f"line {line}: {error}{hint}") from None
+    raise LsslError("the vertices are not numbers")
 
 
 def _colours(rows: list[list[bytes]]) -> NDArray[np.float64] | None:

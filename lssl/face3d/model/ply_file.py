@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lssl.errors import LsslError
+
 _TYPES = {
     **dict.fromkeys(("char", "int8"), "i1"),
     **dict.fromkeys(("uchar", "uint8"), "u1"),
@@ -19,10 +21,6 @@ _TYPES = {
 }
 _FORMATS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 _COLOURS = (("red", "green", "blue"), ("r", "g", "b"), ("diffuse_red", "diffuse_green", "diffuse_blue"))
-
-
-class PlyError(ValueError):
-    """What is wrong with a PLY file, without the file's name."""
 
 
 @dataclass
@@ -45,14 +43,14 @@ Columns = dict[str, Any]  # one array per property, or for a list property one l
 def read_ply(data: bytes) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64] | None]:
     """(vertices (V, 3), triangles (F, 3), colours (V, 3) in [0, 1] or None); polygons of any size become fans.
 
-    Raises PlyError for data that is not PLY, is truncated, or has a negative vertex number.
+    Raises LsslError for data that is not PLY, is truncated, or has a negative vertex number.
     """
     order, elements, body = _header(data)
     reader = _TextReader(body) if not order else _BinaryReader(body, order)
     tables = {element.name: reader.read(element) for element in elements}
     vertex = tables.get("vertex", {})
     if not all(axis in vertex for axis in "xyz"):
-        raise PlyError("no vertices with x, y and z")
+        raise LsslError("no vertices with x, y and z")
     points = np.stack([np.asarray(vertex[axis], np.float64) for axis in "xyz"], 1)
     if "tristrips" in tables:
         return points, _strips(tables["tristrips"]), _vertex_colours(vertex)
@@ -65,7 +63,9 @@ def _header(data: bytes) -> tuple[str, list[_Element], bytes]:
     data = data.removeprefix(b"\xef\xbb\xbf")
     ending = re.search(rb"[\r\n]end_header[ \t]*(\r\n|\r|\n|$)", data[: 1 << 20])  # a comment may speak of it, too
     if not data.startswith(b"ply") or ending is None:
-        raise PlyError("no header that begins with 'ply' and ends with 'end_header'; the file is truncated, or not PLY")
+        raise LsslError(
+            "no header that begins with 'ply' and ends with 'end_header'; the file is truncated, or not PLY"
+        )
     body = data[ending.end() :]
     order, elements = None, []
     for line in data[: ending.start()].decode("ascii", errors="replace").splitlines():
@@ -80,9 +80,9 @@ def _header(data: bytes) -> tuple[str, list[_Element], bytes]:
             elif words[:1] == ["property"]:
                 elements[-1].properties.append(_Property(words[2].lower(), _TYPES[words[1]]))
         except (KeyError, IndexError, ValueError):
-            raise PlyError(f"the header's line '{line.strip()}' is not understood") from None
+            raise LsslError(f"the header's line '{line.strip()}' is not understood") from None
     if order is None or any(element.count < 0 for element in elements):
-        raise PlyError("the header has no format, or a negative count")
+        raise LsslError("the header has no format, or a negative count")
     return order, elements, body
 
 
@@ -107,12 +107,12 @@ class _TextReader:
     def _take(self, count: int) -> NDArray[np.float64]:
         words = self.words[self.place : self.place + count]
         if len(words) < count:
-            raise PlyError("fewer values than the header says; the file is truncated")
+            raise LsslError("fewer values than the header says; the file is truncated")
         self.place += count
         try:
             return np.array(words, dtype=np.float64)
         except ValueError as error:
-            raise PlyError(str(error)) from None
+            raise LsslError(str(error)) from None
 
 
 class _BinaryReader:
@@ -142,7 +142,7 @@ class _BinaryReader:
             kinds.append((f"v{k}", self.order + p.kind, (lengths[p.name],) if p.count_kind else ()))
         kind = np.dtype(kinds)
         if kind.itemsize * element.count > len(self.body) - self.place:
-            raise PlyError("fewer values than the header says; the file is truncated")
+            raise LsslError("fewer values than the header says; the file is truncated")
         rows = np.frombuffer(self.body, kind, element.count, self.place)
         for k, p in enumerate(element.properties):
             if p.count_kind and (rows[f"n{k}"] != lengths[p.name]).any():
@@ -163,14 +163,14 @@ class _BinaryReader:
                 self._take(p.kind, count)
             self.place = start
             return self._rows(element, lengths) or None
-        except (PlyError, ValueError):
+        except ValueError:
             self.place = start
             return None
 
     def _take(self, kind: str, count: int) -> NDArray[Any]:
         size = np.dtype(kind).itemsize
         if count < 0 or size * count > len(self.body) - self.place:
-            raise PlyError("fewer values than the header says; the file is truncated")
+            raise LsslError("fewer values than the header says; the file is truncated")
         values = np.frombuffer(self.body, self.order + kind, count, self.place)
         self.place += size * count
         return values
@@ -178,7 +178,7 @@ class _BinaryReader:
 
 def _length(value: Any) -> int:
     if not 0 <= value < 2**31 or value != int(value):
-        raise PlyError(f"a list of length {value}")
+        raise LsslError(f"a list of length {value}")
     return int(value)
 
 
@@ -186,14 +186,14 @@ def _fans(lists: Any) -> NDArray[np.int64]:
     if isinstance(lists, np.ndarray) and lists.ndim == 2:  # polygons of one size
         polygons = _whole(lists)
         if polygons.shape[1] < 3:
-            raise PlyError("a face of fewer than three vertices")
+            raise LsslError("a face of fewer than three vertices")
         fans = [polygons[:, [0, k, k + 1]] for k in range(1, polygons.shape[1] - 1)]
         return np.stack(fans, 1).reshape(-1, 3)
     triangles = []
     for corners in lists:
         polygon = _whole(corners)
         if len(polygon) < 3:
-            raise PlyError("a face of fewer than three vertices")
+            raise LsslError("a face of fewer than three vertices")
         triangles += [(polygon[0], polygon[k], polygon[k + 1]) for k in range(1, len(polygon) - 1)]
     return np.array(triangles, np.int64).reshape(-1, 3)
 
@@ -220,7 +220,7 @@ def _whole(corners: NDArray[Any]) -> NDArray[np.int64]:
     with np.errstate(invalid="ignore"):
         whole = numbers.astype(np.int64)
     if (whole != numbers).any() or (whole < 0).any():
-        raise PlyError("a face names a vertex that is not a whole number from 0")
+        raise LsslError("a face names a vertex that is not a whole number from 0")
     return whole
 
 

@@ -128,7 +128,6 @@ def settings(data):
             "network.side_channels": 3,
             "network.critic_width": 4,
             "network.critic_layers": 3,
-            "losses.parsing": 0.0,
             "schedule.iterations": 2,
             "schedule.batch_size": 4,
             "schedule.critic_updates": 1,
