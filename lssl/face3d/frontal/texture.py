@@ -114,10 +114,8 @@ def pose_view(
     y1 = int(min(height_px, np.ceil(float(high[1]) + margin) + 1))
     if x1 - x0 < 2 or y1 - y0 < 2:
         raise LsslError(f"the fitted face lies outside the {width_px} x {height_px} photograph")
-    cut = torch.from_numpy(np.array(image[y0:y1, x0:x1])).permute(2, 0, 1)[None].float() / 255
     h, w = max(2, round((y1 - y0) * factor)), max(2, round((x1 - x0) * factor))
-    if factor < 1:
-        cut = F.interpolate(cut, size=(h, w), mode="bilinear", antialias=True, align_corners=False)
+    cut = _shrunk(image[y0:y1, x0:x1], h, w)
     sx, sy = w / (x1 - x0), h / (y1 - y0)
     moved = projected.clone()
     moved[:, 0] = (projected[:, 0] - x0 + 0.5) * sx - 0.5
@@ -142,6 +140,17 @@ def pose_view(
     sampled = vertex_colours(view)
     light = estimate_light(model, sampled.colour, shading, sampled.weight)
     return replace(view, light=light, even=even_irradiance(light, shading, sampled.weight))
+
+
+def _shrunk(image: NDArray[np.uint8], h: int, w: int) -> Tensor:
+    """An image (H, W, 3) as (1, 3, h, w) floats, 0 to 1; in floats only one colour at a time, for huge photographs."""
+    colours = []
+    for k in range(3):
+        plane = torch.from_numpy(np.array(image[..., k]))[None, None].float().div_(255)
+        if plane.shape[2:] != (h, w):
+            plane = F.interpolate(plane, size=(h, w), mode="bilinear", antialias=True, align_corners=False)
+        colours.append(plane)
+    return torch.cat(colours, 1)
 
 
 def _usual_colours(

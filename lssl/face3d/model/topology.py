@@ -83,10 +83,11 @@ class FaceTopology:
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            if np.asarray(getattr(self, item.name)).dtype.kind not in "biu":
+            given = np.asarray(getattr(self, item.name))
+            if given.dtype.kind not in "biuf" or (given.dtype.kind == "f" and (given != np.floor(given)).any()):
                 raise ValueError(f"{item.name}: expected whole numbers")
             dtype = np.uint8 if item.name.endswith("_parts") else np.int32
-            object.__setattr__(self, item.name, np.ascontiguousarray(getattr(self, item.name), dtype=dtype))
+            object.__setattr__(self, item.name, np.ascontiguousarray(given, dtype=dtype))
         if self.vertex_parts.ndim != 1:
             raise ValueError(f"vertex_parts: expected (V,), got {self.vertex_parts.shape}")
         count = len(self.vertex_parts)
