@@ -83,7 +83,7 @@ def command(
     import sys
 
     from lssl.data import read_metadata
-    from lssl.data.lock import hold_folder
+    from lssl.data.lock import check_writable, hold_folder
     from lssl.device import choose_device
     from lssl.evaluation.experiments.classifier_report import write_classifier_run
     from lssl.evaluation.report import console_table
@@ -93,7 +93,7 @@ def command(
     keep_freed_memory()
     if (out / "classifier.safetensors").is_file() and not overwrite:
         raise click.ClickException(f"{out} holds a classifier already; choose another --out or add --overwrite")
-    hold_folder(out)
+    check_writable(out)
     output = Output(quiet, as_json)
     chosen = choose_device(device)
     config = ClassifierConfig(
@@ -107,6 +107,7 @@ def command(
     train_rows, test_rows = subject_split(folder, seed)
     train = labelled_faces(train_rows, attribute, device=chosen)
     test = labelled_faces(test_rows, attribute, group=train.schema.groups[0], device=chosen)
+    hold_folder(out)
     output.say(
         f"{data}: {len(train)} faces of {len(train.subjects)} people to learn {attribute} from "
         f"({', '.join(train.schema.groups[0].values)}), {len(test)} of {len(test.subjects)} others to test, "

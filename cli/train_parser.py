@@ -62,19 +62,22 @@ def command(
     The folder gets parser.safetensors, maps.png (people that it has not seen, as in Fig. 4 of the paper), report.json
     (each part's intersection over union) and metrics.jsonl. Ctrl-C stops early and keeps what was learnt.
     """
-    from lssl.data.lock import hold_folder
+    from lssl.data.lock import check_writable, hold_folder
     from lssl.device import choose_device
     from lssl.training.parser_data import open_parser_faces
     from lssl.training.parser_training import ParserConfig, train_parser, write_parser_run
 
     if (out / "parser.safetensors").is_file() and not overwrite:
         raise click.ClickException(f"{out} holds a parser already; choose another --out or add --overwrite")
-    hold_folder(out)
+    check_writable(out)
     output = Output(quiet, as_json)
     chosen = choose_device(device)
     config = ParserConfig(width, iterations, batch_size, learning_rate, seed)
-    data = data or _generated(out, seed, output)
+    if data is None:
+        hold_folder(out)
+        data = _generated(out, seed, output)
     faces = open_parser_faces(data, masks=masks, max_faces=max_faces, seed=seed)
+    hold_folder(out)
     output.say(
         f"{data}: {len(faces.train)} faces to learn from, {len(faces.test)} of other people to test, "
         f"{faces.size[1]}x{faces.size[0]}, labels: {faces.source}"

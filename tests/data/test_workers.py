@@ -10,10 +10,11 @@ from lssl.data.workers import map_in_processes
 from lssl.errors import LsslError
 
 SCRIPT = """
-import sys, time
+import signal, sys, time
 from lssl.data.workers import map_in_processes
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it starts in the background
     print("begun", flush=True)
     try:
         list(map_in_processes(time.sleep, [0.01] * 400, 2))

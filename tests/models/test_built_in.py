@@ -1,5 +1,7 @@
 """Generators that come with the package."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -33,8 +35,10 @@ def test_generated_knows_the_eight_expressions_of_generated_faces():
     assert set(lssl.load_generator("generated").schema.groups[0].values) == set(EXPRESSIONS)
 
 
-def test_a_file_of_the_same_name_comes_first(tmp_path, monkeypatch):
+def test_a_run_of_the_same_name_comes_first_but_not_a_data_set(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "london").mkdir()
-    with pytest.raises(FileNotFoundError, match="london"):
-        lssl.load_generator("london")
+    (tmp_path / "london" / "metadata.csv").write_text("file_name,subject,split,expression\n")
+    assert lssl.load_generator("london").info == lssl.load_generator(WEIGHTS / "london.safetensors").info
+    shutil.copy(WEIGHTS / "generated.safetensors", tmp_path / "london" / "generator.safetensors")
+    assert "angry" in lssl.load_generator("london").schema.groups[0].values
