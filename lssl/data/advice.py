@@ -32,9 +32,7 @@ def advice(folder: FaceFolder, listing: Listing, *, asked_for_a_test: bool = Tru
     """Sentences about a folder that `prepare` wrote from a listing: what it lacks for training and evaluation, whether
     its people could be told apart, whether a picture is in both splits, what was done to the pictures' values."""
     lines = [*_missing(folder, asked_for_a_test), *_subjects(listing)]
-    both = sorted({folder.subjects[row] for row in folder.rows_where(split="train")}
-                  & {folder.subjects[row] for row in folder.rows_where(split="test")})  # fmt: skip
-    if both:
+    if both := folder.in_both_splits():
         lines.append(
             f"{len(both)} people ({', '.join(both[:3])}{' ...' if both[3:] else ''}) have pictures in both splits: the "
             "same person is trained on and tested; change the splits of the source"

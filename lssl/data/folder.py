@@ -96,6 +96,11 @@ class FaceFolder:
                 raise LsslError(f"{self.root / METADATA} has no column '{name}'; it has: {', '.join(table)}")
         return [row for row in range(len(self)) if all(table[k][row] == v for k, v in values.items())]
 
+    def in_both_splits(self) -> list[str]:
+        """The subjects with pictures in split train and in split test, sorted; there should be none."""
+        of_split = {split: {self.subjects[row] for row in self.rows_where(split=split)} for split in SPLITS}
+        return sorted(set.intersection(*of_split.values()))
+
     def select(self, rows: Sequence[int]) -> "FaceFolder":
         """The same folder with only these rows, in this order."""
         return replace(

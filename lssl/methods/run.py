@@ -1,5 +1,6 @@
 """From settings to a training loop: data (generated first if none is given), face parser, run folder, resume."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,12 @@ def prepare_run(
             raise LsslError(f"the method {config.method} needs --data: {method.needs_data}")
         config = _with_generated_faces(config, out, processes, quiet)
     folder = method.select(read_metadata(config.data.folder, attributes=config.data.attributes or None), config)
+    if processes.first and (both := folder.in_both_splits()):
+        warnings.warn(
+            f"{folder.root}/metadata.csv: {len(both)} people ({', '.join(both[:3])}{' ...' if both[3:] else ''}) have "
+            "pictures in both splits, so samples and report show people that were trained on; change their splits",
+            stacklevel=2,
+        )
     schema = folder.schema()
     train_set, test_set = (open_faces(config, folder, schema, processes, split) for split in ("train", "test"))
     if len(train_set) < config.schedule.batch_size:

@@ -66,3 +66,13 @@ def test_sizes_that_do_not_fit(config, tmp_path):
         prepare_run(config.with_overrides({"network.critic_layers": 6}), tmp_path / "run", quiet=True)
     with pytest.raises(LsslError, match="fewer than the batch"):
         prepare_run(config.with_overrides({"schedule.batch_size": 100}), tmp_path / "run", quiet=True)
+
+
+def test_a_person_in_both_splits_is_named(config, faces, tmp_path):
+    table = (faces / "metadata.csv").read_text().splitlines()
+    subject = next(line.split(",")[1] for line in table if ",test," in line)
+    of_it = [k for k, line in enumerate(table) if line.split(",")[1] == subject]
+    table[of_it[0]] = table[of_it[0]].replace(",test,", ",train,")
+    (faces / "metadata.csv").write_text("\n".join(table) + "\n")
+    with pytest.warns(UserWarning, match=rf"metadata.csv: 1 people \({subject}\) have pictures in both splits"):
+        prepare_run(config, tmp_path / "run", quiet=True)
