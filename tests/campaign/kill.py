@@ -28,7 +28,7 @@ import numpy as np
 from PIL import Image
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-_TIMES = {"seconds", "command"}
+_TIMES = {"date", "seconds", "command"}
 
 
 @dataclass(frozen=True)
