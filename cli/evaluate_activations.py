@@ -70,6 +70,7 @@ def command(
     from PIL import Image
 
     from lssl.data import read_metadata
+    from lssl.data.writer import save_picture
     from lssl.device import choose_device
     from lssl.evaluation.experiments.activation_report import show_activations
     from lssl.evaluation.experiments.activations import open_faces
@@ -94,5 +95,5 @@ def command(
         progress=not quiet,
     )
     report.write(out)
-    Image.fromarray(sheet).save(out / "activations.png")
+    save_picture(out / "activations.png", Image.fromarray(sheet))
     print_report(report, out)

@@ -207,6 +207,7 @@ def show(model: str, output: Path, size: int, modes: int, seed: int) -> None:
     lssl face-model show embedded -o sheet.png
     lssl face-model show ict.npz -o ict.png --size 200
     """
+    from lssl.data.writer import save_picture
     from lssl.face3d.builtin import load_face_model
     from lssl.face3d.sheet import model_sheet
 
@@ -214,7 +215,7 @@ def show(model: str, output: Path, size: int, modes: int, seed: int) -> None:
         raise click.BadParameter(f"{output}: expected a .png or .jpg name", param_hint="--out")
     _check_output(output)
     face_model = load_face_model(model)
-    model_sheet(face_model, size, modes, seed).save(output)
+    save_picture(output, model_sheet(face_model, size, modes, seed))
     say = of_context()
     say.say(f"{face_model.name}: {output}")
     say.result(out=output, model=face_model.name)

@@ -88,6 +88,7 @@ def command(
     """
     from dataclasses import asdict
 
+    from lssl.data.writer import save_picture
     from lssl.face3d.builtin import load_face_model, model_stamp
     from lssl.face3d.generate import FaceGenerator, GenerateConfig
     from lssl.face3d.generated import write_generated
@@ -126,8 +127,7 @@ def command(
         )
     rows = write_generated(out, generator, model=name, overwrite=overwrite, progress=not quiet, say=output.beside_bar)
     if sheet is not None:
-        sheet.parent.mkdir(parents=True, exist_ok=True)
-        folder_sheet(out).save(sheet)
+        save_picture(sheet, folder_sheet(out))
     output.say(f"{rows} faces in {out} ({len(generator.test_subjects)} of {subjects} subjects in split test)")
     if sheet is not None:
         output.say(f"Contact sheet: {sheet}")

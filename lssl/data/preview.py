@@ -18,6 +18,7 @@ from lssl.data.landmarks import (
     RIGHT_EYE,
 )
 from lssl.data.sheet import draw_sheet
+from lssl.data.writer import save_picture
 
 _LINES = (
     (JAW, False, (90, 220, 255)),
@@ -73,4 +74,4 @@ def draw_face(folder: FaceFolder, row: int, tile: int) -> Image.Image:
 
 def write_preview(folder: FaceFolder, path: Path) -> None:
     """Writes the contact sheet as a PNG."""
-    contact_sheet(folder).save(path)
+    save_picture(path, contact_sheet(folder))

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ from lssl.data.lock import check_writable, lock_folder, unlock_folder
 from lssl.data.png import png_pieces
 from lssl.data.tables import readable
 from lssl.errors import LsslError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 FORMAT = "lssl-faces"
 VERSION = 1
@@ -322,6 +325,19 @@ def write_image(path: Path, image: NDArray[np.uint8], metadata: Mapping[str, byt
 
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="PNG", compress_level=4, **(metadata or {}))
+    write_atomic(path, buffer.getvalue(), sync=False)
+
+
+def save_picture(path: Path, picture: "Image.Image", **options: Any) -> None:
+    """Writes a picture atomically, as its name's ending says. options: as `Image.save` takes them.
+
+    Raises an OSError that names the file, which `Image.save` on a full disk does not.
+    """
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    picture.save(buffer, format=Image.registered_extensions()[path.suffix.lower()], **options)
     write_atomic(path, buffer.getvalue(), sync=False)
 
 

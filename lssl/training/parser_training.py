@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from lssl.data import to_float
 from lssl.data.folder import FaceFolder
 from lssl.data.sheet import draw_sheet
-from lssl.data.writer import write_atomic
+from lssl.data.writer import save_picture, write_atomic
 from lssl.errors import LsslError
 from lssl.models.parser import FILE_NAME, PARSER_CLASSES, FaceParser, save_parser
 from lssl.models.parser import load_parser as _load_parser
@@ -146,7 +146,7 @@ def write_parser_run(out: Path, faces: ParserFaces, config: ParserConfig, result
     report = parser_report(faces, config, result)
     save_parser(out / FILE_NAME, result.parser, **report)
     chosen = faces.test[torch.linspace(0, len(faces.test) - 1, min(6, len(faces.test))).round().long()]
-    parser_maps(result.parser, faces.images[chosen], faces.labels[chosen]).save(out / "maps.png")
+    save_picture(out / "maps.png", parser_maps(result.parser, faces.images[chosen], faces.labels[chosen]))
     write_atomic(out / "report.json", (json.dumps(report, indent=2) + "\n").encode())
     lines = "".join(json.dumps({"iteration": done, "loss": loss}) + "\n" for done, loss in result.log)
     write_atomic(out / "metrics.jsonl", lines.encode())
@@ -187,7 +187,8 @@ def train_parser_for_run(
         raise KeyboardInterrupt
     save_parser(path, result.parser, **parser_report(faces, config, result))
     chosen = faces.test[torch.linspace(0, len(faces.test) - 1, min(6, len(faces.test))).round().long()]
-    parser_maps(result.parser, faces.images[chosen], faces.labels[chosen]).save(path.with_name("parser_maps.png"))
+    maps = parser_maps(result.parser, faces.images[chosen], faces.labels[chosen])
+    save_picture(path.with_name("parser_maps.png"), maps)
     if progress:
         reached = ", ".join(f"{part} {value:.2f}" for part, value in result.iou.items())
         print(f"Face parser, trained on {faces.source}; IoU on unseen people: {reached}", flush=True)

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from lssl.data import detect
+from lssl.data.writer import save_picture
 from lssl.errors import LsslError
 from lssl.evaluation.experiments.augmentation import augmentation_fold
 from lssl.evaluation.experiments.augmentation_report import mean_accuracy
@@ -125,7 +126,7 @@ def _measure_variant(
         parser_path=shared / "parser.safetensors",
     )
     result = transfer(model, experiment.test_rows(fold), experiment.group.name, progress=not settings.quiet)
-    Image.fromarray(transfer_grid(judge, result)).save(parts / "grid.png")
+    save_picture(parts / "grid.png", Image.fromarray(transfer_grid(judge, result)))
     return {
         "transfer": measure(judge, result, identities=identities),
         "augmentation": augmentation_fold(

@@ -13,6 +13,7 @@ from PIL import Image
 from lssl.data import FaceFolder, read_metadata
 from lssl.data.images import read_image
 from lssl.data.sheet import labelled_grid
+from lssl.data.writer import save_picture
 from lssl.errors import LsslError
 from lssl.evaluation.experiments.experiment import Experiment
 from lssl.evaluation.experiments.fold_training import train_fold_classifier
@@ -194,7 +195,8 @@ def augmentation_fold(
     teacher = load_classifier(real_out / "classifier-0", experiment.settings.device) if mend.agreement else None
     folder = out / "synthetic"
     synthetic = synthesize_training_faces(experiment, model, train, largest, folder, mend=mend, teacher=teacher)
-    Image.fromarray(synthetic_sheet(synthetic, experiment.group.name, experiment.group.values)).save(out / "sheet.png")
+    sheet = synthetic_sheet(synthetic, experiment.group.name, experiment.group.values)
+    save_picture(out / "sheet.png", Image.fromarray(sheet))
     figures: dict[str, Any] = {
         "iterations": judge.iterations,
         "real_faces": len(train),

@@ -1,5 +1,6 @@
 """How well a classifier does on people that it has not seen: the report of `lssl train-classifier`."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from lssl.data import FaceDataset
 from lssl.data.sheet import labelled_grid
+from lssl.data.writer import write_atomic
 from lssl.evaluation.figures import confusion_figure
 from lssl.evaluation.measures.confusion import confusion_matrix
 from lssl.evaluation.report import Report, Table
@@ -71,7 +73,9 @@ def write_classifier_run(
     )
     report.table(class_table(matrix, classifier.classes))
     figure = confusion_figure(matrix, classifier.classes)
-    figure.savefig(out / "confusion.png", dpi=120, facecolor="white")
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=120, facecolor="white")
+    write_atomic(out / "confusion.png", drawn.getvalue())
     report.plot(figure, "Confusion on unseen people, in percent of each true class.")
     _mistakes(report, test, true, predicted, classifier.classes)
     report.results.update(

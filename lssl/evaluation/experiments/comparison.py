@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lssl.data import detect, to_float
+from lssl.data.writer import save_picture
 from lssl.evaluation.experiments.contenders import (
     IN_THE_PAPER,
     Contender,
@@ -87,7 +88,7 @@ def compare_transfer(
     report.table(same_table(experiment, contenders, results))
     report.heading("Fig. 6: unseen people")
     sheet = _figure(experiment, contenders)
-    sheet.save(out / "figure.png")
+    save_picture(out / "figure.png", sheet)
     report.image(
         np.asarray(sheet), "Each person's photograph; one row per method, one column per class; first fold and seed."
     )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lssl.data import FaceFolder
+from lssl.data.writer import save_picture
 from lssl.evaluation.experiments.augmentation import (
     Tested,
     check_strangers,
@@ -128,7 +129,7 @@ def with_synthesized(
     """
     group, root = parts.experiment.group, parts.root / source
     made = synthesize_training_faces(parts.experiment, maker, parts.train, per_class, root / "synthetic")
-    Image.fromarray(synthetic_sheet(made, group.name, group.values)).save(root / "sheet.png")
+    save_picture(root / "sheet.png", Image.fromarray(synthetic_sheet(made, group.name, group.values)))
     judged = {"oracle": _judged(parts.oracle, made, parts), "teacher": _judged(parts.teacher, made, parts)}
     if "morphs" in arms:
         judged["morphs"] = _judged(teacher_of_morphs(parts, per_class), made, parts)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lssl.data.sheet import draw_sheet
+from lssl.data.writer import save_picture
 from lssl.evaluation.experiments.contenders import open_contenders, train_contender
 from lssl.evaluation.experiments.experiment import Settings, check_unseen, open_experiment
 from lssl.evaluation.experiments.transfer import spread_people, transfer
@@ -60,5 +61,5 @@ def make_figure(
     shown = test.select(spread_people(test.subjects, faces))
     results = [transfer(model, shown, experiment.group.name) for model in given.values()]
     figure = draw_figure(results[0].images, [r.pictures for r in results], list(given), results[0].classes)
-    figure.save(out / "figure.png")
+    save_picture(out / "figure.png", figure)
     return figure

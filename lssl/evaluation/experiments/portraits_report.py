@@ -14,6 +14,7 @@ from PIL import Image
 
 from lssl.data import detect
 from lssl.data.portrait import safe_name
+from lssl.data.writer import save_picture
 from lssl.evaluation.experiments.experiment import over_folds
 from lssl.evaluation.experiments.portraits import JudgedPortraits
 from lssl.evaluation.measures.contact_sheet import contact_sheet
@@ -266,7 +267,7 @@ def save_sheets(judged: JudgedPortraits, folder: Path) -> None:
     for label in sorted({picture.label for picture in judged.made}):
         for name, close in (("sheet", False), ("mouths", True)):
             sheet = Image.fromarray(portrait_sheet(judged, label, most=8, close=close))
-            sheet.save(folder / f"{name}-{safe_name(label)}.jpg", quality=92, subsampling=0)
+            save_picture(folder / f"{name}-{safe_name(label)}.jpg", sheet, quality=92, subsampling=0)
 
 
 def add_sheets(report: Report, folder: Path) -> None:

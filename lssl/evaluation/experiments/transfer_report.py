@@ -9,6 +9,7 @@ from PIL import Image
 
 from lssl.data import detect
 from lssl.data.fingerprint import file_fingerprint
+from lssl.data.writer import save_picture
 from lssl.errors import LsslError
 from lssl.evaluation.experiments.experiment import (
     Experiment,
@@ -94,7 +95,7 @@ def _measure_fold(
     model = model or train_fold_generator(settings.training, train, experiment, parts / "generator")
     result = transfer(model, test, name, progress=not settings.quiet)
     figures = measure(judge, result, identities=identities)
-    Image.fromarray(transfer_grid(judge, result)).save(parts / "grid.png")
+    save_picture(parts / "grid.png", Image.fromarray(transfer_grid(judge, result)))
     if folder.landmarks is not None:
         judged = gather_portraits(model, folder, name, fold.test, seed=settings.seed)
         figures["portraits"] = measure_portraits(judged, seed=settings.seed)
