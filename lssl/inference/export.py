@@ -2,9 +2,9 @@
 
 import contextlib
 import importlib.util
+import io
 import json
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lssl.data.landmarks import COUNT
+from lssl.data.writer import write_atomic
 from lssl.errors import LsslError
 from lssl.models.export import TrainedGenerator
 from lssl.ops.portable import portable_operators
@@ -137,20 +138,18 @@ def export_generator(generator: TrainedGenerator, path: str | Path, kind: str, *
         raise LsslError(_EXTRA_MISSING)
     translation = Translation(generator.cpu().eval().requires_grad_(False), side)
     program = exported_program(translation)
+    if kind == ONNX:
+        made = _onnx(program, translation)
+    else:
+        buffer = io.BytesIO()  # PyTorch's own writer ends the process where the disk is full
+        torch.export.save(program, buffer, extra_files={"lssl.json": json.dumps(translation.describe())})
+        made = buffer.getvalue()
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")  # nobody sees half a file
-    try:
-        if kind == ONNX:
-            _write_onnx(program, translation, temporary)
-        else:
-            torch.export.save(program, temporary, extra_files={"lssl.json": json.dumps(translation.describe())})
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomic(path, made)
     return path
 
 
-def _write_onnx(program: Any, translation: Translation, path: Path) -> None:
+def _onnx(program: Any, translation: Translation) -> bytes:
     names = list(translation.names)
     with _quiet():
         made = torch.onnx.export(
@@ -162,7 +161,8 @@ def _write_onnx(program: Any, translation: Translation, path: Path) -> None:
         entry = model.metadata_props.add()
         entry.key, entry.value = name, text
     model.doc_string = "A face generator made by lssl export; see metadata_props."
-    path.write_bytes(model.SerializeToString())
+    content: bytes = model.SerializeToString()
+    return content
 
 
 def largest_difference(
