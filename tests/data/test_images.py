@@ -190,6 +190,12 @@ def test_strips_make_what_the_whole_makes(tmp_path, monkeypatch, mode):
         picture.putalpha(Image.fromarray(colours[..., 0]))
     path = tmp_path / "picture.tif"
     picture.save(path)
+    try:
+        with Image.open(path) as written:
+            written.load()
+    except OSError:
+        assert mode == "YCbCr"
+        pytest.skip("this Pillow does not read the YCbCr TIFF that it writes")
     whole = read_image(path)
     monkeypatch.setattr("lssl.data.images._STRIP", 7 * 30)
     assert np.array_equal(read_image(path), whole)
