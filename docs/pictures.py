@@ -119,6 +119,7 @@ def operators(_work: Path) -> None:
     bars = axes.barh(list(ratios)[::-1], list(ratios.values())[::-1], color="#3f7f78", height=0.62)
     axes.bar_label(bars, [f"{ratio:.3g} times" for ratio in list(ratios.values())[::-1]], padding=4)
     axes.set(xscale="log", xlim=(1, 2000), xlabel=f"as fast as eager PyTorch: {text.splitlines()[0]}, float32")
+    axes.set_xticks([1, 10, 100, 1000], ["1", "10", "100", "1,000"])
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(DOCS / "operators.png")
 
