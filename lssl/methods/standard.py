@@ -7,7 +7,8 @@
 - There are three critics: one of the whole face, which sees at most 128 pixels a side, and one each of mouths and eyes at
   full detail. Each has a logistic loss with R1, and judges whether a face is real given its attributes y:
   D_src(x) + <y, D_cls(x)> (Miyato & Koyama 2018).
-- The movement is trained alone first, by landmarks: without critics and paint an update takes a sixth of the time.
+- The movement can be trained alone first, by landmarks (`warm_up.movement`, as in the preset `quick`): without critics and
+  paint an update takes a sixth of the time.
 - D_cls is trained alone first, on batches in which every class occurs equally often, and with its own learning rate. If it
   does not begin to learn, it starts again from new weights at half that rate.
 - Random moves of the faces keep the critics from memorizing few photographs. The moves' strength follows the critics'
@@ -223,7 +224,7 @@ class Method(FaceMethod):
         )
 
     def warm_up(self) -> Iterator[Stage]:
-        """The movement alone, then D_cls alone on real faces, so that both can guide the rest from the first iteration on."""
+        """The movement alone, if asked for; then D_cls alone on real faces: both guide the rest from the first iteration on."""
         settings, betas = self.settings.warm_up, self.config.schedule.betas
         if settings.movement and self.weights.movement and self.shapes is not None:
             rate = settings.movement_learning_rate

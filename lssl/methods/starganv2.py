@@ -95,7 +95,7 @@ class Method(FaceMethod):
         network, device = self.settings.network, self.processes.device
         check_square(self.train_set, 16, "another size")
         self.kinds, self.kind = torch.unique(self.train_set.y.cpu(), dim=0, return_inverse=True)
-        self.kinds_here = self.kinds.to(device)
+        self.kinds_on_device = self.kinds.to(device)
         self.widths = [group.width for group in self.schema.groups]
         domains, shape = len(self.kinds), (self.size, network.width, network.max_width)
         try:
@@ -147,7 +147,7 @@ class Method(FaceMethod):
         return Batch(faces.image, source, target, plan["z"], (first, second), plan["diversity"])
 
     def domains(self, y: Tensor) -> Tensor:
-        return domain_weights(y, self.kinds_here, self.widths)
+        return domain_weights(y, self.kinds_on_device, self.widths)
 
     def updates(self) -> Sequence[Update]:
         schedule, optimizer = self.config.schedule, self.settings.optimizer
@@ -248,7 +248,7 @@ class Method(FaceMethod):
         generator = networks["generator"]
         assert isinstance(generator, StyledGenerator)
         whole.generator = generator
-        whole.kinds = self.kinds_here
+        whole.kinds = self.kinds_on_device
         whole.styles = torch.zeros(whole.styles.shape, device=device)
         whole.use_styles(networks["mapping"])
         return whole
