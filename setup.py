@@ -173,6 +173,7 @@ def main() -> None:
         package_data={
             "lssl": [
                 "presets/*.toml",
+                "data/frontal_faces.svm",
                 "weights/*.safetensors",
                 "weights/*.md",
                 "inference/demo/page/*",

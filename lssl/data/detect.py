@@ -24,7 +24,7 @@ EXTRA_MISSING = (
 )
 _LARGEST_SIDE = 800  # pictures are shrunk to this before the search: the detector's time grows with the area
 _SMALLEST_SIDE = 400  # and enlarged to this: it finds no face under some 80 pixels
-_LARGER_SIDES = (1600, 3200)  # tried where no face is found: finds one of 80 pixels in a picture of 3,200
+_LARGER_SIDES = (1600, 3200, 6400)  # tried where no face is found: finds one of 80 pixels in a picture of 6,400
 _WEAKEST = 0.25  # of the best score: faces score 1 to 3, folds and badges near a face 0.01 to 0.1
 
 
@@ -227,7 +227,12 @@ def import_dlib() -> Any:
 
 @functools.cache
 def _detector() -> Any:
-    return import_dlib().get_frontal_face_detector()
+    """dlib's frontal detector, from a file that its `save` wrote: unpacking the one in the library takes half a second."""
+    dlib = import_dlib()
+    try:
+        return dlib.fhog_object_detector(str(Path(__file__).with_name("frontal_faces.svm")))
+    except (OSError, RuntimeError):  # not installed with the package, or of another dlib's format
+        return dlib.get_frontal_face_detector()
 
 
 @functools.cache

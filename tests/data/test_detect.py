@@ -44,6 +44,16 @@ def test_small_and_large_pictures_give_the_same_points(astronaut, side) -> None:
 
 
 @dlib_there
+def test_the_shipped_detector_is_the_librarys(astronaut) -> None:
+    dlib = detect.import_dlib()
+    shipped, own = detect._detector(), dlib.get_frontal_face_detector()
+    assert isinstance(shipped, dlib.fhog_object_detector)
+    found = [detector.run(astronaut, 1, -0.5) for detector in (shipped, own)]
+    assert [str(box) for box in found[0][0]] == [str(box) for box in found[1][0]]
+    assert list(found[0][1]) == list(found[1][1])
+
+
+@dlib_there
 def test_no_face_and_two_faces(astronaut) -> None:
     assert detect.find_faces(np.zeros((200, 200, 3), np.uint8)) == []
     assert detect.detect_landmarks(np.zeros((200, 200, 3), np.uint8)) is None
