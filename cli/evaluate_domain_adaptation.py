@@ -9,11 +9,22 @@ from .evaluate_options import command_line, experiment_options, make_settings, p
 from .values import numbers_of
 
 
+def _folder_or_moved(ctx: click.Context, param: click.Parameter, value: str | None) -> Path | str | None:
+    from lssl.evaluation.experiments.moved_people import MOVED
+
+    if value is None or value == MOVED:
+        return value
+    folder = click.Path(exists=True, file_okay=False, path_type=Path)
+    return Path(folder.convert(value, param, ctx))
+
+
 @click.command()
 @click.option(
     "--simulated",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Labelled simulated faces (lssl generate-faces) with DATA's classes and size.  [default: drawn first]",
+    metavar="DIRECTORY|3d",
+    callback=_folder_or_moved,
+    help="Labelled simulated faces (lssl generate-faces) with DATA's classes and size; or 3d: the neutral photographs of each "
+    "fold's training people, moved to every class by the 3D edit.  [default: drawn first]",
 )
 @click.option(
     "--face-model", default="ict", show_default=True, help="Face model to draw with: ict, embedded, or an .npz."
@@ -36,7 +47,7 @@ from .values import numbers_of
 @repeats_option
 @experiment_options("pose", "simgan")
 def command(
-    simulated: Path | None,
+    simulated: Path | str | None,
     face_model: str,
     people: int,
     refiners: tuple[str, ...],
@@ -53,6 +64,7 @@ def command(
     lssl evaluate domain-adaptation --data london/ --refiner simgan --few 5,15
     lssl generate-faces drawn/ --model embedded --size 64
     lssl evaluate domain-adaptation --data ict/ --simulated drawn/
+    lssl evaluate domain-adaptation --data photographs/ --simulated 3d
 
     DATA holds the real faces. In each fold, a refiner learns to make simulated faces, whose labels are known, look like the
     real ones of the training people, whose labels it does not see. Classifiers learn from the simulated faces as they

@@ -97,7 +97,7 @@ class Loop:
             self._sample()
         elif self.iteration >= schedule.iterations:  # killed between the last checkpoint and what it delivers
             self.save()
-        saved_at, logged_at = time.monotonic(), time.perf_counter()
+        saved_at, logged_at, logged = time.monotonic(), time.perf_counter(), self.iteration
         silent = self.iteration < WORD_AT
         how_long = HowLong(None if log is None else log.say, schedule.iterations, self.iteration, unit="iterations")
         with self.plans() as plans:
@@ -115,9 +115,9 @@ class Loop:
                 if logs:
                     values = {**self._means(), "learning_rate": schedule.learning_rate * rate}
                     if log is not None:
-                        now, steps = time.perf_counter(), min(output.log_every, self.iteration)
+                        now, steps = time.perf_counter(), self.iteration - logged
                         log.write(self.iteration, {**values, "seconds": (now - logged_at) / steps})
-                        logged_at = now
+                        logged_at, logged = now, self.iteration
                         if silent and self.iteration >= WORD_AT:
                             if word := self.method.word(values):
                                 log.say(f"Iteration {self.iteration}: {word}")

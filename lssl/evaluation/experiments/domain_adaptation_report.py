@@ -28,8 +28,10 @@ from lssl.evaluation.experiments.experiment import (
     open_experiment,
     over_folds,
 )
+from lssl.evaluation.experiments.moved_people import MOVED, check_moved, write_moved
 from lssl.evaluation.figures import confusion_figure
 from lssl.evaluation.report import Report, Table
+from lssl.inference.model_edit import ModelEditor
 
 
 def evaluate_domain_adaptation(
@@ -37,7 +39,7 @@ def evaluate_domain_adaptation(
     out: Path,
     command: str,
     *,
-    simulated: Path | None = None,
+    simulated: Path | str | None = None,
     face_model: str = "ict",
     people: int = 100,
     refiners: Sequence[str] = ("lssl",),
@@ -49,8 +51,9 @@ def evaluate_domain_adaptation(
 
     Args:
         settings: `data` holds the real faces, `training` the refiners' settings.
-        simulated: a data set folder of simulated faces with the real ones' classes; without it `people` people of
-            `face_model` are drawn into the state first.
+        simulated: a data set folder of simulated faces with the real ones' classes, or `MOVED`: in each fold, the neutral
+            photographs of its training people, moved by the 3D edit. Without it `people` people of `face_model` are drawn
+            into the state first.
         refiners: names of `REFINERS`.
         few: for each number n, classifiers that also see the real faces of n training people.
         repeats: classifiers per arm, with different seeds, whose accuracies are averaged in each fold.
@@ -62,22 +65,39 @@ def evaluate_domain_adaptation(
         refiner_config(settings.training, refiner, Path())
     source: dict[str, Any] = {"face_model": face_model, "people": people}
     if simulated is not None:
-        source = {"simulated": file_fingerprint(simulated / METADATA)}
+        source = {"simulated": MOVED if simulated == MOVED else file_fingerprint(Path(simulated) / METADATA)}
     further = {**source, "refiners": refiners, "few": few, "repeats": repeats}
     experiment = open_experiment("domain-adaptation", settings, out, overwrite=overwrite, **further)
     least = min(len(fold.train) for fold in experiment.folds)
     if few and few[-1] >= least:
         raise LsslError(f"--few {few[-1]}: a fold has only {least} training people; give fewer")
-    size = check_images(experiment.folder)[0]
-    root = simulated
-    if root is None:
-        root = out / "state" / SIMULATED
-        write_simulated(root, experiment.group, size, model=face_model, people=people, seed=settings.seed)
-    faces = open_simulated(root, experiment.folder, experiment.group)
-    results = [adaptation_fold(experiment, fold, faces, refiners, few, repeats) for fold in experiment.folds]
-    report = _report(experiment, faces, results, refiners, few, repeats, command)
+    if simulated == MOVED:
+        faces = _moved_people(experiment)
+    else:
+        size = check_images(experiment.folder)[0]
+        root = out / "state" / SIMULATED if simulated is None else Path(simulated)
+        if simulated is None:
+            write_simulated(root, experiment.group, size, model=face_model, people=people, seed=settings.seed)
+        faces = [open_simulated(root, experiment.folder, experiment.group)] * len(experiment.folds)
+    results = [
+        adaptation_fold(experiment, fold, made, refiners, few, repeats)
+        for fold, made in zip(experiment.folds, faces, strict=True)
+    ]
+    report = _report(experiment, faces[0], results, refiners, few, repeats, command)
     report.write(out)
     return report
+
+
+def _moved_people(experiment: Experiment) -> list[FaceFolder]:
+    """Each fold's training people, moved to every class from their neutral photographs."""
+    editor = ModelEditor.load()
+    check_moved(editor, experiment.folder, experiment.group)
+    made = []
+    for fold in experiment.folds:
+        out = experiment.state.folder(f"fold-{fold.number:02d}") / SIMULATED
+        people = experiment.train_rows(fold)
+        made.append(write_moved(editor, people, experiment.group, out, seed=experiment.settings.seed))
+    return made
 
 
 def adaptation_table(
