@@ -170,6 +170,7 @@ def command(
     from lssl.data.prepare import PrepareOptions, list_source, prepare
     from lssl.data.preview import write_preview
     from lssl.data.readers import READERS
+    from lssl.training.suitability import other_size
 
     given: dict[str, Any] = {
         "subject_pattern": subject_pattern,
@@ -199,6 +200,8 @@ def command(
         f"landmarks: {len(listing.records) - searched} known, {searched} by dlib; "
         f"{size}x{size} pixels, {workers} processes"
     )
+    if size_warning := other_size(size):  # said before the work, which would have to be repeated
+        output.warn(f"  ! {size_warning}")
     report = prepare(
         source,
         path,
@@ -209,6 +212,8 @@ def command(
         progress=partial(_progress, output=output),
         listing=listing,
     )
+    if size_warning:
+        report.warnings.append(size_warning)
     if preview:
         write_preview(read_metadata(out), out / "preview.png")
     _print_report(report, out, output)

@@ -131,7 +131,7 @@ def read_metadata(root: str | Path, *, attributes: Sequence[str] | None = None) 
     Raises LsslError naming the file and what to do.
     """
     root = Path(root)
-    table = _read_columns(root)
+    table, lines = _read_columns(root)
     count = len(table["file_name"])
     info = _read_description(root)
     columns = {name: values for name, values in table.items() if name not in REQUIRED_COLUMNS}
@@ -145,7 +145,7 @@ def read_metadata(root: str | Path, *, attributes: Sequence[str] | None = None) 
         landmarks=_read_landmarks(root, count),
         info=info,
     )
-    _check_rows(folder)
+    _check_rows(folder, lines)
     return folder
 
 
@@ -211,7 +211,8 @@ def _column_name(name: str) -> str:
     return "" if re.fullmatch(r"unnamed:_\d+", plain) else name.strip()
 
 
-def _read_columns(root: Path) -> dict[str, list[str]]:
+def _read_columns(root: Path) -> tuple[dict[str, list[str]], list[int]]:
+    """The columns of metadata.csv, and the line of each row in the file (which may have empty lines)."""
     path = root / METADATA
     if not root.is_dir():
         raise LsslError(f"{root}: {'is a file; give a data set folder' if root.exists() else 'no such folder'}")
@@ -227,7 +228,7 @@ def _read_columns(root: Path) -> dict[str, list[str]]:
     find = FileNames(root)
     columns["file_name"] = [find.on_disk(name) for name in columns["file_name"]]
     columns["split"] = [as_split(name) for name in columns["split"]]
-    return columns
+    return columns, [line for line, _ in rows]
 
 
 def _how_to_prepare(root: Path) -> str:
@@ -304,11 +305,10 @@ def _choose_attributes(
     return tuple(chosen)
 
 
-def _check_rows(folder: FaceFolder) -> None:
+def _check_rows(folder: FaceFolder, lines: Sequence[int]) -> None:
     path = folder.root / METADATA
     seen: dict[str, int] = {}
-    for row, name in enumerate(folder.file_names):
-        line = row + 2
+    for row, (name, line) in enumerate(zip(folder.file_names, lines, strict=True)):
         if name in seen:
             raise LsslError(f"{path}, line {line}: '{name}' is in line {seen[name]} already")
         seen[name] = line

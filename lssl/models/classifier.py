@@ -308,5 +308,5 @@ def load_classifier(path: str | Path, device: torch.device | str = "cpu") -> Tra
         network.load_state_dict(weights)
         trained = TrainedClassifier(network, group, about["architecture"], int(about["image_size"]), about.get("info"))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise FILE.damaged(path, error) from None
+        raise FILE.unusable(path, about, error) from None
     return trained.requires_grad_(False).eval().to(device)

@@ -133,7 +133,7 @@ def load_generator(path: str | Path, device: torch.device | str = "cpu") -> Trai
         network = KINDS[about.get("architecture", "Generator")](**about["network"])
         network.load_state_dict(weights)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise FILE.damaged(path, error) from None
+        raise FILE.unusable(path, about, error) from None
     trained = TrainedGenerator(
         network, schema, about["image_size"], about["heatmap_sigma"], about["task"], about.get("info")
     )

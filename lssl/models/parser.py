@@ -92,5 +92,5 @@ def load_parser_with_info(path: str | Path, device: torch.device | str = "cpu") 
         parser = FaceParser(about["width"], about["num_levels"])
         parser.load_state_dict(weights)
     except (KeyError, TypeError, RuntimeError) as error:
-        raise FILE.damaged(path, error) from None
+        raise FILE.unusable(path, about, error) from None
     return parser.requires_grad_(False).eval().to(device), dict(about.get("info", {}))

@@ -58,8 +58,13 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     except Exception as error:  # a damaged file makes PyTorch's reader raise almost anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise LsslError(f"{path}: not a readable checkpoint ({reason})") from None
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise LsslError(f"{path}: not a checkpoint of this version of lssl")
+    if not isinstance(state, dict) or not isinstance(state.get("format"), int):
+        raise LsslError(f"{path}: a PyTorch file, but not a checkpoint that `lssl train` wrote")
+    if state["format"] != FORMAT:
+        raise LsslError(
+            f"{path}: a checkpoint in layout {state['format']}, which another version of lssl wrote (this one writes "
+            f"{FORMAT}): resume with that version"
+        )
     return state
 
 

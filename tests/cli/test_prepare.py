@@ -116,6 +116,18 @@ def test_out_may_be_an_option_and_the_result_json(tmp_path) -> None:
     assert run("folder", tmp_path / "in", tmp_path / "a", "-o", tmp_path / "b").exit_code == 2
 
 
+def test_a_size_that_train_refuses_is_said_before_the_work(tmp_path) -> None:
+    for name in ("happy/a", "neutral/a", "happy/b", "neutral/b"):
+        write_face(tmp_path / "in" / f"{name}.png")
+    result = run("folder", tmp_path / "in", tmp_path / "out", "--size", 50, "--workers", 1)
+    said = "`lssl train` refuses pictures of 50 pixels: the side must be divisible by 16; --size 48 or 64"
+    assert result.exit_code == 0
+    assert result.output.index(said) < result.output.index("faces of 2 subjects")
+    assert json.loads(run("folder", tmp_path / "in", tmp_path / "out", "--size", 50, "-q", "--json").stdout)[
+        "warnings"
+    ] == [said]
+
+
 def test_a_file_where_a_folder_should_be_is_one_sentence(tmp_path) -> None:
     for mood in ("happy", "sad"):
         write_face(tmp_path / "in" / mood / "a.png")

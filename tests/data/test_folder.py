@@ -94,6 +94,16 @@ def test_each_damage_is_named(folder, damage, message) -> None:
         read_metadata(folder)
 
 
+def test_lines_are_those_of_the_file(folder) -> None:
+    path = folder / "metadata.csv"
+    header, *rows = path.read_text().splitlines()
+    path.write_text(
+        "\n".join([header, "", "", *rows[:3], "", rows[3].replace(",train,", ",holdout,"), *rows[4:]]) + "\n"
+    )
+    with pytest.raises(LsslError, match=r"metadata\.csv, line 8: split is 'holdout'"):
+        read_metadata(folder)
+
+
 def test_pictures_are_checked_before_training(folder) -> None:
     Image.new("RGB", (16, 32)).save(folder / "images" / "003_happy.png")
     with pytest.raises(LsslError, match=r"003_happy.png is 16x32, but images/000_happy.png is 32x32"):

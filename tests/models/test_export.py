@@ -1,5 +1,7 @@
 """generator.safetensors: everything inside, nothing else needed, clear errors."""
 
+import json
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -8,7 +10,8 @@ import lssl
 from lssl.data import AttributeSchema
 from lssl.errors import LsslError
 from lssl.models import Generator
-from lssl.models.export import TrainedGenerator, save_generator
+from lssl.models.classifier import load_classifier
+from lssl.models.export import FILE, TrainedGenerator, save_generator
 
 
 @pytest.fixture
@@ -42,3 +45,27 @@ def test_errors_name_the_file(trained, tmp_path):
         lssl.load_generator(tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match="landmarks"):
         trained.translate(torch.zeros(1, 3, 16, 16), None, torch.zeros(1, 3))
+
+
+def test_a_file_of_another_version_is_not_called_damaged(trained, tmp_path):
+    path = tmp_path / "generator.safetensors"
+    about = {"schema": trained.schema.to_dict(), "network": {**trained.network.settings(), "colour": 3}}
+    FILE.write(path, trained.network, about)
+    with pytest.raises(
+        LsslError, match=r"written by lssl \d.* cannot build this generator \(.*'colour'\): train it again"
+    ):
+        lssl.load_generator(path)
+    weights = trained.network.state_dict()
+    for description in (json.dumps(about), "{}"):  # as versions wrote it that did not say which they were
+        save_file(weights, path, metadata={"format": FILE.format, "lssl": description})
+        with pytest.raises(LsslError, match="written by an earlier version of lssl"):
+            lssl.load_generator(path)
+    save_file(weights, path, metadata={"format": "lssl-generator-2", "lssl": "{}"})
+    with pytest.raises(LsslError, match=r"a generator in layout 2, which another version of lssl wrote .* update lssl"):
+        lssl.load_generator(path)
+
+
+def test_a_file_of_another_kind_is_called_what_it_is(trained, tmp_path):
+    save_generator(tmp_path / "generator.safetensors", trained)
+    with pytest.raises(LsslError, match=r"a generator, not a classifier; `lssl train-classifier` makes one"):
+        load_classifier(tmp_path / "generator.safetensors")

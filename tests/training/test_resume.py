@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 import lssl
@@ -14,7 +15,7 @@ from lssl.data.lock import unlock_folder
 from lssl.errors import LsslError
 from lssl.methods.run import prepare_run
 from lssl.training import TrainConfig
-from lssl.training.checkpoint import checkpoints
+from lssl.training.checkpoint import checkpoints, load_checkpoint
 
 
 def run(config, out, **options) -> bool:
@@ -116,3 +117,13 @@ def test_a_second_run_in_one_folder_is_refused(config, tmp_path) -> None:
     assert loop.train()
     unlock_folder(out)
     assert subprocess.run(other, check=False).returncode == 0
+
+
+def test_a_checkpoint_of_another_version_is_not_called_damaged(tmp_path) -> None:
+    path = tmp_path / "iteration_00000001.pt"
+    torch.save({"format": 1, "iteration": 1}, path)
+    with pytest.raises(LsslError, match=r"a checkpoint in layout 1, which another version of lssl wrote .*resume with"):
+        load_checkpoint(path)
+    torch.save({"weights": torch.zeros(2)}, path)
+    with pytest.raises(LsslError, match="a PyTorch file, but not a checkpoint that `lssl train` wrote"):
+        load_checkpoint(path)

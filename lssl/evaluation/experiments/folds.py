@@ -102,8 +102,8 @@ def check_faces(
     nameless = [row for row, subject in enumerate(folder.subjects) if not subject]
     if nameless:
         raise LsslError(
-            f"{table}, line {nameless[0] + 2}: no subject ({len(nameless)} such rows); to test on unseen people, every "
-            "picture needs its subject: prepare the folder with --subject-pattern"
+            f"{table}: {folder.file_names[nameless[0]]} has no subject ({len(nameless)} such rows); to test on unseen "
+            "people, every picture needs its subject: prepare the folder with --subject-pattern"
         )
     if known is None:
         group = AttributeSchema.from_columns({attribute: folder.columns[attribute]}).groups[0]

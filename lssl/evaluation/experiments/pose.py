@@ -85,7 +85,9 @@ def frontal_yaw(folder: FaceFolder, column: str) -> dict[str, float]:
             try:
                 yaws[text] = float(text)
             except ValueError:
-                raise LsslError(f"{where}, line {row + 2}: '{text}' in column '{column}' is no angle") from None
+                raise LsslError(
+                    f"{where}: '{text}' in column '{column}' of {folder.file_names[row]} is no angle"
+                ) from None
     if 0 not in yaws.values():
         raise LsslError(f"{where}: no face has {column} 0, but the classifier learns from frontal faces")
     if len(set(yaws.values())) < 2:

@@ -66,7 +66,7 @@ def edited(faces, tmp_path, edit):
     [
         (lambda text: text.replace(",test,", ",train,"), LsslError, "no row with split 'test'"),
         (lambda text: text.replace("s07,test,sad", "s07,train,sad"), LsslError, "'s07' is in split train and in"),
-        (lambda text: re.sub(r",s\d\d,", ",,", text), LsslError, "no subject|in split train and in split test"),
+        (lambda text: re.sub(r",s\d\d,", ",,", text), LsslError, "has no subject|in split train and in split test"),
         (lambda text: text.replace(",happy", ",neutral").replace(",sad", ",neutral"), LsslError, "one class only"),
         (lambda text: re.sub(r"train,sad", "train,happy", text), LsslError, "training subjects of fold 0 none has"),
     ],
@@ -81,7 +81,7 @@ def test_what_is_wrong_is_named(faces, tmp_path, edit, error, message):
 def test_a_row_without_a_subject_is_named(faces, tmp_path):
     root = edited(faces, tmp_path, lambda text: text.replace("s00,train,happy", ",train,happy"))
     folder = read_metadata(root)
-    with pytest.raises(LsslError, match=r"metadata\.csv, line \d+: no subject \(1 such rows\)"):
+    with pytest.raises(LsslError, match=r"metadata\.csv: images/\w+\.png has no subject \(1 such rows\)"):
         check_faces(folder, "expression", subject_folds(folder.subjects, 2, 0))
 
 
