@@ -17,6 +17,7 @@ from PIL import Image
 from lssl.cli.main import main
 from lssl.data import read_metadata
 from lssl.data.landmark_files import write_pts
+from tests.apart import invoke_apart
 
 #: Commands that ask the user or show pages; they print no result.
 INTERACTIVE = {"doctor", "demo"}
@@ -65,9 +66,9 @@ def test_an_unknown_option_is_wrong_usage(words) -> None:
 
 def test_json_is_all_that_is_on_standard_output(tmp_path) -> None:
     options = ["--subjects", "6", "--expressions", "neutral,happy", "--size", "32", "--json"]
-    result = CliRunner().invoke(main, ["generate-faces", str(tmp_path / "faces"), *options])
+    result = invoke_apart(main, ["generate-faces", str(tmp_path / "faces"), *options])
     assert json.loads(result.stdout)["faces"] == 12
-    shown = CliRunner().invoke(
+    shown = invoke_apart(
         main,
         ["face-model", "show", "embedded", "-o", str(tmp_path / "s.png"), "--size", "32", "--modes", "1", "--json"],
     )

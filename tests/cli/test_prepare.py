@@ -10,6 +10,7 @@ from PIL import Image
 
 from lssl.cli.main import main
 from lssl.data import detect
+from tests.apart import invoke_apart
 
 
 def write_face(path, points=None):
@@ -27,6 +28,10 @@ def write_face(path, points=None):
 
 def run(*arguments):
     return CliRunner().invoke(main, ["prepare", *map(str, arguments)])
+
+
+def with_json(*arguments):
+    return invoke_apart(main, ["prepare", *map(str, arguments), "--quiet", "--json"])
 
 
 def test_a_folder_is_prepared_counted_and_shown(tmp_path) -> None:
@@ -107,7 +112,7 @@ def test_out_may_be_an_option_and_the_result_json(tmp_path) -> None:
             write_face(tmp_path / "in" / mood / f"{name}.png")
     (tmp_path / "in" / "sad" / "film.mov").write_bytes(b"\0\0\0\x14ftypqt  ")
     for out in (["-o", tmp_path / "out"], [tmp_path / "out"]):
-        result = run("folder", tmp_path / "in", *out, "--size", 32, "--workers", 1, "--quiet", "--json")
+        result = with_json("folder", tmp_path / "in", *out, "--size", 32, "--workers", 1)
         assert result.exit_code == 1
         report = json.loads(result.stdout)
         assert (report["faces"], report["splits"]) == (6, {"train": 4, "test": 2})
@@ -123,9 +128,8 @@ def test_a_size_that_train_refuses_is_said_before_the_work(tmp_path) -> None:
     said = "`lssl train` refuses pictures of 50 pixels: the side must be divisible by 16; --size 48 or 64"
     assert result.exit_code == 0
     assert result.output.index(said) < result.output.index("faces of 2 subjects")
-    assert json.loads(run("folder", tmp_path / "in", tmp_path / "out", "--size", 50, "-q", "--json").stdout)[
-        "warnings"
-    ] == [said]
+    again = with_json("folder", tmp_path / "in", tmp_path / "out", "--size", 50)
+    assert json.loads(again.stdout)["warnings"] == [said]
 
 
 def test_a_file_where_a_folder_should_be_is_one_sentence(tmp_path) -> None:

@@ -15,6 +15,7 @@ from lssl.data import AttributeGroup, AttributeSchema, FaceFolderWriter, FaceRow
 from lssl.data.landmark_files import write_pts
 from lssl.models import Generator
 from lssl.models.export import TrainedGenerator, save_generator
+from tests.apart import invoke_apart
 
 SCHEMA = AttributeSchema((AttributeGroup("expression", ("neutral", "happy", "sad")),))
 
@@ -272,9 +273,8 @@ def odd_model(tmp_path_factory):
 )
 def test_any_class_can_be_asked_for_and_is_written_beside_the_others(odd_model, tmp_path, words, names) -> None:
     photo(tmp_path / "a.png")
-    result = run(
-        "synthesize", odd_model, tmp_path / "a.png", "--to", words, "-o", tmp_path / "out", "--json", "--quiet"
-    )
+    arguments = [odd_model, tmp_path / "a.png", "--to", words, "-o", tmp_path / "out", "--json", "--quiet"]
+    result = invoke_apart(main, ["synthesize", *map(str, arguments)])
     assert result.exit_code == 0, result.output
     written = [path for path in (tmp_path / "out").rglob("*.png") if path.parent.name != "grids"]
     assert {path.name for path in written} == names

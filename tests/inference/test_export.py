@@ -17,6 +17,7 @@ from lssl.inference.export import export_generator, largest_difference
 from lssl.models.export import TrainedGenerator, save_generator
 from lssl.models.generator import Generator
 from lssl.models.moving import MovingGenerator
+from tests.apart import invoke_apart
 
 SCHEMA = AttributeSchema((AttributeGroup("expression", ("neutral", "happy")),))
 SIZE = 16
@@ -33,7 +34,7 @@ def onnx_by_command(folder: Path, kind: str, *options: str) -> tuple[Path, dict[
     """The file that `lssl export --onnx` writes of a saved generator, and what the command says."""
     save_generator(folder / "generator.safetensors", generator(kind))
     path = folder / "it.onnx"
-    result = CliRunner().invoke(main, ["export", str(folder), "--onnx", "-o", str(path), "--json", *options])
+    result = invoke_apart(main, ["export", str(folder), "--onnx", "-o", str(path), "--json", *options])
     assert result.exit_code == 0, result.output
     return path, json.loads(result.stdout)
 
