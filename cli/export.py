@@ -44,7 +44,7 @@ def command(model: Path, kind: str | None, out: Path | None, side: str, quiet: b
 
     if kind is None:
         raise click.UsageError("choose the kind of file: --onnx or --pt2")
-    if str(model) == EDIT_3D and not model.exists():
+    if str(model) == EDIT_3D:
         raise LsslError("3d is not a network: it fits a face model to each photograph, which such a file cannot do")
     output = Output(quiet, as_json)
     generator = load_generator(model)

@@ -126,8 +126,10 @@ class FaceFolder:
 def read_metadata(root: str | Path, *, attributes: Sequence[str] | None = None) -> FaceFolder:
     """Reads and checks all of a data set folder but the pixels: columns, splits, landmarks, that every picture exists.
 
-    attributes: the columns to use as attributes; else those that dataset.json lists; else every column with 2 to 64
-        values, each shared by two rows or more on average.
+    Args:
+        attributes: the columns to use as attributes; else those that dataset.json lists; else every column with 2 to 64
+            values, each shared by two rows or more on average.
+
     Raises LsslError naming the file and what to do.
     """
     root = Path(root)

@@ -59,8 +59,7 @@ class FaceEditor:
         elif isinstance(model, TrainedGenerator):
             self.model = model.to(chosen)
         else:
-            is_3d = str(model) == EDIT_3D and not Path(model).exists()
-            self.model = ModelEditor.load() if is_3d else load_generator(model, chosen)
+            self.model = ModelEditor.load() if str(model) == EDIT_3D else load_generator(model, chosen)
         self.detector = landmarks
         self.card = None if isinstance(model, TrainedGenerator | ModelEditor) else model_card(model)
 

@@ -18,7 +18,7 @@ _HUB_MISSING = "the Hugging Face hub needs huggingface_hub: pip install huggingf
 def model_card(model: str | Path) -> str | None:
     """The model card, in Markdown, of a built-in generator or in a generator's folder; None if there is none."""
     path = Path(model)
-    if str(model) in built_in_generators() and not path.exists():
+    if str(model) in built_in_generators() and not (path.is_file() or (path / FILE.name).is_file()):
         path = WEIGHTS / f"{model}.md"
     elif path.is_dir():
         path = path / CARD

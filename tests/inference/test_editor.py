@@ -215,6 +215,16 @@ def test_unknown_words_and_numbers(models, faces) -> None:
         lssl.FaceEditor(models[0]["moving"]).edit(3, "happy")
 
 
+def test_folders_of_a_built_ins_name_do_not_hide_it(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("3d", "london"):
+        (tmp_path / name).mkdir()
+    assert isinstance(lssl.FaceEditor("3d").model, ModelEditor)
+    london = lssl.FaceEditor("london")
+    assert london.model.schema.knows("happy")
+    assert london.card is not None and "CC BY" in london.card
+
+
 def test_nothing_of_training_is_imported() -> None:
     code = (
         "import sys, lssl; lssl.FaceEditor('london'); lssl.FaceEditor('3d'); "
