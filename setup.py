@@ -2,13 +2,16 @@
 
 The operators are a plain shared library, lssl/_ops.so. It uses no Python symbols and only PyTorch's stable ABI, so one
 build serves every Python and every torch from 2.10 on. LSSL_CUDA=1 forces the CUDA kernels, LSSL_CUDA=0 leaves them
-out; unset, they are built when nvcc and a CUDA build of PyTorch are both present. LSSL_CUDA_DEBUG=1 builds kernels that
-assert every index. LSSL_NATIVE=0 installs without any native code (the references run instead). LSSL_WHEEL=1 builds
-for a release: stripped, without lssl._C, as a wheel for every Python (`make wheel`).
+out; unset, they are built when nvcc and a CUDA build of PyTorch, both of one major version, are present.
+LSSL_CUDA_DEBUG=1 builds kernels that assert every index. LSSL_NATIVE=0 installs without any native code (the
+references run instead). LSSL_WHEEL=1 builds for a release: stripped, without lssl._C, as a wheel for every Python
+(`make wheel`).
 """
 
 import os
+import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -31,12 +34,31 @@ def with_cuda() -> bool:
     from torch.utils import cpp_extension
 
     can_cuda = cpp_extension.CUDA_HOME is not None and torch.version.cuda is not None
-    wish = {"0": False, "1": True}.get(os.environ.get("LSSL_CUDA", ""), can_cuda)
+    asked = os.environ.get("LSSL_CUDA", "")
+    if can_cuda and not asked and (reason := other_cuda(cpp_extension.CUDA_HOME, torch.version.cuda)):
+        tell(f"lssl: built without CUDA kernels: {reason}")
+        return False
+    wish = {"0": False, "1": True}.get(asked, can_cuda)
     if wish and not can_cuda:
         sys.exit(
             "lssl: LSSL_CUDA=1 needs nvcc (set CUDA_HOME) and a CUDA build of PyTorch; unset it to build for the CPU."
         )
     return wish
+
+
+def other_cuda(home: str, wanted: str) -> str:
+    """Why this nvcc cannot build for a PyTorch built with CUDA `wanted`; empty if it can, or does not say its release.
+
+    PyTorch refuses to build with an nvcc of another major version, which would leave the CPU without kernels, too.
+    """
+    try:
+        said = subprocess.run([os.path.join(home, "bin", "nvcc"), "--version"], capture_output=True, text=True).stdout
+    except OSError:
+        return ""
+    found = re.search(r"release (\d+)\.", said)
+    if found is None or found[1] == wanted.partition(".")[0]:
+        return ""
+    return f"nvcc is of CUDA {found[1]}, PyTorch of CUDA {wanted}; for CUDA kernels install the toolkit {wanted}"
 
 
 def native_extensions() -> tuple[list, dict]:
@@ -187,4 +209,5 @@ def main() -> None:
     )
 
 
-main()
+if __name__ == "__main__":
+    main()

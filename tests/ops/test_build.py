@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -82,6 +83,22 @@ def test_a_library_that_does_not_load_says_why(tmp_path, loader):
     assert "broken.so" in info["reason"]
     assert info["reason"] != f"Could not load this library: {broken}"  # the linker's words, not the wrapper's
     assert len(output) == 32
+
+
+@pytest.mark.parametrize(("release", "wanted", "said"), [
+    ("13.0", "12.8", "nvcc is of CUDA 13, PyTorch of CUDA 12.8"), ("12.4", "12.8", ""), ("13.1", "13.0", ""),
+])  # fmt: skip
+def test_an_nvcc_of_another_major_version_is_told_apart(tmp_path, release, wanted, said):
+    if not (ROOT / "setup.py").exists():
+        pytest.skip("not a source tree")
+    (tmp_path / "bin").mkdir()
+    nvcc = tmp_path / "bin" / "nvcc"
+    nvcc.write_text(f"#!/bin/sh\necho Cuda compilation tools, release {release}, V{release}.88\n")
+    nvcc.chmod(0o755)
+    other_cuda = runpy.run_path(str(ROOT / "setup.py"), run_name="setup")["other_cuda"]
+    assert other_cuda(str(tmp_path), wanted).startswith(said)
+    assert bool(other_cuda(str(tmp_path), wanted)) == bool(said)
+    assert other_cuda(str(tmp_path / "nowhere"), wanted) == ""
 
 
 @pytest.mark.slow

@@ -110,11 +110,15 @@ def open_clip(path: Path) -> Clip:
 
 
 def import_av() -> Any:
-    """PyAV. Raises LsslError saying how to install it."""
+    """PyAV. Raises LsslError saying how to install it, or a version that tells how a frame is turned and coloured."""
     try:
         import av
     except ImportError:
         raise LsslError(EXTRA_MISSING) from None
+    if not hasattr(av.VideoFrame, "color_primaries"):
+        raise LsslError(
+            f"PyAV {av.__version__} is too old for videos: pip install -U 'av>=17'; GIF and WebP do without"
+        )
     av.logging.set_level(av.logging.FATAL)
     return av
 

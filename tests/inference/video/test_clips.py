@@ -1,7 +1,9 @@
 """Moving pictures read, changed and written: times, sound, what is left of a run that was stopped."""
 
+import sys
 import threading
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -161,6 +163,13 @@ def test_what_is_no_video_is_refused_by_its_name(tmp_path):
     result = CliRunner().invoke(main, ["synthesize", "london", str(path), "--to", "happy", "-o", str(tmp_path / "o")])
     assert result.exit_code == 1
     assert "is not a video that can be read" in result.output
+
+
+def test_a_pyav_that_is_too_old_is_said(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", SimpleNamespace(VideoFrame=object, __version__="13.0.0"))
+    (tmp_path / "a.mp4").write_bytes(b"a video")
+    with pytest.raises(LsslError, match=r"PyAV 13\.0\.0 is too old for videos: pip install -U 'av>=17'"):
+        open_clip(tmp_path / "a.mp4")
 
 
 def test_a_still_gif_is_a_photograph(tmp_path):
