@@ -88,9 +88,7 @@ class NetworkEdit:
                 made = np.rint(self._face.image + begun * (made.astype(np.float32) - self._face.image)).astype(np.uint8)
             return paste_back(replace(self._face, photograph=photograph), made)
         edit = self._whole_edit(target_vector(self._model.schema, self._face.source, full)[None])
-        if part < 1:
-            edit = Edit(edit.flow * part, edit.tone * part, edit.paint, edit.opacity * part)
-        return apply_edit(photograph, self._similarity, edit, self._mask)
+        return apply_edit(photograph, self._similarity, part_of_edit(edit, part), self._mask)
 
     def _whole_edit(self, y: Tensor) -> Edit:
         """What the network says to y (1, A), on the CPU. The last answer is kept: a slider asks for parts of the same."""
@@ -105,16 +103,24 @@ class NetworkEdit:
         return edit
 
 
+def part_of_edit(edit: Edit, part: float) -> Edit:
+    """A part of an edit, from 0 (nothing) over 1 to more: its movement and light grow on, paint covers no more than it did."""
+    if part == 1:
+        return edit
+    return Edit(edit.flow * part, edit.tone * part, edit.paint, edit.opacity * min(part, 1.0))
+
+
 def part_of_whole(target: Target | Blend) -> tuple[float, Blend]:
-    """How much of an edit is asked for, 0 to 1, and the whole of it.
+    """How much of an edit is asked for, 0 to 1 or more, and the whole of it.
 
     A generator says what makes a face show y, not from where: half of a smile is half of its movement, whatever the
-    photograph shows (y half way is neither: from a photograph that smiles it would begin at a neutral face).
+    photograph shows (y half way is neither: from a photograph that smiles it would begin at a neutral face). Nor has it
+    learnt a y beyond 1: asked for one, `london` shuts the mouth of a smile.
     """
     sums: dict[str, float] = {}
     for (group, _), share in target.shares.items():
         sums[group] = sums.get(group, 0.0) + share
-    part = min(1.0, max(sums.values(), default=0.0))
+    part = max(sums.values(), default=0.0)
     if part == 0:
         return 0.0, Blend({}, target.name)
     return part, Blend({pair: share / part for pair, share in target.shares.items()}, target.name)

@@ -6,7 +6,7 @@ import torch
 
 from lssl.data.align import Similarity
 from lssl.data.schema import AttributeGroup, AttributeSchema
-from lssl.inference.full_size import NetworkEdit, part_of_whole
+from lssl.inference.full_size import NetworkEdit, part_of_edit, part_of_whole
 from lssl.inference.moved_pixels import apply_edit
 from lssl.inference.synthesis import Blend, InputFace
 from lssl.models.export import TrainedGenerator
@@ -167,7 +167,7 @@ def test_tiles_side_by_side_give_the_same_as_one_by_one(monkeypatch):
         ({"happy": 0.25}, 0.25, {"happy": 1.0}),
         ({"happy": 0.25, "sad": 0.25}, 0.5, {"happy": 0.5, "sad": 0.5}),
         ({"happy": 0.5, "sad": 0.5}, 1.0, {"happy": 0.5, "sad": 0.5}),
-        ({"happy": 1.5}, 1.0, {"happy": 1.5}),
+        ({"happy": 1.5}, 1.5, {"happy": 1.0}),
     ],
 )
 def test_part_of_an_edit_is_part_of_the_whole_one(shares, part, whole):
@@ -194,4 +194,13 @@ def test_a_slider_asks_the_network_once():
     for value, share in (("happy", 0.3), ("happy", 0.7), ("happy", 1.0), ("sad", 0.5), ("happy", 1.5)):
         made = kept.change(image, blend(value, share))
         assert np.array_equal(made, NetworkEdit(model, face).change(image, blend(value, share)))
-    assert len(asked) == 5 + 3  # beside the five fresh ones: happy up to 1, sad, happy beyond
+    assert len(asked) == 5 + 3  # beside the five fresh ones: happy, sad, happy again
+
+
+def test_beyond_the_whole_edit_the_movement_goes_on_and_the_paint_does_not():
+    edit = wavy_edit()
+    half, more = part_of_edit(edit, 0.5), part_of_edit(edit, 1.5)
+    assert torch.equal(half.opacity, 0.5 * edit.opacity)
+    assert torch.equal(more.flow, 1.5 * edit.flow)
+    assert torch.equal(more.tone, 1.5 * edit.tone)
+    assert torch.equal(more.opacity, edit.opacity)

@@ -18,7 +18,7 @@ from lssl.data.align import Similarity, face_anchors, face_similarity, warp
 from lssl.face3d.editing.edit import edit_photograph
 from lssl.face3d.editing.field import named_movement
 from lssl.face3d.editing.movement import PlacedFace, place_between
-from lssl.inference.full_size import says_movement
+from lssl.inference.full_size import part_of_edit, part_of_whole, says_movement
 from lssl.inference.model_edit import GROUP, ModelEditor
 from lssl.inference.moved_pixels import apply_edit
 from lssl.inference.synthesis import (
@@ -91,10 +91,12 @@ class MovingEdits:
         device = next(self.model.parameters()).device
         pixels = to_float(torch.from_numpy(crop).permute(2, 0, 1)[None].to(device))
         side = self.model.side_image(torch.from_numpy(points)[None].to(device))
-        y = target_vector(self.model.schema, self.source, self.target)[None].to(device)
+        part, whole = part_of_whole(self.target)
+        y = target_vector(self.model.schema, self.source, whole)[None].to(device)
         with half_precision(device):
             edit, _, _ = self.model.network.edit(pixels, side, y)
-        return Edit(*(field.float().cpu() for field in edit)), face_feather(points, self.model.image_size)
+        edit = part_of_edit(Edit(*(field.float().cpu() for field in edit)), part)
+        return edit, face_feather(points, self.model.image_size)
 
     @torch.inference_mode()
     def apply(
@@ -111,9 +113,7 @@ class MovingEdits:
         if share > 0:
             edit = Edit(*(torch.lerp(a, b, share) for a, b in zip(edit, after[0], strict=True)))
             mask = mask + np.float32(share) * (after[1] - mask)
-        if strength < 1:
-            edit = Edit(edit.flow * strength, edit.tone * strength, edit.paint, edit.opacity * strength)
-        return apply_edit(image, similarity, edit, mask)
+        return apply_edit(image, similarity, part_of_edit(edit, strength), mask)
 
 
 @dataclass(frozen=True)

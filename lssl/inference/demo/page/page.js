@@ -287,8 +287,17 @@ function reflect() {
     const group = state.model.groups[input.dataset.group];
     const on = group.values.filter(({ word }) => values[word] > 0);
     input.checked = input.value ? on.length === 1 && on[0].word === input.value : on.length === 0;
+    if (input.checked) bringIntoView(input.parentElement);
   }
   $("reset").disabled = !isChanged(state.face);
+}
+
+/** Scrolls a strip, but never the page, to one of its tiles. */
+function bringIntoView(tile) {
+  const strip = tile.parentElement;
+  const over = tile.getBoundingClientRect().right - strip.getBoundingClientRect().right;
+  const under = strip.getBoundingClientRect().left - tile.getBoundingClientRect().left;
+  strip.scrollLeft += Math.max(0, over) - Math.max(0, under);
 }
 
 let filling = 0;
