@@ -5,12 +5,15 @@ import io
 import os
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
 
+from lssl import __file__ as package
 from lssl import __version__
 from lssl.errors import LsslError
 
@@ -82,6 +85,16 @@ def _as_meant(word: str) -> str:
     return option + equals + os.path.expanduser(path) if path.startswith("~/") and not os.path.exists("~") else word
 
 
+def _plain(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+    """A warning of lssl without the place in the program and its line, which are for programmers."""
+    if category is UserWarning and {Path(package).parent, Path(__file__).parent} & set(Path(filename).parents):
+        return f"Warning: {message}\n"
+    return _FORMAT(message, category, filename, lineno, line)
+
+
+_FORMAT = warnings.formatwarning
+
+
 class Program(LazyGroup):
     """Prints in one line what the user can put right; Ctrl-C ends with exit code 130."""
 
@@ -95,6 +108,7 @@ class Program(LazyGroup):
         return super().main(args, *others, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
+        warnings.formatwarning = _plain
         try:
             return super().invoke(ctx)
         except LsslError as error:
@@ -113,6 +127,8 @@ class Program(LazyGroup):
             hint = "; run the same command again to continue" if going_on else f"; {stop}" if str(stop) else ""
             click.secho(f"\nInterrupted{hint}.", fg="yellow", err=True)
             raise SystemExit(130) from None
+        finally:
+            warnings.formatwarning = _FORMAT
 
 
 @click.command(

@@ -135,7 +135,7 @@ def read_metadata(root: str | Path, *, attributes: Sequence[str] | None = None) 
     root = Path(root)
     table, lines = _read_columns(root)
     count = len(table["file_name"])
-    info = _read_description(root)
+    info = read_description(root)
     columns = {name: values for name, values in table.items() if name not in REQUIRED_COLUMNS}
     folder = FaceFolder(
         root,
@@ -223,7 +223,10 @@ def _read_columns(root: Path) -> tuple[dict[str, list[str]], list[int]]:
     header, rows = read_table(path)
     for name in REQUIRED_COLUMNS:
         if name not in header:
-            raise LsslError(f"{path} has no column '{name}'; it has: {', '.join(header)}")
+            raise LsslError(
+                f"{path} has no column '{name}'; it has: {', '.join(header)}. Add it, or let {_prepare_command(root)} "
+                "make a folder that has all"
+            )
     if not rows:
         raise LsslError(f"{path} has a header but no rows")
     columns = {name: [row[name] for _, row in rows] for name in header}
@@ -233,6 +236,15 @@ def _read_columns(root: Path) -> tuple[dict[str, list[str]], list[int]]:
     return columns, [line for line, _ in rows]
 
 
+def _prepared(root: Path) -> Path:
+    """The folder that is proposed for the faces of another one: beside it."""
+    return (root if root.name not in ("", "..") else root.resolve()).with_name(f"{root.resolve().name}-prepared")
+
+
+def _prepare_command(root: Path) -> str:
+    return f"`{shlex.join(['lssl', 'prepare', 'folder', str(root), str(_prepared(root))])}`"
+
+
 def _how_to_prepare(root: Path) -> str:
     """The command that makes a data set folder out of a folder without metadata.csv."""
     pictures = find_pictures(root).pictures
@@ -240,17 +252,17 @@ def _how_to_prepare(root: Path) -> str:
         return (
             f"it holds no pictures to make one from, either; see `lssl prepare --help` and `lssl generate-faces {root}`"
         )
-    out = (root if root.name not in ("", "..") else root.resolve()).with_name(f"{root.resolve().name}-prepared")
-    command = shlex.join(["lssl", "prepare", "folder", str(root), str(out)])
+    out, command = _prepared(root), _prepare_command(root)
     if all(path.parent == root for path in pictures):
         return (
             f"it holds {len(pictures)} pictures side by side: put them into a folder for each class ({root / 'happy'}, "
-            f"{root / 'neutral'}), then `{command}`, and give {out}"
+            f"{root / 'neutral'}), then {command}, and give {out}"
         )
-    return f"it holds {len(pictures)} pictures: `{command}`, and give {out}"
+    return f"it holds {len(pictures)} pictures: {command}, and give {out}"
 
 
-def _read_description(root: Path) -> dict[str, Any]:
+def read_description(root: Path) -> dict[str, Any]:
+    """What a folder's dataset.json says; nothing where there is none. Raises LsslError for one that is not JSON."""
     path = root / DESCRIPTION
     if not path.is_file():
         return {}

@@ -92,7 +92,7 @@ def list_source(source: str, path: Path, options: PrepareOptions) -> Listing:
 
 
 def choose_attributes(listing: Listing, source: str, options: PrepareOptions) -> tuple[str, ...]:
-    """The attribute columns: those asked for, else the reader's own that have at least two values here.
+    """The attribute columns: those asked for, else the folder's or the reader's own that have at least two values here.
 
     Raises LsslError if a column that was asked for does not exist, or has only one value.
     """
@@ -107,7 +107,7 @@ def choose_attributes(listing: Listing, source: str, options: PrepareOptions) ->
             raise LsslError(f"attribute '{name}' has one class only ({min(values[name])}); two are needed")
     if options.attributes:
         return options.attributes
-    preferred = READERS[source].attributes or tuple(values)
+    preferred = listing.attributes or READERS[source].attributes or tuple(values)
     most = max(2, len(listing.records) // 2)
     return tuple(name for name in preferred if name in values and 2 <= len(values[name] - {""}) <= most)
 

@@ -67,13 +67,16 @@ def read_numbered_rows(path: str | Path) -> list[tuple[int, list[str]]]:
         delimiter, skipped = said[4], 1
         stream.readline()
     reader = csv.reader(stream, delimiter=delimiter, strict=True)
-    rows = []
+    rows, begun = [], 1 + skipped
     try:
         for cells in reader:
             cells = [cell.strip() for cell in cells]
             if any(cells):
                 rows.append((reader.line_num + skipped, cells))
+            begun = reader.line_num + skipped + 1
     except csv.Error as error:
+        if "end of data" in str(error):  # found at the end of the file, which tells nobody where to look
+            raise LsslError(f"{path}, line {begun}: a quotation mark that begins in this row is not closed") from None
         raise LsslError(f"{path}, line {reader.line_num + skipped}: not a CSV table ({error})") from None
     return rows
 

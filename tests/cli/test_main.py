@@ -157,3 +157,11 @@ def test_a_name_that_is_not_utf8_can_be_shown() -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
     assert done.returncode == 1
     assert done.stderr == "Error: /nowhere/ren\\udce9.png: no such file or folder\n"
+
+
+def test_warnings_are_sentences_without_places_in_the_program() -> None:
+    from lssl.cli.main import _plain
+
+    inside = Path(lssl.__file__).parent / "methods" / "run.py"
+    assert _plain("people are in both splits", UserWarning, str(inside), 7) == "Warning: people are in both splits\n"
+    assert "elsewhere.py:7: UserWarning" in _plain("odd", UserWarning, "/elsewhere.py", 7)

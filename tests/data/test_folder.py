@@ -104,6 +104,14 @@ def test_lines_are_those_of_the_file(folder) -> None:
         read_metadata(folder)
 
 
+def test_an_open_quote_is_found_where_it_begins(folder) -> None:
+    path = folder / "metadata.csv"
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([header, *rows[:2], f'"{rows[2]}', *rows[3:]]) + "\n")
+    with pytest.raises(LsslError, match=r"metadata\.csv, line 4: a quotation mark .* is not closed"):
+        read_metadata(folder)
+
+
 def test_pictures_are_checked_before_training(folder) -> None:
     Image.new("RGB", (16, 32)).save(folder / "images" / "003_happy.png")
     with pytest.raises(LsslError, match=r"003_happy.png is 16x32, but images/000_happy.png is 32x32"):

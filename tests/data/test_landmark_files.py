@@ -129,7 +129,7 @@ def test_pts_count_from_1(tmp_path, text) -> None:
         ("a.csv", rows("{x},{y},0.5"), "3 columns without names"),
         ("a.csv", ",".join("1" * 136), "one row of 136 numbers; write 68 rows of x,y"),
         ("a.csv", rows().replace("\n", ",9\n", 1), "different numbers of columns"),
-        ("a.csv", 'x,y\n"1,2\n' + rows(), "not a CSV table"),
+        ("a.csv", 'x,y\n"1,2\n' + rows(), "line 2: a quotation mark that begins in this row is not closed"),
         ("a.csv", "".join(f"{x / 60},{y / 120}\n" for x, y in POINTS), "shares of the picture's size"),
         ("a.csv", wide(0).replace(" y_67", " z"), "its header names 67.5 landmarks, expected 68"),
     ],

@@ -312,3 +312,15 @@ def test_names_that_are_not_utf8_are_read_as_latin_1(faces, tmp_path) -> None:
     assert report.attributes == {"class": ["neutral", "fröhlich"]}  # neutral is always first
     assert "rené" in read_metadata(tmp_path / "out").subjects
     assert report.rejected == [("neutral/züge.png", "the file is empty")]
+
+
+def test_a_folder_that_lssl_wrote_keeps_its_attributes(faces, tmp_path) -> None:
+    """`visible`, `note` and the like stand in the table of such a folder and are no classes."""
+    root = faces.write_folder(tmp_path / "in")
+    path = root / "metadata.csv"
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([f"{header},visible", *(f"{row},{'vh'[k % 2]}" for k, row in enumerate(rows))]) + "\n")
+    prepare("folder", root, tmp_path / "out", OPTIONS)
+    made = read_metadata(tmp_path / "out")
+    assert made.attributes == ("expression",)
+    assert set(made.columns["visible"]) == {"v", "h"}

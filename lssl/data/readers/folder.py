@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lssl.data.file_names import FileNames
-from lssl.data.folder import METADATA, SPLITS, as_split, load_array, read_table
+from lssl.data.folder import METADATA, SPLITS, as_split, load_array, read_description, read_table
 from lssl.data.images import read_picture
 from lssl.data.landmarks import COUNT
 from lssl.data.picture_files import find_pictures
@@ -101,10 +101,12 @@ def _scan_table(root: Path, path: Path, regex: re.Pattern[str] | None) -> Listin
         likely = [name for name in header if re.search(r"(?i)file|image|img|path|photo|picture", name)]
         fix = f"; rename '{likely[0]}' to it" if likely else ""
         raise LsslError(f"{path} has no column 'file_name'; it has: {', '.join(header) or 'nothing'}{fix}")
+    if not rows:
+        raise LsslError(f"{path} has a header but no rows")
     find = FileNames(root)
     seen: dict[str, int] = {}
     points = _landmarks(root, len(rows))
-    listing = Listing()
+    listing = Listing(attributes=_own_attributes(root, header))
     for number, (line, row) in enumerate(rows):
         name = row.pop("file_name")
         subject = row.pop("subject", "") or _subject(name, regex) or ""
@@ -132,6 +134,12 @@ def _scan_table(root: Path, path: Path, regex: re.Pattern[str] | None) -> Listin
         raise LsslError(f"{path} has no usable rows")
     _count_unnamed(root, listing)
     return listing
+
+
+def _own_attributes(root: Path, header: list[str]) -> tuple[str, ...]:
+    """The columns that a folder written by lssl calls attributes: its others (`visible`, `note`) are no classes."""
+    listed = read_description(root).get("attributes")
+    return tuple(name for name in listed if name in header) if isinstance(listed, list) else ()
 
 
 def _count_unnamed(root: Path, listing: Listing) -> None:
