@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from lssl import __file__ as package
+import lssl
 from lssl import __version__
 from lssl.errors import LsslError
 
@@ -87,7 +87,7 @@ def _as_meant(word: str) -> str:
 
 def _plain(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
     """A warning of lssl without the place in the program and its line, which are for programmers."""
-    if category is UserWarning and {Path(package).parent, Path(__file__).parent} & set(Path(filename).parents):
+    if category is UserWarning and {Path(lssl.__file__).parent, Path(__file__).parent} & set(Path(filename).parents):
         return f"Warning: {message}\n"
     return _FORMAT(message, category, filename, lineno, line)
 

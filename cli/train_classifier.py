@@ -104,6 +104,8 @@ def command(
         if not folder.attributes:
             raise click.ClickException(f"{data}/metadata.csv has no attribute column; name one with --attribute")
         attribute = folder.attributes[0]
+    if len(folder) > 1000:  # many seconds on a slow disk
+        output.say(f"Reading {len(folder)} pictures of {data}")
     train_rows, test_rows = subject_split(folder, seed)
     train = labelled_faces(train_rows, attribute, device=chosen)
     test = labelled_faces(test_rows, attribute, group=train.schema.groups[0], device=chosen)
