@@ -80,7 +80,7 @@ def _kind(reason: str) -> str:
     """A reason without its numbers and paths, so that similar ones are counted together."""
     import re
 
-    return re.sub(r"\d+(\.\d+)?", "N", reason.split(": ")[-1] if reason.startswith("/") else reason)
+    return re.sub(r"\d+(\.\d+)?", "N", reason.split(": ", 1)[-1] if reason.startswith("/") else reason)
 
 
 @click.command()

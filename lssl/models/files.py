@@ -55,7 +55,7 @@ class NetworkFile:
                 metadata = file.metadata() or {}
                 weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
-            raise LsslError(f"{path}: not a safetensors file ({error})") from None
+            raise LsslError(f"{path}: not a safetensors file ({error}); `{self.command}` writes {self.name}") from None
         self._check_kind(path, metadata.get("format", ""))
         try:
             return path, weights, dict(json.loads(metadata["lssl"]))

@@ -101,10 +101,12 @@ def _resident(process: int) -> int:
 
 def commands(work: Path, workers: int) -> dict[str, list[str]]:
     faces, few = str(work / "faces"), ["--iterations", "3"]
+    # What train needs does not grow with its warm-up, which takes minutes on a processor.
+    short = ["--batch-size", "4", "--no-report", "--set", "warm_up.updates=2"]
     return {
         "prepare": ["prepare", "folder", str(work / "pictures"), faces, "--size", "64", "--workers", str(workers)],
         "prepare, again": ["prepare", "folder", str(work / "pictures"), faces, "--size", "64", "--workers", str(workers)],
-        "train": ["train", "--data", faces, "-o", str(work / "run"), *few, "--batch-size", "4", "--no-report"],
+        "train": ["train", "--data", faces, "-o", str(work / "run"), *few, *short],
         "train-classifier": ["train-classifier", "--data", faces, "-o", str(work / "judge"), *few],
         "synthesize": ["synthesize", str(work / "run"), faces, "--to", "happy", "--limit", "8", "-o", str(work / "changed")],
         "augment": ["augment", "morph", faces, str(work / "more"), "--per-class", "100"],

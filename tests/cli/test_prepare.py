@@ -100,6 +100,12 @@ def test_no_face_and_two_faces_are_named(tmp_path) -> None:
     assert "3 faces" in result.output
 
 
+def test_reasons_are_counted_whole() -> None:
+    from lssl.cli.prepare import _kind
+
+    assert _kind("/a/b.pts: has 68 landmarks (it says n_points: 67)") == "has N landmarks (it says n_points: N)"
+
+
 def test_help_teaches() -> None:
     result = run("--help")
     assert "lssl prepare london" in result.output
