@@ -11,6 +11,8 @@ from lssl.face3d.frontal.texture import smooth_step
 from lssl.face3d.frontal.walls import Wall
 
 _BEGINS = 0.05  # of the picture's side: the height below the ears over which it sets in, and near which it must begin
+_LIKELY = 0.4  # share of hair
+_BESIDE, _BELOW = 0.1, 0.25  # of the picture's side: how far beside a head, and below its earlobes, hair is looked for
 _STRAND, _SOFT = 0.03, 0.008  # of the picture's side: the least width of hair; standard deviation of its edge
 
 
@@ -54,7 +56,25 @@ def hanging_hair(
     below = smooth_step(torch.from_numpy((np.arange(side) - top) / (_BEGINS * side)).float())[:, None]
     size = max(3, round(_STRAND * side))
     hair = ndimage.grey_opening((wall.hair_before(colours, row, column) * below).numpy() * shown, size=(size, size))
-    parts, _ = ndimage.label(hair > 0.5)
+    parts, _ = ndimage.label(hair > _LIKELY)
     reach = parts[max(lobes, 0) : lobes + max(1, round(_BEGINS * side))]
     begun = np.isin(parts, np.setdiff1d(np.unique(reach), [0]))
-    return blurred(torch.from_numpy((hair * begun).astype(np.float32)), _SOFT * side)[..., None]
+    surely = smooth_step(torch.from_numpy((hair * begun).astype(np.float32)) / _LIKELY - 0.5)  # no translucent hair
+    return blurred(surely, _SOFT * side)[..., None]
+
+
+def hanging_share(hair: Tensor, head: NDArray[np.bool_], lobes: int) -> float:
+    """The share of what is next to a head below its earlobes that is hair, on the side with more of it.
+
+    hair (H, W): how surely a photograph shows hair; head (H, W): the fitted head's pixels in it; lobes: the row of its
+    earlobes.
+    """
+    side = len(head)
+    rows = slice(max(lobes, 0), max(lobes, 0) + max(1, round(_BELOW * side)))
+    if not head[rows].any():
+        return 0.0
+    distance = ndimage.distance_transform_edt(~head[rows])
+    beside = (distance > 0) & (distance < _BESIDE * side)
+    left = np.arange(head.shape[1]) < np.flatnonzero(head.any(0)).mean()
+    shares = [hair[rows].numpy()[beside & half] for half in (left, ~left)]
+    return max(float(share.mean()) if len(share) else 0.0 for share in shares)

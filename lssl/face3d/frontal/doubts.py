@@ -9,6 +9,7 @@ from lssl.face3d.scene.camera import Camera
 
 _FAR = 35.0  # degrees between photograph and picture beyond which much of the face is mirrored and hair is guessed
 _BESIDE = 15.0  # degrees from which on a head and what is behind it move apart
+_HANGING = 0.15  # of what is beside a turned head's neck
 _COVERED = 0.5  # of an eye's surroundings
 _EYES = ((36, 39), (42, 45))  # landmarks: each eye's corners
 _ROUND_EYE = (0.8, 0.6)  # half width and half height of an eye's surroundings, in widths of the eye
@@ -16,10 +17,11 @@ _TINTED = 0.3  # the skin's weakest channel over its strongest, encoded
 _DIM = 0.22  # the skin's strongest channel, encoded
 
 
-def doubts(painter: FacePainter, camera: Camera, surrounded: bool = False) -> tuple[str, ...]:
+def doubts(painter: FacePainter, camera: Camera, surrounded: bool = False, hanging: float = 0.0) -> tuple[str, ...]:
     """The reasons, in words, why the painter's face, drawn by `camera`, may look wrong; empty if there is none.
 
-    surrounded: whether what surrounds it in its photograph is drawn as well.
+    surrounded: whether what surrounds it in its photograph is drawn as well; hanging: how much of that, beside the neck
+    of a turned head, looks like hair, 0 to 1.
     """
     found = []
     photo = painter.fit.camera[painter.first : painter.first + len(painter.views)].rotation
@@ -28,6 +30,8 @@ def doubts(painter: FacePainter, camera: Camera, surrounded: bool = False) -> tu
         found.append(f"turned by {angle:.0f} degrees: its far side is the near one mirrored, and its hair a guess")
     elif surrounded and angle > _BESIDE and not painter.skull.sure:
         found.append("turned before a background like its hair or full of detail: the outline of its hair is a guess")
+    elif hanging > _HANGING:
+        found.append("turned with hair, or what looks like it, beside the neck: where that goes is a guess")
     landmarks = torch.from_numpy(painter.model.topology.landmarks).long()
     covered = torch.stack([_covered(view, view.projected[landmarks]) for view in painter.views]).amin(0)
     if count := int((covered > _COVERED).sum()):

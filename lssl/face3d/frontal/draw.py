@@ -104,9 +104,9 @@ def draw_face(
     face, seen = painter.paint(target, colours, use_mirror, painter.stillness(camera))
     covered = (target.triangle[0] >= 0).float()
     if background == "plain":
-        alpha, behind = covered, torch.full_like(face, _PLAIN)
+        alpha, behind, hanging = covered, torch.full_like(face, _PLAIN), 0.0
     else:
-        behind, hair = surroundings(painter, mesh, fine, len(face))
+        behind, hair, hanging = surroundings(painter, mesh, fine, len(face))
         alpha = _share_of_face(painter, target) * (1 - hair)
         if background == "blur":
             behind = blurred(behind, _OUT_OF_FOCUS * len(face))
@@ -118,7 +118,7 @@ def draw_face(
         landmarks=model.landmarks(camera.project(mesh))[0, :, :2].numpy().astype(np.float32),
         vertices=mesh,
         vertex_colours=colours,
-        doubts=doubts(painter, camera, background != "plain"),
+        doubts=doubts(painter, camera, background != "plain", hanging),
     )
 
 

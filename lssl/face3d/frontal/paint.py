@@ -87,7 +87,8 @@ class FacePainter:
     @cached_property
     def skull(self) -> Skull:
         """How large the first photograph shows the head to be."""
-        return find_skull(self.model, self.mesh(), self.fit.camera[self.first : self.first + 1], self.images[0])
+        camera, hair = self.fit.camera[self.first : self.first + 1], self.views[0].usual.hair
+        return find_skull(self.model, self.mesh(), camera, self.images[0], hair)
 
     def irradiance(self, normals: Tensor) -> Tensor:
         """The drawn face's light for camera-space normals (..., 3): the photographs' mean, or an even one as strong."""

@@ -21,6 +21,7 @@ WITHIN = (
     0.02  # of its radius: how far inside the outline of its head a photograph is looked up, for what is at the edge
 )
 SMOOTH = 0.02  # of the picture's side
+_SLACK = 1.5  # centimetres of depth by which a point may lie behind what the photograph shows there
 _FADE = 0.35  # of the picture's side: the distance over which the warp fades away
 _STRAND = 0.02  # of the picture's side: the most hair that is extended over what the photograph does not show
 _STRETCH = 0.4  # the pace, relative to the usual, at which hair is extended over what the photograph does not show
@@ -83,22 +84,39 @@ class Part:
 
 
 def head_in_photograph(
-    painter: FacePainter, drawn: Tensor, side: int
+    painter: FacePainter, drawn: Tensor, frame: Frame, nearest: NDArray[np.float64]
 ) -> tuple[NDArray[np.bool_], Part, Part, NDArray[np.float64]]:
     """The drawn head's pixels (side, side), from its projected vertices `drawn` (1, V, 3); where the first photograph
-    has each of them and its mirror image on the head; and how much each is face (see `face_region`)."""
+    has each of them and its mirror image on the head; and how much each is face (see `face_region`).
+
+    nearest: the photograph's depths (see `silhouette`): what lies behind them, such as a far ear, is not shown.
+    """
+    side = frame.side
     model, source = painter.model, painter.skull.head(painter.mesh(), WITHIN)
     photo = painter.fit.camera[painter.first : painter.first + 1]
     triangle, barycentric, _ = rasterize(drawn.contiguous(), model.faces, side, side)
     head = (triangle[0] >= 0).numpy()
     facing = photo.rotate(vertex_normals(source, model.faces, model.topology.weld))[..., 2:]
-    attributes = torch.cat([photo.project(source)[..., :2], facing, face_region(model)[None, :, None]], -1)
+    projected = photo.project(source)
+    held = face_region(model)[None, :, None]
+    attributes = torch.cat([projected[..., :2], facing, held, projected[..., 2:]], -1)
     own, mirrored = (
         interpolate(triangle, barycentric, model.faces, part.contiguous())[0].double().numpy()
         for part in (attributes, attributes[:, painter.mirror])
     )
-    parts = (Part(values[..., :2], np.where(head, values[..., 2], -1.0)) for values in (own, mirrored))
-    return head, *parts, own[..., 3] * head
+    parts = []
+    for values in (own, mirrored):
+        row, column = _in_wide(frame, values[..., :2])
+        behind = values[..., 4] > nearest[row, column] + _SLACK
+        shown = np.where(behind, np.minimum(values[..., 2], 0.0), values[..., 2])
+        parts.append(Part(values[..., :2], np.where(head, shown, -1.0)))
+    return head, parts[0], parts[1], own[..., 3] * head
+
+
+def _in_wide(frame: Frame, places: Places) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+    """Rows and columns of positions (side, side, 2) in a picture such as `silhouette`'s, clamped to it."""
+    at = frame.pixels(places)
+    return at[..., 1].clip(0, frame.side - 1), (at[..., 0] + frame.side // 2).clip(0, 2 * frame.side - 1)
 
 
 def extended(part: Part, base: Places) -> Places:
@@ -158,16 +176,17 @@ def _ends(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     return np.stack([mask.argmax(1), width - 1 - mask[:, ::-1].argmax(1)], -1).astype(np.float64)
 
 
-def silhouette(painter: FacePainter, frame: Frame) -> NDArray[np.bool_]:
-    """(side, 2 side): the photograph's head in the drawn picture's frame, wider by half a picture on either side."""
+def silhouette(painter: FacePainter, frame: Frame) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """(side, 2 side): the photograph's head in the drawn picture's frame, wider by half a picture on either side; and its
+    depth, infinite where there is no head."""
     side = frame.side
     photo = painter.fit.camera[painter.first : painter.first + 1].project(painter.skull.head(painter.mesh()))
     placed = (photo[0, :, :2].double() - torch.from_numpy(frame.shift)) @ torch.from_numpy(frame.inverse).T
     placed[:, 0] += side // 2
     vertices = torch.cat([placed.float(), photo[0, :, 2:]], -1)[None].contiguous()
-    triangle, _, _ = rasterize(vertices, painter.model.faces, side, 2 * side)
+    triangle, _, depth = rasterize(vertices, painter.model.faces, side, 2 * side)
     covered: NDArray[np.bool_] = (triangle[0] >= 0).numpy()
-    return covered
+    return covered, np.where(covered, depth[0].double().numpy(), np.inf)
 
 
 def within(outline: NDArray[np.bool_], places: Places, frame: Frame) -> NDArray[np.bool_]:
@@ -182,7 +201,5 @@ def within(outline: NDArray[np.bool_], places: Places, frame: Frame) -> NDArray[
 
 def depth_within(outline: NDArray[np.bool_], places: Places, frame: Frame) -> NDArray[np.float64]:
     """How deep positions (side, side, 2) lie inside the photograph's head (see `silhouette`), in drawn pixels."""
-    side = frame.side
     depth: NDArray[np.float64] = ndimage.distance_transform_edt(outline)
-    at = frame.pixels(places)
-    return depth[at[..., 1].clip(0, side - 1), (at[..., 0] + side // 2).clip(0, 2 * side - 1)]
+    return depth[_in_wide(frame, places)]

@@ -11,7 +11,7 @@ from skimage.draw import polygon2mask
 from torch import Tensor
 
 from lssl.face3d.frontal.covering import HeadColours
-from lssl.face3d.frontal.curtain import hanging_hair, hanging_places
+from lssl.face3d.frontal.curtain import hanging_hair, hanging_places, hanging_share
 from lssl.face3d.frontal.paint import FacePainter, blurred
 from lssl.face3d.frontal.photograph import framed, look_up
 from lssl.face3d.frontal.places import (
@@ -33,9 +33,10 @@ from lssl.face3d.frontal.texture import smooth_step
 from lssl.face3d.frontal.walls import Wall, wall
 from lssl.face3d.scene.camera import Camera
 
-_STILL, _TURNED = 10.0, 22.0  # degrees
+_STILL, _TURNED = 10.0, 15.0  # degrees
 _MIRROR_FROM, _MIRROR_TO = 10.0, 13.0  # degrees of yaw over which mirror images begin to replace what is hidden
-_SEAM, _CORE, _MIRRORED_WIDTH = 0.008, 0.05, 0.12  # of the picture's side
+_SEAM, _CORE = 0.008, 0.05  # of the picture's side
+_SPECK, _RIM = 0.004, 0.06  # of the picture's side: the least background on a head, and how far in it can be seen
 _MIXED = 0.01  # of the picture's side
 _BESIDE = 0.02  # of the picture's side: how far hair hangs beside the skull
 _LOOSE = 0.08  # of the picture's side: how far inside the fitted head's outline a photograph may show what is behind
@@ -47,9 +48,10 @@ _LOBES = [2, 14]  # landmarks on the jaw about as low as the ears reach
 _MIDLINE = [8, 27, 28, 29, 30, 33, 51, 57]  # landmarks
 
 
-def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, side: int) -> tuple[Tensor, Tensor]:
-    """The first photograph around the drawn face, (side, side, 3) in [0, 1] (after Zhu et al. 2015, section 3.3), and
-    how surely it shows hair over the face, (side, side) in [0, 1].
+def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, side: int) -> tuple[Tensor, Tensor, float]:
+    """The first photograph around the drawn face, (side, side, 3) in [0, 1] (after Zhu et al. 2015, section 3.3), how
+    surely it shows hair over the face, (side, side) in [0, 1], and how much of what is beside a turned head's neck looks
+    like hair, 0 to 1.
 
     mesh (V, 3) and camera: as drawn, `side` pixels wide. A pixel of the drawn head shows the photograph at that point
     of the head, or at its mirror image if a turn hides the point; behind the head, whatever is next to the
@@ -64,14 +66,21 @@ def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, side: int) 
     sideways = abs(float(painter.fit.camera.yaw[painter.first] - camera.yaw[0]))
     mirror = float(smooth_step(torch.tensor((sideways - _MIRROR_FROM) / (_MIRROR_TO - _MIRROR_FROM))))
     hidden = _hidden(scene)
-    away = mirror * _beside_hidden(scene.head, hidden)[..., None]
-    share = mirror * blurred(torch.from_numpy(hidden.astype(np.float32)), 2 * _SEAM * side)[..., None]
+    away = mirror * _far_half(side, scene.middle, float(painter.fit.camera.yaw[painter.first] - camera.yaw[0]))
     flipped = scene.frame.places(_flipped(scene.frame.grid(), scene.middle))
     mirrored_places = extended(completed(mirrored, own, scene.frame), flipped)
+    share = mirror * blurred(torch.from_numpy(hidden.astype(np.float32)), 2 * _SEAM * side)[..., None]
     inside = scene.look_up(places) * (1 - share) + scene.look_up(mirrored_places) * share
     outside = _outside(scene, bent, places, away)
     cover = blurred(torch.from_numpy(scene.head.astype(np.float32)), _SEAM * side)[..., None]
-    return inside * cover + outside * (1 - cover), _hair(scene.behind.usual, inside, scene.marks)
+    if scene.turn > _APART:  # where a fitted skull or ear lies on the background after all
+        shown = scene.wall_at(places) * (1 - share) + scene.wall_at(mirrored_places) * share
+        wrong = ndimage.binary_opening(shown[..., 0].numpy() > _SURELY, iterations=max(1, round(_SPECK * side)))
+        rim = ndimage.distance_transform_edt(scene.head) < _RIM * side
+        inside = _filled(inside, rim | ~ndimage.binary_dilation(shown[..., 0].numpy() > _SURELY))
+        wrong &= rim
+        cover = cover * (1 - blurred(torch.from_numpy(wrong.astype(np.float32)), _SEAM * side)[..., None])
+    return inside * cover + outside * (1 - cover), _hair(scene.behind.usual, inside, scene.marks), scene.hanging
 
 
 @dataclass(frozen=True)
@@ -81,7 +90,8 @@ class _Scene:
     image: the photograph (H, W, 3). marks (68, 2): the drawn landmarks. base: positions of all pixels if the head had
     not turned. head, face (side, side): the drawn head's pixels, and how much each is face. own, mirrored: where the
     photograph has each pixel's point, and the point's mirror image; sure: the same without what lies on the wall.
-    outline: see `silhouette`. turn: see `_turned_by`.
+    outline: see `silhouette`. turn: see `_turned_by`. hanging: the share of what is
+    beside a turned head's neck that looks like hair.
     """
 
     image: NDArray[np.uint8]
@@ -96,11 +106,17 @@ class _Scene:
     outline: NDArray[np.bool_]
     behind: Wall
     turn: float
+    hanging: float
 
     @property
     def middle(self) -> float:
         """The column of the face's middle."""
         return float(self.marks[_MIDLINE, 0].mean())
+
+    def wall_at(self, places: Places) -> Tensor:
+        """(side, side, 1): 1 where the photograph shows its background, and no face, at positions."""
+        found = self.behind.shows(self.look_up(places), *self.frame.rows_and_columns(places))
+        return torch.from_numpy((found & (self.face < _HARDLY)).astype(np.float32))[..., None]
 
     def look_up(self, places: Places) -> Tensor:
         """The photograph (side, side, 3) at positions."""
@@ -113,10 +129,11 @@ def _scene(painter: FacePainter, mesh: Tensor, camera: Camera, side: int) -> _Sc
     marks = drawn[0, fit.indices[first], :2].double().numpy()
     frame = frame_between(marks, fit.landmarks[first].double().numpy(), side)
     base = frame.places(frame.grid())
-    head, own, mirrored, face = head_in_photograph(painter, drawn, side)
-    outline = silhouette(painter, frame)
+    outline, depth = silhouette(painter, frame)
+    head, own, mirrored, face = head_in_photograph(painter, drawn, frame, depth)
     seen = outline[:, side // 2 : side // 2 + side]
-    behind = wall(look_up(image, base, frame.step), seen, painter.views[0].usual)
+    photograph = look_up(image, base, frame.step)
+    behind = wall(photograph, seen, painter.views[0].usual)
     sure = []
     for part in (own, mirrored):
         found = look_up(image, part.places, frame.step)
@@ -125,7 +142,12 @@ def _scene(painter: FacePainter, mesh: Tensor, camera: Camera, side: int) -> _Sc
         off = ndimage.binary_dilation(off, iterations=max(1, round(_MIXED * side))) & head & (face < _HARDLY)
         sure.append(Part(part.places, np.where(off, np.minimum(part.facing, 0), part.facing)))
     turn = _turned_by(fit.camera[first : first + 1].rotation[0], camera.rotation[0])
-    return _Scene(image, marks, frame, base, head, face, own, mirrored, (sure[0], sure[1]), outline, behind, turn)
+    hanging = 0.0
+    if turn > _APART:
+        rows, columns = np.indices(seen.shape)
+        hanging = hanging_share(behind.hair_before(photograph, rows, columns), seen, int(marks[_LOBES, 1].mean()))
+    certain = (sure[0], sure[1])
+    return _Scene(image, marks, frame, base, head, face, own, mirrored, certain, outline, behind, turn, hanging)
 
 
 def _outside(scene: _Scene, bent: Places, places: Places, away: Tensor) -> Tensor:
@@ -155,13 +177,14 @@ def _outside(scene: _Scene, bent: Places, places: Places, away: Tensor) -> Tenso
         known &= ~ndimage.binary_dilation(hair, iterations=max(1, round(_SEAM * side)))
     filled = _filled(found, known)
     aside = hanging_places(head, scene.own.places, scene.own.facing, scene.base, lobes)
-    if aside is None:
+    if aside is None or not scene.behind.told:
         return filled
     strands = scene.look_up(aside)
     rows, columns = frame.rows_and_columns(aside)
     brows = int(scene.marks[_BROWS, 1].mean())
     widest = max((brows + int(head.any(1).argmax())) // 2, 0)
-    hang = hanging_hair(strands, framed(aside, scene.image), scene.behind, rows, columns, (widest, lobes))
+    shown = framed(aside, scene.image)
+    hang = hanging_hair(strands, shown, scene.behind, rows, columns, (widest, lobes))
     hang = hang * _round_skull(head, brows)
     strands = strands * (1 - away) + _look_up_flipped(strands, scene.middle) * away
     hang = hang * (1 - away) + _look_up_flipped(hang, scene.middle) * away
@@ -211,14 +234,11 @@ def _near_unseen(head: NDArray[np.bool_], facing: NDArray[np.float64]) -> NDArra
     return near
 
 
-def _beside_hidden(head: NDArray[np.bool_], hidden: NDArray[np.bool_]) -> Tensor:
-    """(side, side): 1 next to the head's hidden side, less further away: where the other side's surroundings go."""
-    side = len(head)
-    if not head.any():
-        return torch.zeros(side, side)
-    distance, nearest = ndimage.distance_transform_edt(~head, return_indices=True)
-    near = ndimage.gaussian_filter(hidden[nearest[0], nearest[1]].astype(np.float32), 2 * SMOOTH * side, mode="nearest")
-    return torch.from_numpy(near) * smooth_step(2 - torch.from_numpy(distance).float() / (_MIRRORED_WIDTH * side))
+def _far_half(side: int, middle: float, yaw: float) -> Tensor:
+    """(1, side, 1): 1 in the half of the drawn picture that a photograph turned by `yaw` degrees hardly shows, where
+    what hangs from the other side of the head is drawn, mirrored."""
+    across = (torch.arange(side) - middle) * (1 if yaw > 0 else -1)
+    return smooth_step(across / (_CORE * side) + 0.5)[None, :, None]
 
 
 def _hair(usual: HeadColours, inside: Tensor, marks: NDArray[np.float64]) -> Tensor:

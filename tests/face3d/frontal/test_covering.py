@@ -92,10 +92,10 @@ def test_hair_is_distinguished_from_skin_under_any_light():
     seen = torch.stack([skin, hair, 0.9 * skin, 1.2 * hair])
     for tint in ((1.0, 1.0, 1.0), (1.2, 0.75, 0.25), (0.3, 0.3, 0.3)):
         light = torch.tensor(tint)
-        found = HeadColours(skin * light, hair * light).hairlike(seen * light)
+        found = HeadColours(skin * light, hair * light, hair[None] * light, 0.03).hairlike(seen * light)
         assert found[[0, 2]].max() < 0.05
         assert found[[1, 3]].min() > 0.9
-    bald = HeadColours(skin, skin * 0.98)
+    bald = HeadColours(skin, skin * 0.98, skin[None] * 0.98, 0.03)
     assert bald.hairlike(seen).max() == 0
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from lssl.face3d.frontal.covering import HeadColours
-from lssl.face3d.frontal.curtain import hanging_hair, hanging_places
+from lssl.face3d.frontal.curtain import hanging_hair, hanging_places, hanging_share
 from lssl.face3d.frontal.walls import wall
 
 SIDE = 100
@@ -25,7 +25,7 @@ def scene(behind=WALL):
 
 def test_hair_that_hangs_from_the_head_is_found_and_what_only_looks_like_it_is_not():
     picture, head = scene()
-    behind = wall(picture, head, HeadColours(SKIN, HAIR))
+    behind = wall(picture, head, HeadColours(SKIN, HAIR, HAIR[None], 0.03))
     shown = np.ones((SIDE, SIDE), bool)
     hang = hanging_hair(picture, shown, behind, GRID[..., 1], GRID[..., 0], rows=(50, 50))[..., 0]
     assert hang[60:95, 24:36].min() > 0.95
@@ -37,14 +37,37 @@ def test_hair_that_hangs_from_the_head_is_found_and_what_only_looks_like_it_is_n
 
 def test_before_a_wall_like_hair_no_hair_is_made_up():
     picture, head = scene(behind=HAIR)
-    behind = wall(picture, head, HeadColours(SKIN, HAIR))
+    behind = wall(picture, head, HeadColours(SKIN, HAIR, HAIR[None], 0.03))
     shown = np.ones((SIDE, SIDE), bool)
     assert hanging_hair(picture, shown, behind, GRID[..., 1], GRID[..., 0], rows=(50, 50)).max() < 0.05
 
 
+def test_a_dark_wall_is_neither_hair_nor_taken_for_hair_that_hangs():
+    dark = torch.tensor([0.12, 0.12, 0.2])  # nearer to the hair than to the skin, and neither
+    picture, head = scene(behind=dark)
+    picture[15:90, 30:40] = SKIN
+    picture[10:, 20:30] = dark
+    behind = wall(
+        picture, head, HeadColours(SKIN, torch.tensor([0.15, 0.45, 0.35]), torch.tensor([[0.15, 0.45, 0.35]]), 0.03)
+    )
+    hair = behind.hair_before(picture, GRID[..., 1], GRID[..., 0])
+    assert behind.told
+    assert hair[:, :28].max() < 0.05
+    assert hanging_share(hair, head, 50) < 0.05
+
+
+def test_the_share_of_hair_beside_the_neck_is_that_of_the_fuller_side():
+    picture, head = scene()
+    behind = wall(picture, head, HeadColours(SKIN, HAIR, HAIR[None], 0.03))
+    hair = behind.hair_before(picture, GRID[..., 1], GRID[..., 0])
+    assert hanging_share(hair, head, 50) > 0.8
+    assert hanging_share(hair.flip(0) * 0, head, 50) == 0
+    assert hanging_share(hair, np.zeros_like(head), 50) == 0
+
+
 def test_the_wall_is_distinguished_from_the_head():
     picture, head = scene()
-    behind = wall(picture, head, HeadColours(SKIN, HAIR))
+    behind = wall(picture, head, HeadColours(SKIN, HAIR, HAIR[None], 0.03))
     seen = behind.shows(picture, GRID[..., 1], GRID[..., 0])
     assert seen[12:14, 45:65].all()  # on the fitted skull's outline; the person's own is lower
     assert not seen[20:80, 20:70].any()

@@ -15,6 +15,7 @@ from lssl.face3d.scene.render import render
 from lssl.face3d.sheet import to_uint8
 from lssl.ops import rasterize
 
+HAIR = torch.tensor([0.1, 0.2, 0.5])
 SIZE = 160
 
 
@@ -31,7 +32,7 @@ def photograph(person, style, yaw):
     wig = Wig(model, style)
     places = head[:, torch.from_numpy(model.topology.landmarks).long()]
     camera = portrait_camera(places, SIZE, yaw=yaw).zoom(0.8)
-    vertices, colours = wig.vertices(head), wig.albedo(albedo, torch.tensor([[0.1, 0.2, 0.5]]))
+    vertices, colours = wig.vertices(head), wig.albedo(albedo, HAIR[None])
     image = render(vertices, colours, wig.topology, camera, Lighting.named("normal"), SIZE, background=0.7).images
     return to_uint8(image)[0], camera, covered(camera, vertices, torch.from_numpy(wig.topology.faces))
 
@@ -45,7 +46,7 @@ def covered(camera, vertices, faces):
 def test_the_crown_meets_what_the_photograph_shows(person, style, yaw):
     model, head, _ = person
     image, camera, true = photograph(person, style, yaw)
-    skull = find_skull(model, head[0], camera, image)
+    skull = find_skull(model, head[0], camera, image, HAIR)
     crown = np.arange(SIZE)[:, None] < camera.project(head)[0, model.topology.landmarks[17:27], 1].min().item() - 10
     outlines = [covered(camera, vertices[None], model.faces) for vertices in (head[0], skull.head(head[0]))]
     before, after = (((outline != true) & crown).sum() / (true & crown).sum() for outline in outlines)
@@ -60,7 +61,7 @@ def test_a_head_that_cannot_be_told_from_what_is_behind_it_is_left(person):
     model, head, _ = person
     image, camera, _ = photograph(person, "hat", 0.0)
     noise = np.random.default_rng(0).integers(0, 256, image.shape, dtype=np.uint8)
-    skull = find_skull(model, head[0], camera, noise)
+    skull = find_skull(model, head[0], camera, noise, HAIR)
     assert not skull.sure
     assert torch.equal(skull.head(head[0]), head[0])
 

@@ -94,7 +94,7 @@ def test_hair_over_the_temple_is_hair_and_brows_are_not():
     strand[brows - 4 : brows + 12, left + 1 : left + 4] = True
     for x, y in places[17:27].round().astype(int):
         photograph[y - 1 : y + 2, x - 1 : x + 2] = dark
-    usual = HeadColours(painted[0, 0], dark)
+    usual = HeadColours(painted[0, 0], dark, dark[None], 0.03)
     hair = _hair(usual, photograph, places).numpy()
     assert hair[strand].mean() > 0.85
     assert hair[brows - 2 : brows + 30, left + 14 : right - 14].max() < 0.1
