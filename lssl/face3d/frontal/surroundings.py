@@ -144,7 +144,7 @@ def _scene(painter: FacePainter, mesh: Tensor, camera: Camera, side: int) -> _Sc
     turn = _turned_by(fit.camera[first : first + 1].rotation[0], camera.rotation[0])
     hanging = 0.0
     if turn > _APART:
-        rows, columns = np.indices(seen.shape)
+        rows, columns = frame.rows_and_columns(base)
         hanging = hanging_share(behind.hair_before(photograph, rows, columns), seen, int(marks[_LOBES, 1].mean()))
     certain = (sure[0], sure[1])
     return _Scene(image, marks, frame, base, head, face, own, mirrored, certain, outline, behind, turn, hanging)
