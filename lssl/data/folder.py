@@ -267,11 +267,14 @@ def read_description(root: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        info = json.loads(path.read_text(encoding="utf-8"))
+        info = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise LsslError(f"{path}: not JSON ({error})") from None
     if not isinstance(info, dict):
         raise LsslError(f"{path}: expected a JSON object")
+    listed = info.get("attributes", [])
+    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+        raise LsslError(f"{path}: 'attributes' must be a list of columns' names, such as [\"expression\"]")
     return info
 
 

@@ -104,6 +104,16 @@ def test_lines_are_those_of_the_file(folder) -> None:
         read_metadata(folder)
 
 
+def test_attributes_of_the_description_are_a_list_of_names(folder) -> None:
+    path = folder / "dataset.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())  # as Windows' editors save it
+    assert read_metadata(folder).attributes == ("expression",)
+    for listed in (5, "expression", [5], None):
+        path.write_text(json.dumps({"attributes": listed}))
+        with pytest.raises(LsslError, match=r"dataset\.json: 'attributes' must be a list of columns' names"):
+            read_metadata(folder)
+
+
 def test_an_open_quote_is_found_where_it_begins(folder) -> None:
     path = folder / "metadata.csv"
     header, *rows = path.read_text().splitlines()
