@@ -324,3 +324,13 @@ def test_a_folder_that_lssl_wrote_keeps_its_attributes(faces, tmp_path) -> None:
     made = read_metadata(tmp_path / "out")
     assert made.attributes == ("expression",)
     assert set(made.columns["visible"]) == {"v", "h"}
+
+
+def test_a_row_of_landmarks_that_are_no_numbers_is_rejected(faces, tmp_path) -> None:
+    root = faces.write_folder(tmp_path / "in")
+    points = np.load(root / "landmarks.npy")
+    points[3] = np.nan
+    np.save(root / "landmarks.npy", points)
+    report = prepare("folder", root, tmp_path / "out", OPTIONS)
+    assert [reason for _, reason in report.rejected] == ["landmarks.npy has values that are not finite in its row"]
+    assert report.rows == len(points) - 1

@@ -31,6 +31,8 @@ class KnownRecord(SourceRecord):
     def load(self) -> Loaded:
         if self.points is None:
             return super().load()
+        if not np.isfinite(self.points).all():
+            raise LsslError("landmarks.npy has values that are not finite in its row")
         picture = read_picture(self.path)
         return Loaded(picture.pixels, self.points, orientation=picture.orientation, note=picture.note)
 
