@@ -13,7 +13,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lssl.data.folder import MASK_LABELS, FaceFolder, check_images, read_metadata
+from lssl.data.folder import LANDMARKS, MASK_LABELS, FaceFolder, check_images, read_metadata
+from lssl.data.landmark_check import check_folder_landmarks
 from lssl.data.landmarks import flip_landmarks
 from lssl.data.schema import AttributeSchema
 from lssl.errors import LsslError
@@ -105,6 +106,8 @@ class FaceDataset(Dataset[dict[str, Any]]):
         number = {subject: k for k, subject in enumerate(self.subjects)}
         self.subject_index = torch.tensor([number[subject] for subject in self.folder.subjects])
         points = self.folder.landmarks
+        if points is not None:
+            check_folder_landmarks(self.folder.root / LANDMARKS, points, self.size)
         self.landmarks = None if points is None else torch.from_numpy(points)
         known = {"y": self.y, "subject": self.subject_index}
         if self.landmarks is not None:

@@ -1,11 +1,14 @@
 """Checks that landmarks given with a photograph lie on its face, and do not belong to it at another size or crop."""
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from lssl.data import detect
-from lssl.data.align import face_anchors
+from lssl.data.align import UPPER_LIP, face_anchors
+from lssl.data.landmarks import eye_centres
 from lssl.errors import LsslError
 
 _FACE_SIDE = 110  # pixels of a face in the search around the landmarks: the detector sees faces of 80 pixels and more
@@ -37,6 +40,36 @@ def check_on_face(points: NDArray[np.float32], image: NDArray[np.uint8], name: s
         scale, shift = _onto(points, face)
         if _distance(scale * points + shift, face) < _ALIKE:
             raise LsslError(f"the landmarks{f' of {name}' if name else ''} {_what(points, face, scale)}; {_FIX}")
+
+
+def check_folder_landmarks(path: Path, landmarks: NDArray[np.float32], size: tuple[int, int]) -> None:
+    """Raises LsslError if most faces of a data set folder have landmarks that cannot be theirs: outside the picture, in
+    fractions of its side, or mirrored, as where x and y are swapped.
+
+    path: the file, for the message. landmarks: (rows, 68, 2), (x, y) in pixels. size: height and width of the pictures.
+    """
+    height, width = size
+    sides = np.array([width, height], np.float32)
+    inside = ((landmarks > -0.25 * sides) & (landmarks < 1.25 * sides)).all(2).mean(1)
+    extent = np.ptp(landmarks, axis=1).max(1)
+    left, right = eye_centres(landmarks)
+    across, down = right - left, landmarks[:, list(UPPER_LIP)].mean(1) - (left + right) / 2
+    mirrored = across[:, 0] * down[:, 1] < across[:, 1] * down[:, 0]
+    mirrored &= np.hypot(*across.T) > 0.25 * np.hypot(*down.T)
+    pictures = f"pictures of {width}x{height}"
+    for wrong, what in (
+        (
+            (extent > 0) & (extent <= 2),
+            f"within two pixels of {pictures}: are they fractions of the side? Multiply them by it",
+        ),
+        (
+            inside < 0.5,
+            f"outside their {pictures}: are they in another size's pixels? Scale them, or prepare the data again",
+        ),
+        (mirrored, f"mirrored in {pictures}: are x and y swapped? The file holds (x, y)"),
+    ):
+        if 2 * wrong.sum() > len(wrong):
+            raise LsslError(f"{path}: the landmarks of {wrong.sum()} of {len(wrong)} faces are {what}")
 
 
 def _what(points: NDArray[np.float32], face: NDArray[np.float32], scale: float) -> str:

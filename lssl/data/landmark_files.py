@@ -231,6 +231,8 @@ def _columns_by_name(path: Path, header: list[str], body: list[list[str]]) -> li
     if axes.count("x") == 1 and axes.count("y") == 1:
         indices = [k for k, name in enumerate(header) if name.strip().lower() in _INDEX_NAMES]
         order = (_numbering(body, indices[0]) if indices else None) or range(len(body))
+        if indices:
+            _check_numbered_once(path, header[indices[0]], [row[indices[0]] for row in body])
         return [[body[k][axes.index("x")], body[k][axes.index("y")]] for k in order]
     kept = [k for k, name in enumerate(header) if re.split(r"[:.\s]", name.lower())[0] not in _INDEX_NAMES]
     if not any(axes) and len(kept) == 2 and all(header[k].isdigit() for k in kept):
@@ -292,6 +294,15 @@ def _numbering(body: list[list[str]], column: int) -> list[int] | None:
     first = numbers[order[0]] if order else -1
     counts = first in (0, 1) and [numbers[k] for k in order] == [first + k for k in range(len(order))]
     return order if counts else None
+
+
+def _check_numbered_once(path: Path, name: str, cells: list[str]) -> None:
+    """Raises LsslError if a column that numbers the points has a number twice."""
+    if 1 < len(set(cells)) < len(cells) and all(cell.isdigit() for cell in cells):
+        twice = next(cell for k, cell in enumerate(cells) if cell in cells[:k])
+        raise LsslError(
+            f"{path}: its column '{name}' has the number {twice} twice, so it is not clear which point is which"
+        )
 
 
 def _numbers(path: Path, rows: list[list[str]]) -> NDArray[np.float64]:

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -85,6 +87,30 @@ def test_what_is_missing_is_said_before_training(tmp_path, faces) -> None:
     with pytest.raises(LsslError, match=r"no landmarks.npy, which the heatmap"):
         FaceDataset(folder)
     assert FaceDataset(folder, side="none").batch([0]).landmarks is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            lambda points: points * 4,
+            r"of 10 of 10 faces are outside their pictures of 32x32: are they in another size's pixels",
+        ),
+        (lambda points: points / 32, r"within two pixels of pictures of 32x32: are they fractions of the side"),
+        (lambda points: points[..., ::-1], r"mirrored in pictures of 32x32: are x and y swapped"),
+    ],
+)
+def test_landmarks_that_cannot_be_the_faces_are_refused(folder, tmp_path, changed, message) -> None:
+    shutil.copytree(folder, tmp_path / "data")
+    path = tmp_path / "data" / "landmarks.npy"
+    points = np.load(path)
+    np.save(path, changed(points))
+    with pytest.raises(LsslError, match=rf"landmarks\.npy: .*{message}"):
+        FaceDataset(tmp_path / "data")
+    mixed = points.copy()
+    mixed[:2] = changed(points[:2])  # a few odd faces are no reason
+    np.save(path, mixed)
+    assert len(FaceDataset(tmp_path / "data")) == 10
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

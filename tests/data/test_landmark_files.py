@@ -182,3 +182,14 @@ def test_pts_with_commas(tmp_path, form) -> None:
 def test_a_landmark_file_in_another_format_is_noticed(tmp_path, name, text, unread) -> None:
     (tmp_path / name).write_text(text)
     assert unread_file(tmp_path / "a.jpg") == (tmp_path / name if unread else None)
+
+
+def test_a_point_that_is_numbered_twice_is_refused(tmp_path):
+    lines = rows("{k},{x},{y}").splitlines()
+    lines[9] = lines[9].replace("9,", "8,", 1)
+    path = tmp_path / "twice.csv"
+    path.write_text("\n".join(["id,x,y", *lines]))
+    with pytest.raises(LsslError, match=r"twice\.csv: its column 'id' has the number 8 twice"):
+        read_landmarks(path)
+    path.write_text("\n".join(["n,x,y", *(f"4,{line.split(',', 1)[1]}" for line in lines)]))  # the picture's number
+    assert np.array_equal(read_landmarks(path), POINTS)
