@@ -149,7 +149,7 @@ def test_yaws_are_read_by_size_and_bad_columns_are_named(data):
     with pytest.raises(LsslError, match="name it with --yaw-column"):
         frontal_yaw(folder, "angle")
     for values, message in (
-        (["left"], "'left' in column 'yaw' is no angle"),
+        (["left"], r"'left' in column 'yaw' of images/00_\w+_-45\.png is no angle"),
         (["45"], "no face has yaw 0"),
         (["0"], "turned"),
     ):
