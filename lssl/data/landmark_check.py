@@ -55,7 +55,7 @@ def check_folder_landmarks(path: Path, landmarks: NDArray[np.float32], size: tup
     left, right = eye_centres(landmarks)
     across, down = right - left, landmarks[:, list(UPPER_LIP)].mean(1) - (left + right) / 2
     mirrored = across[:, 0] * down[:, 1] < across[:, 1] * down[:, 0]
-    mirrored &= np.hypot(*across.T) > 0.25 * np.hypot(*down.T)
+    mirrored &= np.hypot(*across.T) > 0.25 * extent  # the eyes of a face, not of any points
     pictures = f"pictures of {width}x{height}"
     for wrong, what in (
         (
