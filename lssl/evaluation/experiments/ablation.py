@@ -1,6 +1,7 @@
 """Which parts of the method earn their place: Tables 1 and 2 for generators that each lack one part."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from lssl.data import detect
 from lssl.data.writer import save_picture
 from lssl.errors import LsslError
 from lssl.evaluation.experiments.augmentation import augmentation_fold
-from lssl.evaluation.experiments.augmentation_report import mean_accuracy
+from lssl.evaluation.experiments.augmentation_report import gain_interval, mean_accuracy
 from lssl.evaluation.experiments.experiment import (
     Experiment,
     Settings,
@@ -62,12 +63,15 @@ def evaluate_ablation(
     variants: Sequence[str] = tuple(VARIANTS),
     per_class: int = 1000,
     repeats: int = 1,
+    seeds: int = 1,
     overwrite: bool = False,
 ) -> Report:
     """Runs (or continues) the experiment and writes report.html, results.json and results.csv to `out`.
 
     per_class: synthesized faces per class with which a classifier is trained.
     repeats: classifiers with different seeds, averaged in each fold.
+    seeds: trainings of every variant in each fold, with the classifiers that go with them; a later call with more of them
+        continues with those that are missing.
     Raises LsslError before work starts if the data or the settings do not fit.
     """
     unknown = [variant for variant in variants if variant not in VARIANTS]
@@ -89,17 +93,26 @@ def evaluate_ablation(
         identities=identities,
     )
     results: dict[str, list[dict[str, Any]]] = {variant: [] for variant in variants}
-    for fold in experiment.folds:
-        for variant in variants:
-            name = f"fold-{fold.number:02d}-{variant.replace(' ', '-')}"
+    for seed in range(seeds):  # outermost, so that a run that is stopped has finished whole seeds
+        own = experiment.with_seed(seed)
+        for fold in experiment.folds:
+            for variant in variants:
+                name = _seeded(f"fold-{fold.number:02d}-{variant.replace(' ', '-')}", seed)
 
-            def make(fold: Fold = fold, variant: str = variant, name: str = name) -> dict[str, Any]:
-                return _measure_variant(experiment, fold, variant, per_class, repeats, identities, name)
+                def make(
+                    fold: Fold = fold, variant: str = variant, name: str = name, seed: int = seed, own: Experiment = own
+                ) -> dict[str, Any]:
+                    real = _seeded("real", seed)
+                    return _measure_variant(own, fold, variant, per_class, repeats, identities, name, real)
 
-            results[variant].append(experiment.state.part(name, make))
+                results[variant].append(experiment.state.part(name, make))
     report = _report(experiment, results, per_class, repeats, command)
     report.write(out)
     return report
+
+
+def _seeded(name: str, seed: int) -> str:
+    return f"{name}-seed-{seed}" if seed else name
 
 
 def _measure_variant(
@@ -110,6 +123,7 @@ def _measure_variant(
     repeats: int,
     identities: bool,
     name: str,
+    real: str,
 ) -> dict[str, Any]:
     settings = experiment.settings
     parts = experiment.state.folder(name)
@@ -117,9 +131,9 @@ def _measure_variant(
     train = experiment.train_rows(fold)
     judge = train_fold_classifier(settings.judge, train, experiment, shared)
     if not settings.quiet:
-        print(f"Fold {fold.number + 1} of {len(experiment.folds)}: {variant}", flush=True)
+        print(f"Fold {fold.number + 1} of {len(experiment.folds)}, seed {settings.seed}: {variant}", flush=True)
     model = train_fold_generator(
-        variant_config(settings.training, variant),
+        replace(variant_config(settings.training, variant), seed=settings.seed),
         train,
         experiment,
         parts / "generator",
@@ -129,9 +143,7 @@ def _measure_variant(
     save_picture(parts / "grid.png", Image.fromarray(transfer_grid(judge, result)))
     return {
         "transfer": measure(judge, result, identities=identities),
-        "augmentation": augmentation_fold(
-            experiment, fold, model, [per_class], repeats, parts, real_out=shared / "real"
-        ),
+        "augmentation": augmentation_fold(experiment, fold, model, [per_class], repeats, parts, real_out=shared / real),
     }
 
 
@@ -147,6 +159,7 @@ def ablation_table(
             over_folds([mean_accuracy(r["augmentation"]["real"]) for r in some]),
             None,
             None,
+            None,
         ]
     ]
     for variant, folds in results.items():
@@ -158,6 +171,7 @@ def ablation_table(
                 variant,
                 over_folds([accuracy(r["transfer"]["changed"]) for r in folds]),
                 over_folds([mean_accuracy(r["augmentation"]["synthetic"][str(per_class)]) for r in folds]),
+                _points(gain_interval([r["augmentation"] for r in folds], per_class)),
                 identity,
                 over_folds([r["transfer"]["ssim"] for r in folds]),
             ]
@@ -165,18 +179,19 @@ def ablation_table(
     for name, column in (("transfer", 1), ("augmentation", 2)):
         paper = paper_figures(name, experiment.source)
         for method, value in paper[1] if paper is not None else []:
-            row: list[Any] = [f"{paper[0] if paper else ''}: {method}", None, None, None, None]
+            row: list[Any] = [f"{paper[0] if paper else ''}: {method}", None, None, None, None, None]
             row[column] = value
             rows.append(row)
     note = (
         f"Transfer: percent of unseen faces, changed to another class, that a classifier of real faces recognises as that "
         f"class. Augmentation: percent of real unseen faces recognised by a classifier trained on real faces and {per_class} "
-        f"synthesized ones per class{f', mean of {repeats}' if repeats > 1 else ''}. Identity: median dlib distance to the "
-        "input. SSIM: between the input and the result when asked for the input's own class."
+        f"synthesized ones per class{f', mean of {repeats}' if repeats > 1 else ''}; gain: over real faces alone, in points, with "
+        "its 95% interval over random draws of the tested people. Identity: median dlib distance to the input. SSIM: between the "
+        "input and the result when asked for the input's own class."
     )
     return Table(
         "The method without its parts",
-        ["generator", "transfer", "augmentation", "identity distance", "SSIM"],
+        ["generator", "transfer", "augmentation", "gain", "identity distance", "SSIM"],
         rows,
         note,
     )
@@ -217,15 +232,22 @@ def _verdict(results: dict[str, list[dict[str, Any]]], per_class: int) -> str:
     for variant, folds in results.items():
         if variant == FULL:
             continue
-        parts = []
-        for name, value in (
-            ("transfer", lambda r: accuracy(r["transfer"]["changed"])),
-            ("augmentation", lambda r: mean_accuracy(r["augmentation"]["synthetic"][str(per_class)])),
-        ):
-            gain = np.array([value(a) - value(b) for a, b in zip(results[FULL], folds, strict=True)])
-            parts.append(f"{name} {gain.mean():+.1f}" + (f" ± {gain.std(ddof=1):.1f}" if len(gain) > 1 else ""))
-        sentences.append(f"{variant}: {', '.join(parts)}")
+        pairs = list(zip(results[FULL], folds, strict=True))
+        transfers = [accuracy(a["transfer"]["changed"]) - accuracy(b["transfer"]["changed"]) for a, b in pairs]
+        spread = f" ± {np.std(transfers, ddof=1):.1f}" if len(transfers) > 1 else ""
+        key = str(per_class)
+        people = [
+            {"people": {"full": a["augmentation"]["people"][key], "less": b["augmentation"]["people"][key]}}
+            for a, b in pairs
+        ]
+        gain = _points(gain_interval(people, "full", "less"))
+        sentences.append(f"{variant}: transfer {np.mean(transfers):+.1f}{spread}, augmentation {gain}")
     return (
         f"The full method's gain over each variant, in points of accuracy: {'; '.join(sentences)}. A negative number means "
-        "that the part does harm here."
+        "that the part does harm here. After ±: for transfer the standard deviation over folds and seeds, for augmentation half "
+        "of the 95% interval over random draws of the tested people."
     )
+
+
+def _points(gain: tuple[float, float]) -> str:
+    return f"{gain[0]:+.1f} ± {gain[1]:.1f}"

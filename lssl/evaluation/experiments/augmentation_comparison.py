@@ -1,7 +1,7 @@
 """Table 1 with a row per method: `lssl evaluate augmentation --method NAME ... --with SOURCE ...`."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +78,9 @@ def compare_augmentation(
 
     def judged(maker: TrainedGenerator | Synthesizer, fold: Fold, seed: int, parts: Path) -> dict[str, Any]:
         alone = experiment.state.folder(f"fold-{fold.number:02d}") / f"real-seed-{seed}"
-        own = with_seed(experiment, seed)
-        return augmentation_fold(own, fold, maker, counts, repeats, parts, real_out=alone, mend=mend)
+        return augmentation_fold(
+            experiment.with_seed(seed), fold, maker, counts, repeats, parts, real_out=alone, mend=mend
+        )
 
     results = _run_sources(experiment, sources, seeds, judged)
     results = run_contenders(experiment, contenders, seeds, judged) | results
@@ -97,13 +98,6 @@ def compare_augmentation(
             report.image(np.asarray(sheet.convert("RGB")), f"{name}; one column per class that they are labelled with.")
     finish_report(report, experiment, results, out)
     return report
-
-
-def with_seed(experiment: Experiment, seed: int) -> Experiment:
-    """The experiment with other random numbers for faces and classifiers; folds and people stay."""
-    settings = experiment.settings
-    judge = replace(settings.judge, seed=settings.judge.seed + seed)
-    return replace(experiment, settings=replace(settings, seed=settings.seed + seed, judge=judge))
 
 
 def _run_sources(

@@ -77,6 +77,13 @@ class Experiment:
     def test_rows(self, fold: Fold) -> FaceFolder:
         return rows_of(self.folder, fold.test, "test")
 
+    def with_seed(self, seed: int) -> "Experiment":
+        """The experiment with other random numbers for faces and classifiers, the `seed`-th; 0: as it is. Folds and people
+        stay."""
+        settings = self.settings
+        judge = replace(settings.judge, seed=settings.judge.seed + seed)
+        return replace(self, settings=replace(settings, seed=settings.seed + seed, judge=judge))
+
     def subjects(self) -> list[dict[str, object]]:
         """The subjects of each fold, for results.json."""
         return [fold.to_dict() for fold in self.folds]

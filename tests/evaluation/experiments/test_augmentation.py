@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lssl.errors import LsslError
-from lssl.evaluation.experiments import augmentation
+from lssl.evaluation.experiments import ablation, augmentation
 from lssl.evaluation.experiments.ablation import FULL, VARIANTS, evaluate_ablation, variant_config
 from lssl.evaluation.experiments.augmentation import Mend, first_of_each_class, same_iterations
 from lssl.evaluation.experiments.augmentation_report import (
@@ -197,3 +197,31 @@ def test_ablation_measures_every_variant_and_says_what_each_part_is_worth(settin
     assert "without parsing loss: transfer" in page
     with pytest.raises(LsslError, match="no variant 'without nothing'"):
         evaluate_ablation(settings, tmp_path / "other", "command", variants=["without nothing"])
+
+
+def test_ablation_asked_for_another_seed_continues(settings, painter, tmp_path, monkeypatch):
+    trained = []
+
+    def train(config, faces, experiment, out, **options):
+        trained.append((out.parent.name, config.seed))
+        return painter
+
+    monkeypatch.setattr(ablation, "train_fold_generator", train)
+    monkeypatch.setattr(ablation.detect, "available", lambda: False)
+    variants, out = [FULL, "without side image"], tmp_path / "out"
+    first = evaluate_ablation(settings, out, "command", variants=variants, per_class=2).results["variant_results"]
+    begun = len(trained)
+    report = evaluate_ablation(settings, out, "command", variants=variants, per_class=2, seeds=2)
+    both = report.results["variant_results"]
+    for variant in variants:
+        assert len(both[variant]) == 2 * settings.folds
+        assert both[variant][: settings.folds] == first[variant]
+    assert {seed for _, seed in trained[:begun]} == {settings.seed}
+    assert {(name[-7:], seed) for name, seed in trained[begun:]} == {("-seed-1", settings.seed + 1)}
+    assert len(trained) == 2 * begun
+    shared = out / "state" / "fold-00"
+    classifiers = [shared / real / "classifier-0" / "classifier.safetensors" for real in ("real", "real-seed-1")]
+    assert classifiers[0].read_bytes() != classifiers[1].read_bytes()
+    table = report.tables[0]
+    gain, half = gain_interval([r["augmentation"] for r in both[FULL]], 2)
+    assert table.rows[1][table.header.index("gain")] == f"{gain:+.1f} ± {half:.1f}"
