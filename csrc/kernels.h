@@ -117,6 +117,29 @@ void penalty_scale(Dtype dtype, const void* gradient, const double* scales, int6
 void penalty_rectify(Dtype dtype, void* x, double slope, int64_t begin, int64_t end, uint8_t* bits);
 void penalty_slope(Dtype dtype, void* tangent, const uint8_t* bits, double slope, int64_t begin, int64_t end);
 
+// moved_pixels: one face of a photograph, edited. The crop is S x S pixels, S = size.
+struct MovedPixels {
+  const uint8_t* photograph;  // (height, width, 3)
+  uint8_t* output;            // a copy of it
+  int64_t height, width;
+  const float* smooth;  // (grid, grid, 8) over the crop: shift x, y in the photograph's pixels, log of the light's
+                        // change for red, green and blue, three unused
+  int64_t grid;
+  const float* paint;      // (S, S, 4): opacity, and colours in [-1, 1]
+  const float* mask;       // (S, S) in [0, 1]
+  const uint8_t* reached;  // (S, S): whether a pixel of the photograph there may be painted
+  int64_t size;
+  const double* similarity;          // (2, 3), from the photograph's pixels to the crop's
+  int64_t left, top, right, bottom;  // the pixels that the mask can reach
+  int64_t step;                      // pixels between samples of shift and light along a row
+};
+void find_reached(const float* paint, int64_t size, uint8_t* reached);
+// Rows [begin, end) without paint. Per row: the sums of its colours times the mask and of the mask (4), and where the
+// painted pixels begin and end (2).
+void move_rows(const MovedPixels& call, int64_t begin, int64_t end, double* sums, int64_t* painted);
+// Paints them. held (3): channels that are not to exceed red.
+void paint_rows(const MovedPixels& call, int64_t begin, int64_t end, const int64_t* painted, const bool* held);
+
 }  // namespace lssl::cpu
 
 struct CUstream_st;  // CUDA's stream, without CUDA's headers

@@ -1,7 +1,7 @@
-"""Applies a moving generator's edit to the photograph's own pixels, tile by tile.
+"""Applies a moving generator's edit to the photograph's own pixels: natively row by row, else tile by tile.
 
-The photograph may have a hundred megapixels, so floats are computed for one tile at a time, smooth planes on a grid coarser
-than the photograph's, and nothing where a tile neither moves nor is painted.
+The photograph may have a hundred megapixels, so there are never floats for all of it, and smooth planes are looked up more
+sparsely than its pixels.
 """
 
 from collections import deque
@@ -17,11 +17,8 @@ from torch.nn import functional as F
 from lssl.data.align import Similarity
 from lssl.data.tiles import Box, bicubic, cut, each_tile, floats, look_up
 from lssl.models.moving import Edit
+from lssl.ops.moved_pixels import LEAST, MOVED, NATIVE, STILL, UNPAINTED, moved_pixels
 
-_LARGEST_GAP = 1 / 512  # below it, the mask counts as nothing: the photograph's pixels are left untouched
-# Pixels: a shift below the first is dropped, beyond the second it is applied in full. An invisible shift would only blur.
-_STILL, _MOVED = 0.3, 1.2
-_UNPAINTED = 0.06  # opacity below which the photograph is left as it is
 _OVERSHOOT = 1.4  # of a bicubic look-up beyond the values round it, at most (the sum of its weights' sizes, squared)
 # Flow and tone are sampled as sparsely as keeps the error of linear interpolation between samples below these.
 _FLOW_ERROR, _TONE_ERROR = 0.04, 0.002  # pixels; a share of light
@@ -51,9 +48,36 @@ def apply_edit(
         edit: of one face, N = 1, on any device.
         mask: (S, S) in [0, 1], over the crop: where the edit applies.
     """
-    result = photograph.copy()
-    tiles = _Tiles(photograph, similarity, Edit(*(plane.detach().float().cpu() for plane in edit)), mask, result)
+    edit = Edit(*(plane.detach().float().cpu() for plane in edit))
     window = _window(photograph.shape[:2], similarity, mask)
+    if NATIVE:
+        return _in_rows(photograph, similarity, edit, mask, window)
+    return _in_tiles(photograph, similarity, edit, mask, window)
+
+
+def _in_rows(
+    photograph: NDArray[np.uint8], similarity: Similarity, edit: Edit, mask: NDArray[np.float32], window: Box
+) -> NDArray[np.uint8]:
+    shift = _shift(edit, similarity, len(mask))
+    return moved_pixels(
+        torch.from_numpy(np.require(photograph, requirements=["C", "W"])),
+        shift[0],
+        edit.tone[0],
+        torch.cat([edit.opacity, edit.paint], 1)[0],
+        torch.from_numpy(np.ascontiguousarray(mask, np.float32)),
+        torch.from_numpy(np.column_stack([similarity.matrix, similarity.offset])),
+        window,
+        _step(torch.cat([shift, edit.tone], 1), similarity, len(mask)),
+    ).numpy()
+
+
+def _in_tiles(
+    photograph: NDArray[np.uint8], similarity: Similarity, edit: Edit, mask: NDArray[np.float32], window: Box
+) -> NDArray[np.uint8]:
+    """The same without the native library. Floats are computed for one tile at a time, and nothing where a tile neither
+    moves nor is painted."""
+    result = photograph.copy()
+    tiles = _Tiles(photograph, similarity, edit, mask, result)
     moved = [tile for tile in each_tile(tiles.move, cut(window, tiles.step), window) if tile is not None]
     mean = sum((tile.total for tile in moved), np.zeros(3)) / max(sum(tile.weight for tile in moved), 1.0)
     held = [channel for channel in (1, 2) if mean[channel] <= mean[0]]
@@ -78,32 +102,29 @@ class _Tiles:
     ) -> None:
         self._photograph, self._similarity, self._size, self._result = photograph, similarity, mask.shape[0], result
         self._mask = torch.from_numpy(np.ascontiguousarray(mask, np.float32))[None, None]
-        # Half-sides of the crop to pixels of the photograph, a shift (x, y).
-        back = torch.from_numpy(similarity.inverse().matrix * (self._size / 2)).float()
-        self._smooth = torch.cat([torch.einsum("ij,njhw->nihw", back, edit.flow), edit.tone], 1)
+        self._smooth = torch.cat([_shift(edit, similarity, self._size), edit.tone], 1)
         self._paint = torch.cat([edit.opacity, edit.paint], 1)
-        cell = self._size / edit.flow.shape[-1] / similarity.scale
-        self.step = max(1, int(cell * min(1.0, _samples_apart(self._smooth))))
+        self.step = _step(self._smooth, similarity, self._size)
 
     def move(self, box: Box) -> _Moved | None:
         """Moves and lights a tile, and writes it where no paint follows. None where the mask does not reach it."""
-        if self._largest(self._mask, box) < _LARGEST_GAP:
+        if self._largest(self._mask, box) < LEAST:
             return None
         places = self._places(box, 1)
         inside = F.grid_sample(self._mask, places, mode="bilinear", padding_mode="border", align_corners=False)
-        inside = inside.where(inside >= _LARGEST_GAP, inside.new_zeros(()))
+        inside = inside.where(inside >= LEAST, inside.new_zeros(()))
         weight = float(inside.sum())
         if weight == 0:
             return None
         flow, tone = self._movement(box)
         shift = flow * inside
         length = torch.hypot(shift[:, :1], shift[:, 1:])
-        shift = shift * ((length - _STILL) / (_MOVED - _STILL)).clamp_(0, 1)
-        still = float(length.max()) <= _STILL
+        shift = shift * ((length - STILL) / (MOVED - STILL)).clamp_(0, 1)
+        still = float(length.max()) <= STILL
         colours = floats(self._photograph, box) if still else look_up(self._photograph, shift, box)
         colours = colours * torch.exp(tone * inside)
         total = (colours * inside).sum((0, 2, 3)).double().numpy()
-        if _OVERSHOOT * self._largest(self._paint[:, :1], box) > _UNPAINTED:
+        if _OVERSHOOT * self._largest(self._paint[:, :1], box) > UNPAINTED:
             return _Moved(box, total, weight, colours, inside)  # painted later: its hues depend on the whole face
         self._write(box, colours, inside)
         return _Moved(box, total, weight)
@@ -114,7 +135,7 @@ class _Tiles:
         assert tile.colours is not None
         assert tile.inside is not None
         paint = bicubic(self._paint, self._places(tile.box, 1))
-        opacity = ((paint[:, :1] - _UNPAINTED) / (1 - _UNPAINTED)).clamp_(0, 1) * tile.inside
+        opacity = ((paint[:, :1] - UNPAINTED) / (1 - UNPAINTED)).clamp_(0, 1) * tile.inside
         paint = (paint[:, 1:].clamp_(-1, 1) + 1) * 127.5
         for channel in held:
             paint[:, channel] = torch.minimum(paint[:, channel], paint[:, 0])
@@ -160,6 +181,18 @@ class _Tiles:
         return float(plane[0, 0, low[1] : high[1], low[0] : high[0]].max())
 
 
+def _shift(edit: Edit, similarity: Similarity, size: int) -> Tensor:
+    """The flow, in half-sides of the crop of `size` pixels, as a shift (1, 2, g, g) in pixels of the photograph."""
+    back = torch.from_numpy(similarity.inverse().matrix * (size / 2)).float()
+    return torch.einsum("ij,njhw->nihw", back, edit.flow)
+
+
+def _step(smooth: Tensor, similarity: Similarity, size: int) -> int:
+    """Pixels of the photograph between samples of shift and tone (1, 5, g, g) over a crop of `size` pixels."""
+    cell = size / smooth.shape[-1] / similarity.scale
+    return max(1, int(cell * min(1.0, _samples_apart(smooth))))
+
+
 def _samples_apart(smooth: Tensor) -> float:
     """How far apart samples may lie, in cells of the grid of shifts and tones (1, 5, g, g): linear interpolation errs by an
     eighth of the curvature times the squared distance along each axis."""
@@ -173,7 +206,8 @@ def _samples_apart(smooth: Tensor) -> float:
 
 def _window(shape: tuple[int, ...], similarity: Similarity, mask: NDArray[np.float32]) -> Box:
     """The pixels of the photograph that the mask can reach."""
-    rows, columns = np.nonzero(mask >= _LARGEST_GAP)
+    reached = mask >= LEAST
+    rows, columns = np.flatnonzero(reached.any(1)), np.flatnonzero(reached.any(0))
     if len(rows) == 0:
         return 0, 0, 0, 0
     left, right, top, bottom = columns.min() - 1, columns.max() + 1, rows.min() - 1, rows.max() + 1

@@ -1,0 +1,86 @@
+"""moved_pixels: the formula's values, its border, bad input. What an edit does: tests/inference/test_full_size.py."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn.functional import interpolate
+
+from lssl.ops.moved_pixels import NATIVE, moved_pixels, moved_pixels_reference
+
+pytestmark = pytest.mark.skipif(not NATIVE, reason="the native operators are not built")
+
+
+def a_call(seed: int, height: int, width: int, size: int, grid: int, scale: float, angle: float) -> list[torch.Tensor]:
+    """A photograph of soft noise, and an edit with sharp paint whose mask and shift reach beyond the photograph's border."""
+    g = torch.Generator().manual_seed(seed)
+    noise = torch.rand(1, 3, height // 3 + 2, width // 3 + 2, generator=g)
+    photograph = (255 * interpolate(noise, (height, width), mode="bilinear")[0]).byte().movedim(0, -1).contiguous()
+    smooth = interpolate(torch.randn(1, 5, 4, 4, generator=g), (grid, grid), mode="bicubic", align_corners=True)[0]
+    paint = torch.rand(4, size, size, generator=g) * 3 - 1.5
+    paint[0] = (paint[0].clamp(0, 1) > 0.7).float() * 0.9
+    mask = (torch.rand(size, size, generator=g) * 1.4 - 0.2).clamp(0, 1)
+    turn = torch.tensor([[torch.tensor(angle).cos(), torch.tensor(angle).sin()]], dtype=torch.float64)
+    matrix = scale * torch.cat([turn, turn.flip(1) * torch.tensor([-1.0, 1.0])])
+    offset = torch.tensor([size / 2, size / 2]) - matrix @ torch.tensor([width / 2, height / 2], dtype=torch.float64)
+    return [photograph, 4 * smooth[:2], 0.4 * smooth[2:], paint, mask, torch.cat([matrix, offset[:, None]], 1)]
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    st.integers(0, 99),
+    st.tuples(st.integers(1, 70), st.integers(1, 90)),
+    st.sampled_from([(16, 16), (32, 16), (64, 32)]),
+    st.floats(0.2, 1.5),
+    st.floats(-3.0, 3.0),
+)
+def test_values_are_the_formulas(
+    seed: int, shape: tuple[int, int], sizes: tuple[int, int], scale: float, angle: float
+) -> None:
+    call = a_call(seed, *shape, *sizes, scale, angle)
+    made = moved_pixels(*call, (0, 0, shape[1], shape[0]))
+    away = (made.int() - moved_pixels_reference(*call).int()).abs()
+    assert away.max() <= 1  # float32 and float64 round a few values differently
+    assert (away > 0).sum() <= max(3, 0.005 * away.numel())
+
+
+def test_pixels_outside_the_box_are_left_and_samples_may_lie_apart() -> None:
+    call = a_call(0, 120, 150, 32, 16, 0.2, 0.1)
+    whole = moved_pixels(*call, (0, 0, 150, 120))
+    part = moved_pixels(*call, (40, 30, 90, 80))
+    expected = call[0].clone()
+    assert not torch.equal(whole, expected)
+    assert torch.equal(part[:30], expected[:30])
+    assert torch.equal(part[30:80, :40], expected[30:80, :40])
+    away = (moved_pixels(*call, (0, 0, 150, 120), 2).int() - whole.int()).abs()
+    assert 0 < away.max() <= 6
+
+
+def test_any_number_of_threads_gives_the_same_bits() -> None:
+    call = a_call(1, 300, 300, 64, 32, 0.2, 0.3)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = moved_pixels(*call, (0, 0, 300, 300), 3)
+        torch.set_num_threads(3)
+        assert torch.equal(moved_pixels(*call, (0, 0, 300, 300), 3), alone)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_torch_knows_it_and_wrong_input_is_refused() -> None:
+    photograph, shift, tone, paint, mask, similarity = a_call(0, 20, 30, 16, 16, 0.5, 0.0)
+    smooth = torch.cat([shift, tone, torch.zeros(3, 16, 16)]).permute(1, 2, 0).contiguous()
+    planes = smooth, paint.permute(1, 2, 0).contiguous(), mask[..., None]
+    operator = torch.ops.lssl.moved_pixels.default
+    call = (photograph, *planes, similarity, 0, 0, 30, 20, 1)
+    torch.library.opcheck(operator, call, test_utils=("test_schema", "test_faketensor"))
+    for wrong, message in (
+        ((photograph.float(), *planes, similarity, 0, 0, 30, 20, 1), "photograph must be"),
+        ((photograph, planes[0][..., :5], *planes[1:], similarity, 0, 0, 30, 20, 1), "smooth must be"),
+        ((photograph, *planes, similarity.float(), 0, 0, 30, 20, 1), "similarity must be"),
+        ((photograph, *planes, similarity, 0, 0, 31, 20, 1), "the box must lie"),
+        ((photograph, *planes, similarity, 0, 0, 30, 20, 0), "step must be positive"),
+    ):
+        with pytest.raises(RuntimeError, match=message):
+            operator(*wrong)
