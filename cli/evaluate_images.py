@@ -102,7 +102,7 @@ def command(
         limit, pairs = min(limit, QUICK_PICTURES), min(pairs, QUICK_PAIRS)
     report = Report(f"Pictures of {fake.name}, compared with {real.name}", command_line(), seed)
     sources = open_images(real)
-    reals = limited(open_images(real, None if split == "all" else split), limit, seed)
+    reals = limited(sources if split == "all" else open_images(real, split), limit, seed)
     fakes = limited(open_images(fake), limit, seed)
     check_same_size(reals, fakes)
     attribute = choose_attribute(reals, fakes, attribute)
@@ -124,7 +124,7 @@ def command(
     if features is None:
         iterations = QUICK_CLASSIFIER if quick else 0
         kept = state.folder("classifier")
-        features = own_network(reals, attribute, kept, iterations=iterations, seed=seed, device=chosen)
+        features = own_network(reals, attribute, kept, iterations=iterations, seed=seed, device=chosen, quiet=quiet)
     judges = Judges(features, lpips)
     if person is not None:
         judges = Judges(features, lpips, network_embedding(person), f"{person.name}, features of length 1")

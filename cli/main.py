@@ -7,6 +7,7 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import click
 import lssl
 from lssl import __version__
 from lssl.errors import LsslError
+
+from .first_word import first_word
 
 # command: (module, one line for `lssl --help`)
 COMMANDS = {
@@ -103,9 +106,11 @@ class Program(LazyGroup):
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # a file's name may hold what the terminal cannot show
                 stream.reconfigure(errors="backslashreplace")
-        if args is None and os.name == "posix":  # Windows' own expansion is click's
+        as_program = args is None
+        if as_program and os.name == "posix":  # Windows' own expansion is click's
             args = [_as_meant(word) for word in sys.argv[1:]]
-        return super().main(args, *others, **kwargs)
+        with first_word() if as_program else nullcontext():
+            return super().main(args, *others, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         warnings.formatwarning = _plain

@@ -14,6 +14,8 @@ from typing import Any
 
 import click
 
+from .first_word import nothing_to_say
+
 SOME_REFUSED = 1
 _OUT = "lssl.out"
 _JSON, _QUIET = "lssl.json", "lssl.quiet"
@@ -34,8 +36,20 @@ class _Seed(click.ParamType):
         return number
 
 
+def _show_steps(_context: click.Context, _parameter: click.Parameter, quiet: bool) -> bool:
+    """Steps that turn out to be long have bars, and loading PyTorch has its word, unless --quiet."""
+    from lssl.progress import show_steps
+
+    show_steps(not quiet)
+    if quiet:
+        nothing_to_say()
+    return quiet
+
+
 SEED = _Seed()
-quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print errors only, no progress bars or remarks.")
+quiet_option = click.option(
+    "--quiet", "-q", is_flag=True, callback=_show_steps, help="Print errors only, no progress bars or remarks."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 
 
@@ -44,7 +58,7 @@ def _keep_json(context: click.Context, _parameter: click.Parameter, value: bool)
 
 
 def _keep_quiet(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
-    context.meta[_QUIET] = value
+    context.meta[_QUIET] = _show_steps(context, _parameter, value)
 
 
 #: As `quiet_option` and `json_option`, for commands that end with `of_context().result`.
@@ -121,6 +135,7 @@ class Output:
 
     def say(self, text: str, colour: str | None = None) -> None:
         if not self.quiet:
+            nothing_to_say()
             click.secho(text, fg=colour, err=self.as_json)
 
     def warn(self, text: str) -> None:

@@ -19,6 +19,7 @@ from lssl.data.landmarks import flip_landmarks
 from lssl.data.schema import AttributeSchema
 from lssl.errors import LsslError
 from lssl.ops import landmark_heatmap
+from lssl.progress import steps
 
 SIDES = ("heatmap", "image", "none")
 _SHARE_OF_MEMORY = 0.4
@@ -223,7 +224,7 @@ class FaceDataset(Dataset[dict[str, Any]]):
                 memory[name][row] = values
 
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            for _ in pool.map(load, range(len(self))):
+            for _ in steps(pool.map(load, range(len(self))), f"reading {self.folder.root}", len(self)):
                 pass
         return {name: values.to(self.device) for name, values in memory.items()}
 

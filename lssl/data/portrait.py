@@ -198,7 +198,7 @@ def check_upright(points: NDArray[np.float32], orientation: int = 1) -> None:
         why = f"they were marked before the picture's EXIF orientation ({orientation}) was applied"
     else:
         why = "was the picture turned, as by its EXIF orientation, after they were marked?"
-    fix = "mark the picture as it is shown, or leave them out and let dlib find them (--redetect)"
+    fix = "mark the picture as it is shown, or remove the file, and dlib will find them (`lssl prepare`: --redetect)"
     if across[0] * down[1] < across[1] * down[0] and np.hypot(*across) > 0.25 * np.hypot(*down):
         raise LsslError(
             "the landmarks are mirrored: x and y are swapped, they belong to the mirrored picture, "

@@ -106,15 +106,14 @@ class MorphSynthesizer(_Untrained):
         for value, name in zip(group.values, unique_names(group.values), strict=True):
             rows = [row for row, own in enumerate(folder.columns[group.name]) if own == value]
             chance = np.random.default_rng([seed, zlib.crc32(value.encode()), 1])
-            partners = [[other for other in rows if folder.subjects[other] != folder.subjects[row]] for row in rows]
-            pairs = [(row, others) for row, others in zip(rows, partners, strict=True) if others]
-            if not pairs:
+            if len({folder.subjects[row] for row in rows}) < 2:
                 raise LsslError(
                     f"{folder.root}: {group.name} '{value}' is shown by one person only; {self.name} mixes two"
                 )
-            first = _by_turns(len(pairs), per_class, chance)
+            first = _by_turns(len(rows), per_class, chance)
             for number in range(per_class):
-                row, others = pairs[first[number]]
+                row = rows[first[number]]
+                others = [other for other in rows if folder.subjects[other] != folder.subjects[row]]
                 shape, colour = chance.uniform(*_SHARES, 2).round(3).tolist()
                 mirrored = bool(chance.random() < 0.5) and not sided
                 other = others[int(chance.integers(len(others)))]

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lssl.data.schema import AttributeSchema
 from lssl.data.sheet import labelled_grid
 from lssl.errors import LsslError
 from lssl.evaluation.experiments.fold_training import kept_classifier
@@ -23,7 +24,7 @@ from lssl.evaluation.measures.image_sets import (
     pairs_within,
 )
 from lssl.evaluation.report import Report
-from lssl.training.classifier_training import ClassifierConfig, labelled_faces
+from lssl.training.classifier_training import ClassifierConfig
 
 _SHOWN = 8
 
@@ -36,6 +37,7 @@ def own_network(
     iterations: int = 0,
     seed: int = 0,
     device: torch.device | str = "cpu",
+    quiet: bool = False,
 ) -> FeatureNetwork:
     """A small classifier of the real pictures' labels, trained now and kept in `out`, for features if no network is given.
 
@@ -47,9 +49,11 @@ def own_network(
             "(Inception weights, or a classifier of `lssl train-classifier`), or make a data set folder with classes "
             "of it (`lssl prepare folder`)"
         )
-    group = labelled_faces(real.folder, attribute).schema.groups[0]
+    if attribute not in real.folder.columns:
+        raise LsslError(f"{real.folder.root} has no column '{attribute}' to train a feature network on")
+    group = AttributeSchema.from_columns({attribute: real.folder.columns[attribute]}).groups[0]
     config = ClassifierConfig(iterations=iterations, seed=seed)
-    classifier = kept_classifier(config, real.folder, group, out, device=device)
+    classifier = kept_classifier(config, real.folder, group, out, device=device, quiet=quiet)
     return classifier_network(classifier, f"a small classifier of {attribute}, trained on these real pictures")
 
 
