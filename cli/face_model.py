@@ -91,7 +91,7 @@ def build(
     """
     from lssl.face3d.model.colours import part_colours
     from lssl.face3d.model.decomposition import build_model
-    from lssl.face3d.model.marks import read_landmark_vertices, read_parts, scan_topology, size_doubt
+    from lssl.face3d.model.marks import pose_doubt, read_landmark_vertices, read_parts, scan_topology, size_doubt
     from lssl.face3d.model.meshes import read_scans
 
     scale = {"cm": 1.0, "mm": 0.1, "m": 100.0}[unit]
@@ -107,8 +107,9 @@ def build(
     )
     neutral = scans.vertices[:, 0][scans.present[:, 0]].mean(0) * scale
     topology = scan_topology(neutral, scans.faces, marks, labels)
-    if doubt := size_doubt(neutral, marks, unit):
-        click.secho(f"! {doubt}", fg="yellow", err=True)
+    for doubt in (size_doubt(neutral, marks, unit), pose_doubt(neutral, marks)):
+        if doubt:
+            click.secho(f"! {doubt}", fg="yellow", err=True)
     model, report = build_model(
         scans.vertices * scale,
         scans.expressions,
@@ -231,9 +232,9 @@ def _check_model_output(output: Path) -> None:
 def _check_output(output: Path) -> None:
     from lssl.data.lock import check_writable
 
+    check_writable(output.parent)
     if not output.parent.is_dir():
         raise click.ClickException(f"{output}: the folder {output.parent} does not exist; create it first")
-    check_writable(output.parent)
 
 
 def _print_report(report: "BuildReport", scale: float, unit: str, output: Output) -> None:

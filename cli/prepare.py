@@ -1,7 +1,7 @@
 """`lssl prepare`."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,8 +58,8 @@ def _print_report(report: "PrepareReport", out: Path, output: Output) -> None:
         output.say(f"  not asked for: {count} with {reason}" if "=" in reason else f"  left out: {count} ({reason})")
     if report.rejected:
         output.warn(f"{len(report.rejected)} rejected, listed in {out / 'rejected.csv'}:")
-        for reason, count in Counter(_kind(reason) for _, reason in report.rejected).most_common():
-            output.warn(f"  {count} x {reason}")
+        for line in _by_reason(report.rejected):
+            output.warn(f"  {line}")
     else:
         output.say("  nothing rejected")
     for line in report.warnings:
@@ -76,11 +76,24 @@ def _print_report(report: "PrepareReport", out: Path, output: Output) -> None:
     )
 
 
-def _kind(reason: str) -> str:
-    """A reason without its numbers and paths, so that similar ones are counted together."""
-    import re
+def _by_reason(rejected: "Sequence[tuple[str, str]]") -> list[str]:
+    """A line for each kind of reason, the most frequent first: how often, why, and the first pictures."""
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for picture, reason in rejected:
+        reason = _LANDMARK_FILE.sub("", reason)
+        kinds.setdefault(re.sub(r"(?<![%\w-])\d+(\.\d+)?", "N", reason), []).append((picture, reason))
+    lines = []
+    for kind, those in sorted(kinds.items(), key=lambda item: -len(item[1])):
+        reasons = {reason for _, reason in those}
+        names = ", ".join(picture for picture, _ in those[:_NAMED])
+        others = f" and {len(those) - _NAMED} others" if len(those) > _NAMED + 1 else ""
+        names += f", {those[-1][0]}" if len(those) == _NAMED + 1 else others
+        lines.append(f"{len(those)} x {reasons.pop() if len(reasons) == 1 else kind} ({names})")
+    return lines
 
-    return re.sub(r"\d+(\.\d+)?", "N", reason.split(": ", 1)[-1] if reason.startswith("/") else reason)
+
+_NAMED = 3  # pictures that the report names for a reason
+_LANDMARK_FILE = re.compile(r"^.*?\.(?:pts|csv)(?:: | (?=is not ))", re.IGNORECASE)
 
 
 @click.command()

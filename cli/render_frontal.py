@@ -175,6 +175,9 @@ def _finish(output: Output, out: Path, rejected: Sequence[tuple[str, str]]) -> N
     folder = read_metadata(out)
     named = zip(folder.file_names, folder.columns["doubt"], strict=True)
     doubtful = {Path(name).name: doubt for name, doubt in named if doubt}
+    for name, note in zip(folder.file_names, folder.columns.get("note", [""] * len(folder)), strict=True):
+        if note:
+            output.say(f"{Path(name).name}: {note}")
     for name, doubt in doubtful.items():
         output.warn(f"{name} is doubtful: {doubt}")
     if doubtful:

@@ -191,7 +191,10 @@ def _from_photographs(
     faces, failed = [], []
     for path in tqdm(paths, desc="finding faces", unit="photo", disable=quiet or len(paths) < 2):
         try:
-            faces.append(aligned_face(path, portraits.read(path), model, shown))
+            portrait = portraits.read(path)
+            faces.append(aligned_face(path, portrait, model, shown))
+            if portrait.note:
+                Output(quiet).beside_bar(f"{path.name}: {portrait.note}")
         except DetectionError:
             raise  # without dlib, no photograph will work
         except LsslError as error:

@@ -22,6 +22,7 @@ _PATTERNS = (
     r"([A-Za-z]*\d+)[^/]*$",
     r"([^/]+)/[^/]+$",
 )
+_NO_VALUE = {"nan", "null", "n/a", "#n/a", "<na>"}  # "none" is a class of many columns, as of glasses
 _THUMBNAIL = 32
 _SAME_PICTURE = (
     0.985  # correlation of thumbnails; of two people at most 0.957 (164 photographs of the London set, 64 pixels)
@@ -31,7 +32,7 @@ _SAME_PICTURE = (
 def advice(folder: FaceFolder, listing: Listing, *, asked_for_a_test: bool = True) -> list[str]:
     """Sentences about a folder that `prepare` wrote from a listing: what it lacks for training and evaluation, whether
     its people could be told apart, whether a picture is in both splits, what was done to the pictures' values."""
-    lines = [*_missing(folder, asked_for_a_test), *_subjects(listing)]
+    lines = [*_missing(folder, asked_for_a_test), *listing.doubts, *_subjects(listing), *_alike_subjects(folder)]
     if both := folder.in_both_splits():
         lines.append(
             f"{len(both)} people ({', '.join(both[:3])}{' ...' if both[3:] else ''}) have pictures in both splits: the "
@@ -67,6 +68,7 @@ def _missing(folder: FaceFolder, asked_for_a_test: bool) -> list[str]:
         lines.append(f"{what}, so there is nothing to change: {cannot}; `render-frontal` can")
     for name in folder.attributes:
         lines += _alike(name, set(folder.columns[name]))
+        lines += _missing_values(name, folder.columns[name])
     subjects = set(folder.subjects)
     empty = [split for split in SPLITS if split not in folder.splits]
     if empty == ["test"] and not asked_for_a_test:
@@ -88,13 +90,40 @@ def _missing(folder: FaceFolder, asked_for_a_test: bool) -> list[str]:
 
 def _alike(name: str, values: set[str]) -> list[str]:
     """Sentences on values that a reader takes for one and a program for two: Happy and happy."""
-    groups: dict[str, list[str]] = {}
-    for value in sorted(values):
-        groups.setdefault(unicodedata.normalize("NFKC", " ".join(value.split())).casefold(), []).append(value)
     return [
         f"{name} {' and '.join(map(repr, alike))} count as different; give them one spelling if they are one class"
-        for alike in groups.values()
-        if len(alike) > 1
+        for alike in _spellings(values)
+    ]
+
+
+def _alike_subjects(folder: FaceFolder) -> list[str]:
+    """A sentence on people whose names are written in two ways, as 1 and 01, or 1 and 1.0 in a data frame with gaps."""
+    groups = _spellings(set(folder.subjects))
+    if not groups:
+        return []
+    others = f", and {len(groups) - 1} more" if len(groups) > 1 else ""
+    return [
+        f"subjects {' and '.join(map(repr, groups[0]))}{others} count as different people, who may be both trained on "
+        "and tested; give them one spelling if they are one"
+    ]
+
+
+def _spellings(values: set[str]) -> list[list[str]]:
+    """Groups of values that differ in capitals, spaces and the zeros of numbers alone."""
+    groups: dict[str, list[str]] = {}
+    for value in sorted(values):
+        plain = unicodedata.normalize("NFKC", " ".join(value.split())).casefold()
+        plain = re.sub(r"^(\d+)\.0+$", r"\1", plain)
+        groups.setdefault(re.sub(r"(?<![\d.])0+(?=\d)", "", plain), []).append(value)
+    return [alike for alike in groups.values() if len(alike) > 1]
+
+
+def _missing_values(name: str, values: Sequence[str]) -> list[str]:
+    """Sentences on classes that a program wrote where it knew none."""
+    counted = Counter(value for value in values if value.strip().lower() in _NO_VALUE)
+    return [
+        f"{name} '{value}' ({count} pictures) is taken for a class; leave the cell empty if it means that none is known"
+        for value, count in counted.items()
     ]
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from lssl.data.picture_files import SUFFIXES
 from lssl.data.tables import same_name
 
 
@@ -28,6 +29,17 @@ class FileNames:
             parts.append(found)
             folder = folder / found
         return "/".join(parts)
+
+    def meant(self, name: str) -> str:
+        """The picture in `root` that a name which is not there may mean: the last part of a path of another computer, or
+        a name without its suffix; empty if there is none, or several."""
+        last = same_name(name).rsplit("/", 1)[-1]
+        self._spelt(self.root, last)
+        there = [path for names in self._listed.get(self.root, {}).values() for path in names]
+        exact = [path for path in there if same_name(path).casefold() == last.casefold()]
+        stems = [p for p in there if Path(p).stem.casefold() == last.casefold() and Path(p).suffix.lower() in SUFFIXES]
+        found = exact or stems
+        return found[0] if len(found) == 1 and found[0] != name else ""
 
     def _spelt(self, folder: Path, part: str) -> str | None:
         if part in ("", ".", ".."):

@@ -18,7 +18,10 @@ from lssl.errors import LsslError
 SUFFIXES = (".pts", ".csv")
 #: What other programs keep landmarks in, beside pictures.
 _OTHER_FILES = (".json", ".npy", ".npz", ".mat", ".xml", ".lms", ".land", ".asf", ".fcsv")
-_OTHER_COUNTS = {5: "as MTCNN's", 98: "as WFLW's", 106: "as JD's", 468: "as MediaPipe's", 478: "as MediaPipe's"}
+_OTHER_COUNTS = {
+    5: "as MTCNN's", 21: "as AFLW's", 29: "as COFW's", 51: "the 68 without the jaw's outline", 98: "as WFLW's",
+    106: "as JD's", 194: "as Helen's", 468: "as MediaPipe's", 478: "as MediaPipe's",
+}  # fmt: skip
 _INDEX_NAMES = {"", "#", "i", "n", "id", "idx", "index", "no", "nr", "number", "point", "landmark", "unnamed"}
 
 
@@ -54,6 +57,8 @@ def read_landmarks(path: str | Path) -> NDArray[np.float32]:
     if np.ptp(points, axis=0).max() == 0:
         raise LsslError(f"{path}: all landmarks lie at one point: no face was found when they were made")
     if np.ptp(points, axis=0).max() <= 1.5 and np.abs(points).max() <= 2:
+        if points.min() < -0.25:
+            raise LsslError(f"{path}: the landmarks lie between -1 and 1; write (value + 1) / 2 x the picture's pixels")
         raise LsslError(f"{path}: the landmarks are shares of the picture's size; multiply them by its pixels")
     return points.astype(np.float32)
 
@@ -199,6 +204,9 @@ def _table_points(path: Path, rows: list[list[str]]) -> NDArray[np.float64]:
 
 def _cells(rows: list[list[str]]) -> list[list[str]]:
     """The rows without comments and empty last columns; divided at spaces where nothing else divides them."""
+    while len(rows) > 1 and rows[0][0].startswith("# ") and rows[1][0].startswith("# "):
+        rows = rows[1:]  # comments of several lines, of which the last may name the columns
+    rows = [[_bare(cell) for cell in row] for row in rows]
     if rows and rows[0][0].startswith("#") and len(rows[0][0]) > 1:  # numpy.savetxt's header
         first = [rows[0][0].lstrip("# "), *rows[0][1:]]
         named = [_axis(cell) for cell in (first[0].split() if len(first) == 1 else first)]
@@ -209,6 +217,12 @@ def _cells(rows: list[list[str]]) -> list[list[str]]:
     while rows and all(len(row) > 1 and not row[-1] for row in rows):
         rows = [row[:-1] for row in rows]
     return rows
+
+
+def _bare(cell: str) -> str:
+    """A number without the brackets of a pair "(1.5, 2.5)"; any other cell as it is."""
+    inner = cell.strip("()[] ")
+    return inner if _is_number(inner) else cell
 
 
 def _header(rows: list[list[str]]) -> tuple[list[str] | None, list[list[str]]]:

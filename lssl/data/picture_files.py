@@ -175,6 +175,10 @@ def find_pictures(root: Path, *, nested: bool = True) -> PictureFiles:
         if here in seen or NOT_FACES in files:  # a link that leads back up; our own grids
             folders.clear()
             continue
+        if Path(folder) != root and {"metadata.csv", "dataset.json"} <= set(files):  # results of an earlier command
+            folders.clear()
+            found.refused.append((Path(folder), "a data set folder that lssl wrote: its pictures are not taken again"))
+            continue
         seen.add(here)
         for name in sorted(files):
             if not name.startswith("."):

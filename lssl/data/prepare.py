@@ -20,6 +20,7 @@ from lssl.data.readers.source import with_unique_keys
 from lssl.data.workers import map_in_processes
 from lssl.data.writer import REJECTED, FaceFolderWriter, FaceRow, write_pictures
 from lssl.errors import LsslError
+from lssl.progress import steps
 
 _CHUNK = 7  # pictures that a process takes at a time
 
@@ -83,7 +84,10 @@ def list_source(source: str, path: Path, options: PrepareOptions) -> Listing:
         listing.keep_only(column, values)
     if not listing.records:
         raise LsslError(f"{path}: --only leaves none of {sum(listing.left_out.values())} pictures")
-    records = [_with_landmarks(record, path, options.landmarks_dir) for record in listing.records]
+    records = [
+        _with_landmarks(record, path, options.landmarks_dir)
+        for record in steps(listing.records, "looking for landmarks")
+    ]
     check_used(options.landmarks_dir, (record.landmarks for record in records))
     if options.redetect:
         records = [record.without_landmarks() for record in records]
@@ -144,6 +148,8 @@ def prepare(
     The subjects to test are chosen among those with a usable picture.
     Raises LsslError or DetectionError, before work starts wherever the cause can be known by then.
     """
+    if out.resolve() == path.resolve():
+        raise LsslError(f"{out} is the folder that is read; choose another one for the results")
     if out.resolve().is_relative_to(path.resolve()):
         raise LsslError(f"{out} lies inside {path}, whose pictures it would add to; choose a folder elsewhere")
     listing = listing or list_source(source, path, options)
@@ -274,8 +280,9 @@ def _required(points: NDArray[np.float32] | None) -> NDArray[np.float32]:
 
 
 def _short(error: Exception, record: SourceRecord) -> str:
-    """The reason without the picture's own path, which is listed next to it."""
-    return str(error).removeprefix(f"{record.path}: ")
+    """The reason without the picture's own path, which is listed next to it, and its landmark file by its name."""
+    reason = str(error).removeprefix(f"{record.path}: ")
+    return reason if record.landmarks is None else reason.replace(str(record.landmarks), record.landmarks.name)
 
 
 def _run(tasks: Sequence[_Task], workers: int) -> Iterator[dict[str, Any]]:

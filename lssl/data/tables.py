@@ -16,6 +16,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _DELIMITERS = (",", ";", "\t", "|")
+_INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"  # that pages and chats add around what is copied from them
 _LARGEST = 256 * 2**20
 
 
@@ -70,7 +71,7 @@ def read_numbered_rows(path: str | Path) -> list[tuple[int, list[str]]]:
     rows, begun = [], 1 + skipped
     try:
         for cells in reader:
-            cells = [cell.strip() for cell in cells]
+            cells = [cell.strip().strip(_INVISIBLE).strip() for cell in cells]
             if any(cells):
                 rows.append((reader.line_num + skipped, cells))
             begun = reader.line_num + skipped + 1

@@ -12,6 +12,7 @@ from lssl.data.folder import FaceFolder
 from lssl.data.landmark_files import check_used, find_landmark_file
 from lssl.data.portrait import safe_name, unique_names
 from lssl.errors import LsslError
+from lssl.progress import steps
 
 POSE_ATTRIBUTE = "yaw"  # describes the photograph, not the frontal face drawn from it
 
@@ -48,7 +49,7 @@ def photograph_jobs(
         raise LsslError(
             f"{landmarks} is one file, but there are {len(photographs)} photographs; give a folder of files"
         )
-    found = [find_landmark_file(path, landmarks) for path in photographs]
+    found = [find_landmark_file(path, landmarks) for path in steps(photographs, "looking for landmarks")]
     check_used(landmarks, found)
     files = [None if file is None else str(file) for file in found]
     if one_subject:

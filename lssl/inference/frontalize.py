@@ -79,7 +79,7 @@ def frontalize(job: Job, options: Options, out: Path) -> dict[str, Any]:
         job.attributes,
         landmarks=face.landmarks,
         side=crops[0],
-        extra={**job.notes, **_fit_columns(fit, face.doubts, weights, job.photographs)},
+        extra={**job.notes, **_fit_columns(fit, face.doubts, weights, job.photographs), **_note(portraits)},
         metadata=colour_profile(portraits[0].metadata),
     )
     _write_weights(out / weights, fit)
@@ -202,6 +202,12 @@ def _fit_columns(fit: FaceFit, doubts: Sequence[str], weights: str, photographs:
         **{name: values[name] for name in FIT_COLUMNS},
         "source_file": " ".join(Path(path).name for path in photographs),
     }
+
+
+def _note(portraits: Sequence[Portrait]) -> dict[str, str]:
+    """The column `note`: what was done to the photographs' values that a user should know; none where nothing was."""
+    notes = dict.fromkeys(portrait.note for portrait in portraits if portrait.note)
+    return {"note": "; ".join(notes)} if notes else {}
 
 
 def _portrait(job: Job, index: int, options: Options) -> Portrait:

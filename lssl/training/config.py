@@ -5,11 +5,13 @@ common ones, so a new method adds nothing here.
 """
 
 import dataclasses
+import difflib
 import importlib
 import json
 import math
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -151,7 +153,10 @@ class TrainConfig:
         settings = _build(kind, {k: v for k, v in values.items() if k in own}, source, "", own)
         rest = {k: v for k, v in values.items() if k not in own}
         chosen = _chosen(rest, source, "", common, [*common, *own])
-        return cls(**chosen, settings=settings)
+        try:
+            return cls(**chosen, settings=settings)
+        except LsslError as error:
+            raise LsslError(f"{source}: {error}") from None
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> "TrainConfig":
         """A copy with settings changed, such as `{"losses.parsing": 0}`; text is parsed as a TOML value.
@@ -248,10 +253,34 @@ def _read_toml(path: str | Path) -> dict[str, Any]:
     try:
         values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise LsslError(f"{path}: not TOML ({error})") from None
+        raise LsslError(f"{path}: not TOML ({error}){_toml_fix(text, str(error))}") from None
     if not values:
         raise LsslError(f"{path} has no settings in it; give a run's config.toml or a --preset")
     return values
+
+
+def _toml_fix(text: str, error: str) -> str:
+    """What is usually wrong with the line that a TOML error names; empty where nothing usual is."""
+    place = re.search(r"at line (\d+)", error)
+    line = text.splitlines()[int(place[1]) - 1] if place and int(place[1]) <= len(text.splitlines()) else ""
+    for pattern, fix in (
+        (r"=.*\b(True|False)\b", "write true and false in small letters"),
+        (r"=\s*(None|null|nil)\b", "leave the setting out instead"),
+        (r'="?.*"[^"]*\\', "write a path with / or in single quotes"),
+        (r"=\s*-?\d+,\d+", "write a decimal point, not a comma"),
+        (r"^\s*[\w.]+\s*:", "write name = value"),
+        (r"^\s*\{", "this looks like JSON"),
+    ):
+        if re.search(pattern, line):
+            return f": {fix}"
+    return ""
+
+
+def _meant(name: str, names: Iterable[str]) -> str:
+    """ "; did you mean ..." where a name is like one of `names`, but for case, dashes or a letter."""
+    plain = {other.lower(): other for other in names}
+    found = difflib.get_close_matches(name.lower().replace("-", "_"), plain, 1, 0.75)
+    return f" (did you mean {plain[found[0]]}?)" if found else ""
 
 
 def _extended(values: dict[str, Any]) -> dict[str, Any]:
@@ -279,7 +308,8 @@ def _chosen(
     for name, value in values.items():
         where = f"{prefix}{name}"
         if name not in hints:
-            raise LsslError(f"{source}: no setting '{where}'; there are: {', '.join(there)}")
+            meant = _meant(name, there)
+            raise LsslError(f"{source}: no setting '{where}'{meant}; there are: {', '.join(there)}")
         chosen[name] = _convert(hints[name], value, source, where)
     return chosen
 
@@ -294,11 +324,19 @@ def _convert(kind: Any, value: Any, source: str, where: str) -> Any:
     if get_args(kind):
         if isinstance(value, str):
             value = [part.strip() for part in value.split(",") if part.strip()]
+        if not isinstance(value, list | tuple):
+            raise LsslError(f"{source}: '{where}' must be a list of names, not {value!r}")
         return tuple(str(part) for part in value)
+    if kind is int and isinstance(value, float) and value.is_integer():
+        return int(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise LsslError(f"{source}: '{where}' must be {kind.__name__}, not {value!r}")
+        fix = ""
+        if kind in (int, float) and isinstance(value, str) and isinstance(_parse(value), int | float):
+            fix = "; remove the quotation marks"
+        wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+        raise LsslError(f"{source}: '{where}' must be {wanted.get(kind, kind.__name__)}, not {value!r}{fix}")
     return value
 
 

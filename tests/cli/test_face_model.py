@@ -100,3 +100,6 @@ def test_import_names_wrong_files(tmp_path):
 def test_show_names_wrong_files(tmp_path):
     assert "neither a file nor a built-in" in run("show", tmp_path / "none.npz", "-o", tmp_path / "s.png").output
     assert "expected a .png" in run("show", "embedded", "-o", tmp_path / "s.txt").output
+    (tmp_path / "file").touch()
+    assert "file is a file; give a folder" in run("show", "embedded", "-o", tmp_path / "file" / "s.png").output
+    assert "none does not exist; create it first" in run("show", "embedded", "-o", tmp_path / "none" / "s.png").output

@@ -47,7 +47,7 @@ def test_nothing_is_said_of_quick_ones_of_other_work_and_where_something_has_bee
 
 @pytest.mark.parametrize("quiet", [False, True])
 def test_a_long_step_has_a_bar_unless_quiet(tmp_path, monkeypatch, capsys, quiet) -> None:
-    folder = read_metadata(write_folder(tmp_path / 'faces', subjects=2))
+    folder = read_metadata(write_folder(tmp_path / "faces", subjects=2))
     monkeypatch.setattr(progress, "_DELAY", 0.0)
     monkeypatch.setattr(progress, "_shown", False)
     check_images(folder)

@@ -100,10 +100,31 @@ def test_no_face_and_two_faces_are_named(tmp_path) -> None:
     assert "3 faces" in result.output
 
 
-def test_reasons_are_counted_whole() -> None:
-    from lssl.cli.prepare import _kind
+def test_reasons_are_counted_whole_and_the_first_pictures_named() -> None:
+    from lssl.cli.prepare import _by_reason
 
-    assert _kind("/a/b.pts: has 68 landmarks (it says n_points: 67)") == "has N landmarks (it says n_points: N)"
+    few = "b.pts: has {} landmarks (it says n_points: 67), expected 68"
+    video = "take pictures out of it first (ffmpeg -i FILE frame_%04d.png)"
+    not_text = "p.pts is not UTF-8 text: save it as UTF-8"
+    rejected = [(f"{k}.jpg", few.format(60 + k)) for k in range(5)] + [("v.mp4", video), ("w.jpg", not_text)]
+    assert _by_reason([*rejected, *[(f"{k}.gif", "2 faces found") for k in range(4)]]) == [
+        "5 x has N landmarks (it says n_points: N), expected N (0.jpg, 1.jpg, 2.jpg and 2 others)",
+        "4 x 2 faces found (0.gif, 1.gif, 2.gif, 3.gif)",
+        f"1 x {video} (v.mp4)",
+        "1 x is not UTF-8 text: save it as UTF-8 (w.jpg)",
+    ]
+
+
+def test_every_landmark_file_that_cannot_be_read_is_named(tmp_path) -> None:
+    for mood in ("happy", "sad"):
+        for name in "abc":
+            write_face(tmp_path / "in" / mood / f"{name}.png")
+    (tmp_path / "in" / "happy" / "a.pts").write_text("garbage")
+    (tmp_path / "in" / "sad" / "b.pts").write_text("garbage")
+    result = run("folder", tmp_path / "in", tmp_path / "out", "--size", 32, "--workers", 1)
+    assert "2 x no { ... } block of points, so this is not an iBUG .pts file (happy/a.png, sad/b.png)" in result.output
+    rows = (tmp_path / "out" / "rejected.csv").read_text().splitlines()
+    assert [row.split(":")[0] for row in rows[1:]] == ['happy/a.png,"a.pts', 'sad/b.png,"b.pts']
 
 
 def test_help_teaches() -> None:

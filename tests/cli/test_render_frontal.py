@@ -94,6 +94,14 @@ def test_errors_come_before_work_and_name_the_fix(portraits, tmp_path):
     assert "give a folder" in one_file.output
 
 
+def test_what_was_done_to_a_photographs_values_is_said(portraits, tmp_path):
+    grey = np.asarray(Image.open(portraits / "left.png").convert("L")).astype(np.uint16) * 4
+    Image.fromarray(grey).save(tmp_path / "ten.png")
+    (tmp_path / "ten.pts").write_bytes((portraits / "left.pts").read_bytes())
+    result = run(tmp_path / "ten.png", "-o", tmp_path / "out", "--size", "32", "--workers", "1")
+    assert "ten.png: 10 bits per value stretched to 8" in result.output
+
+
 def test_remove_light_and_distance_reach_the_picture_and_the_fit(portraits, tmp_path):
     options = ("--size", "64", "--workers", "1")
     assert run(portraits / "left.png", "-o", tmp_path / "plain", *options).exit_code == 0

@@ -71,6 +71,8 @@ CSV = {
     "empty lines": "\n\nx,y\n\n" + rows().replace("\n", "\n\n"),
     "numpy's header": "# x,y\n" + rows(),
     "numpy's header, y before x": "# y,x\n" + rows("{y},{x}"),
+    "remarks of two lines": "# drawn by hand\n# in 2026\nx,y\n" + rows(),
+    "brackets": rows("({x}, {y})"),
     "a remark": "# drawn by hand\n" + rows(),
     "exponents": rows("{x:.6e},{y:.6e}"),
     "OpenFace": wide(0),
@@ -131,6 +133,12 @@ def test_pts_count_from_1(tmp_path, text) -> None:
         ("a.csv", rows().replace("\n", ",9\n", 1), "different numbers of columns"),
         ("a.csv", 'x,y\n"1,2\n' + rows(), "line 2: a quotation mark that begins in this row is not closed"),
         ("a.csv", "".join(f"{x / 60},{y / 120}\n" for x, y in POINTS), "shares of the picture's size"),
+        (
+            "a.csv",
+            "".join(f"{x / 60 - 0.9},{y / 120 - 0.5}\n" for x, y in POINTS),
+            "lie between -1 and 1; write (value + 1)",
+        ),
+        ("a.csv", "x,y\n" + "1,2\n" * 51, "has 51 landmarks, the 68 without the jaw's outline, expected 68"),
         ("a.csv", wide(0).replace(" y_67", " z"), "its header names 67.5 landmarks, expected 68"),
     ],
 )

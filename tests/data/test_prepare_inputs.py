@@ -334,3 +334,46 @@ def test_a_row_of_landmarks_that_are_no_numbers_is_rejected(faces, tmp_path) -> 
     report = prepare("folder", root, tmp_path / "out", OPTIONS)
     assert [reason for _, reason in report.rejected] == ["landmarks.npy has values that are not finite in its row"]
     assert report.rows == len(points) - 1
+
+
+def test_one_person_under_two_spellings_is_doubted(faces, tmp_path) -> None:
+    text = "file_name,subject,mood\np0.png,1,sad\np1.png,01,happy\np2.png,2,sad\np3.png,2.0,happy\n"
+    report = prepare("folder", table(faces, tmp_path / "in", text), tmp_path / "out", OPTIONS)
+    assert "subjects '01' and '1', and 1 more count as different people" in said(report)
+    assert report.subjects == 4
+    text = "file_name,subject,mood\np0.png,s3,sad\np1.png,S03,happy\np2.png,s30,sad\np3.png,s300,happy\n"
+    (tmp_path / "in" / "metadata.csv").write_text(text)
+    report = prepare("folder", tmp_path / "in", tmp_path / "other", OPTIONS)
+    assert "subjects 'S03' and 's3' count as different people" in said(report)
+
+
+def test_cells_that_look_alike_are_one_class_and_missing_values_are_doubted(faces, tmp_path) -> None:
+    text = "file_name,subject,mood\np0.png,a,caf\u00e9\np1.png,b,cafe\u0301\u200b\np2.png,c,NaN\np3.png,,sad\n"
+    root = table(faces, tmp_path / "in", "")
+    (root / "metadata.csv").write_text(text, encoding="utf-8")
+    report = prepare("folder", root, tmp_path / "out", PrepareOptions(size=32, attributes=("mood",)))
+    assert read_metadata(tmp_path / "out").columns["mood"] == ["caf\u00e9", "caf\u00e9", "NaN", "sad"]
+    assert "mood 'NaN' (1 pictures) is taken for a class; leave the cell empty" in said(report)
+    assert "1 rows of metadata.csv have no subject" in said(report)
+
+
+def test_a_name_that_is_not_there_says_which_file_is(faces, tmp_path) -> None:
+    text = (
+        "file_name,subject,mood\nC:\\data\\p0.png,a,happy\np1,b,sad\n/home/me/P2.PNG,c,sad\np3.png,d,happy\nq,e,sad\n"
+    )
+    report = prepare("folder", table(faces, tmp_path / "in", text), tmp_path / "out", OPTIONS)
+    assert report.rows == 1
+    reasons = [reason for _, reason in report.rejected]
+    assert [reason.split("; ")[1].split(":")[0] for reason in reasons[:3]] == [f"there is p{k}.png" for k in range(3)]
+    assert reasons[3] == "no such file"
+
+
+def test_what_lssl_wrote_below_the_source_is_not_taken_for_photographs(faces, tmp_path) -> None:
+    root = write(faces, tmp_path / "in", ["p1", "p2", "p3"])
+    prepare("folder", root, tmp_path / "out", OPTIONS)
+    (tmp_path / "out").rename(root / "happy" / "results")
+    report = prepare("folder", root, tmp_path / "again", OPTIONS)
+    assert report.rows == 6
+    assert report.rejected == [("happy/results", "a data set folder that lssl wrote: its pictures are not taken again")]
+    with pytest.raises(LsslError, match=r"in is the folder that is read; choose another one"):
+        prepare("folder", root, root, OPTIONS)

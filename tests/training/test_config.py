@@ -89,7 +89,7 @@ def test_overrides():
         ({"losses.idenity": 1}, "no setting 'losses.idenity'; there are: .*identity"),
         ({"loss.identity": 1}, "no setting 'loss.identity'; sections are"),
         ({"schedule.iterations": 0}, "at least 1"),
-        ({"schedule.iterations": "many"}, "must be int, not 'many'"),
+        ({"schedule.iterations": "many"}, "must be a whole number, not 'many'"),
         ({"speed.bf16": "maybe"}, "speed.bf16 is 'maybe', expected one of: auto, on, off"),
         ({"schedule.ema": 1.0}, "ema must lie"),
         ({"seed": -1}, "seed must be a whole number from 0"),
@@ -114,6 +114,37 @@ def test_file_errors(tmp_path):
     (tmp_path / "a.toml").write_text("[losses]\nx = 1\n")
     with pytest.raises(LsslError, match=r"a\.toml: no setting 'losses\.x'"):
         TrainConfig.load(tmp_path / "a.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[schedule]\niteration = 5\n", r"'schedule.iteration' \(did you mean iterations\?\); there are"),
+        ("[Shedule]\niterations = 5\n", r"'Shedule' \(did you mean schedule\?\)"),
+        ("[schedule]\nlearning-rate = 0.1\n", r"did you mean learning_rate\?"),
+        ('seed = "1"\n', "'seed' must be a whole number, not '1'; remove the quotation marks"),
+        ("seed = 1.5\n", "'seed' must be a whole number, not 1.5"),
+        ("seed = 2026-11-27\n", "'seed' must be a whole number, not datetime.date"),
+        ("[data]\nflip = 1\n", "'data.flip' must be true or false, not 1"),
+        ("[data]\nflip = True\n", "write true and false in small letters"),
+        ("[data]\nattributes = 5\n", "'data.attributes' must be a list of names, not 5"),
+        ("seed = None\n", "leave the setting out instead"),
+        ("seed: 1\n", "write name = value"),
+        ("[schedule]\nlearning_rate = 0,0001\n", "write a decimal point, not a comma"),
+        ('[data]\nfolder = "C:\\Users\\x"\n', "write a path with / or in single quotes"),
+        ("[schedule]\nlearning_rate = inf\n", r"a\.toml: schedule\.learning_rate must be a number above 0, not inf"),
+        ("seed = 1\nseed = 2\n", "not TOML"),
+    ],
+)
+def test_what_people_write_is_named_with_the_fix(tmp_path, text, message):
+    (tmp_path / "a.toml").write_text(text)
+    with pytest.raises(LsslError, match=message):
+        TrainConfig.load(tmp_path / "a.toml")
+
+
+def test_a_whole_number_may_be_written_with_a_point(tmp_path):
+    (tmp_path / "a.toml").write_text("[schedule]\niterations = 1e3\n")
+    assert TrainConfig.load(tmp_path / "a.toml").schedule.iterations == 1000
 
 
 def test_text_with_quotes_round_trips(tmp_path):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -109,9 +110,12 @@ def _scan_table(root: Path, path: Path, regex: re.Pattern[str] | None) -> Listin
     seen: dict[str, int] = {}
     points = _landmarks(root, len(rows))
     listing = Listing(attributes=_own_attributes(root, header))
+    alone = 0
     for number, (line, row) in enumerate(rows):
         name = row.pop("file_name")
-        subject = row.pop("subject", "") or _subject(name, regex) or ""
+        given = row.pop("subject", "")
+        alone += "subject" in header and not given and regex is None
+        subject = given or _subject(name, regex) or ""
         split = as_split(row.pop("split", "")) or None
         if split is not None and split not in SPLITS:
             raise LsslError(f"{path}, line {line}: split is '{split}', expected train or test")
@@ -122,10 +126,15 @@ def _scan_table(root: Path, path: Path, regex: re.Pattern[str] | None) -> Listin
         if not name or not subject:
             listing.rejected.append((name or f"{METADATA}, line {line}", "no file name or no subject"))
             continue
+        row = {column: unicodedata.normalize("NFC", value) for column, value in row.items()}
+        place = root / find.on_disk(name)
+        if not os.path.lexists(place) and (meant := find.meant(name)):
+            listing.rejected.append((name, f"no such file; there is {meant}: write that in the column file_name"))
+            continue
         listing.records.append(
             KnownRecord(
                 safe_name(str(Path(name).with_suffix("")).removeprefix("images/")),
-                root / find.on_disk(name),
+                place,
                 same_name(subject),
                 row,
                 split=split,
@@ -133,7 +142,10 @@ def _scan_table(root: Path, path: Path, regex: re.Pattern[str] | None) -> Listin
             )
         )
     if not listing.records:
-        raise LsslError(f"{path} has no usable rows")
+        why = f" ({listing.rejected[0][0]}: {listing.rejected[0][1]})" if listing.rejected else ""
+        raise LsslError(f"{path} has no usable rows{why}")
+    if alone:
+        listing.doubts.append(f"{alone} rows of {METADATA} have no subject, so each counts as a person of its own")
     _count_unnamed(root, listing)
     return listing
 

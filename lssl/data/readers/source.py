@@ -95,12 +95,14 @@ class SourceRecord:
 @dataclass
 class Listing:
     """A source folder's records; `rejected` names what cannot be read, `left_out` counts what was not asked for,
-    `attributes` are the columns that the folder itself calls attributes (none: it does not say)."""
+    `attributes` are the columns that the folder itself calls attributes (none: it does not say), `doubts` are sentences
+    on what may have been meant otherwise."""
 
     records: list[SourceRecord] = field(default_factory=list)
     rejected: list[tuple[str, str]] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     attributes: tuple[str, ...] = ()
+    doubts: list[str] = field(default_factory=list)
 
     def keep_only(self, column: str, values: Iterable[str]) -> None:
         """Leaves out the records whose `column` is none of `values`, and counts them."""

@@ -9,6 +9,7 @@ from lssl.data import AttributeGroup, AttributeSchema, FaceFolder
 from lssl.data.folder import check_images
 from lssl.data.images import read_image
 from lssl.errors import LsslError
+from lssl.progress import steps
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def read_all(folder: FaceFolder) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         try:
-            for _ in pool.map(read, range(len(folder))):
+            for _ in steps(pool.map(read, range(len(folder))), f"reading {folder.root}", len(folder)):
                 pass
         except LsslError as error:
             raise LsslError(f"{error}; prepare the folder again") from None

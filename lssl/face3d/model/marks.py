@@ -51,6 +51,23 @@ def size_doubt(neutral: NDArray[np.floating], landmarks: Ints, unit: str) -> str
     return f"the eyes' outer corners are {apart:.3g} cm apart (9 in people){fix}"
 
 
+def pose_doubt(neutral: NDArray[np.floating], landmarks: Ints) -> str:
+    """What is odd about how a mean neutral face (V, 3) stands; empty if y points up, z out of the face, and the eye that
+    comes first in iBUG's order lies at the smaller x, as seen from the front."""
+    at = neutral[landmarks[:68]].astype(np.float64)
+    height = abs(float(at[27, 1] - at[8, 1]))
+    axes = (
+        (
+            "the chin lies above the eyes: y must point up (turn the scans, or change the sign of y and z)",
+            at[27] - at[8],
+            1,
+        ),
+        ("the nose points backwards: z must point out of the face", at[30] - at[[0, 16]].mean(0), 2),
+        ("the right eye lies where the left should: landmarks 36 to 41 are those at the smaller x", at[45] - at[36], 0),
+    )
+    return next((why for why, way, axis in axes if way[axis] < -0.1 * height), "")
+
+
 def read_parts(path: str | Path) -> NDArray[np.uint8]:
     """(V,) part labels from a text file with one part's name per line. Raises LsslError naming file and line."""
     path = Path(path)

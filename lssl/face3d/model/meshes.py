@@ -45,7 +45,8 @@ def read_mesh(path: str | Path) -> Mesh:
     path = Path(path)
     kind = path.suffix[1:].lower()
     if path.suffix.lower() not in SUFFIXES:
-        raise LsslError(f"{path}: expected {' or '.join(SUFFIXES)}")
+        what = f"{path.suffix} is not read" if path.suffix.lower() in _NOT_READ else "not a mesh that is read"
+        raise LsslError(f"{path}: {what}; export it as {' or '.join(SUFFIXES)}, its vertices in the template's order")
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -54,7 +55,9 @@ def read_mesh(path: str | Path) -> Mesh:
         vertices, faces, colours = read_obj(data) if kind == "obj" else read_ply(data)
     except LsslError as error:
         raise LsslError(f"{path}: not a readable {kind.upper()} mesh ({error}); export it again") from error
-    if len(vertices) == 0 or len(faces) == 0:
+    if len(vertices) and len(faces) == 0:
+        raise LsslError(f"{path}: {len(vertices)} vertices but no faces: a cloud of points; export it with its faces")
+    if len(vertices) == 0:
         raise LsslError(f"{path}: no vertices or no faces; the file is empty, truncated, or not a mesh")
     if not np.isfinite(vertices).all():
         raise LsslError(f"{path}: has coordinates that are not finite; export it again")

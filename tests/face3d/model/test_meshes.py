@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lssl.errors import LsslError
-from lssl.face3d.model.marks import size_doubt
+from lssl.face3d.embedded import load_embedded_model
+from lssl.face3d.model.marks import pose_doubt, size_doubt
 from lssl.face3d.model.meshes import read_mesh, read_scans, scan_paths
 
 RNG = np.random.default_rng(0)
@@ -48,7 +49,9 @@ def test_quads_become_triangles_of_the_same_vertices(tmp_path):
         ("a.obj", "v 1 2", "line 1.*truncated"),
         ("a.obj", "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n", "a.obj"),
         ("a.ply", "ply\nformat binary_little_endian 1.0\nelement vertex 5\n", "not a readable PLY"),
-        ("a.stl", "solid", "expected .obj or .ply"),
+        ("a.obj", "v 0 0 0\nv 1 0 0\nv 0 1 0\n", "3 vertices but no faces: a cloud of points"),
+        ("a.png", "", "not a mesh that is read; export it as .obj or .ply"),
+        ("a.stl", "solid", "is not read; export it as .obj or .ply"),
     ],
 )
 def test_damaged_meshes_are_named(tmp_path, name, content, message):
@@ -107,3 +110,12 @@ def test_a_face_of_no_human_size_is_doubted():
     neutral[45, 0] = 90
     assert size_doubt(neutral, np.arange(68), "cm").endswith("(9 in people); --unit mm would fit")
     assert not size_doubt(neutral / 10, np.arange(68), "mm")
+
+
+def test_a_face_that_stands_otherwise_than_the_model_is_doubted():
+    model = load_embedded_model()
+    face, marks = model.mean_face().numpy(), model.topology.landmarks
+    assert pose_doubt(face, marks) == ""
+    assert pose_doubt(face * [1, -1, -1], marks).startswith("the chin lies above the eyes")
+    assert pose_doubt(face * [-1, 1, -1], marks).startswith("the nose points backwards")
+    assert pose_doubt(face * [-1, 1, 1], marks).startswith("the right eye lies where the left should")
