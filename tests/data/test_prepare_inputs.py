@@ -363,9 +363,13 @@ def test_a_name_that_is_not_there_says_which_file_is(faces, tmp_path) -> None:
     )
     report = prepare("folder", table(faces, tmp_path / "in", text), tmp_path / "out", OPTIONS)
     assert report.rows == 1
-    reasons = [reason for _, reason in report.rejected]
-    assert [reason.split("; ")[1].split(":")[0] for reason in reasons[:3]] == [f"there is p{k}.png" for k in range(3)]
-    assert reasons[3] == "no such file"
+    why = "no such file; there is {}: write that in the column file_name"
+    assert dict(report.rejected) == {
+        "C:\\data\\p0.png": why.format("p0.png"),
+        "p1": why.format("p1.png"),
+        "/home/me/P2.PNG": why.format("p2.png"),
+        "q": "no such file",
+    }
 
 
 def test_what_lssl_wrote_below_the_source_is_not_taken_for_photographs(faces, tmp_path) -> None:
