@@ -43,8 +43,9 @@ struct Taps {
   Four weights;
 
   LSSL_INLINE Taps(float place, int64_t size) : extent(size) {
-    const float floor = std::floor(std::clamp(place, -4.0f, static_cast<float>(extent) + 4.0f));
-    // Beyond the border all neighbours are the border's pixel.
+    // Beyond the border all neighbours are the border's pixel; a place that is no number counts as beyond.
+    if (!(place > -4.0f)) place = -4.0f;
+    const float floor = std::floor(std::min(place, static_cast<float>(extent) + 4.0f));
     const float t = std::clamp(place - floor, 0.0f, 1.0f);
     first = static_cast<int64_t>(floor) - 1;
     inside = first >= 0 && first + 3 < extent;

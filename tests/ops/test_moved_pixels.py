@@ -84,3 +84,11 @@ def test_torch_knows_it_and_wrong_input_is_refused() -> None:
     ):
         with pytest.raises(RuntimeError, match=message):
             operator(*wrong)
+
+
+def test_shifts_that_are_no_numbers_read_nothing_outside() -> None:
+    call = a_call(2, 60, 70, 32, 16, 0.4, 0.1)
+    for value in (float("nan"), float("inf"), -float("inf")):
+        call[1][:, 4:9] = value
+        made = moved_pixels(*call, (0, 0, 70, 60))
+        assert made.shape == call[0].shape
