@@ -1,34 +1,41 @@
 #!/usr/bin/env bash
 # Trains the built-in generators again: `bash benchmarks/weights.sh generated`, or `... london PHOTOGRAPHS` with the folder of
-# the Face Research Lab London Set. Writes NAME.safetensors (half precision) and the run with its report to weights/. Their
-# cards are lssl/weights/*.md. Takes hours on two cores, minutes on a GPU.
+# the Face Research Lab London Set. Writes to weights/: the run with its report, NAME.safetensors (half precision), and NAME/,
+# the same with a card as `FaceEditor.save_pretrained` writes it. The figures, licence and limits in the shipped cards,
+# lssl/weights/*.md, are added by hand. Takes hours on two cores, minutes on a GPU. To try every step in minutes:
+# ITERATIONS=2 WARM_UP=2 SUBJECTS=8 SIZE=32 OUT=/tmp/weights (SUBJECTS is for generated only).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-.venv/bin/python}
+OUT=${OUT:-weights}
 name=${1:-generated}
-mkdir -p weights
+training=(--preset standard --iterations "${ITERATIONS:-2500}" --set "warm_up.updates=${WARM_UP:-400}" --seed 0 --out "$OUT/run-$name")
+mkdir -p "$OUT"
 case $name in
 generated)
-  "$PYTHON" -m lssl generate-faces weights/faces --subjects 150 --expressions all --size 128 --seed 0
-  "$PYTHON" -m lssl train --data weights/faces --preset standard --iterations 2500 --seed 0 --out weights/run-generated
+  "$PYTHON" -m lssl generate-faces "$OUT/faces" --subjects "${SUBJECTS:-150}" --expressions all --size "${SIZE:-128}" --seed 0
+  "$PYTHON" -m lssl train --data "$OUT/faces" "${training[@]}"
   ;;
 london)
-  "$PYTHON" -m lssl prepare london "${2:?the folder of the photographs}" weights/photographs --size 256
-  "$PYTHON" -m lssl train --data weights/photographs --preset standard --iterations 2500 --seed 0 --out weights/run-london
+  "$PYTHON" -m lssl prepare london "${2:?the folder of the photographs}" "$OUT/photographs" --size "${SIZE:-256}"
+  "$PYTHON" -m lssl train --data "$OUT/photographs" "${training[@]}"
   ;;
 *)
   echo "expected generated or london, not $name" >&2
   exit 2
   ;;
 esac
-"$PYTHON" - "$name" <<'CODE'
+"$PYTHON" - "$OUT" "$name" <<'CODE'
 import sys
+from pathlib import Path
 
+from lssl.inference.sharing import save_folder
 from lssl.models.export import load_generator, save_generator
 
-name = sys.argv[1]
-model = load_generator(f"weights/run-{name}")
+out, name = Path(sys.argv[1]), sys.argv[2]
+model = load_generator(out / f"run-{name}")
 model.network.half()
-save_generator(f"weights/{name}.safetensors", model)
+save_generator(out / f"{name}.safetensors", model)
+save_folder(out / name, model, None)
 CODE
-ls -l "weights/$name.safetensors"
+ls -l "$OUT/$name.safetensors" "$OUT/$name"
