@@ -26,16 +26,14 @@ def in_guide(path: Path) -> Iterator[str]:
             yield " ".join(quoted.split())
 
 
-def all_commands(
-    command: click.Command, words: tuple[str, ...] = ()
-) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    yield words, command
+def all_commands(command: click.Command) -> Iterator[click.Command]:
+    yield command
     if isinstance(command, click.Group):
         context = click.Context(command)
         for name in command.list_commands(context):
             part = command.get_command(context, name)
             assert part is not None
-            yield from all_commands(part, (*words, name))
+            yield from all_commands(part)
 
 
 def parse(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +65,7 @@ def test_commands_of_the_guides_parse(path, monkeypatch) -> None:
 
 def test_examples_in_help_parse(monkeypatch) -> None:
     seen = 0
-    for words, command in all_commands(main):
+    for command in all_commands(main):
         text = re.sub(r"\s*\\\n\s*", " ", f"{command.help}\n{command.epilog}")
         for line in re.findall(r"^ *(?:\w+=\S+ )*(lssl .*)$", text, re.M):
             parse(re.split(r"\s{2,}|;", line)[0], monkeypatch)  # what follows explains it
