@@ -13,6 +13,7 @@ from lssl.face3d.frontal.walls import Wall
 _BEGINS = 0.05  # of the picture's side: the height below the ears over which it sets in, and near which it must begin
 _LIKELY = 0.4  # share of hair
 _BESIDE, _BELOW = 0.1, 0.25  # of the picture's side: how far beside a head, and below its earlobes, hair is looked for
+_GAP, _NEARBY = 0.07, 0.02  # of the picture's side: the widest gap that is closed; standard deviation of "near" it
 _STRAND, _SOFT = 0.03, 0.008  # of the picture's side: the least width of hair; standard deviation of its edge
 
 
@@ -61,6 +62,25 @@ def hanging_hair(
     begun = np.isin(parts, np.setdiff1d(np.unique(reach), [0]))
     surely = smooth_step(torch.from_numpy((hair * begun).astype(np.float32)) / _LIKELY - 0.5)  # no translucent hair
     return blurred(surely, _SOFT * side)[..., None]
+
+
+def closed_up(strands: Tensor, hair: Tensor, head: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
+    """Colours (side, side, 3) and how surely they are hair (side, side, 1), with the narrow gaps in its rows, and between
+    it and the drawn head (side, side), closed: behind what hangs beside a neck there is more of it."""
+    side = len(head)
+    width = max(3, round(_GAP * side))
+    row = np.ones((1, width), bool)
+    sure = hair[..., 0].numpy() > _LIKELY
+    gap = ndimage.binary_closing(np.pad(sure | head, width), row)[width:-width, width:-width]
+    gap &= ~head & ~sure & ndimage.binary_dilation(sure, np.ones((1, 2 * width + 1), bool))
+    if not gap.any():
+        return strands, hair
+    under = ndimage.binary_dilation(gap, iterations=max(1, round(2 * _SOFT * side))) & (gap | head | sure)
+    weight = blurred(hair, _NEARBY * side)
+    usual = blurred(strands * hair, _NEARBY * side) / weight.clamp(min=1e-4)
+    strands = torch.where(torch.from_numpy(under & ~sure)[..., None], usual, strands)
+    closed = blurred(torch.from_numpy((under | sure).astype(np.float32))[..., None], _SOFT * side)
+    return strands, torch.where(torch.from_numpy(under)[..., None], torch.maximum(hair, closed), hair)
 
 
 def hanging_share(hair: Tensor, head: NDArray[np.bool_], lobes: int) -> float:

@@ -4,34 +4,38 @@ import torch
 from torch import Tensor
 
 from lssl.face3d.frontal.paint import FacePainter
+from lssl.face3d.frontal.surroundings import Surroundings
 from lssl.face3d.frontal.texture import PosedView
 from lssl.face3d.scene.camera import Camera
 
-_FAR = 35.0  # degrees between photograph and picture beyond which much of the face is mirrored and hair is guessed
+_FAR = 40.0  # degrees between photograph and picture beyond which much of the face is mirrored and hair is guessed
 _BESIDE = 15.0  # degrees from which on a head and what is behind it move apart
+_SWINGS = 30.0  # degrees from which on what hangs beside a neck moves away from its place
+_UNSEEN = 0.22  # of the drawn head, its face aside
 _HANGING = 0.15  # of what is beside a turned head's neck
 _COVERED = 0.5  # of an eye's surroundings
 _EYES = ((36, 39), (42, 45))  # landmarks: each eye's corners
 _ROUND_EYE = (0.8, 0.6)  # half width and half height of an eye's surroundings, in widths of the eye
-_TINTED = 0.3  # the skin's weakest channel over its strongest, encoded
+_TINTED = 0.14  # the skin's weakest channel over its strongest, encoded
 _DIM = 0.22  # the skin's strongest channel, encoded
 
 
-def doubts(painter: FacePainter, camera: Camera, surrounded: bool = False, hanging: float = 0.0) -> tuple[str, ...]:
+def doubts(painter: FacePainter, camera: Camera, around: Surroundings | None = None) -> tuple[str, ...]:
     """The reasons, in words, why the painter's face, drawn by `camera`, may look wrong; empty if there is none.
 
-    surrounded: whether what surrounds it in its photograph is drawn as well; hanging: how much of that, beside the neck
-    of a turned head, looks like hair, 0 to 1.
+    around: what surrounds it in its photograph, if that is drawn as well.
     """
     found = []
     photo = painter.fit.camera[painter.first : painter.first + len(painter.views)].rotation
     angle = float(torch.rad2deg(torch.acos((photo[:, 2] @ camera.rotation[0, 2]).clamp(-1, 1))).min())
     if angle > _FAR:
         found.append(f"turned by {angle:.0f} degrees: its far side is the near one mirrored, and its hair a guess")
-    elif surrounded and angle > _BESIDE and not painter.skull.sure:
+    elif around is not None and angle > _BESIDE and not painter.skull.sure:
         found.append("turned before a background like its hair or full of detail: the outline of its hair is a guess")
-    elif hanging > _HANGING:
+    elif around is not None and angle > _SWINGS and around.hanging > _HANGING:
         found.append("turned with hair, or what looks like it, beside the neck: where that goes is a guess")
+    if around is not None and around.unseen > _UNSEEN:
+        found.append("the photograph shows too little of the head's back: the hair there is a guess")
     landmarks = torch.from_numpy(painter.model.topology.landmarks).long()
     covered = torch.stack([_covered(view, view.projected[landmarks]) for view in painter.views]).amin(0)
     if count := int((covered > _COVERED).sum()):

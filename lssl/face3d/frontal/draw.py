@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from lssl.face3d.fitting.fit import FaceFit
 from lssl.face3d.frontal.doubts import doubts
 from lssl.face3d.frontal.paint import FacePainter, blurred
-from lssl.face3d.frontal.surroundings import surroundings
+from lssl.face3d.frontal.surroundings import Surroundings, surroundings
 from lssl.face3d.frontal.texture import Target, smooth_step
 from lssl.face3d.model.bilinear import BilinearFaceModel
 from lssl.face3d.model.face_region import face_region
@@ -103,11 +103,12 @@ def draw_face(
     colours = painter.vertex_colours(painter.irradiance(normals))
     face, seen = painter.paint(target, colours, use_mirror, painter.stillness(camera))
     covered = (target.triangle[0] >= 0).float()
+    around: Surroundings | None = None
     if background == "plain":
-        alpha, behind, hanging = covered, torch.full_like(face, _PLAIN), 0.0
+        alpha, behind = covered, torch.full_like(face, _PLAIN)
     else:
-        behind, hair, hanging = surroundings(painter, mesh, fine, len(face))
-        alpha = _share_of_face(painter, target) * (1 - hair)
+        around = surroundings(painter, mesh, fine, len(face))
+        alpha, behind = _share_of_face(painter, target) * (1 - around.hair), around.picture
         if background == "blur":
             behind = blurred(behind, _OUT_OF_FOCUS * len(face))
     picture = face * alpha[..., None] + behind * (1 - alpha[..., None])
@@ -118,7 +119,7 @@ def draw_face(
         landmarks=model.landmarks(camera.project(mesh))[0, :, :2].numpy().astype(np.float32),
         vertices=mesh,
         vertex_colours=colours,
-        doubts=doubts(painter, camera, background != "plain", hanging),
+        doubts=doubts(painter, camera, around),
     )
 
 

@@ -11,7 +11,8 @@ from skimage.draw import polygon2mask
 from torch import Tensor
 
 from lssl.face3d.frontal.covering import HeadColours
-from lssl.face3d.frontal.curtain import hanging_hair, hanging_places, hanging_share
+from lssl.face3d.frontal.curtain import closed_up, hanging_hair, hanging_places, hanging_share
+from lssl.face3d.frontal.membrane import Membrane
 from lssl.face3d.frontal.paint import FacePainter, blurred
 from lssl.face3d.frontal.photograph import framed, look_up
 from lssl.face3d.frontal.places import (
@@ -29,6 +30,7 @@ from lssl.face3d.frontal.places import (
     silhouette,
     within,
 )
+from lssl.face3d.frontal.slivers import slivers
 from lssl.face3d.frontal.texture import smooth_step
 from lssl.face3d.frontal.walls import Wall, wall
 from lssl.face3d.scene.camera import Camera
@@ -38,20 +40,33 @@ _MIRROR_FROM, _MIRROR_TO = 10.0, 13.0  # degrees of yaw over which mirror images
 _SEAM, _CORE = 0.008, 0.05  # of the picture's side
 _SPECK, _RIM = 0.004, 0.06  # of the picture's side: the least background on a head, and how far in it can be seen
 _MIXED = 0.01  # of the picture's side
+_CHIN = 0.012  # of the picture's side: how far next to what a chin hides its colours are not trusted
+_NECK = 0.3  # share of the neck that looks like hair, from which on hair beside it cannot be told
 _BESIDE = 0.02  # of the picture's side: how far hair hangs beside the skull
 _LOOSE = 0.08  # of the picture's side: how far inside the fitted head's outline a photograph may show what is behind
 _APART = 0.5  # turn (see `_turned_by`) from which on a head and what is behind it move apart
 _SURELY = 0.5  # share of hair
 _HARDLY = 0.1  # share of face (see `face_region`) below which a point is skull, ears or neck
 _BROWS = slice(17, 27)  # landmarks
+_CHIN_TIP = 8  # landmark
 _LOBES = [2, 14]  # landmarks on the jaw about as low as the ears reach
 _MIDLINE = [8, 27, 28, 29, 30, 33, 51, 57]  # landmarks
 
 
-def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, side: int) -> tuple[Tensor, Tensor, float]:
-    """The first photograph around the drawn face, (side, side, 3) in [0, 1] (after Zhu et al. 2015, section 3.3), how
-    surely it shows hair over the face, (side, side) in [0, 1], and how much of what is beside a turned head's neck looks
-    like hair, 0 to 1.
+@dataclass(frozen=True)
+class Surroundings:
+    """What is drawn around a face: picture (side, side, 3) in [0, 1]; hair (side, side) in [0, 1]: how surely it shows
+    hair over the face; hanging: how much of what is beside a turned head's neck in the photograph looks like hair, 0 to
+    1; unseen: the share of the drawn head, its face aside, that the photograph shows on neither side, 0 to 1."""
+
+    picture: Tensor
+    hair: Tensor
+    hanging: float
+    unseen: float
+
+
+def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, side: int) -> Surroundings:
+    """The first photograph around the drawn face (after Zhu et al. 2015, section 3.3).
 
     mesh (V, 3) and camera: as drawn, `side` pixels wide. A pixel of the drawn head shows the photograph at that point
     of the head, or at its mirror image if a turn hides the point; behind the head, whatever is next to the
@@ -71,6 +86,9 @@ def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, side: int) 
     mirrored_places = extended(completed(mirrored, own, scene.frame), flipped)
     share = mirror * blurred(torch.from_numpy(hidden.astype(np.float32)), 2 * _SEAM * side)[..., None]
     inside = scene.look_up(places) * (1 - share) + scene.look_up(mirrored_places) * share
+    if scene.turn > _APART:
+        neck = scene.head & (scene.face < _HARDLY)
+        inside = Membrane(_under_chin(scene, neck), neck).fill(inside)
     outside = _outside(scene, bent, places, away)
     cover = blurred(torch.from_numpy(scene.head.astype(np.float32)), _SEAM * side)[..., None]
     if scene.turn > _APART:  # where a fitted skull or ear lies on the background after all
@@ -80,7 +98,8 @@ def surroundings(painter: FacePainter, mesh: Tensor, camera: Camera, side: int) 
         inside = _filled(inside, rim | ~ndimage.binary_dilation(shown[..., 0].numpy() > _SURELY))
         wrong &= rim
         cover = cover * (1 - blurred(torch.from_numpy(wrong.astype(np.float32)), _SEAM * side)[..., None])
-    return inside * cover + outside * (1 - cover), _hair(scene.behind.usual, inside, scene.marks), scene.hanging
+    picture, hair = inside * cover + outside * (1 - cover), _hair(scene.behind.usual, inside, scene.marks)
+    return Surroundings(picture, hair, scene.hanging, _unseen(scene))
 
 
 @dataclass(frozen=True)
@@ -145,7 +164,10 @@ def _scene(painter: FacePainter, mesh: Tensor, camera: Camera, side: int) -> _Sc
     hanging = 0.0
     if turn > _APART:
         rows, columns = frame.rows_and_columns(base)
-        hanging = hanging_share(behind.hair_before(photograph, rows, columns), seen, int(marks[_LOBES, 1].mean()))
+        hair = behind.hair_before(photograph, rows, columns)
+        neck = (ndimage.distance_transform_edt(seen) > _RIM * side) & (np.arange(side)[:, None] > marks[_CHIN_TIP, 1])
+        if not neck.any() or float(hair[torch.from_numpy(neck)].mean()) < _NECK:
+            hanging = hanging_share(hair, seen, int(marks[_LOBES, 1].mean()))
     certain = (sure[0], sure[1])
     return _Scene(image, marks, frame, base, head, face, own, mirrored, certain, outline, behind, turn, hanging)
 
@@ -168,16 +190,18 @@ def _outside(scene: _Scene, bent: Places, places: Places, away: Tensor) -> Tenso
         return _filled(found, known)
     known &= (~head & ~within(scene.outline, moved, frame)) | (unseen[..., 0] > 0.5)
     crown = np.arange(side)[:, None] < scene.marks[_BROWS, 1].min()
-    known &= ~(scene.behind.skin_before(found) & crown)  # it belongs to a skull larger than the fitted one
     lobes = int(scene.marks[_LOBES, 1].mean())
+    skin = scene.behind.skin_before(found)
+    known &= ~(skin & crown)  # it belongs to a skull larger than the fitted one
     if scene.behind.told:  # hair turns with the head; dark clothes do not
         hair = scene.behind.hair_before(found, *frame.rows_and_columns(moved)).numpy() > _SURELY
         parts, _ = ndimage.label(hair)
         hair = np.isin(parts, np.setdiff1d(np.unique(parts[: max(lobes, 0)]), [0]))
         known &= ~ndimage.binary_dilation(hair, iterations=max(1, round(_SEAM * side)))
+    known &= ~slivers(skin & known & ~head, head, lobes)
     filled = _filled(found, known)
     aside = hanging_places(head, scene.own.places, scene.own.facing, scene.base, lobes)
-    if aside is None or not scene.behind.told:
+    if aside is None or not scene.behind.told or scene.hanging == 0:
         return filled
     strands = scene.look_up(aside)
     rows, columns = frame.rows_and_columns(aside)
@@ -188,6 +212,7 @@ def _outside(scene: _Scene, bent: Places, places: Places, away: Tensor) -> Tenso
     hang = hang * _round_skull(head, brows)
     strands = strands * (1 - away) + _look_up_flipped(strands, scene.middle) * away
     hang = hang * (1 - away) + _look_up_flipped(hang, scene.middle) * away
+    strands, hang = closed_up(strands, hang, head)
     return filled * (1 - hang) + strands * hang
 
 
@@ -202,6 +227,26 @@ def _round_skull(head: NDArray[np.bool_], brows: int) -> Tensor:
     height = ((brows - np.arange(side)) / max(brows - top, 1)).clip(0, 1)[:, None]
     beyond = np.abs(np.arange(side) - middle) - half * np.sqrt(1 - height**2)
     return smooth_step(1.5 - torch.from_numpy(beyond / (_BESIDE * side)).float())[..., None]
+
+
+def _unseen(scene: _Scene) -> float:
+    """See `Surroundings`."""
+    rest = scene.head & (scene.face < _HARDLY)
+    lost = np.maximum(scene.own.facing, scene.mirrored.facing) <= FACING
+    return float(lost[rest].mean()) if rest.any() else 0.0
+
+
+def _under_chin(scene: _Scene, neck: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pixels (side, side) of the neck that the chin hides in the photograph, on both sides: what is extended over them
+    from the left does not meet what is extended from the right. Only those next to others of the neck (side, side)."""
+    side, (own, mirrored) = scene.frame.side, scene.sure
+    lost = neck & (np.maximum(own.facing, mirrored.facing) <= FACING)
+    lost &= np.arange(side)[:, None] > scene.marks[_LOBES, 1].mean()
+    lost &= ndimage.distance_transform_edt(scene.head) > _RIM * side
+    spread = ndimage.binary_dilation(lost, iterations=max(1, round(_CHIN * side))) & scene.head
+    labels, _ = ndimage.label(spread)
+    beside_neck: NDArray[np.bool_] = np.isin(labels, labels[ndimage.binary_dilation(neck & ~spread) & spread])
+    return beside_neck
 
 
 def _hidden(scene: _Scene) -> NDArray[np.bool_]:

@@ -117,6 +117,21 @@ def test_doubtful_faces_say_why(person, change, words):
         assert word in doubts[0]
 
 
+@pytest.mark.parametrize(("yaw", "doubtful"), [(20.0, False), (34.0, True)])
+def test_hair_beside_the_neck_is_doubtful_where_the_head_turned_far(person, yaw, doubtful):
+    image, landmarks, *_ = photograph(person, "long", yaw)
+    said = draw(person, image, landmarks).doubts
+    assert any("beside the neck" in doubt for doubt in said) == doubtful
+
+
+def test_a_frontal_photograph_drawn_turned_is_doubtful_for_its_hair(person):
+    image, landmarks, *_ = photograph(person, "short")
+    fit = fit_landmarks(person[0], landmarks)
+    for background, yaw, doubtful in (("original", 28.0, True), ("original", 0.0, False), ("plain", 28.0, False)):
+        said = render_frontal(person[0], fit, [image], size=SIZE, background=background, yaw=yaw).doubts
+        assert any("the head's back" in doubt for doubt in said) == doubtful
+
+
 @pytest.mark.parametrize("part", [Part.SKIN, Part.HAIR])
 def test_hair_is_what_is_seen_on_the_skull_whatever_part_it_is_in_the_model(part) -> None:
     model = load_embedded_model()

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from lssl.face3d.frontal.covering import HeadColours
-from lssl.face3d.frontal.curtain import hanging_hair, hanging_places, hanging_share
+from lssl.face3d.frontal.curtain import closed_up, hanging_hair, hanging_places, hanging_share
 from lssl.face3d.frontal.walls import wall
 
 SIDE = 100
@@ -63,6 +63,24 @@ def test_the_share_of_hair_beside_the_neck_is_that_of_the_fuller_side():
     assert hanging_share(hair, head, 50) > 0.8
     assert hanging_share(hair.flip(0) * 0, head, 50) == 0
     assert hanging_share(hair, np.zeros_like(head), 50) == 0
+
+
+def test_narrow_gaps_between_hair_and_head_are_closed_and_wide_ones_are_not():
+    head = np.zeros((SIDE, SIDE), bool)
+    head[20:, 40:60] = True
+    hair = torch.zeros(SIDE, SIDE, 1)
+    hair[:, 30:36] = 1  # 4 pixels beside the head
+    hair[:, 80:85] = 1  # 20 pixels
+    strands = WALL.expand(SIDE, SIDE, 3).clone()
+    strands[hair[..., 0] > 0] = HAIR
+    colours, sure = closed_up(strands, hair, head)
+    assert sure[25:95, 30:41].min() > 0.9
+    assert torch.allclose(colours[25:95, 36:40], HAIR.expand(70, 4, 3), atol=0.01)
+    assert sure[:, 62:78].max() == 0
+    assert torch.equal(sure[:18], hair[:18])  # no head there
+    bare, nothing = closed_up(strands, hair * 0, head)
+    assert torch.equal(bare, strands)
+    assert nothing.max() == 0
 
 
 def test_the_wall_is_distinguished_from_the_head():

@@ -9,6 +9,7 @@ from lssl.face3d import fit_landmarks, render_frontal
 from lssl.face3d.embedded import load_embedded_model
 from lssl.face3d.frontal.covering import HeadColours
 from lssl.face3d.frontal.membrane import Membrane
+from lssl.face3d.frontal.slivers import slivers
 from lssl.face3d.frontal.surroundings import _hair
 from lssl.face3d.scene.framing import portrait_camera
 from lssl.face3d.scene.lighting import Lighting
@@ -118,3 +119,32 @@ def test_a_membrane_ignores_what_is_not_known():
     assert float(Membrane(holes, known).fill(values)[2, 2, 0]) == pytest.approx(3.0)
     alone = Membrane(holes, np.zeros((5, 5), bool)).fill(values)
     assert float(alone[2, 2, 0]) == 0.0
+
+
+def test_edges_of_a_neck_wider_than_the_fitted_one_are_left_out_and_ears_and_shoulders_are_not():
+    parts, head = np.zeros((2, 200, 200), bool)
+    head[20:, 60:150] = True
+    parts[60:90, 150:164] = True  # an ear
+    parts[86:96, 150:153] = True  # with a lobe
+    parts[60:90, 175:190] = True  # a piece of something else
+    parts[110:160, 150:155] = True  # the edge of a neck, and a shoulder
+    parts[160:, 150:] = True
+    parts[70:90, 56:60] = True  # the edge of a cheek
+    left_out = slivers(parts, head, 100)
+    assert left_out[110:150, 150:155].all()
+    assert left_out[70:90, 56:60].all()
+    assert left_out[60:90, 175:190].all()
+    assert not left_out[60:96, 150:164].any()
+    assert not left_out[170:, 160:].any()
+
+
+@pytest.mark.parametrize("yaw", [-30.0, 45.0])
+def test_no_background_shows_under_the_chin(person, yaw):
+    image, landmarks, face = photograph(person, yaw)
+    head = ndimage.binary_fill_holes((np.abs(image.astype(int) - image[0, 0]) > 3).any(-1) | face)
+    before_green = np.where(head[..., None], image, np.uint8(GREEN))
+    fit = fit_landmarks(person[0], landmarks)
+    drawn = render_frontal(person[0], fit, [before_green], size=SIZE, background="original")
+    chin = drawn.landmarks[8].round().astype(int)
+    under = drawn.image[chin[1] - 2 : chin[1] + 12, chin[0] - 14 : chin[0] + 15].astype(int)
+    assert (under[..., 1] - under[..., 0]).max() < 10
