@@ -11,6 +11,7 @@ from lssl.face3d.scene.camera import Camera
 _FAR = 40.0  # degrees between photograph and picture beyond which much of the face is mirrored and hair is guessed
 _BESIDE = 15.0  # degrees from which on a head and what is behind it move apart
 _SWINGS = 30.0  # degrees from which on what hangs beside a neck moves away from its place
+_RAISED = 9.0  # degrees by which a chin is raised, likewise
 _UNSEEN = 0.22  # of the drawn head, its face aside
 _HANGING = 0.15  # of what is beside a turned head's neck
 _COVERED = 0.5  # of an eye's surroundings
@@ -28,11 +29,12 @@ def doubts(painter: FacePainter, camera: Camera, around: Surroundings | None = N
     found = []
     photo = painter.fit.camera[painter.first : painter.first + len(painter.views)].rotation
     angle = float(torch.rad2deg(torch.acos((photo[:, 2] @ camera.rotation[0, 2]).clamp(-1, 1))).min())
+    raised = float(camera.pitch[0] - painter.fit.camera.pitch[painter.first])
     if angle > _FAR:
         found.append(f"turned by {angle:.0f} degrees: its far side is the near one mirrored, and its hair a guess")
     elif around is not None and angle > _BESIDE and not painter.skull.sure:
         found.append("turned before a background like its hair or full of detail: the outline of its hair is a guess")
-    elif around is not None and angle > _SWINGS and around.hanging > _HANGING:
+    elif around is not None and (angle > _SWINGS or raised > _RAISED) and around.hanging > _HANGING:
         found.append("turned with hair, or what looks like it, beside the neck: where that goes is a guess")
     if around is not None and around.unseen > _UNSEEN:
         found.append("the photograph shows too little of the head's back: the hair there is a guess")
