@@ -102,7 +102,7 @@ class Generator(Described):
                 self.image_head.weight.mul_(0.1)
 
     def encode(self, image: Tensor, side: Tensor | None) -> Tensor:
-        """Genc: image (N, 3, H, W) and side image (N, S, H, W) to the latent (N, w 2**d, H / 2**d, W / 2**d)."""
+        """Genc: image (N, 3, H, W) and side image (N, S, H, W) to the latent `(N, w 2**d, H / 2**d, W / 2**d)`."""
         factor = 2**self.num_downsamplings
         if image.shape[2] % factor or image.shape[3] % factor:
             raise ValueError(
