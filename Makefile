@@ -40,13 +40,13 @@ test-bounds: test-lowest test-newest
 test-lowest:
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/pip install --quiet -c constraints-lowest.txt torch numpy ninja pybind11 'setuptools>=77' wheel
-	.venv-lowest/bin/pip install --quiet -c constraints-lowest.txt --no-build-isolation -e '.[test,landmarks]'
+	.venv-lowest/bin/pip install --quiet -c constraints-lowest.txt --no-build-isolation -e '.[test,landmarks,export]'
 	.venv-lowest/bin/python -m pytest
 
 test-newest:
 	$(PYTHON) -m venv .venv-newest
 	.venv-newest/bin/pip install --quiet torch numpy ninja pybind11 setuptools wheel
-	.venv-newest/bin/pip install --quiet --upgrade --no-build-isolation -e '.[test,landmarks]'
+	.venv-newest/bin/pip install --quiet --upgrade --no-build-isolation -e '.[test,landmarks,export]'
 	.venv-newest/bin/python -m pytest
 
 lint: install

@@ -151,7 +151,7 @@ def export_generator(generator: TrainedGenerator, path: str | Path, kind: str, *
 
 def _onnx(program: Any, translation: Translation) -> bytes:
     names = list(translation.names)
-    with _quiet():
+    with _quiet(), contextlib.redirect_stdout(io.StringIO()):  # onnxscript 0.6 prints how many rules it applied
         made = torch.onnx.export(
             program, (), input_names=names, output_names=["changed"], opset_version=OPSET, dynamo=True, verbose=False
         )
