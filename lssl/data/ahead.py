@@ -19,6 +19,7 @@ from typing import BinaryIO, Self
 import numpy as np
 from PIL import Image
 
+from lssl.data.parent import end_with_parent
 from lssl.data.portrait import Portrait, read_portrait
 from lssl.data.threads import processors
 from lssl.errors import LsslError
@@ -77,6 +78,7 @@ class PortraitsAhead:
             import fcntl
 
             fcntl.fcntl(writing, _F_SETPIPE_SZ, _PIPE)
+        parent = os.getpid()
         self._process = os.fork()
         if self._process:
             os.close(writing)
@@ -85,6 +87,7 @@ class PortraitsAhead:
         try:  # the second process, which never returns
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            end_with_parent(parent)
             os.close(reading)
             with open(writing, "wb", buffering=0) as target:
                 for path in self._waiting:

@@ -1,4 +1,5 @@
-"""Processes that share long work: one thread each, Ctrl-C reaches only the parent, and a death gives a clear error."""
+"""Processes that share long work: one thread each, Ctrl-C reaches only the parent, a death gives a clear error, and none
+outlives the parent."""
 
 import os
 import signal
@@ -12,6 +13,7 @@ from multiprocessing import active_children, get_context
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
+from lssl.data.parent import end_with_parent
 from lssl.errors import LsslError
 
 Task = TypeVar("Task")
@@ -27,7 +29,9 @@ def map_in_processes(function: Callable[[Task], Result], tasks: Iterable[Task], 
     killed (out of memory), and whatever `function` raises.
     """
     before, ended = set(active_children()), False
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin_worker)
+    pool = ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_begin_worker, initargs=(os.getpid(),)
+    )
     try:
         remaining = iter(tasks)
         pending: dict[Future[Result], None] = {}
@@ -78,7 +82,8 @@ def interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin_worker() -> None:
+def _begin_worker(parent: int) -> None:
+    end_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["OMP_NUM_THREADS"] = "1"
     torch: Any = sys.modules.get("torch")

@@ -1,8 +1,10 @@
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -59,3 +61,68 @@ def test_tasks_that_go_on_do_not_hold_up_ctrl_c(tmp_path) -> None:
     out, err = process.communicate(timeout=120)
     assert err == ""
     assert out == "stopped\n"
+
+
+POOL = """
+import time
+from lssl.data.workers import map_in_processes
+
+if __name__ == "__main__":
+    list(map_in_processes(time.sleep, [300.0] * 4, 2))
+"""
+WATCHED = POOL.replace(
+    "if __name__", "from lssl.data import parent\nparent._asked_linux = lambda: False\nif __name__"
+)  # as where there is no prctl
+AHEAD = """
+import time
+from pathlib import Path
+from lssl.data import ahead
+
+ahead._pays = lambda: True
+ahead.read_portrait = lambda *_, **__: time.sleep(300)
+from PIL import Image
+Image.new("RGB", (20, 20)).save("photo.png")
+with ahead.PortraitsAhead([Path("photo.png")], landmarks=None, largest_face=False) as portraits:
+    time.sleep(300)
+"""
+
+
+def children_of(parent: int) -> set[int]:
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:
+                found.add(int(stat.parent.name))
+    return found
+
+
+def lives(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def wait_until(holds) -> bool:
+    until = time.monotonic() + 60
+    while not holds() and time.monotonic() < until:
+        time.sleep(0.1)
+    return holds()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize(
+    "script, count", [(POOL, 3), (WATCHED, 3), (AHEAD, 1)], ids=["pool", "watched", "ahead"]
+)  # a pool has two workers and a tracker
+def test_workers_end_with_a_parent_that_is_killed(tmp_path, script, count) -> None:
+    (tmp_path / "script.py").write_text(script)
+    parent = subprocess.Popen(
+        [sys.executable, str(tmp_path / "script.py")], cwd=tmp_path, start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )  # fmt: skip
+    assert wait_until(lambda: len(children_of(parent.pid)) == count)
+    time.sleep(1.0)  # they are in their tasks; else they find out as they begin
+    children = children_of(parent.pid)
+    parent.kill()
+    parent.wait()
+    assert wait_until(lambda: not any(map(lives, children)))
