@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 
 from .output import SEED, SOME_REFUSED, Output, json_option, out_folder, quiet_option
-from .values import intensity_range_option
+from .values import ModelPath, intensity_range_option
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=ModelPath())
 @click.argument("data", type=click.Path(path_type=Path))
 @out_folder
 @click.option("--per-class", type=click.IntRange(1), default=1000, show_default=True, help="Faces to make per class.")

@@ -5,12 +5,13 @@ import importlib.util
 import click
 
 from .output import quiet_option
+from .values import ModelPath
 
 EXTRA_MISSING = "lssl demo needs {missing}: pip install 'lssl[demo]'"
 
 
 @click.command()
-@click.argument("model", default="london")
+@click.argument("model", type=ModelPath(path_type=str), default="london")
 @click.option("--port", type=click.IntRange(1, 65535), help="[default: 7860, or a free one if that is taken]")
 @click.option(
     "--host",

@@ -6,11 +6,11 @@ import click
 
 from .evaluate_options import command_line, print_report
 from .output import kept_json_option, quiet_option
-from .values import numbers_of
+from .values import ModelPath, numbers_of
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=ModelPath())
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option(
     "--layer", type=click.IntRange(1), default=5, show_default=True, help="Layer of the encoder, counted from 1."

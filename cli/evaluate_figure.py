@@ -6,6 +6,7 @@ import click
 
 from .evaluate_options import QUICK_TRAINING, parse_assignments
 from .output import SEED, kept_json_option, of_context, quiet_option
+from .values import ModelPath
 
 
 @click.command()
@@ -69,7 +70,7 @@ def command(
     given = {}
     for text in models:
         name, equals, path = text.partition("=")
-        given[name if equals else Path(text).name] = Path(path if equals else text)
+        given[name if equals else Path(text).name] = ModelPath()(path if equals else text)
     out = out or Path("runs") / f"figure-{data.resolve().name}"
     make_figure(
         Settings(data, attribute, seed=seed, device=str(choose_device(device)), quiet=quiet),

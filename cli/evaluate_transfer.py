@@ -13,10 +13,11 @@ from .evaluate_options import (
     method_options,
     print_report,
 )
+from .values import ModelPath
 
 
 @click.command()
-@click.option("--model", type=click.Path(path_type=Path), help="Trained generator or its run.  [default: train one]")
+@click.option("--model", type=ModelPath(), help="Trained generator or its run.  [default: train one]")
 @click.option(
     "--classifier",
     type=click.Path(path_type=Path),

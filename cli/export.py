@@ -5,12 +5,13 @@ from pathlib import Path
 import click
 
 from .output import Output, json_option, quiet_option
+from .values import ModelPath
 
 _AGREEMENT = 1e-3
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=ModelPath())
 @click.option("--onnx", "kind", flag_value="onnx", help="For onnxruntime and others (pip install 'lssl[export]').")
 @click.option("--pt2", "kind", flag_value="pt2", help="PyTorch's own exported program, for torch.export.load.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="File to write.  [default: <model>.onnx or .pt2]")

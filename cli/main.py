@@ -46,6 +46,9 @@ COMMANDS = {
 # Objects between Python's searches for reference cycles: its default, 700, makes PyTorch's import a tenth slower.
 _OBJECTS = 20_000
 
+# No command opens one, and as a path it would only be missing: of a picture, a folder or a model alike.
+_ADDRESS = re.compile(r"(?:[^/=]*=)?((?:https?|ftp|s3|gs|hf)://.+)", re.IGNORECASE | re.DOTALL)
+
 # Commands that continue an interrupted run when they are repeated.
 GOING_ON = {"augment", "evaluate", "generate-faces", "normalize-pose", "prepare", "render-frontal"}
 
@@ -111,6 +114,15 @@ class Program(LazyGroup):
             args = [_as_meant(word) for word in sys.argv[1:]]
         with first_word() if as_program else nullcontext():
             return super().main(args, *others, **kwargs)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for word in args:
+            address = _ADDRESS.fullmatch(word)
+            if address is not None:
+                raise click.UsageError(
+                    f"{address[1]} is a web address: download it first, and give the file's path", ctx
+                )
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         warnings.formatwarning = _plain

@@ -5,13 +5,14 @@ from pathlib import Path
 import click
 
 from .output import Output, json_option, photograph_options, quiet_option
+from .values import ModelPath
 
 _LONGEST = {".gif": 512, ".webp": 768}  # pixels of the longer side, unless --size says otherwise
 _LONGEST_VIDEO = 1920
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=ModelPath("london {} --through neutral,happy"))
 @click.argument("photograph", type=click.Path(path_type=Path), metavar="PHOTO")
 @click.option(
     "--through",

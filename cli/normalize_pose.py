@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .output import SOME_REFUSED, Output, json_option, photograph_options, quiet_option
+from .values import ModelPath
 
 if TYPE_CHECKING:
     from lssl.data.folder import FaceFolder
@@ -17,7 +18,7 @@ SIMULATED = "simulated"
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path), metavar="MODEL")
+@click.argument("model", type=ModelPath("runs/pose {} -o normalized/"), metavar="MODEL")
 @click.argument("photographs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PHOTO...")
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder to write; created if missing."

@@ -7,6 +7,7 @@ import click
 
 from .output import SOME_REFUSED, Output, json_option, photograph_options, quiet_option
 from .synthesize_video import write_videos
+from .values import ModelPath
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,7 @@ GRID_ROWS = 8
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=ModelPath("london {} --to happy"))
 @click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="IMAGE...")
 @click.option(
     "--to", "targets", help="Values to change to, such as happy,sad or expression=happy; happy+dark is one change."

@@ -1,8 +1,38 @@
-"""Options whose values are lists or ranges, checked when they are read."""
+"""Options and arguments that are lists, ranges, or models, checked when they are read."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import click
+
+
+class ModelPath(click.Path):
+    """A generator's file, run folder or built-in name; a picture in its place is told from a broken model.
+
+    example: what follows the command's name in the answer, {} for the picture, where pictures come after the model.
+    """
+
+    def __init__(self, example: str = "", path_type: type[str] | type[Path] = Path) -> None:
+        super().__init__(path_type=path_type)
+        self.example = example
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(value)
+        if path.suffix.lower() in ("", ".safetensors") or path.is_dir():
+            return super().convert(value, param, ctx)
+        from lssl.data.picture_files import SUFFIXES
+        from lssl.inference.video.frames import VIDEO_SUFFIXES
+
+        if path.suffix.lower() in SUFFIXES.union(VIDEO_SUFFIXES):
+            what = "video" if path.suffix.lower() in VIDEO_SUFFIXES else "picture"
+            if self.example:
+                command = ctx.command_path if ctx is not None else "lssl"
+                fix = f"; the model comes first: `{command} {self.example.format(value)}`"
+            else:
+                fix = ", where a model belongs: generator.safetensors, a run folder, or a built-in name such as london"
+            self.fail(f"{value} is a {what}{fix}", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def numbers_of(kind: type[int] | type[float]) -> Callable[[click.Context, click.Parameter, str | None], tuple | None]:

@@ -150,3 +150,44 @@ def write_photograph(path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(chance.integers(0, 255, (200, 200, 3), dtype=np.uint8)).save(path)
     write_pts(path.with_suffix(".pts"), points)
+
+
+MODELS_FIRST = {
+    "synthesize a.jpg --to happy": "a.jpg is a picture; the model comes first: `lssl synthesize london a.jpg --to happy`",
+    "synthesize clip.mp4 a.jpg --all": "clip.mp4 is a video; the model comes first: `lssl synthesize london clip.mp4 --to",
+    "morph a.jpg b.jpg --through happy": "the model comes first: `lssl morph london a.jpg --through neutral,happy`",
+    "normalize-pose a.JPG -o out": "a.JPG is a picture; the model comes first: `lssl normalize-pose runs/pose a.JPG -o",
+    "augment a.jpg faces out": "a.jpg is a picture, where a model belongs: generator.safetensors, a run folder, or a",
+    "export a.jpg --onnx": "a.jpg is a picture, where a model belongs",
+    "demo a.jpg": "a.jpg is a picture, where a model belongs",
+    "evaluate activations a.jpg faces": "a.jpg is a picture, where a model belongs",
+    "evaluate transfer --data faces --model a.jpg": "a.jpg is a picture, where a model belongs",
+    "evaluate figure --data faces --model mine=a.jpg": "a.jpg is a picture, where a model belongs",
+}
+
+
+@pytest.mark.parametrize("words", sorted(MODELS_FIRST))
+def test_a_picture_where_the_model_belongs_is_answered_with_the_order(words) -> None:
+    result = CliRunner().invoke(main, words.split(), prog_name="lssl")
+    assert result.exit_code == 2
+    assert MODELS_FIRST[words] in result.output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "render-frontal {} -o out",
+        "synthesize london {} --to happy",
+        "synthesize {} photo.jpg --to happy",
+        "prepare folder {} out",
+        "train --data {}",
+        "train --data={}",
+        "train --set data.folder={}",
+        "evaluate figure --data faces --model mine={}",
+    ],
+)
+def test_a_web_address_is_to_be_downloaded_first(words) -> None:
+    address = "https://example.org/photo.jpg?size=2"
+    result = CliRunner().invoke(main, words.format(address).split())
+    assert result.exit_code == 2
+    assert f"{address} is a web address: download it first, and give the file's path" in result.output
