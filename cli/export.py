@@ -52,9 +52,11 @@ def command(model: Path, kind: str | None, out: Path | None, side: str, quiet: b
     out = out or Path(f"{model.resolve().name if model.is_dir() else model.stem}.{kind}")
     if out.suffix != f".{kind}":
         raise click.BadParameter(f"{out} does not end in .{kind}", param_hint="--out")
+    output.say(f"Exporting {model} to {out}; this takes seconds to minutes, by the network and the computer")
     export_generator(generator, out, kind, side=side)
     difference = None
     if kind == "pt2" or importlib.util.find_spec("onnxruntime") is not None:
+        output.say("Written; comparing its results with the network's")
         difference = largest_difference(generator, out, side=side)
         if not difference < _AGREEMENT:
             raise LsslError(f"{out}: its results differ from the network's by {difference:.2g}; do not use it")

@@ -102,13 +102,13 @@ def run_training(
 ) -> tuple[Loop, bool]:
     """A whole run in this process (or this process's part of a run by torchrun): the loop, and whether it finished.
 
-    begin: called once the processes are connected. Raises LsslError as `prepare_run` and `Loop.train` do.
+    begin: called once everything is checked and ready to train. Raises LsslError as `prepare_run` and `Loop.train` do.
     """
     keep_freed_memory()
     try:
         processes = start_processes(device)
-        begin(processes)
         loop = prepare_run(config, out, resume=resume, parser_path=parser_path, processes=processes, quiet=quiet)
+        begin(processes)
         return loop, loop.train()
     finally:
         stop_processes()

@@ -52,5 +52,14 @@ def test_a_run_ends_with_what_it_learnt_class_by_class(judged):
 def test_the_last_page_can_be_left_out(tmp_path):
     said = train(tmp_path / "run", "--iterations", "2", "--no-report")
     assert "Done:" in said
+    assert said.index("[schedule]") < said.index("Done:")
     assert "people not seen in training" not in said.split("Done:")[1]
     assert not (tmp_path / "run" / "report.html").exists()
+
+
+def test_what_is_wrong_is_said_without_the_configuration(tmp_path):
+    for wrong in (["--data", str(tmp_path / "absent")], ["--data", str(tmp_path)]):
+        result = CliRunner().invoke(main, ["train", "--out", str(tmp_path / "run"), *wrong])
+        assert result.exit_code == 1
+        assert str(tmp_path) in result.output
+        assert "[schedule]" not in result.output

@@ -104,6 +104,21 @@ def test_the_command_refuses(arguments, code, message) -> None:
     assert (result.exit_code, message in result.output) == (code, True), result.output
 
 
+def test_the_stages_are_said_unless_quiet(model, monkeypatch) -> None:
+    made = model / "m.pt2"
+    monkeypatch.setattr("lssl.inference.export.export_generator", lambda *_, **__: made)
+    monkeypatch.setattr("lssl.inference.export.largest_difference", lambda *_, **__: 0.0)
+    arguments = ["export", str(model), "--pt2", "-o", str(made)]
+    said = invoke_apart(main, arguments).stdout
+    assert (
+        0 <= said.find(f"Exporting {model} to {made}") < said.find("comparing its results") < said.find("agrees with")
+    )
+    assert invoke_apart(main, [*arguments, "--quiet"]).output == ""
+    apart = invoke_apart(main, [*arguments, "--json"])
+    assert json.loads(apart.stdout)["out"] == str(made)
+    assert "Exporting" in apart.stderr
+
+
 def test_onnx_asks_for_its_extra(model, monkeypatch) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "onnxscript" else find(name))
