@@ -70,7 +70,7 @@ def command(
     given = {}
     for text in models:
         name, equals, path = text.partition("=")
-        given[name if equals else Path(text).name] = ModelPath()(path if equals else text)
+        given[name if equals else Path(text).name] = ModelPath().convert(path if equals else text, None, None)
     out = out or Path("runs") / f"figure-{data.resolve().name}"
     make_figure(
         Settings(data, attribute, seed=seed, device=str(choose_device(device)), quiet=quiet),
