@@ -41,7 +41,7 @@ _SEAM, _CORE = 0.008, 0.05  # of the picture's side
 _SPECK, _RIM = 0.004, 0.06  # of the picture's side: the least background on a head, and how far in it can be seen
 _MIXED = 0.01  # of the picture's side
 _CHIN = 0.012  # of the picture's side: how far next to what a chin hides its colours are not trusted
-_NECK = 0.3  # share of the neck that looks like hair, from which on hair beside it cannot be told, unless
+_NECK = 0.3  # share of the neck that looks like hair, from which on a little hair beside it cannot be told, unless
 _PLAIN = 0.3  # skin and hair are this far apart (see `HeadColours`)
 _BESIDE = 0.02  # of the picture's side: how far hair hangs beside the skull
 _LOOSE = 0.08  # of the picture's side: how far inside the fitted head's outline a photograph may show what is behind
@@ -168,8 +168,10 @@ def _scene(painter: FacePainter, mesh: Tensor, camera: Camera, side: int) -> _Sc
         hair = behind.hair_before(photograph, rows, columns)
         neck = (ndimage.distance_transform_edt(seen) > _RIM * side) & (np.arange(side)[:, None] > marks[_CHIN_TIP, 1])
         like_hair = neck.any() and float(hair[torch.from_numpy(neck)].mean()) > _NECK
-        if not like_hair or behind.usual.contrast > _PLAIN:  # a neck in shadow may look like brown hair
-            hanging = hanging_share(hair, seen, int(marks[_LOBES, 1].mean()))
+        found = hanging_share(hair, seen, int(marks[_LOBES, 1].mean()))
+        # A neck in shadow may look like brown hair, and hair like the neck; beside a bald head there is little of it.
+        if not like_hair or behind.usual.contrast > _PLAIN or found > _SURELY:
+            hanging = found
     certain = (sure[0], sure[1])
     return _Scene(image, marks, frame, base, head, face, own, mirrored, certain, outline, behind, turn, hanging)
 
