@@ -43,6 +43,7 @@ _MIXED = 0.01  # of the picture's side
 _CHIN = 0.012  # of the picture's side: how far next to what a chin hides its colours are not trusted
 _NECK = 0.3  # share of the neck that looks like hair, from which on a little hair beside it cannot be told, unless
 _PLAIN = 0.3  # skin and hair are this far apart (see `HeadColours`)
+_PROFILE = 40.0  # degrees of yaw
 _BESIDE = 0.02  # of the picture's side: how far hair hangs beside the skull
 _LOOSE = 0.08  # of the picture's side: how far inside the fitted head's outline a photograph may show what is behind
 _APART = 0.5  # turn (see `_turned_by`) from which on a head and what is behind it move apart
@@ -111,7 +112,7 @@ class _Scene:
     not turned. head, face (side, side): the drawn head's pixels, and how much each is face. own, mirrored: where the
     photograph has each pixel's point, and the point's mirror image; sure: the same without what lies on the wall.
     outline: see `silhouette`. turn: see `_turned_by`. hanging: the share of what is
-    beside a turned head's neck that looks like hair.
+    beside a turned head's neck that looks like hair. bare: nothing hangs there.
     """
 
     image: NDArray[np.uint8]
@@ -127,6 +128,7 @@ class _Scene:
     behind: Wall
     turn: float
     hanging: float
+    bare: bool
 
     @property
     def middle(self) -> float:
@@ -162,18 +164,20 @@ def _scene(painter: FacePainter, mesh: Tensor, camera: Camera, side: int) -> _Sc
         off = ndimage.binary_dilation(off, iterations=max(1, round(_MIXED * side))) & head & (face < _HARDLY)
         sure.append(Part(part.places, np.where(off, np.minimum(part.facing, 0), part.facing)))
     turn = _turned_by(fit.camera[first : first + 1].rotation[0], camera.rotation[0])
-    hanging = 0.0
+    hanging, bare = 0.0, True
     if turn > _APART:
         rows, columns = frame.rows_and_columns(base)
         hair = behind.hair_before(photograph, rows, columns)
         neck = (ndimage.distance_transform_edt(seen) > _RIM * side) & (np.arange(side)[:, None] > marks[_CHIN_TIP, 1])
         like_hair = neck.any() and float(hair[torch.from_numpy(neck)].mean()) > _NECK
-        found = hanging_share(hair, seen, int(marks[_LOBES, 1].mean()))
-        # A neck in shadow may look like brown hair, and hair like the neck; beside a bald head there is little of it.
-        if not like_hair or behind.usual.contrast > _PLAIN or found > _SURELY:
-            hanging = found
+        hanging = hanging_share(hair, seen, int(marks[_LOBES, 1].mean()))
+        # A neck in shadow may look like brown hair. Beside a bald head that is told from there being little of it, but not
+        # in a face turned far, whose hair lies before its neck.
+        untold = like_hair and behind.usual.contrast < _PLAIN and hanging < _SURELY
+        bare = untold and abs(float(fit.camera.yaw[first] - camera.yaw[0])) < _PROFILE
+        hanging = 0.0 if bare else hanging
     certain = (sure[0], sure[1])
-    return _Scene(image, marks, frame, base, head, face, own, mirrored, certain, outline, behind, turn, hanging)
+    return _Scene(image, marks, frame, base, head, face, own, mirrored, certain, outline, behind, turn, hanging, bare)
 
 
 def _outside(scene: _Scene, bent: Places, places: Places, away: Tensor) -> Tensor:
@@ -205,7 +209,7 @@ def _outside(scene: _Scene, bent: Places, places: Places, away: Tensor) -> Tenso
     known &= ~slivers(skin & known & ~head, head, lobes)
     filled = _filled(found, known)
     aside = hanging_places(head, scene.own.places, scene.own.facing, scene.base, lobes)
-    if aside is None or not scene.behind.told or scene.hanging == 0:
+    if aside is None or not scene.behind.told or scene.bare:
         return filled
     strands = scene.look_up(aside)
     rows, columns = frame.rows_and_columns(aside)
