@@ -19,7 +19,7 @@ from lssl.evaluation.experiments.augmentation_report import gain_interval
 from lssl.evaluation.figures import new_figure
 
 COLOURS = {"morph": "#2a9d5c", "blend": "#8a8f2a", "generator": "#2f7fd0", "standard": "#2f7fd0", "3d": "#8a4fc7"}
-COLOURS |= {"stargan-small": "#c43b5b"}
+COLOURS |= {"stargan-small": "#c43b5b", "3d+morph": "#111111"}
 
 
 def read(folder: Path) -> dict[str, list[dict[str, Any]]]:
