@@ -57,8 +57,8 @@ def _keep_json(context: click.Context, _parameter: click.Parameter, value: bool)
     context.meta[_JSON] = value
 
 
-def _keep_quiet(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
-    context.meta[_QUIET] = _show_steps(context, _parameter, value)
+def _keep_quiet(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    context.meta[_QUIET] = _show_steps(context, parameter, value)
 
 
 #: As `quiet_option` and `json_option`, for commands that end with `of_context().result`.

@@ -277,7 +277,7 @@ def _toml_fix(text: str, error: str) -> str:
 
 
 def _meant(name: str, names: Iterable[str]) -> str:
-    """ "; did you mean ..." where a name is like one of `names`, but for case, dashes or a letter."""
+    """The question whether another name was meant, where a name is like one of `names` but for case, dashes or a letter."""
     plain = {other.lower(): other for other in names}
     found = difflib.get_close_matches(name.lower().replace("-", "_"), plain, 1, 0.75)
     return f" (did you mean {plain[found[0]]}?)" if found else ""

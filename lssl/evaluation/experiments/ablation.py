@@ -12,7 +12,7 @@ from lssl.data import detect
 from lssl.data.writer import save_picture
 from lssl.errors import LsslError
 from lssl.evaluation.experiments.augmentation import augmentation_fold
-from lssl.evaluation.experiments.augmentation_report import gain_interval, mean_accuracy
+from lssl.evaluation.experiments.augmentation_report import difference, gain_interval, mean_accuracy, points
 from lssl.evaluation.experiments.experiment import (
     Experiment,
     Settings,
@@ -171,7 +171,7 @@ def ablation_table(
                 variant,
                 over_folds([accuracy(r["transfer"]["changed"]) for r in folds]),
                 over_folds([mean_accuracy(r["augmentation"]["synthetic"][str(per_class)]) for r in folds]),
-                _points(gain_interval([r["augmentation"] for r in folds], per_class)),
+                points(gain_interval([r["augmentation"] for r in folds], per_class)),
                 identity,
                 over_folds([r["transfer"]["ssim"] for r in folds]),
             ]
@@ -235,19 +235,11 @@ def _verdict(results: dict[str, list[dict[str, Any]]], per_class: int) -> str:
         pairs = list(zip(results[FULL], folds, strict=True))
         transfers = [accuracy(a["transfer"]["changed"]) - accuracy(b["transfer"]["changed"]) for a, b in pairs]
         spread = f" ± {np.std(transfers, ddof=1):.1f}" if len(transfers) > 1 else ""
-        key = str(per_class)
-        people = [
-            {"people": {"full": a["augmentation"]["people"][key], "less": b["augmentation"]["people"][key]}}
-            for a, b in pairs
-        ]
-        gain = _points(gain_interval(people, "full", "less"))
+        whole, less = zip(*[(a["augmentation"], b["augmentation"]) for a, b in pairs], strict=True)
+        gain = difference(whole, less, per_class)
         sentences.append(f"{variant}: transfer {np.mean(transfers):+.1f}{spread}, augmentation {gain}")
     return (
         f"The full method's gain over each variant, in points of accuracy: {'; '.join(sentences)}. A negative number means "
         "that the part does harm here. After ±: for transfer the standard deviation over folds and seeds, for augmentation half "
         "of the 95% interval over random draws of the tested people."
     )
-
-
-def _points(gain: tuple[float, float]) -> str:
-    return f"{gain[0]:+.1f} ± {gain[1]:.1f}"

@@ -16,6 +16,7 @@ from lssl.evaluation.experiments.augmentation_report import (
     choose_counts,
     conclusions,
     curve,
+    difference,
     gain_interval,
     mean_accuracy,
 )
@@ -151,12 +152,7 @@ def differences_table(results: Results, count: int) -> Table:
     for name, found in results.items():
         row: list[Any] = [name]
         for other, compared in results.items():
-            pairs = [
-                {"people": {"own": one["people"][str(count)], "other": two["people"][str(count)]}}
-                for one, two in zip(found, compared, strict=True)
-            ]
-            gain, half = gain_interval(pairs, "own", "other")
-            row.append(None if name == other else f"{gain:+.1f} ± {half:.1f}")
+            row.append(None if name == other else difference(found, compared, count))
         rows.append(row)
     note = f"Points of accuracy that the row's faces give more than the column's, {count} per class, with the 95% interval."
     return Table("Compared with each other", ["", *results], rows, note)
