@@ -15,14 +15,19 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """function(item) for each item, in order, computed by `workers` threads that use one processor each."""
+def in_order(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int, *, ahead: int = 2
+) -> Iterator[Result]:
+    """function(item) for each item, in order, computed by `workers` threads that use one processor each.
+
+    ahead: how many items beyond those in work may be begun before the first of them is taken.
+    """
     pending: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(workers, "lssl-edits", initializer=_one_processor)
     try:
         for item in items:
             pending.append(pool.submit(function, item))
-            if len(pending) > workers + 2:
+            if len(pending) > workers + ahead:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

@@ -80,6 +80,24 @@ def between_keys(
         yield from _closed(key, waiting, edits)
 
 
+def keys_ahead(frames: Iterable[EditedFrame]) -> Iterator[KeyFrame | EditedFrame]:
+    """The frames, and every key frame before the frames that end at the key frame before it.
+
+    A thread then computes the next key frame while others edit frames whose key frames are ready: otherwise all of them
+    would wait for the same one.
+    """
+    newest: KeyFrame | None = None
+    waiting: list[EditedFrame] = []
+    for frame in frames:
+        if frame.after is not newest:
+            newest = frame.after
+            yield newest
+            yield from waiting
+            waiting = []
+        waiting.append(frame)
+    yield from waiting
+
+
 def _closed(key: KeyFrame, waiting: list[tuple[Frame, list[FollowedFace]]], edits: FaceEdits) -> Iterator[EditedFrame]:
     """The frames after the last key frame; the last of them becomes one."""
     if waiting:

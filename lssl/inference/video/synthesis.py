@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from lssl.data.threads import in_order, processors
 from lssl.inference.video.face_edits import FaceEdits
 from lssl.inference.video.frames import Clip, Frame
-from lssl.inference.video.key_frames import EditedFrame, between_keys
+from lssl.inference.video.key_frames import EditedFrame, KeyFrame, between_keys, keys_ahead
 from lssl.inference.video.pipeline import read_ahead
 from lssl.inference.video.tracking import FaceTracker, FollowedFace, eased, follow
 from lssl.inference.video.writing import ClipFile
 
 _AHEAD = 12  # frames read ahead
+_BEGUN = 8  # frames begun ahead: about two key frames' worth
 
 
 @dataclass
@@ -75,8 +76,11 @@ def synthesize_clip(
     with ClipFile(out, clip) as file:
         report = ClipReport(out)
         followed = follow(_until(clip.frames, stop), tracker, clip.rate)
-        planned = between_keys(read_ahead(followed, _AHEAD), edits, every_frame=every_frame)
-        for frame, changed, reasons in in_order(lambda job: _edit(edits, job, ease), planned, workers or processors()):
+        planned = keys_ahead(between_keys(read_ahead(followed, _AHEAD), edits, every_frame=every_frame))
+        for done in in_order(lambda job: _done(edits, job, ease), planned, workers or processors(), ahead=_BEGUN):
+            if done is None:
+                continue
+            frame, changed, reasons = done
             file.write(frame)
             report.frames += 1
             report.edited += changed
@@ -97,6 +101,13 @@ def _until(frames: Iterable[Frame], stop: Event) -> Iterator[Frame]:
         if stop.is_set():
             return
         yield frame
+
+
+def _done(edits: FaceEdits, job: KeyFrame | EditedFrame, ease: float) -> tuple[Frame, bool, list[str]] | None:
+    if isinstance(job, KeyFrame):
+        job.found()
+        return None
+    return _edit(edits, job, ease)
 
 
 def _edit(edits: FaceEdits, job: EditedFrame, ease: float) -> tuple[Frame, bool, list[str]]:

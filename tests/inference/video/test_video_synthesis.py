@@ -14,6 +14,7 @@ from lssl.inference.model_edit import ModelEditor
 from lssl.inference.synthesis import parse_targets
 from lssl.inference.video.face_edits import face_edits
 from lssl.inference.video.frames import Clip, Frame, open_clip
+from lssl.inference.video.key_frames import EditedFrame, KeyFrame, between_keys, keys_ahead
 from lssl.inference.video.morph import PHOTOGRAPH, MorphOptions, check_stops, morph
 from lssl.inference.video.synthesis import synthesize_clip
 from lssl.inference.video.writing import ClipFile
@@ -63,6 +64,18 @@ def test_frames_without_a_face_pass_unchanged_and_are_counted(tmp_path):
     assert (report.frames, report.edited, report.faces) == (3, 0, 0)
     assert report.without == [(0.0, 0.3)]
     assert len(open_clip(tmp_path / "a.gif").durations) >= 1
+
+
+def test_key_frames_come_a_group_before_the_frames_that_need_them():
+    clip = clip_of([FACE] * 15)
+    frames = [(frame, []) for frame in clip.frames]
+    planned = list(keys_ahead(between_keys(iter(frames), edits())))
+    assert [job.frame.time for job in planned if isinstance(job, EditedFrame)] == [frame.time for frame, _ in frames]
+    keys = [place for place, job in enumerate(planned) if isinstance(job, KeyFrame)]
+    assert len(keys) >= 3
+    for key, following in zip(keys, keys[1:], strict=False):
+        end_at_it = [p for p, job in enumerate(planned) if isinstance(job, EditedFrame) and job.after is planned[key]]
+        assert key < following < min(end_at_it)
 
 
 def test_ctrl_c_ends_after_the_frames_in_work(tmp_path):
