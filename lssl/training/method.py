@@ -17,9 +17,9 @@ class Update:
     """One step of one optimizer.
 
     networks: names of the networks whose weights it changes; the others are frozen meanwhile. Updates of the same
-        networks share one optimizer (Adam).
+    networks share one optimizer (Adam).
     loss: maps a batch to (the scalar to minimize, the terms to log). A pure function of the batch, the weights and
-        tensors on the device: it may become a CUDA graph.
+    tensors on the device: it may become a CUDA graph.
     learning_rate: before the schedule's decay.
     times: how often it runs per iteration, each time on another batch; the last one is logged.
     ramp: (share, iterations): the rate rises linearly from `share` of itself over that many iterations.
