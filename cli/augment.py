@@ -119,7 +119,13 @@ def command(
                 processes.wait()
         judge = None if teacher is None else load_classifier(teacher, processes.device)
         if processes.first:
-            output.say(f"{model} on {data}: {options}; {processes.world_size} processes, {processes.device}")
+            several = f", {processes.world_size} processes" if processes.world_size > 1 else ""
+            low, high = intensity
+            output.say(
+                f"{model} on {data}: {per_class} faces per class of {attribute or 'the first attribute'}, from the faces of "
+                f"{'both splits' if split == 'all' else f'the split {split}'}, intensity {low:g} to {high:g}, "
+                f"seed {seed} ({processes.device}{several})"
+            )
         rows = augment_folder(
             maker,
             folder,
