@@ -1,5 +1,6 @@
 """The trained generator in one file: weights, attribute schema and settings in `generator.safetensors`."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from lssl.data.dataset import heatmap_side
 from lssl.data.schema import AttributeSchema
+from lssl.errors import LsslError
 from lssl.models.cyclegan import CycleGANGenerator, SimulatedToReal
 from lssl.models.files import NetworkFile
 from lssl.models.generator import Generator
@@ -127,7 +129,13 @@ def load_generator(path: str | Path, device: torch.device | str = "cpu") -> Trai
     own = Path(path).is_file() or (Path(path) / FILE.name).is_file()
     if str(path) in built_in_generators() and not own:
         path = WEIGHTS / f"{path}.safetensors"
-    path, weights, about = FILE.read(path, device)
+    if re.match(r"https?:/", str(path)):
+        raise LsslError(f"{path} is a web address: download it first, and give the file's path")
+    try:
+        path, weights, about = FILE.read(path, device)
+    except FileNotFoundError as error:
+        names = " and ".join(built_in_generators())
+        raise FileNotFoundError(f"{error}, or name a built-in one ({names})") from None
     try:
         schema = AttributeSchema.from_dict(about["schema"])
         network = KINDS[about.get("architecture", "Generator")](**about["network"])

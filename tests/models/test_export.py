@@ -37,6 +37,10 @@ def test_round_trip(trained, tmp_path):
 def test_errors_name_the_file(trained, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"generator\.safetensors: no such generator"):
         lssl.load_generator(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"londn: no such generator.* name a built-in one \(.*london"):
+        lssl.FaceEditor("londn")
+    with pytest.raises(LsslError, match="is a web address: download it first"):
+        lssl.FaceEditor("https://example.org/generator.safetensors")
     (tmp_path / "text.safetensors").write_text("no")
     with pytest.raises(
         LsslError, match=r"text\.safetensors: not a safetensors file .*; `lssl train` writes generator\.safetensors"
