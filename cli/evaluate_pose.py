@@ -34,6 +34,14 @@ from .evaluate_options import command_line, experiment_options, make_settings, p
 )
 @click.option("--face-model", type=click.Path(exists=True, path_type=Path), help="3D face model.  [default: embedded]")
 @click.option("--workers", type=click.IntRange(1), help="Processes that draw.  [default: the number of processors]")
+@click.option(
+    "--seeds",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Trainings of the classifier and of each normalizer in each fold. Asked for more, the same command adds those that "
+    "are missing.",
+)
 @experiment_options("pose", "paper")
 def command(
     normalizers: tuple[str, ...],
@@ -42,6 +50,7 @@ def command(
     background: str,
     face_model: Path | None,
     workers: int | None,
+    seeds: int,
     out: Path | None,
     overwrite: bool,
     **options: Any,
@@ -51,7 +60,7 @@ def command(
     \b
     lssl generate-faces faces/ --yaw -45,-30,-15,0,15,30,45 --size 64
     lssl evaluate pose --data faces/
-    lssl evaluate pose --data faces/ --method lssl --method cyclegan
+    lssl evaluate pose --data faces/ --method lssl --method cyclegan --seeds 2
     lssl evaluate pose --data faces/ --normalizer none --folds 2
     lssl evaluate pose --data bu3dfe/ --preset paper \\
         --architecture vgg16 --weights vgg_face.pth
@@ -78,6 +87,7 @@ def command(
         background=background,
         face_model=face_model,
         workers=workers or os.cpu_count() or 1,
+        seeds=seeds,
         overwrite=overwrite,
     )
     print_report(report, out)

@@ -64,6 +64,7 @@ def evaluate_pose(
     background: str = "original",
     face_model: Path | None = None,
     workers: int = 1,
+    seeds: int = 1,
     overwrite: bool = False,
 ) -> Report:
     """Runs (or continues) the experiment and writes report.html, results.json and results.csv to `out`.
@@ -75,6 +76,8 @@ def evaluate_pose(
             have seen).
         frontal_folder: what `lssl render-frontal` drew of the same faces; by default they are drawn first, into the state.
         background, face_model, workers: for the drawing.
+        seeds: trainings of the classifier and of every normalizer in each fold; a later call with more of them continues
+            with those that are missing.
 
     Raises LsslError before work starts if the data or the settings do not fit.
     """
@@ -98,23 +101,29 @@ def evaluate_pose(
     if frontal_folder is None:
         frontal_folder = _draw(experiment, yaw_column, background, face_model, workers)
     faces = open_turned(folder, yaw_column, frontal_folder)
-    methods = [RAW, FRONTAL, *(_method(name, given.get(name), experiment, faces.simulated) for name in normalizers)]
-
-    judge = _judges(experiment, frontal_rows)
-    results = _measure(experiment, methods, judge, faces)
+    results: Results = {}
+    for seed in range(seeds):  # outermost, so that a run that is stopped has finished whole seeds
+        own = experiment.with_seed(seed)
+        methods = [RAW, FRONTAL, *(_method(name, given.get(name), own, seed, faces.simulated) for name in normalizers)]
+        judge = _judges(own, seed, frontal_rows)
+        _measure(own, seed, methods, judge, faces, results)
     report = Report(f"Pose: {folder.root.name}", command, settings.seed)
     report.earlier_seconds = experiment.state.seconds
     report.paragraph(experiment.describe())
     report.paragraph(_explanation(faces, normalizers))
     report.paragraph(_provenance(settings, normalizers, given))
     add_tables(report, experiment, methods, results, yaws)
-    _add_people(report, methods, experiment.folds[0], judge(0), faces)
+    _add_people(report, methods, experiment.folds[0], judge(0), faces)  # of the last seed
     experiment.record(report, fold_results=results)
     report.write(out)
     return report
 
 
-def _judges(experiment: Experiment, frontal_rows: Sequence[int]) -> Callable[[int], TrainedClassifier]:
+def _seeded(name: str, seed: int) -> str:
+    return f"{name}-seed-{seed}" if seed else name
+
+
+def _judges(experiment: Experiment, seed: int, frontal_rows: Sequence[int]) -> Callable[[int], TrainedClassifier]:
     """A function of a fold's number: the classifier of its training people's frontal faces, trained when first asked for."""
     folder = experiment.folder
 
@@ -122,24 +131,30 @@ def _judges(experiment: Experiment, frontal_rows: Sequence[int]) -> Callable[[in
     def judge(number: int) -> TrainedClassifier:
         people = set(experiment.folds[number].train)
         rows = folder.select([row for row in frontal_rows if folder.subjects[row] in people])
-        out = experiment.state.folder(f"fold-{number:02d}")
+        out = experiment.state.folder(_seeded(f"fold-{number:02d}", seed))
         return train_fold_classifier(experiment.settings.judge, rows, experiment, out)
 
     return judge
 
 
 def _measure(
-    experiment: Experiment, methods: Sequence[Method], judge: Callable[[int], TrainedClassifier], faces: TurnedFaces
-) -> Results:
+    experiment: Experiment,
+    seed: int,
+    methods: Sequence[Method],
+    judge: Callable[[int], TrainedClassifier],
+    faces: TurnedFaces,
+    results: Results,
+) -> None:
+    """Adds each method's result in each fold to `results`."""
+
     def measure(method: Method, fold: Fold) -> dict[str, Any]:
         return measure_method(method, fold, judge(fold.number), faces, progress=not experiment.settings.quiet)
 
-    results: Results = {method.key: [] for method in methods}
     for fold in experiment.folds:
         for method in methods:
-            name = f"fold-{fold.number:02d}-{method.key}"
-            results[method.key].append(experiment.state.part(name, partial(measure, method, fold)))
-    return results
+            name = _seeded(f"fold-{fold.number:02d}-{method.key}", seed)
+            found = experiment.state.part(name, partial(measure, method, fold))
+            results.setdefault(method.key, []).append(found)
 
 
 def _open_given(settings: Settings, normalizers: Sequence[str]) -> dict[str, TrainedGenerator]:
@@ -229,7 +244,9 @@ def _sheet(
     return np.asarray(labelled_grid(columns, names))
 
 
-def _method(name: str, given: TrainedGenerator | None, experiment: Experiment, simulated: FaceFolder) -> Method:
+def _method(
+    name: str, given: TrainedGenerator | None, experiment: Experiment, seed: int, simulated: FaceFolder
+) -> Method:
     """A normalizer's row: given, or trained only on the simulated faces of a fold's training subjects."""
     if given is not None:
         path = Path(name) / "generator.safetensors" if Path(name).is_dir() else Path(name)
@@ -238,6 +255,7 @@ def _method(name: str, given: TrainedGenerator | None, experiment: Experiment, s
     faces = replace(simulated, attributes=frontal_attributes(simulated))
     method, title = TRAINED[name]
     config = settings.training.for_method(method)
+    config = replace(config, seed=config.seed + seed)
     models: dict[int, TrainedGenerator] = {}
 
     def train(fold: Fold) -> TrainedGenerator:
@@ -247,7 +265,7 @@ def _method(name: str, given: TrainedGenerator | None, experiment: Experiment, s
                 config,
                 faces.select([row for row, subject in enumerate(faces.subjects) if subject in people]),
                 experiment,
-                experiment.state.folder(f"fold-{fold.number:02d}/{name}"),
+                experiment.state.folder(_seeded(f"fold-{fold.number:02d}", seed) + f"/{name}"),
                 schema=faces.schema(),
             )
         return models[fold.number]

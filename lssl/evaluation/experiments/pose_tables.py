@@ -14,7 +14,7 @@ from lssl.evaluation.report import Report, Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: The results of `measure_method`, by the method's key, one per fold.
+#: The results of `measure_method`, by the method's key: one per fold, for one seed after another.
 Results = dict[str, list[dict[str, Any]]]
 
 
@@ -27,7 +27,7 @@ def add_tables(
     report.table(_side_table(methods, results, yaws))
     report.table(class_table(experiment.group.values, methods, results, yaws))
     report.plot(
-        _curve(methods, results, yaws), "Accuracy over the yaw; bars are one standard deviation over the folds."
+        _curve(methods, results, yaws), "Accuracy over the yaw; bars are one standard deviation over folds and seeds."
     )
 
 
@@ -42,9 +42,13 @@ def accuracy_table(
     paper = paper_pose_figures(experiment.source)
     if paper is not None:
         rows += [[f"{paper[0]}: {name}", *(values.get(angle) for angle in columns)] for name, values in paper[1]]
-    count = [sum(np.sum(r["confusion"][t]) for r in results[RAW.key] for t in texts) for texts in columns.values()]
+    runs = results[RAW.key]
+    first = runs[: len(experiment.folds)]  # every seed tests the same faces
+    count = [sum(np.sum(r["confusion"][t]) for r in first for t in texts) for texts in columns.values()]
+    seeds = len(runs) // len(experiment.folds)
+    over = "the folds" if seeds == 1 else f"{len(experiment.folds)} folds and {seeds} seeds"
     note = "Percent recognised, by degrees of yaw" + (
-        ", mean and standard deviation over the folds" if len(experiment.folds) > 1 else ""
+        f", mean and standard deviation over {over}" if len(runs) > 1 else ""
     )
     note += "; faces: " + ", ".join(f"{n} at {angle}" for n, angle in zip(count, columns, strict=True)) + "."
     return Table("Recognised by a classifier of frontal faces", ["faces", *columns], rows, note, best=list(columns))
@@ -79,7 +83,7 @@ def class_table(classes: Sequence[str], methods: Sequence[Method], results: Resu
                 row.append(100 * float(counts[k]) / float(counts.sum()) if counts.sum() else None)
         rows.append(row)
     header = [f"{angle} {method.name}" for angle in turned for method in methods]
-    return Table("Each class", ["class", *header], rows, "Percent recognised, all folds together.")
+    return Table("Each class", ["class", *header], rows, "Percent recognised, all folds and seeds together.")
 
 
 def _side_table(methods: Sequence[Method], results: Results, yaws: dict[str, float]) -> Table:
@@ -120,5 +124,5 @@ def signed(yaw: float) -> str:
 
 
 def _accuracies(folds: list[dict[str, Any]], texts: Sequence[str]) -> list[float]:
-    """Each fold's accuracy in percent over some yaw values."""
+    """Each fold's (and seed's) accuracy in percent over some yaw values."""
     return [accuracy(np.sum([fold["confusion"][text] for text in texts], axis=0)) for fold in folds]

@@ -268,6 +268,31 @@ def test_a_further_normalizer_adds_a_row_to_what_is_there(settings, frontal, tmp
     assert all((out / "state" / name).stat().st_mtime_ns == time for name, time in kept.items())
 
 
+def test_further_seeds_are_further_trainings_of_classifier_and_normalizer(settings, frontal, tmp_path, monkeypatch):
+    model = TrainedGenerator(ShowsPhotograph(), AttributeSchema((GROUP,)), SIZE, task="pose-normalization")
+    seeds = {"judge": [], "normalizer": []}
+
+    def judged(config, *args, **options):
+        seeds["judge"].append(config.seed)
+        return reader()
+
+    def trained(config, *args, **options):
+        seeds["normalizer"].append(config.seed)
+        return model
+
+    monkeypatch.setattr(pose_report, "train_fold_classifier", judged)
+    monkeypatch.setattr(pose_report, "train_fold_generator", trained)
+    out = tmp_path / "out"
+    one = evaluate_pose(settings, out, "lssl", frontal_folder=frontal)
+    two = evaluate_pose(settings, out, "lssl", frontal_folder=frontal, seeds=2)
+    assert seeds == {"judge": [0, 0, 1, 1], "normalizer": [0, 0, 1, 1]}
+    results = json.loads((out / "results.json").read_text())["fold_results"]
+    assert {key: len(runs) for key, runs in results.items()} == {"raw": 4, "frontal": 4, "lssl": 4}
+    assert "2 folds and 2 seeds" in two.tables[0].note
+    faces = [table.note.split("faces: ")[1] for table in (one.tables[0], two.tables[0])]
+    assert faces[0] == faces[1]  # the same faces, tested twice
+
+
 def test_faces_are_drawn_from_the_front_without_their_yaw(tmp_path):
     from lssl.face3d import FaceGenerator, GenerateConfig
     from lssl.face3d.embedded import load_embedded_model
