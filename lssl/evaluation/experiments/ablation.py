@@ -20,6 +20,7 @@ from lssl.evaluation.experiments.experiment import (
     generator_budget,
     open_experiment,
     over_folds,
+    seeded,
 )
 from lssl.evaluation.experiments.fold_training import train_fold_classifier, train_fold_generator
 from lssl.evaluation.experiments.folds import Fold
@@ -97,22 +98,18 @@ def evaluate_ablation(
         own = experiment.with_seed(seed)
         for fold in experiment.folds:
             for variant in variants:
-                name = _seeded(f"fold-{fold.number:02d}-{variant.replace(' ', '-')}", seed)
+                name = seeded(f"fold-{fold.number:02d}-{variant.replace(' ', '-')}", seed)
 
                 def make(
                     fold: Fold = fold, variant: str = variant, name: str = name, seed: int = seed, own: Experiment = own
                 ) -> dict[str, Any]:
-                    real = _seeded("real", seed)
+                    real = seeded("real", seed)
                     return _measure_variant(own, fold, variant, per_class, repeats, identities, name, real)
 
                 results[variant].append(experiment.state.part(name, make))
     report = _report(experiment, results, per_class, repeats, command)
     report.write(out)
     return report
-
-
-def _seeded(name: str, seed: int) -> str:
-    return f"{name}-seed-{seed}" if seed else name
 
 
 def _measure_variant(

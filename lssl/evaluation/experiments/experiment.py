@@ -107,6 +107,11 @@ class Experiment:
         ).strip()
 
 
+def seeded(name: str, seed: int) -> str:
+    """The name of a part of the state that belongs to the `seed`-th training; 0: the name itself, as with one seed only."""
+    return f"{name}-seed-{seed}" if seed else name
+
+
 def generator_budget(settings: Settings) -> str:
     """How long the experiment's generators are trained, for the report."""
     schedule = settings.training.schedule

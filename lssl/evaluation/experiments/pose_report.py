@@ -22,6 +22,7 @@ from lssl.evaluation.experiments.experiment import (
     check_unseen,
     generator_budget,
     open_experiment,
+    seeded,
 )
 from lssl.evaluation.experiments.fold_training import train_fold_classifier, train_fold_generator
 from lssl.evaluation.experiments.folds import Fold
@@ -119,10 +120,6 @@ def evaluate_pose(
     return report
 
 
-def _seeded(name: str, seed: int) -> str:
-    return f"{name}-seed-{seed}" if seed else name
-
-
 def _judges(experiment: Experiment, seed: int, frontal_rows: Sequence[int]) -> Callable[[int], TrainedClassifier]:
     """A function of a fold's number: the classifier of its training people's frontal faces, trained when first asked for."""
     folder = experiment.folder
@@ -131,7 +128,7 @@ def _judges(experiment: Experiment, seed: int, frontal_rows: Sequence[int]) -> C
     def judge(number: int) -> TrainedClassifier:
         people = set(experiment.folds[number].train)
         rows = folder.select([row for row in frontal_rows if folder.subjects[row] in people])
-        out = experiment.state.folder(_seeded(f"fold-{number:02d}", seed))
+        out = experiment.state.folder(seeded(f"fold-{number:02d}", seed))
         return train_fold_classifier(experiment.settings.judge, rows, experiment, out)
 
     return judge
@@ -152,7 +149,7 @@ def _measure(
 
     for fold in experiment.folds:
         for method in methods:
-            name = _seeded(f"fold-{fold.number:02d}-{method.key}", seed)
+            name = seeded(f"fold-{fold.number:02d}-{method.key}", seed)
             found = experiment.state.part(name, partial(measure, method, fold))
             results.setdefault(method.key, []).append(found)
 
@@ -265,7 +262,7 @@ def _method(
                 config,
                 faces.select([row for row, subject in enumerate(faces.subjects) if subject in people]),
                 experiment,
-                experiment.state.folder(_seeded(f"fold-{fold.number:02d}", seed) + f"/{name}"),
+                experiment.state.folder(seeded(f"fold-{fold.number:02d}", seed) + f"/{name}"),
                 schema=faces.schema(),
             )
         return models[fold.number]
