@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lssl.data import FaceFolder
+from lssl.data import AttributeSchema, FaceFolder
 from lssl.errors import LsslError
 from lssl.evaluation.experiments.experiment import Experiment, Settings, over_folds
 from lssl.evaluation.experiments.fold_training import train_fold_generator
@@ -52,18 +52,26 @@ def open_contenders(
 
 
 def train_contender(
-    experiment: Experiment, contender: Contender, train: FaceFolder, seed: int, out: Path, *, parser_path: Path
+    experiment: Experiment,
+    contender: Contender,
+    train: FaceFolder,
+    seed: int,
+    out: Path,
+    *,
+    parser_path: Path | None = None,
+    schema: AttributeSchema | None = None,
 ) -> tuple[TrainedGenerator, dict[str, Any]]:
     """The contender's generator, trained only on `train`, and the facts for `same_table`.
 
-    seed: added to the experiment's. The seconds include earlier calls that were stopped.
+    seed: added to the experiment's. parser_path, schema: see `train_fold_generator`. The seconds include earlier calls that
+    were stopped.
     """
     config = replace(contender.config, seed=experiment.settings.seed + seed)
     rows = read_metrics(out / "metrics.jsonl")
     numbers = [0, *(row["iteration"] for row in rows)]
     before = sum((b - a) * row["seconds"] for a, b, row in zip(numbers, numbers[1:], rows))
     begun = time.monotonic()
-    model = train_fold_generator(config, train, experiment, out, parser_path=parser_path)
+    model = train_fold_generator(config, train, experiment, out, parser_path=parser_path, schema=schema)
     return model, {
         "seconds": before + time.monotonic() - begun,
         "faces": len(train),

@@ -1,7 +1,7 @@
 """Table 3: a classifier of frontal faces on turned faces: as they are, turned to the front, and made realistic."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from lssl.data import AttributeGroup, FaceFolder, FaceFolderWriter, read_metadat
 from lssl.data.folder import check_images
 from lssl.data.images import read_image
 from lssl.errors import LsslError
+from lssl.evaluation.experiments.contenders import Contender
 from lssl.evaluation.experiments.folds import Fold
 from lssl.evaluation.experiments.transfer import classify
 from lssl.evaluation.measures.confusion import confusion_matrix
@@ -26,12 +27,15 @@ from lssl.models.export import TrainedGenerator
 class Method:
     """One row of the table.
 
-    key: for file names. normalizer: returns the trained generator of a fold; None if the method needs none.
+    key: for file names. normalizer: returns the trained generator of a fold; None if the method needs none. contender: what
+    it is trained by, and facts: what `train_contender` says of each fold; None and empty if it is given.
     """
 
     name: str
     key: str
     normalizer: Callable[[Fold], TrainedGenerator] | None = None
+    contender: Contender | None = None
+    facts: dict[int, dict[str, Any]] = field(default_factory=dict)
 
 
 RAW = Method("photographs", "raw")
@@ -184,7 +188,8 @@ def method_pictures(method: Method, fold: Fold, faces: TurnedFaces, rows: Sequen
 def measure_method(
     method: Method, fold: Fold, judge: TrainedClassifier, faces: TurnedFaces, *, progress: bool = False
 ) -> dict[str, Any]:
-    """Confusion matrix (row: true class) of a fold's test faces at each yaw, as plain values by the yaw's text."""
+    """Confusion matrix (row: true class) of a fold's test faces at each yaw, as plain values by the yaw's text; and how the
+    fold's normalizer was trained."""
     from lssl.progress import tqdm
 
     if method.normalizer is not None:
@@ -198,4 +203,5 @@ def measure_method(
         guesses = classify(judge, pictures) if pictures is not None else np.zeros(0, np.int64)
         true = np.array([judge.group.index(values[row]) for row in rows], np.int64)
         confusion[yaw] = confusion_matrix(true, guesses, len(judge.classes)).tolist()
-    return {"confusion": confusion}
+    training = method.facts.get(fold.number)
+    return {"confusion": confusion, **({} if training is None else {"training": training})}

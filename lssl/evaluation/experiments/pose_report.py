@@ -16,6 +16,7 @@ from lssl.data.folder import check_images
 from lssl.data.pairs import frontal_attributes
 from lssl.data.sheet import labelled_grid
 from lssl.errors import LsslError
+from lssl.evaluation.experiments.contenders import Contender, same_table, train_contender
 from lssl.evaluation.experiments.experiment import (
     Experiment,
     Settings,
@@ -24,7 +25,7 @@ from lssl.evaluation.experiments.experiment import (
     open_experiment,
     seeded,
 )
-from lssl.evaluation.experiments.fold_training import train_fold_classifier, train_fold_generator
+from lssl.evaluation.experiments.fold_training import train_fold_classifier
 from lssl.evaluation.experiments.folds import Fold
 from lssl.evaluation.experiments.pose import (
     FRONTAL,
@@ -114,6 +115,10 @@ def evaluate_pose(
     report.paragraph(_explanation(faces, normalizers))
     report.paragraph(_provenance(settings, normalizers, given))
     add_tables(report, experiment, methods, results, yaws)
+    trained = [m for m in methods if m.contender and all("training" in run for run in results[m.key])]
+    if trained:
+        contenders = [method.contender for method in trained if method.contender]
+        report.table(same_table(experiment, contenders, {method.name: results[method.key] for method in trained}))
     _add_people(report, methods, experiment.folds[0], judge(0), faces)  # of the last seed
     experiment.record(report, fold_results=results)
     report.write(out)
@@ -248,23 +253,23 @@ def _method(
     if given is not None:
         path = Path(name) / "generator.safetensors" if Path(name).is_dir() else Path(name)
         return Method(f"normalized ({Path(name).name})", f"given-{file_fingerprint(path)[:8]}", lambda fold: given)
-    settings = experiment.settings
     faces = replace(simulated, attributes=frontal_attributes(simulated))
     method, title = TRAINED[name]
-    config = settings.training.for_method(method)
-    config = replace(config, seed=config.seed + seed)
+    contender = Contender(title, experiment.settings.training.for_method(method))
     models: dict[int, TrainedGenerator] = {}
+    facts: dict[int, dict[str, Any]] = {}
 
     def train(fold: Fold) -> TrainedGenerator:
         if fold.number not in models:
             people = set(fold.train)
-            models[fold.number] = train_fold_generator(
-                config,
-                faces.select([row for row, subject in enumerate(faces.subjects) if subject in people]),
+            models[fold.number], facts[fold.number] = train_contender(
                 experiment,
+                contender,
+                faces.select([row for row, subject in enumerate(faces.subjects) if subject in people]),
+                0,
                 experiment.state.folder(seeded(f"fold-{fold.number:02d}", seed) + f"/{name}"),
                 schema=faces.schema(),
             )
         return models[fold.number]
 
-    return Method(title, name, train)
+    return Method(title, name, train, contender, facts)

@@ -13,7 +13,7 @@ from PIL import Image
 from lssl.cli.main import main
 from lssl.data import AttributeGroup, AttributeSchema, FaceFolderWriter, FaceRow, read_metadata
 from lssl.errors import LsslError
-from lssl.evaluation.experiments import pose_report
+from lssl.evaluation.experiments import contenders, pose_report
 from lssl.evaluation.experiments.experiment import Settings
 from lssl.evaluation.experiments.folds import Fold
 from lssl.evaluation.experiments.pose import (
@@ -218,8 +218,8 @@ def test_nobody_tested_is_seen_and_a_stopped_run_goes_on(settings, frontal, tmp_
             seen.add((*running[-1], f"s{Path(path).stem[:2]}"))
         return opened(path, *args, **options)
 
-    def watched(name):
-        trainer = getattr(pose_report, name)
+    def watched(module, name):
+        trainer = getattr(module, name)
 
         def train(*args, **options):
             where = next(a for a in args if isinstance(a, Path))
@@ -229,14 +229,19 @@ def test_nobody_tested_is_seen_and_a_stopped_run_goes_on(settings, frontal, tmp_
             finally:
                 running.pop()
 
-        monkeypatch.setattr(pose_report, name, train)
+        monkeypatch.setattr(module, name, train)
 
     monkeypatch.setattr(Image, "open", spying)
     names = ("train_fold_classifier", "train_fold_generator")
-    for name in names:
-        watched(name)
+    watched(pose_report, "train_fold_classifier")
+    watched(contenders, "train_fold_generator")
     out = tmp_path / "out"
     first = evaluate_pose(settings, out, "lssl", frontal_folder=frontal)
+    same = next(table for table in first.tables if table.title == "What was the same")
+    facts = dict(zip(same.header, row(same, "normalized (LSSL)"), strict=True))
+    assert (facts["trainings"], facts["iterations"], facts["batch"]) == (2, 2, 4)
+    assert facts["trained (M)"] > facts["used (M)"] > 0
+    assert facts["seconds"][0] > 0
     folds = json.loads((out / "results.json").read_text())["folds"]
     assert {s for fold in folds for s in fold["test"]} == {f"s{n:02d}" for n in range(6)}
     for name in names:
@@ -257,7 +262,7 @@ def test_nobody_tested_is_seen_and_a_stopped_run_goes_on(settings, frontal, tmp_
 def test_a_further_normalizer_adds_a_row_to_what_is_there(settings, frontal, tmp_path, monkeypatch):
     model = TrainedGenerator(ShowsPhotograph(), AttributeSchema((GROUP,)), SIZE, task="pose-normalization")
     monkeypatch.setattr(pose_report, "train_fold_classifier", lambda *args, **options: reader())
-    monkeypatch.setattr(pose_report, "train_fold_generator", lambda *args, **options: model)
+    monkeypatch.setattr(contenders, "train_fold_generator", lambda *args, **options: model)
     out = tmp_path / "out"
     evaluate_pose(settings, out, "lssl", normalizers=(), frontal_folder=frontal)
     kept = {p.name: p.stat().st_mtime_ns for p in (out / "state").glob("fold-*.json")}
@@ -281,7 +286,7 @@ def test_further_seeds_are_further_trainings_of_classifier_and_normalizer(settin
         return model
 
     monkeypatch.setattr(pose_report, "train_fold_classifier", judged)
-    monkeypatch.setattr(pose_report, "train_fold_generator", trained)
+    monkeypatch.setattr(contenders, "train_fold_generator", trained)
     out = tmp_path / "out"
     one = evaluate_pose(settings, out, "lssl", frontal_folder=frontal)
     two = evaluate_pose(settings, out, "lssl", frontal_folder=frontal, seeds=2)
