@@ -2,8 +2,8 @@
 
 CycleGAN translates between two domains. For K values there are K - 1 models, each between the first value (neutral) and
 another, trained here side by side. They share only the neutral faces that a step sees, so this is K - 1 trainings in one.
-The preset `cyclegan` follows the authors; `cyclegan-small` has what `standard` uses for few photographs: moves, R1, and an
-averaged generator that moves and shades the picture.
+The preset `cyclegan` follows the authors; `cyclegan-small` has what `standard` uses for few photographs: moves and
+an averaged generator that moves and shades the picture.
 
 The authors train 200 epochs. An epoch is one pass over the pictures of the value that has most, so `schedule.iterations`
 should be 200 times their number, divided by the batch size (1 in the authors' code).
