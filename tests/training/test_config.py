@@ -69,6 +69,9 @@ def test_the_same_run_with_another_method():
     assert (other.method, other.seed, other.settings.network.width) == ("simgan", 3, 7)
     assert other.schedule == config.schedule
     assert not other.has("losses.frontal")
+    other = config.with_overrides({"schedule.iterations": 9}).for_method("cyclegan_pose")
+    assert (other.schedule.iterations, other.settings.network.width) == (9, 7)
+    assert other.settings.losses.penalty == TrainConfig.preset("cyclegan_pose").settings.losses.penalty  # not pose's own
 
 
 def test_overrides():
