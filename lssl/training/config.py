@@ -180,19 +180,21 @@ class TrainConfig:
         return self.from_dict(tree, "overrides")
 
     def for_method(self, name: str) -> "TrainConfig":
-        """The same run with another method: that method's preset, with what these settings change in their own method's preset,
-        as far as the other has it."""
+        """The same run with another method: that method's preset, overridden by those of these settings that it shares; of the
+        losses, whose weights suit one method's networks, only by those that were changed in the own method's preset."""
         if name == self.method:
             return self
         other, own = self.preset(name).to_dict(), self.preset(self.method).to_dict()
-        changed = {
+        shared = {
             section: {
-                key: value for key, value in values.items() if key in other[section] and value != own[section][key]
+                key: value
+                for key, value in values.items()
+                if key in other[section] and (section != "losses" or value != own[section][key])
             }
             for section, values in self.to_dict().items()
             if isinstance(values, dict) and section in other
         }
-        return self.from_dict({**_merged(other, changed), "seed": self.seed}, f"settings for {name}")
+        return self.from_dict({**_merged(other, shared), "seed": self.seed}, f"settings for {name}")
 
     def has(self, name: str) -> bool:
         """Whether there is a setting of this name, such as `losses.parsing`, in this method."""

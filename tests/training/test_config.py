@@ -71,7 +71,11 @@ def test_the_same_run_with_another_method():
     assert not other.has("losses.frontal")
     other = config.with_overrides({"schedule.iterations": 9}).for_method("cyclegan_pose")
     assert (other.schedule.iterations, other.settings.network.width) == (9, 7)
-    assert other.settings.losses.penalty == TrainConfig.preset("cyclegan_pose").settings.losses.penalty  # not pose's own
+    assert (
+        other.settings.losses.penalty == TrainConfig.preset("cyclegan_pose").settings.losses.penalty
+    )  # not pose's own
+    paper = TrainConfig.preset("paper")
+    assert paper.for_method("pose").settings.network.width == paper.settings.network.width
 
 
 def test_overrides():

@@ -161,7 +161,7 @@ def _measure(
 
 def _open_given(settings: Settings, normalizers: Sequence[str]) -> dict[str, TrainedGenerator]:
     """The normalizers that are files, by their paths. Raises LsslError if they, or the settings, may know tested people."""
-    if settings.training.settings.pose.real_faces:
+    if settings.training.has("pose.real_faces") and settings.training.settings.pose.real_faces:
         raise LsslError("pose.real_faces may show people who are tested; leave it out of this experiment")
     given = {path: load_normalizer(path, settings.device) for path in normalizers if path not in TRAINED}
     if given and settings.folds > 1:
