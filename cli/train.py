@@ -42,6 +42,11 @@ if TYPE_CHECKING:
 @click.option("--critic-updates", type=click.IntRange(1), help="Critic updates per generator update.")
 @click.option("--learning-rate", type=float)
 @click.option("--seed", type=SEED)
+@click.option(
+    "--start-from",
+    metavar="GENERATOR",
+    help="Begin with the weights of a generator: generated, london, a run folder or a file (presets standard, few).",
+)
 @click.option("--width", type=click.IntRange(1), help="Channels of the generator's first layer.")
 @click.option(
     "--downsamplings", type=click.IntRange(1), help="Down-samplings of the generator; small pictures need fewer."
@@ -126,7 +131,12 @@ def command(
         raise LsslError(f"{out} has no checkpoint to resume from; repeat the command without --resume")
     preset = preset or method or ("standard" if flags["data"] else "quick")
     run = out / "config.toml" if resume and out is not None and config_file is None else None
-    config = _config(preset, method, config_file, run).with_overrides(_overrides(flags, without, assignments))
+    config = _config(preset, method, config_file, run)
+    if flags["start_from"] and not config.has("network.start"):
+        raise LsslError(
+            f"--start-from is for the presets standard, few and quick; {config.method} begins with new weights"
+        )
+    config = config.with_overrides(_overrides(flags, without, assignments))
     out = out or default_folder(config, preset)
 
     def begin(processes: Processes) -> None:

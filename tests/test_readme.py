@@ -21,7 +21,7 @@ RUN = {
     "synthesize 3d": {},
     "render-frontal": {"512": "128"},
     "generate-faces faces/": {"100": "6", "all": "neutral,happy", "-45,-30,-15,0,15,30,45": "0", "128": "32"},
-    "prepare folder": {"256": "32"},
+    "prepare folder": {"128": "32"},
 }
 
 

@@ -137,11 +137,10 @@ class Method(FaceMethod):
         self.streams = [
             open_stream(self.config, domain, self.processes, f"domain{k}") for k, domain in enumerate(self.domains)
         ]
-        self.faces = open_stream(
-            self.config, self.train_set, self.processes
-        )  # for the moves' strength and random numbers
+        # For the moves' strength, whether faces are mirrored, and random numbers.
+        self.faces = open_stream(self.config, self.train_set, self.processes)
         for k, stream in enumerate(self.streams):
-            stream.jitter, stream.seed = self.faces.jitter, self.config.seed + k
+            stream.jitter, stream.flip, stream.seed = self.faces.jitter, self.faces.flip, self.config.seed + k
         batch_size = self.config.schedule.batch_size
         self.pools = ImagePools(2 * pairs, settings.pool.size, batch_size, self.size, device)
         # What the generators made in their update, for the discriminators' update that follows.

@@ -32,6 +32,7 @@ SHORT_NAMES = {
     "critic_updates": "schedule.critic_updates",
     "learning_rate": "schedule.learning_rate",
     "ema": "schedule.ema",
+    "start_from": "network.start",
     "width": "network.width",
     "downsamplings": "network.num_downsamplings",
     "size": "faces.size",

@@ -19,6 +19,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,20 +48,27 @@ from lssl.training.movement import (
     way_gone,
     with_pose,
 )
-from lssl.training.parts import PartCritics, PartCrops
+from lssl.training.parts import PartCritics, PartCrops, in_light_of
 from lssl.training.speed import autocast
+from lssl.training.start import begin_with
 
 _LEARNT = 0.9  # share of the loss at chance below which D_cls has begun to learn
 _TELLING = 100  # updates after which its loss is conclusive
 _RESTARTS = 3
+_LANDING = 0.05  # share of its learning rate to which the movement's falls
 _CRITIC_SIDE = 128  # the largest picture side, in pixels, that the critic of the whole face sees
+_PARTS_SIDE = 256  # the picture side, in pixels, from which on R1 of the critics of parts has its whole weight
 _SURE = 0.6  # mean sign of real faces' scores above which the moves grow
 
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """The networks' depths follow from the pictures' size."""
+    """The networks' depths follow from the pictures' size.
 
+    start: a generator whose weights the run begins with: a built-in one's name, a run folder or a file; "": new weights.
+    """
+
+    start: str = ""
     width: int = 16  # of the painter
     movement_width: int = 24
     side_channels: int = 1  # of the landmark heatmap; 0: no side image
@@ -71,7 +79,7 @@ class NetworkSettings:
 class LossSettings:
     """Weights; 0 switches a term off and saves its cost."""
 
-    penalty: float = 1.0  # R1 of each critic's mean score
+    penalty: float = 1.0  # R1 of each critic's mean score, at full size (`_share_of_pixels`)
     parts: float = 1.0  # adversarial term of mouth and eyes
     classification: float = 0.5  # of the generator
     critic_classification: float = 1.0
@@ -147,6 +155,10 @@ class Method(FaceMethod):
                 self.settings.network.width,
                 self.settings.network.movement_width,
             ).to(device)
+            begun = self.settings.network.start
+            self.start = begin_with(self.generator, self.schema, begun) if begun else None
+            if self.start:
+                self.notes = [*self.notes, *self.start.lines(inputs.test_set.subjects)]
             self.critic = self._new_critic().to(device)
             self.parts = PartCritics(self.schema.dimension, self.crops, self.settings.network.critic_width).to(device)
         self.networks = {"generator": self.generator, "critic": self.critic, "parts": self.parts}
@@ -159,6 +171,9 @@ class Method(FaceMethod):
             "moves": torch.tensor(float(self.config.data.jitter), device=device),  # the strength of the random moves
             "certainty": torch.tensor(0.0, device=device),  # a running mean of sign(D(real))
         }
+
+    def about(self, iteration: int) -> dict[str, Any]:
+        return {**super().about(iteration), **({"start": self.start.name} if self.start else {})}
 
     def draw(self, step: int, *, warm_up: bool = False) -> Plan:
         chance = self.faces.chance(step, "targets", warm_up=warm_up)
@@ -203,6 +218,7 @@ class Method(FaceMethod):
                 move_points(after, affine),
                 move_points(theirs, onto),
             )
+            target = in_light_of(image, before, target, theirs)
             if self.train_set.side == "heatmap":
                 side = self.train_set.heatmap((before + 1) / 2 * self.size - 0.5)
         own = (plan["asked"] == plan["has"]).float()
@@ -229,7 +245,7 @@ class Method(FaceMethod):
         if settings.movement and self.weights.movement and self.shapes is not None:
             rate = settings.movement_learning_rate
             update = Update("movement", ("generator",), self.movement_loss, rate, betas)
-            yield Stage("warming up the movement", update, settings.movement)
+            yield Stage("warming up the movement", update, settings.movement, decay=_LANDING)
         rate, count = settings.learning_rate, settings.updates
         title = "warming up D_cls"
         for attempt in range(1 + _RESTARTS):
@@ -307,7 +323,7 @@ class Method(FaceMethod):
         loss = losses.logistic(real_score, fake_score)
         if self.weights.penalty:
             terms["d_gp"] = r1_penalty(lambda pictures: self._score(critic, pictures, y_real), real)
-            loss = loss + self.weights.penalty * terms["d_gp"]
+            loss = loss + self.weights.penalty * self._share_of_pixels(critic) * terms["d_gp"]
         if critic is self.critic:
             terms["d_cls"] = losses.attribute_softmax(real_logits, y_real, self.schema)
             loss = loss + self.weights.critic_classification * terms["d_cls"]
@@ -317,6 +333,12 @@ class Method(FaceMethod):
         """How real a critic finds faces given y, (N, 1); the mean over patches, so that R1 means the same at every size."""
         realism, logits = critic(pictures)
         return (realism + losses.projection(logits, y, self.schema)).mean((2, 3))
+
+    def _share_of_pixels(self, critic: Discriminator) -> float:
+        """The share of the pixels that a critic sees of those that it sees of large pictures. R1 is weighted by it: the fewer
+        pixels show an expression, the more each of them counts, and the larger is the gradient."""
+        largest = _CRITIC_SIDE if critic is self.critic else _PARTS_SIDE
+        return min(1.0, self.size / largest) ** 2
 
     @torch.no_grad()
     def _adapt_moves(self, real_score: Tensor) -> None:
@@ -369,15 +391,14 @@ class Method(FaceMethod):
         return loss, terms
 
     def _likeness(self, batch: Batch, fake: Tensor, mouth: Tensor, eyes: Tensor) -> Tensor:
-        """The distance to the subject's own picture: mouth and eyes in detail, the face only coarsely, so that hair may
-        differ."""
+        """The distance to the subject's own picture: mouth and eyes in detail, the face coarsely; hair and background
+        may differ."""
         their_mouth, their_eyes = self.crops(batch.target, batch.theirs, batch.shift)
-        coarse = self.critic_side // 4
-        small, theirs = (F.adaptive_avg_pool2d(one, coarse) for one in (fake, batch.target))
+        face, their_face = self.crops.face(fake, batch.after), self.crops.face(batch.target, batch.theirs)
         known = batch.known
         share = self.known_share
         likeness = losses.mean_where(known, (mouth - their_mouth).abs(), share)
-        likeness = likeness + losses.mean_where(known, (small - theirs).abs(), share)
+        likeness = likeness + losses.mean_where(known, (face - their_face).abs(), share)
         return likeness + 0.5 * losses.mean_where(known.repeat(2), (eyes - their_eyes).abs(), share)
 
     def seen(self, image: Tensor) -> Tensor:

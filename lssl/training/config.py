@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from lssl.data.tables import read_text
 from lssl.errors import LsslError
 
-#: "auto" depends on the machine; true and false stand for "on" and "off".
+#: "auto" depends on the machine or the data; true and false stand for "on" and "off".
 Switch = Literal["auto", "on", "off"]
 
 
@@ -28,7 +28,7 @@ Switch = Literal["auto", "on", "off"]
 class DataConfig:
     folder: str = ""  # data set folder; "": first generate faces of the embedded model
     attributes: tuple[str, ...] = ()  # columns of metadata.csv; empty: the folder's own choice
-    flip: bool = True  # mirror with probability 1/2
+    flip: Switch = "on"  # mirror with probability 1/2; "auto": unless a class is one-sided, as contempt is
     # Random shift, turn, scale and light of a face: 1 is +-8% shift, 6 degrees, 5% scale. `standard` starts from it.
     jitter: float = 0.0
     workers: int = 2  # threads that read pictures, if they do not fit in memory

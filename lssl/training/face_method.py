@@ -18,6 +18,7 @@ from lssl.training.distributed import Processes
 from lssl.training.faces import about, with_varying_attributes
 from lssl.training.losses import Terms
 from lssl.training.method import Stage, Update
+from lssl.training.mirroring import one_sided
 from lssl.training.samples import sample_grid, sample_rows
 
 
@@ -58,6 +59,9 @@ class FaceMethod:
         self.weights = getattr(self.settings, "losses", None)
         self.train_set, self.schema = inputs.train_set, inputs.train_set.schema
         self.size = self.train_set.size[0]
+        sided = one_sided(self.train_set) if self.config.data.flip == "auto" else []
+        if sided:
+            self.notes = [f"Faces are not mirrored: one-sided is {', '.join(sided)}"]
         self.shown = inputs.test_set.batch(sample_rows(inputs.test_set, self.config.output.sample_faces))
 
     def warm_up(self) -> Iterator[Stage]:

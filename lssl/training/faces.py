@@ -17,6 +17,7 @@ from lssl.training import seeds
 from lssl.training.augmentation import draw_moves, light_images, move_images, move_landmarks
 from lssl.training.config import TrainConfig
 from lssl.training.distributed import Processes
+from lssl.training.mirroring import may_mirror
 
 Plan = dict[str, Tensor]
 
@@ -137,13 +138,11 @@ def open_stream(
     config: TrainConfig, dataset: FaceDataset, processes: Processes, name: str = "face", *, moved: bool = True
 ) -> FaceStream:
     """The stream of a run's faces, from its settings. moved: False for a method that moves them itself."""
-    # Mirroring a face turns it to the other side, but its yaw label would stay.
-    turned = any(group.name == "yaw" for group in dataset.schema.groups)
     return FaceStream(
         dataset,
         config.schedule.batch_size,
         seed=config.seed,
-        flip=config.data.flip and not turned,
+        flip=may_mirror(config, dataset),
         jitter=config.data.jitter if moved else 0.0,
         workers=config.data.workers,
         processes=processes,

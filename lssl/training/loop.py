@@ -172,7 +172,7 @@ class Loop:
                     self.threads.begin()
                     for k in range(stage.count):
                         began = time.perf_counter()
-                        self.steps.run(stage.update, plans.next())
+                        self.steps.run(stage.update, plans.next(), 1 - (1 - stage.decay) * k / stage.count)
                         self.threads.done(time.perf_counter() - began)
                         if tick is not None:
                             tick()

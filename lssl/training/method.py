@@ -50,12 +50,14 @@ class Stage:
     """One update, repeated `count` times before the first iteration; `title` names its progress bar.
 
     anew: the method has reset the weights of the update's networks in place, so the optimizer's state is reset, too.
+    decay: the share to which the learning rate falls, linearly, by the last repetition.
     """
 
     title: str
     update: Update
     count: int
     anew: bool = False
+    decay: float = 1.0
 
 
 class Method(Protocol):

@@ -10,6 +10,13 @@ _LEFT_EYE, _RIGHT_EYE, _MOUTH = slice(36, 42), slice(42, 48), slice(48, 68)
 #: Half height and half width of the crops, in half-sides of the picture.
 MOUTH_CROP = (0.25, 0.375)
 EYE_CROP = (0.22, 0.22)
+FACE_CROP = (0.6, 0.5)  # from the brows to the chin, without hair and background
+_CHEEKS, _NOSTRILS = (
+    [1, 2, 3, 13, 14, 15],
+    [31, 31, 31, 35, 35, 35],
+)  # landmarks; the skin between them is seldom covered
+_GAINS = (0.5, 2.0)
+_COARSE = 32  # the side, in pixels, of the pictures from which faces are cut
 _SLOPE = 0.2  # of the critics' leaky ReLU
 
 
@@ -23,9 +30,13 @@ class PartCrops(nn.Module):
 
     mouth_grid: Tensor
     eye_grid: Tensor
+    face_grid: Tensor
 
     def __init__(self, image_size: int) -> None:
         super().__init__()
+        self.coarse = min(image_size, _COARSE)
+        face_size = (round(FACE_CROP[0] * self.coarse), round(FACE_CROP[1] * self.coarse))
+        self.register_buffer("face_grid", _grid(face_size, FACE_CROP), persistent=False)
         self.mouth_size = (_pixels(MOUTH_CROP[0], image_size), _pixels(MOUTH_CROP[1], image_size))
         self.eye_size = (_pixels(EYE_CROP[0], image_size), _pixels(EYE_CROP[1], image_size))
         self.register_buffer("mouth_grid", _grid(self.mouth_size, MOUTH_CROP), persistent=False)
@@ -39,6 +50,12 @@ class PartCrops(nn.Module):
         left, right = crop(_LEFT_EYE, 1, self.eye_grid), crop(_RIGHT_EYE, 2, self.eye_grid)
         return crop(_MOUTH, 0, self.mouth_grid), torch.cat([left, right.flip(3)])
 
+    def face(self, image: Tensor, landmarks: Tensor) -> Tensor:
+        """The faces (N, 3, h, w), at the resolution of pictures of 32 pixels."""
+        small = F.adaptive_avg_pool2d(image, self.coarse)
+        places = landmarks.mean(1)[:, None, None] + self.face_grid
+        return F.grid_sample(small, places, padding_mode="border", align_corners=False)
+
 
 class PartCritics(nn.Module):
     """A critic of mouths and a critic of eyes, for the crops of `PartCrops`."""
@@ -51,6 +68,20 @@ class PartCritics(nn.Module):
             return Discriminator(attribute_dim, 3, size, width, layers, "he", _SLOPE)
 
         self.mouth, self.eyes = critic(crops.mouth_size), critic(crops.eye_size)
+
+
+def in_light_of(image: Tensor, landmarks: Tensor, other: Tensor, theirs: Tensor) -> Tensor:
+    """Another picture of each subject with the brightness and the colour of the light in `image`, by the skin of the cheeks.
+
+    Pictures (N, 3, S, S) in [-1, 1], landmarks (N, 68, 2) in half-sides; `theirs` are those of `other`.
+    """
+
+    def skin(picture: Tensor, points: Tensor) -> Tensor:
+        cheeks = (points[:, _CHEEKS] + points[:, _NOSTRILS]) / 2
+        return F.grid_sample(picture, cheeks[:, :, None], padding_mode="border", align_corners=False).mean((2, 3)) + 1
+
+    gain = (skin(image, landmarks) / skin(other, theirs).clamp(min=0.05)).clamp(*_GAINS)
+    return ((other + 1) * gain[:, :, None, None] - 1).clamp(-1, 1)
 
 
 def _pixels(half: float, image_size: int) -> int:

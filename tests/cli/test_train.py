@@ -49,6 +49,20 @@ def test_a_run_ends_with_what_it_learnt_class_by_class(judged):
     assert (out / "report.html").is_file()
 
 
+def test_a_run_begins_with_another_ones_weights(judged, tmp_path):
+    first, _ = judged
+    said = train(tmp_path / "run", "--start-from", str(first), "--iterations", "1", "--no-report")
+    assert f"Begins with the weights of {first}, which knows neutral, happy\n" in said
+    assert f'start = "{first}"' in (tmp_path / "run" / "config.toml").read_text()
+
+
+def test_a_method_that_begins_with_new_weights_says_so(tmp_path):
+    command = ["train", "--preset", "paper", "--start-from", "london", "--out", str(tmp_path / "run")]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 1
+    assert "--start-from is for the presets standard, few and quick; paper begins with new weights" in result.output
+
+
 def test_the_last_page_can_be_left_out(tmp_path):
     said = train(tmp_path / "run", "--iterations", "2", "--no-report")
     assert "Done:" in said

@@ -1,11 +1,14 @@
 """What the methods minimize, against the paper's equations."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from lssl.methods.run import prepare_run
 from lssl.models import FaceParser
 from lssl.models.parser import save_parser
+from lssl.ops import r1_penalty
 
 
 @pytest.fixture
@@ -122,3 +125,47 @@ def test_d_cls_of_standard_that_never_begins_is_reported(standard, tmp_path):
     method = prepare_run(standard.with_overrides({"warm_up.updates": 100}), tmp_path / "run", quiet=True).method
     with pytest.warns(UserWarning, match="after 400 updates D_cls still recognises expression no better than chance"):
         assert len(list(method.warm_up())) == 4
+
+
+def test_r1_of_standard_weighs_by_the_pixels_seen(standard, tmp_path):
+    """At 16 pixels a side the critic of the whole face sees a 64th of what it sees at 128, those of parts a 256th of 256."""
+    method = prepare_run(standard.with_overrides({"losses.penalty": 2.0}), tmp_path / "run", quiet=True).method
+    assert method.size == 16
+    batch = method.batch(method.draw(0))
+    loss, terms = method.critic_loss(batch)
+    method.weights = replace(method.weights, penalty=0.0)
+    without = method.critic_loss(batch)[0]
+    parts = [
+        r1_penalty(lambda pictures, critic=critic, y=y: method._score(critic, pictures, y), real)
+        for critic, real, y in zip(
+            (method.parts.mouth, method.parts.eyes),
+            method.crops(batch.image, batch.before, batch.shift),
+            (batch.y_source, batch.y_source.repeat(2, 1)),
+            strict=True,
+        )
+    ]
+    torch.testing.assert_close(loss - without, 2 * (terms["d_gp"] / 64 + sum(parts) / 256), atol=1e-5, rtol=1e-3)
+
+
+def test_standard_may_begin_with_the_weights_of_another_run(standard, tmp_path):
+    first = prepare_run(standard, tmp_path / "first", quiet=True)
+    first.save()
+    config = standard.with_overrides({"network.start": str(tmp_path / "first"), "seed": 5})
+    method = prepare_run(config, tmp_path / "second", quiet=True).method
+    for own, theirs in zip(method.generator.parameters(), first.method.generator.parameters(), strict=True):
+        torch.testing.assert_close(own, theirs)
+    assert method.about(3)["start"] == str(tmp_path / "first")
+    assert any(note.startswith("Begins with the weights of") for note in method.notes)
+
+
+def test_the_movements_learning_rate_falls_during_its_warm_up(standard, tmp_path, monkeypatch):
+    loop = prepare_run(standard.with_overrides({"warm_up.movement": 4}), tmp_path / "run", quiet=True)
+    rates, run = [], loop.steps.run
+
+    def recorded(update, plan, rate=1.0):
+        rates.extend([rate] if update.name == "movement" else ())
+        return run(update, plan, rate)
+
+    monkeypatch.setattr(loop.steps, "run", recorded)
+    loop.train()
+    assert rates == pytest.approx([1, 0.7625, 0.525, 0.2875])

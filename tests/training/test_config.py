@@ -33,7 +33,7 @@ def test_paper_preset_is_the_paper_and_names_all_that_decides_it():
     assert (schedule.learning_rate, schedule.beta1, schedule.beta2) == (1e-4, 0.5, 0.999)
     assert (schedule.batch_size, schedule.critic_updates, schedule.iterations) == (8, 5, 10_000)
     assert (schedule.ema, schedule.decay_start, config.data.jitter) == (0, 1, 0)
-    assert config.data.flip
+    assert config.data.flip == "on"
     network = config.settings.network
     assert (network.width, network.num_downsamplings, network.residual_blocks) == (64, 4, 6)
     assert (network.critic_width, network.critic_layers, network.side_channels) == (64, 6, 3)
@@ -132,7 +132,7 @@ def test_file_errors(tmp_path):
         ('seed = "1"\n', "'seed' must be a whole number, not '1'; remove the quotation marks"),
         ("seed = 1.5\n", "'seed' must be a whole number, not 1.5"),
         ("seed = 2026-11-27\n", "'seed' must be a whole number, not datetime.date"),
-        ("[data]\nflip = 1\n", "'data.flip' must be true or false, not 1"),
+        ("[data]\nflip = 1\n", "data.flip is '1', expected one of: auto, on, off"),
         ("[data]\nflip = True\n", "write true and false in small letters"),
         ("[data]\nattributes = 5\n", "'data.attributes' must be a list of names, not 5"),
         ("seed = None\n", "leave the setting out instead"),

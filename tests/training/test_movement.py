@@ -19,7 +19,7 @@ from lssl.training.movement import (
     way_gone,
     with_pose,
 )
-from lssl.training.parts import PartCrops
+from lssl.training.parts import PartCrops, in_light_of
 
 
 def test_targets_know_each_subjects_other_picture(faces):
@@ -90,6 +90,26 @@ def test_crops_follow_landmarks_and_mirror_the_right_eye():
         for k in range(2):
             assert abs(float(centre[k]) - (weights.shape[k] - 1) / 2) < 1
     torch.testing.assert_close(eyes[0], eyes[1], atol=0.6, rtol=0)
+
+
+def test_another_picture_is_seen_in_the_same_light():
+    points = heads(2)
+    image = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 0.5 - 0.5
+    gain = torch.tensor([[0.7, 0.8, 0.9], [1.2, 1.1, 1.0]])[:, :, None, None]
+    other = (image + 1) * gain - 1
+    torch.testing.assert_close(in_light_of(image, points, other, points), image, atol=1e-5, rtol=0)
+    assert not torch.allclose(in_light_of(image, points, other.flip(0), points), image, atol=1e-2)
+
+
+def test_the_face_is_cut_out_without_its_surroundings():
+    points = heads(1)
+    middle = points.mean(1)[0]
+    c = (torch.arange(64) + 0.5) / 32 - 1
+    near = ((c[None] - middle[0]).abs() < 0.62) & ((c[:, None] - middle[1]).abs() < 0.72)
+    image = torch.where(near, 0.5, -1.0).expand(1, 3, 64, 64)
+    face = PartCrops(64).face(image, points)
+    assert face.shape == (1, 3, 19, 16)
+    torch.testing.assert_close(face, torch.full_like(face, 0.5))
 
 
 def test_points_move_with_their_pictures():

@@ -89,7 +89,8 @@ def same_table(
     for contender in contenders:
         schedule, data = contender.config.schedule, contender.config.data
         facts = [result["training"] for result in results[contender.name]]
-        moves = f"{'mirror' if data.flip else 'none'}{f', {data.jitter:g}' if data.jitter else ''}"
+        mirror = {"on": "mirror", "auto": "mirror unless a class is one-sided", "off": "none"}[data.flip]
+        moves = f"{mirror}{f', {data.jitter:g}' if data.jitter else ''}"
         warm_up = contender.config.to_dict().get("warm_up", {}).get("updates", 0)
         rows.append(
             [

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from lssl.data import AttributeGroup, AttributeSchema, FaceFolder
+from lssl.errors import LsslError
 from lssl.evaluation.experiments.experiment import Experiment
 from lssl.methods.run import make_loop, open_faces
 from lssl.models.classifier import FILE_NAME, TrainedClassifier, load_classifier, save_classifier
@@ -34,6 +35,11 @@ def train_fold_generator(
     variants may share (by default out/parser.safetensors).
     Raises KeyboardInterrupt if it is stopped; the next call continues the run.
     """
+    if config.has("network.start") and config.to_dict()["network"]["start"]:
+        raise LsslError(
+            "network.start: the generator to begin with may have seen the people who are tested; train by lssl train "
+            "--start-from and judge people it has not seen: lssl evaluate transfer --data FOLDER --model RUN"
+        )
     path = out / "generator.safetensors"
     processes, quiet = experiment.processes, experiment.settings.quiet
     if path.is_file():

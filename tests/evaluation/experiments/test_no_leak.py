@@ -2,6 +2,7 @@
 
 import csv
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from lssl.data import detect
 from lssl.errors import LsslError
 from lssl.evaluation.experiments import ablation, augmentation, augmentation_report, transfer_report
 from lssl.evaluation.experiments.experiment import Experiment
+from lssl.training.config import TrainConfig
 
 TRAINERS = [
     (transfer_report, "train_fold_generator"),
@@ -114,3 +116,10 @@ def test_synthesized_faces_of_tested_people_are_refused(settings, tmp_path, spy,
     monkeypatch.setattr(augmentation, "synthesize_training_faces", from_everybody)
     with pytest.raises(LsslError, match="who is tested in fold 0"):
         augmentation_report.evaluate_augmentation(settings, tmp_path / "out", "command", counts=[12])
+
+
+def test_a_fold_does_not_begin_with_weights_that_may_have_seen_the_tested(settings, tmp_path):
+    training = TrainConfig.preset("standard").with_overrides({"network.start": "london"})
+    begun = replace(settings, training=training)
+    with pytest.raises(LsslError, match=r"network\.start: the generator to begin with may have seen the people"):
+        run("transfer", begun, tmp_path / "out")

@@ -1,0 +1,81 @@
+"""Runs that begin with the weights of a trained generator."""
+
+import pytest
+import torch
+
+from lssl import load_generator
+from lssl.data.schema import AttributeGroup, AttributeSchema
+from lssl.errors import LsslError
+from lssl.models.export import TrainedGenerator, save_generator
+from lssl.models.generator import Generator
+from lssl.models.moving import MovingGenerator
+from lssl.training.start import begin_with
+
+SMALL = {"width": 4, "movement_width": 4}
+
+
+def expressions(*values: str, name: str = "expression") -> AttributeSchema:
+    return AttributeSchema((AttributeGroup(name, values),))
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """A generator that knows neutral, happy and sad."""
+    torch.manual_seed(0)
+    generator = TrainedGenerator(
+        MovingGenerator(3, 32, **SMALL), expressions("neutral", "happy", "sad"), 32, info={"subjects": ["a", "b"]}
+    )
+    save_generator(tmp_path / "trained.safetensors", generator)
+    return str(tmp_path / "trained.safetensors")
+
+
+def faces(size: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(1)
+    return torch.rand(1, 3, size, size) * 2 - 1, torch.rand(1, 1, size, size) * 2 - 1
+
+
+def test_a_known_class_begins_with_the_same_faces(trained):
+    other = MovingGenerator(2, 32, **SMALL)
+    start = begin_with(other, expressions("sad", "happy"), trained)
+    assert (start.known, start.new, start.paints) == (["sad", "happy"], [], True)
+    source = load_generator(trained).network
+    for k, y in enumerate(([0.0, 0.0, 1.0], [0.0, 1.0, 0.0])):
+        torch.testing.assert_close(
+            other(*faces(), torch.eye(2)[k : k + 1])[0], source(*faces(), torch.tensor([y]))[0], rtol=1e-4, atol=1e-5
+        )
+
+
+def test_a_new_class_begins_between_the_known_ones(trained):
+    other = MovingGenerator(3, 32, **SMALL)
+    start = begin_with(other, expressions("sad", "sleepy", "happy"), trained)
+    assert start.new == ["sleepy"]
+    assert "new: sleepy" in start.lines(())[0]
+    weight = other.mover.blocks[0].modulation.weight
+    torch.testing.assert_close(weight[:, 1], (weight[:, 0] + weight[:, 2]) / 2)
+
+
+def test_of_pictures_of_another_size_only_the_movement_is_used(trained):
+    other = MovingGenerator(2, 256, **SMALL)
+    before = {name: values.clone() for name, values in other.painter.state_dict().items()}
+    start = begin_with(other, expressions("sad", "happy"), trained)
+    assert not start.paints
+    assert "its painter is for pictures of another size" in start.lines(())[0]
+    assert all(torch.equal(values, before[name]) for name, values in other.painter.state_dict().items())
+    source = load_generator(trained).network
+    assert torch.equal(other.mover.head.weight, source.mover.head.weight)
+
+
+def test_people_who_may_have_been_seen_are_named(trained):
+    start = begin_with(MovingGenerator(2, 32, **SMALL), expressions("sad", "happy"), trained)
+    assert len(start.lines(["c"])) == 1
+    assert "1 of those tested here (b, ...)" in start.lines(["b", "c"])[1]
+
+
+def test_other_networks_are_refused(trained, tmp_path):
+    with pytest.raises(LsslError, match=r"another width than this run: add --set network\.width=4"):
+        begin_with(MovingGenerator(2, 32, width=8, movement_width=4), expressions("sad", "happy"), trained)
+    paper = Generator(2, width=4, num_downsamplings=2, residual_blocks=1)
+    path = tmp_path / "paper.safetensors"
+    save_generator(path, TrainedGenerator(paper, expressions("sad", "happy"), 32))
+    with pytest.raises(LsslError, match="is a Generator; a run of this method begins with a MovingGenerator"):
+        begin_with(MovingGenerator(2, 32, **SMALL), expressions("sad", "happy"), str(path))
