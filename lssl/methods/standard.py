@@ -4,8 +4,8 @@
 - Its movement is taught by landmarks: by where they lie in the subject's own picture with the attributes asked for, if the
   data has one, else by the difference of the classes' mean shapes (`lssl.training.movement`). So a mouth that should smile
   moves before the generator finds that a mere tint can please a critic.
-- There are three critics: one of the whole face, which sees at most 128 pixels a side, and one each of mouths and eyes at
-  full detail. Each has a logistic loss with R1, and judges whether a face is real given its attributes y:
+- There are three critics: one of the whole face, which sees it with 128 pixels a side, or 64 where pictures have fewer than 256, so that
+  single pixels cannot pass for an expression, and one each of mouths and eyes at full detail. Each has a logistic loss with R1, and judges whether a face is real given its attributes y:
   D_src(x) + <y, D_cls(x)> (Miyato & Koyama 2018).
 - The movement can be trained alone first, by landmarks (`warm_up.movement`, as in the preset `quick`): without critics and
   paint an update takes a sixth of the time.
@@ -56,7 +56,7 @@ _LEARNT = 0.9  # share of the loss at chance below which D_cls has begun to lear
 _TELLING = 100  # updates after which its loss is conclusive
 _RESTARTS = 3
 _LANDING = 0.05  # share of its learning rate to which the movement's falls
-_CRITIC_SIDE = 128  # the largest picture side, in pixels, that the critic of the whole face sees
+_CRITIC_SIDE = 128  # the side, in pixels, at which the critic of the whole face sees large pictures
 _PARTS_SIDE = 256  # the picture side, in pixels, from which on R1 of the critics of parts has its whole weight
 _SURE = 0.6  # mean sign of real faces' scores above which the moves grow
 
@@ -145,7 +145,7 @@ class Method(FaceMethod):
         self.own_share = 1 / len(self.targets.y)
         self.known_share = self.targets.known_share
         self.crops = PartCrops(self.size).to(device)
-        self.critic_side = min(self.size, _CRITIC_SIDE)
+        self.critic_side = _CRITIC_SIDE if self.size >= 2 * _CRITIC_SIDE else min(self.size, _CRITIC_SIDE // 2)
         self.branches = Branches(device, 2)
         with seeds.initial_weights(self.config.seed):
             self.generator = MovingGenerator(
@@ -337,8 +337,8 @@ class Method(FaceMethod):
     def _share_of_pixels(self, critic: Discriminator) -> float:
         """The share of the pixels that a critic sees of those that it sees of large pictures. R1 is weighted by it: the fewer
         pixels show an expression, the more each of them counts, and the larger is the gradient."""
-        largest = _CRITIC_SIDE if critic is self.critic else _PARTS_SIDE
-        return min(1.0, self.size / largest) ** 2
+        seen, largest = (self.critic_side, _CRITIC_SIDE) if critic is self.critic else (self.size, _PARTS_SIDE)
+        return min(1.0, seen / largest) ** 2
 
     @torch.no_grad()
     def _adapt_moves(self, real_score: Tensor) -> None:
