@@ -50,8 +50,10 @@ def test_quick_is_a_shorter_and_narrower_standard():
     quick, standard = TrainConfig.preset("quick").to_dict(), TrainConfig.preset("standard").to_dict()
     for section, name in (("schedule", "iterations"), ("network", "width"), ("network", "movement_width")):
         assert quick[section].pop(name) < standard[section].pop(name)
-    assert quick["losses"].pop("penalty") < standard["losses"].pop("penalty")
-    faster = {"schedule": ("learning_rate",), "warm_up": ("movement", "learning_rate")}
+    faster = {
+        "schedule": ("learning_rate", "critic_learning_rate"),
+        "warm_up": ("movement", "movement_learning_rate", "updates", "learning_rate"),
+    }
     for section, names in faster.items():
         for name in names:
             assert quick[section].pop(name) > standard[section].pop(name)
