@@ -6,7 +6,8 @@
   moves before the generator finds that a mere tint can please a critic.
 - There are three critics: one of the whole face, which sees it with 128 pixels a side, or 64 where pictures have fewer than
   256, so that single pixels cannot pass for an expression, and one each of mouths and eyes at full detail. Each has a logistic
-  loss with R1, weighted by the pixels that it sees, and judges whether a face is real given its attributes y: D_src(x) + <y, D_cls(x)> (Miyato & Koyama 2018).
+  loss with R1, weighted by the pixels that it sees, and judges whether a face is real given its attributes y:
+  D_src(x) + <y, D_cls(x)> (Miyato & Koyama 2018).
 - The movement can be trained alone first, by landmarks (`warm_up.movement`, as in the preset `quick`): without critics and
   paint an update takes a sixth of the time.
 - D_cls is trained alone first, on batches in which every class occurs equally often, and with its own learning rate. If it
