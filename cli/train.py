@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 @click.option(
     "--start-from",
     metavar="GENERATOR",
-    help="Begin with the weights of a generator: generated, london, a run folder or a file (presets standard, few).",
+    help="Begin with the weights of a generator: generated, london, a run folder or a file (presets standard, few, quick).",
 )
 @click.option("--width", type=click.IntRange(1), help="Channels of the generator's first layer.")
 @click.option(
