@@ -16,7 +16,7 @@ from lssl.models.export import TrainedGenerator, load_generator
 LEARNT = "What was learnt"  #: title of the table that says so
 # Thresholds of the two-sample test, of the judges and of movement ratios, which photographs pass and smudges do not.
 TOLD_APART, ALIKE = 0.9, 0.75
-RECOGNISED = 70.0
+RECOGNISED, HALF = 70.0, 50.0
 MOVES = (0.7, 1.4)
 
 
@@ -125,8 +125,10 @@ def verdict(area: float | None, worst: float, best: float, ratios: dict[str, flo
     area: of the mouths' two-sample test, 0.5 to 1. worst, best: percent recognised by the worst and the best judge.
     ratios: made over real movement, by part; None: unknown.
     """
-    if best < RECOGNISED:
+    if best < HALF:
         return "not learnt: no judge recognises it"
+    if best < RECOGNISED:
+        return f"half learnt: recognised in {best:.0f}% by the best judge"
     if worst < RECOGNISED:
         return "painted: not every judge recognises it"
     if area is not None and area > TOLD_APART:

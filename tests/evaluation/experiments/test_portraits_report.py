@@ -53,6 +53,7 @@ def test_the_verdict_follows_the_figures():
     assert "opening" in verdict(0.6, 95, 99, {**fine, "opening": 3.0})
     assert verdict(0.99, 40, 92, fine).startswith("painted")
     assert verdict(0.99, 5, 12, fine).startswith("not learnt")
+    assert verdict(0.99, 5, 60, fine) == "half learnt: recognised in 60% by the best judge"
     assert verdict(0.97, 90, 99, fine).startswith("recognised")
     assert verdict(0.85, 90, 99, fine).startswith("nearly")
 
