@@ -23,7 +23,7 @@ from lssl.models.export import TrainedGenerator
 
 #: Stands where a generator's name does: the edit by the fitted 3D face, `lssl.inference.model_edit`.
 EDIT_3D = "3d"
-_PLAIN = ("neutral", "normal", "0", "front", "frontal")
+PLAIN = ("neutral", "normal", "0", "front", "frontal")
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def source_values(schema: AttributeSchema, given: Sequence[str]) -> dict[str, st
     value. Raises LsslError for an unknown value."""
     values = {}
     for group in schema.groups:
-        plain = [value for value in _PLAIN if value in group.values]
+        plain = [value for value in PLAIN if value in group.values]
         values[group.name] = plain[0] if plain else group.values[0]
     for word in given:
         group_name, value = schema.find(word)

@@ -156,12 +156,12 @@ class Method(FaceMethod):
                 self.settings.network.width,
                 self.settings.network.movement_width,
             ).to(device)
-            begun = self.settings.network.start
-            self.start = begin_with(self.generator, self.schema, begun) if begun else None
-            if self.start:
-                self.notes = [*self.notes, *self.start.lines(inputs.test_set.subjects)]
             self.critic = self._new_critic().to(device)
             self.parts = PartCritics(self.schema.dimension, self.crops, self.settings.network.critic_width).to(device)
+            begun = self.settings.network.start
+            self.start = begin_with(self.generator, self.schema, begun, self.train_set) if begun else None
+            if self.start:
+                self.notes = [*self.notes, *self.start.lines(inputs.test_set.subjects)]
         self.networks = {"generator": self.generator, "critic": self.critic, "parts": self.parts}
         self.at_chance = losses.softmax_at_chance(self.train_set.y, self.schema)
         self.landmark_weights = LANDMARK_WEIGHTS.to(device)

@@ -1,39 +1,46 @@
 """Beginning a run with the weights of a generator that was trained before, such as a built-in one."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from lssl.data.dataset import FaceDataset
+from lssl.data.landmarks import half_sides
 from lssl.data.schema import AttributeSchema
 from lssl.errors import LsslError
 from lssl.models.export import load_generator
 from lssl.models.moving import MovingGenerator
+from lssl.training.movement import LANDMARK_WEIGHTS, movement_error
 
 _OF_DATA = ("attribute_dim", "image_size")  # the settings in which the two may differ
 _OF_ATTRIBUTES = "modulation.weight"  # (2 channels, A), of every conditional block
+_COMPARED = 64  # faces that are moved to see which of the values that a generator knows a new one is like
 
 
 @dataclass(frozen=True)
 class Start:
     """What a run began with.
 
-    name: the generator's. known, new: the attribute values that it knew, and those that it did not. paints: whether its
-    painter fits the pictures' size; if not, only its movement is used. subjects: whom it was trained on.
+    name: the generator's. known: the attribute values that it knew. new: those that it did not, and which of its own each
+    began as ("": the mean of several). paints: whether its painter fits the pictures' size; if not, only its movement is
+    used. subjects: whom it was trained on.
     """
 
     name: str
     known: Sequence[str]
-    new: Sequence[str]
+    new: Mapping[str, str]
     paints: bool
     subjects: Sequence[str]
 
     def lines(self, tested: Iterable[str]) -> list[str]:
         """What to tell the user; tested: the subjects whom the run will be judged on."""
         what = "the weights" if self.paints else "the movement (its painter is for pictures of another size)"
-        line = f"Begins with {what} of {self.name}, which knows {', '.join(self.known) or 'none of these attributes'}"
-        lines = [f"{line}; new: {', '.join(self.new)}" if self.new else line]
+        line = f"Begins with {what} of {self.name}, which knows {', '.join(self.known) or 'none of these names'}"
+        new = ", ".join(f"{value} (begins as {like})" if like else value for value, like in self.new.items())
+        lines = [f"{line}; new: {new}" if new else line]
         if seen := sorted(set(self.subjects) & set(tested)):
             lines.append(
                 f"{self.name} was trained on people called like {len(seen)} of those tested here ({seen[0]}, ...): if they are "
@@ -42,11 +49,14 @@ class Start:
         return lines
 
 
-def begin_with(generator: MovingGenerator, schema: AttributeSchema, name: str) -> Start:
+def begin_with(
+    generator: MovingGenerator, schema: AttributeSchema, name: str, dataset: FaceDataset | None = None
+) -> Start:
     """Copies the weights of a trained generator, by its built-in name, run folder or file, into a new one.
 
-    Attribute values are matched by their names. One that the trained generator does not know begins as the mean of those
-    of its group that it does, or of all. Raises LsslError if the networks do not match.
+    Attribute values are matched by their names. One that the trained generator does not know begins as the one that moves
+    the faces of `dataset` as its own mean landmarks ask (`alike`); without landmarks, or if it is a binary one, as the mean
+    of those of its group that are known, or of all. Raises LsslError if the networks do not match.
     """
     trained = load_generator(name)
     source = trained.network
@@ -58,7 +68,8 @@ def begin_with(generator: MovingGenerator, schema: AttributeSchema, name: str) -
         fix = " ".join(f"--set network.{setting}={theirs[setting]}" for setting in other)
         raise LsslError(f"{name} has networks of another {' and '.join(other)} than this run: add {fix}")
     paints = len(generator.painter.down) == len(source.painter.down)
-    columns, known = _columns(schema, trained.schema)
+    likeness = {} if dataset is None else alike(source, trained.schema, dataset)
+    columns, known = _columns(schema, trained.schema, likeness)
     weights, own = source.state_dict(), generator.state_dict()
     with torch.no_grad():
         for key, values in own.items():
@@ -67,13 +78,53 @@ def begin_with(generator: MovingGenerator, schema: AttributeSchema, name: str) -
     return Start(
         name,
         known,
-        [value for value in schema.names if value not in known],
+        {value: likeness.get(value, "") for value in schema.names if value not in known},
         paints,
         list(trained.info.get("subjects") or ()),
     )
 
 
-def _columns(schema: AttributeSchema, theirs: AttributeSchema) -> tuple[Tensor, list[str]]:
+@torch.no_grad()
+def alike(source: MovingGenerator, theirs: AttributeSchema, dataset: FaceDataset) -> dict[str, str]:
+    """For each attribute value of a data set, that one of a trained generator which moves faces most like it.
+
+    Some faces are moved to each value that the generator knows; its likeness to a value of the data set is how closely they
+    come to where its mean landmarks ask them to go (`movement.movement_error`). So a folder that calls a smile "grin"
+    begins with happy. Empty without landmarks; binary attributes are left out.
+    """
+    if dataset.landmarks is None:
+        return {}
+    faces = dataset.batch(torch.linspace(0, len(dataset) - 1, min(_COMPARED, len(dataset))).round().long())
+    assert faces.landmarks is not None
+    points, before = (half_sides(landmarks, dataset.size).cpu() for landmarks in (dataset.landmarks, faces.landmarks))
+    pair = (faces.image if faces.side is None else torch.cat([faces.image, faces.side], 1)).cpu()
+    small = F.interpolate(pair, size=(source.grid, source.grid), mode="area")
+    ways = [source.mover(small, y.expand(len(small), -1))[0] for y in _each_value(theirs)]
+    found = {}
+    for group in dataset.schema.groups:
+        if group.binary:
+            continue
+        place = dataset.schema.slices[group.name]
+        names, has, y = dataset.schema.names[place], dataset.y[:, place].argmax(1), faces.y[:, place].argmax(1).cpu()
+        shapes = torch.stack([points[has == k].mean(0) for k in range(len(names))])
+        for k, value in enumerate(names):
+            after = before + shapes[k] - shapes[y]
+            missed = torch.stack([movement_error(flow, before, after, LANDMARK_WEIGHTS) for flow in ways])
+            found[value] = theirs.names[int(missed.argmin())]
+    return found
+
+
+def _each_value(schema: AttributeSchema) -> Tensor:
+    """(A, A): y for each value alone, the values of other groups being mixed."""
+    y = torch.zeros(schema.dimension, schema.dimension)
+    for group in schema.groups:
+        place = schema.slices[group.name]
+        y[:, place] = 1 / (place.stop - place.start)
+        y[place, place] = torch.eye(place.stop - place.start)
+    return y
+
+
+def _columns(schema: AttributeSchema, theirs: AttributeSchema, likeness: Mapping[str, str]) -> tuple[Tensor, list[str]]:
     """(A, A of theirs): each own attribute's share of each of theirs; and the names that both have."""
     columns, known = torch.zeros(schema.dimension, theirs.dimension), []
     for group in schema.groups:
@@ -87,5 +138,6 @@ def _columns(schema: AttributeSchema, theirs: AttributeSchema) -> tuple[Tensor, 
         for name in same or theirs.names:
             rest[theirs.names.index(name)] += 1 / len(same or theirs.names)
         for row, name in zip(range(place.start, place.stop), names, strict=True):
-            columns[row] = torch.eye(theirs.dimension)[theirs.names.index(name)] if name in same else rest
+            like = name if name in same else likeness.get(name)
+            columns[row] = torch.eye(theirs.dimension)[theirs.names.index(like)] if like else rest
     return columns, known

@@ -1,21 +1,27 @@
 """Runs that begin with the weights of a trained generator."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from lssl import load_generator
+from lssl.data import FaceDataset, read_metadata
 from lssl.data.schema import AttributeGroup, AttributeSchema
 from lssl.errors import LsslError
+from lssl.face3d.embedded import load_embedded_model
+from lssl.face3d.generate import FaceGenerator, GenerateConfig
+from lssl.face3d.generated import write_generated
 from lssl.models.export import TrainedGenerator, save_generator
 from lssl.models.generator import Generator
 from lssl.models.moving import MovingGenerator
-from lssl.training.start import begin_with
+from lssl.training.start import alike, begin_with
 
 SMALL = {"width": 4, "movement_width": 4}
 
 
-def expressions(*values: str, name: str = "expression") -> AttributeSchema:
-    return AttributeSchema((AttributeGroup(name, values),))
+def expressions(*values: str) -> AttributeSchema:
+    return AttributeSchema((AttributeGroup("expression", values),))
 
 
 @pytest.fixture
@@ -37,7 +43,7 @@ def faces(size: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
 def test_a_known_class_begins_with_the_same_faces(trained):
     other = MovingGenerator(2, 32, **SMALL)
     start = begin_with(other, expressions("sad", "happy"), trained)
-    assert (start.known, start.new, start.paints) == (["sad", "happy"], [], True)
+    assert (start.known, start.new, start.paints) == (["sad", "happy"], {}, True)
     source = load_generator(trained).network
     for k, y in enumerate(([0.0, 0.0, 1.0], [0.0, 1.0, 0.0])):
         torch.testing.assert_close(
@@ -48,10 +54,31 @@ def test_a_known_class_begins_with_the_same_faces(trained):
 def test_a_new_class_begins_between_the_known_ones(trained):
     other = MovingGenerator(3, 32, **SMALL)
     start = begin_with(other, expressions("sad", "sleepy", "happy"), trained)
-    assert start.new == ["sleepy"]
+    assert start.new == {"sleepy": ""}
     assert "new: sleepy" in start.lines(())[0]
     weight = other.mover.blocks[0].modulation.weight
     torch.testing.assert_close(weight[:, 1], (weight[:, 0] + weight[:, 2]) / 2)
+
+
+def test_classes_of_other_names_begin_as_what_moves_like_them(tmp_path):
+    wanted = GenerateConfig(6, ("neutral", "happy", "surprised"), size=64, seed=3)
+    write_generated(tmp_path, FaceGenerator(load_embedded_model(), wanted), model="embedded", progress=False)
+    folder = read_metadata(tmp_path, attributes=("expression",))
+    names = {"neutral": "resting", "happy": "grin", "surprised": "gape"}
+    renamed = [names[value] for value in folder.columns["expression"]]
+    faces = FaceDataset(replace(folder, columns={**folder.columns, "class": renamed}, attributes=("class",)))
+    built_in = load_generator("generated")
+    found = alike(built_in.network, built_in.schema, faces)
+    assert found == {"resting": "neutral", "grin": "happy", "gape": "surprised"}
+
+    settings = built_in.network.settings()
+    other = MovingGenerator(3, 64, settings["side_channels"], settings["width"], settings["movement_width"])
+    start = begin_with(other, faces.schema, "generated", faces)
+    assert start.new == found
+    assert "grin (begins as happy)" in start.lines(())[0]
+    ours, theirs = (network.mover.blocks[0].modulation.weight for network in (other, built_in.network))
+    for own, known in found.items():
+        assert torch.equal(ours[:, faces.schema.names.index(own)], theirs[:, built_in.schema.names.index(known)])
 
 
 def test_of_pictures_of_another_size_only_the_movement_is_used(trained):

@@ -13,6 +13,7 @@ from lssl.errors import LsslError
 from lssl.evaluation.measures.portraits import SIDE, FacePicture, common_scale, found_anew, resized
 from lssl.inference.full_size import says_movement, whole_photograph
 from lssl.inference.synthesis import (
+    PLAIN,
     InputFace,
     Target,
     paste_back,
@@ -98,6 +99,9 @@ def gather_portraits(
 ) -> JudgedPortraits:
     """One plain (neutral) photograph of every tested person, changed to each other class, with real ones to compare with.
 
+    Where no class is called plain (`synthesis.PLAIN`), the first person's photograph is of the first class, the second's of
+    the second, and so on, so that faces are changed to every class.
+
     If the photographs that the folder was prepared from are still there, the faces are pasted back into them, as `lssl
     synthesize --paste` does, and judged at SIDE pixels; else the crops are judged as they are.
 
@@ -110,7 +114,8 @@ def gather_portraits(
         raise LsslError(f"{folder.root} has no landmarks.npy, by which portraits are measured")
     group = model.schema.group(attribute)
     plain = source_values(model.schema, ())[attribute]
-    rows = _one_a_person(folder, attribute, plain, set(tested))
+    classes = [plain] if plain in PLAIN else group.values
+    rows = _one_a_person(folder, attribute, classes, set(tested))
     if not rows:
         raise LsslError(f"{folder.root}/{METADATA} has no face of anybody who is tested")
     rng = np.random.default_rng(seed)
@@ -200,14 +205,15 @@ def _picture(subject: str, label: str, face: InputFace, image: np.ndarray) -> Fa
     return resized(FacePicture(subject, label, image, points), SIDE)
 
 
-def _one_a_person(folder: FaceFolder, attribute: str, plain: str, tested: set[str]) -> list[int]:
-    """One row of each tested person, with the plain class if there is one."""
+def _one_a_person(folder: FaceFolder, attribute: str, classes: Sequence[str], tested: set[str]) -> list[int]:
+    """One row of each tested person, of the classes in turn if the person has such a picture."""
     chosen: dict[str, int] = {}
+    asked: dict[str, str] = {}
     for row, subject in enumerate(folder.subjects):
         if subject not in tested:
             continue
-        known = chosen.get(subject)
-        if known is None or (folder.columns[attribute][row] == plain != folder.columns[attribute][known]):
+        label, known = asked.setdefault(subject, classes[len(asked) % len(classes)]), chosen.get(subject)
+        if known is None or (folder.columns[attribute][row] == label != folder.columns[attribute][known]):
             chosen[subject] = row
     return list(chosen.values())
 

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from lssl.data import detect
+from lssl.data.schema import AttributeGroup, AttributeSchema
 from lssl.errors import LsslError
 from lssl.evaluation.experiments.portraits import gather_portraits, photographs_of, prepare_portraits
 from lssl.evaluation.experiments.portraits_report import measure_portraits, portrait_tables
 from lssl.evaluation.experiments.run_report import learnt_table, verdict, write_run_report
 from lssl.evaluation.measures.portraits import FacePicture
+from lssl.models.export import TrainedGenerator
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +34,18 @@ def test_each_tested_person_is_shown_once_in_every_other_class(folder, painter):
     assert len(judged.real) == len(folder)
     for picture, copy in zip(judged.real, judged.written, strict=True):
         assert np.array_equal(picture.image, copy.image)  # crops that are judged as they are leave no trace
+
+
+def test_faces_are_changed_to_every_class_where_none_is_plain(folder, painter):
+    names = {"neutral": "resting", "happy": "grin", "sad": "sulk"}
+    renamed = [names[value] for value in folder.columns["expression"]]
+    folder = replace(folder, columns={**folder.columns, "expression": renamed})
+    schema = AttributeSchema((AttributeGroup("expression", tuple(names.values())),))
+    model = TrainedGenerator(painter.network, schema, painter.image_size)
+    judged = gather_portraits(model, folder, "expression", unseen(folder))
+    first, second = unseen(folder)
+    made = {subject: {p.label for p in judged.made if p.subject == subject} for subject in (first, second)}
+    assert made == {first: {"grin", "sulk"}, second: {"resting", "sulk"}}
 
 
 def test_a_run_report_tells_a_painter_from_a_copier(folder, painter, copier, tmp_path):
