@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.option("--data", type=click.Path(), help="Data set folder (lssl prepare).  [default: generated faces]")
 @click.option(
     "--preset",
-    help="quick, standard, few, paper, pose, simgan, stargan, starganv2, cyclegan, icgan, or for few photographs "
+    help="quick, standard, finetune, few, paper, pose, simgan, stargan, starganv2, cyclegan, icgan, or for few photographs "
     "stargan-small, starganv2-small, cyclegan-small, icgan-small.  [default: standard with --data, else quick]",
 )
 @click.option(
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 @click.option(
     "--start-from",
     metavar="GENERATOR",
-    help="Begin with the weights of a generator: generated, london, a run folder or a file (presets standard, few, quick).",
+    help="Begin with the weights of a generator: generated, london, a run folder or a file (presets standard, finetune, few, quick).",
 )
 @click.option("--width", type=click.IntRange(1), help="Channels of the generator's first layer.")
 @click.option(
@@ -106,7 +106,9 @@ def command(
 
     \b
     lssl train                                 generated faces; takes minutes
-    lssl train --data london/                  photographs from `lssl prepare`
+    lssl train --data mine/ --preset finetune  your photographs (`lssl prepare`),
+                                               beginning with trained weights
+    lssl train --data london/                  photographs, from new weights
     lssl train --data rafd/ --preset paper --out runs/rafd
     lssl train --out runs/rafd --resume        after a stop, a kill, a full disk
     lssl train --config runs/rafd/config.toml --out runs/again
@@ -134,7 +136,7 @@ def command(
     config = _config(preset, method, config_file, run)
     if flags["start_from"] and not config.has("network.start"):
         raise LsslError(
-            f"--start-from is for the presets standard, few and quick; {config.method} begins with new weights"
+            f"--start-from is for the presets standard, finetune, few and quick; {config.method} begins with new weights"
         )
     config = config.with_overrides(_overrides(flags, without, assignments))
     out = out or default_folder(config, preset)

@@ -14,6 +14,8 @@
   does not begin to learn, it starts again from new weights at half that rate.
 - Random moves of the faces keep the critics from memorizing few photographs. The moves' strength follows the critics'
   scores of real training faces: if too many are recognised as real, it grows (ADA, Karras et al. 2020, arXiv 2006.06676).
+- A generator is not told what a face shows, and people differ: who has a wide mouth seems to smile. So mouths become wider and
+  narrower at random, and faces that should stay count less in the movement's loss (`Method._missed`).
 """
 
 import math
@@ -31,7 +33,7 @@ from lssl.models import Discriminator
 from lssl.models.moving import MovingGenerator
 from lssl.ops import r1_penalty
 from lssl.training import losses, seeds
-from lssl.training.augmentation import MOVES, composed, light_images, move_images, move_points, moves_of
+from lssl.training.augmentation import MOUTH, MOVES, Mouths, composed, light_images, move_images, move_points, moves_of
 from lssl.training.branches import Branches
 from lssl.training.face_method import FaceMethod, Inputs, side_image
 from lssl.training.faces import Plan, check_square, open_stream
@@ -49,13 +51,14 @@ from lssl.training.movement import (
     way_gone,
     with_pose,
 )
-from lssl.training.parts import PartCritics, PartCrops, in_light_of
+from lssl.training.parts import MOUTH_POINTS, PartCritics, PartCrops, in_light_of
 from lssl.training.speed import autocast
 from lssl.training.start import begin_with
 
 _LEARNT = 0.9  # share of the loss at chance below which D_cls has begun to learn
 _TELLING = 100  # updates after which its loss is conclusive
 _RESTARTS = 3
+_STAYING = 0.25  # weight, in the movement's loss, of faces that show what is asked for and should stay
 _LANDING = 0.05  # share of its learning rate to which the movement's falls
 _CRITIC_SIDE = 128  # the side, in pixels, at which the critic of the whole face sees large pictures
 _PARTS_SIDE = 256  # the picture side, in pixels, from which on R1 of the critics of parts has its whole weight
@@ -190,6 +193,7 @@ class Method(FaceMethod):
             "moves": torch.rand(count, MOVES, generator=chance) * 2 - 1,
             "shift": (torch.rand(count, 3, 2, generator=chance) * 2 - 1) * 0.05,
             "y": targets.y[asked],
+            "mouth": torch.rand(count, generator=chance) * 2 - 1,
         }
         mirrored = self.faces.rows(step, warm_up=warm_up)[1]
         drawn["pose"] = torch.where(mirrored[:, None], mirrored_pose(drawn["pose"]), drawn["pose"])
@@ -204,21 +208,23 @@ class Method(FaceMethod):
             self.faces.batch(plan, name="partner", draw_side=False),
         )
         affine, light = moves_of(plan["moves"], self.memory["moves"])
-        image = light_images(move_images(faces.image, affine), light)
         known, side, pose = plan["known"], None, plan["pose"]
         onto = composed(pose_affine(pose), affine)
-        target = light_images(move_images(partners.image, onto), light)
-        before = after = theirs = torch.zeros(len(image), 68, 2, device=image.device)
+        before = after = theirs = torch.zeros(len(affine), 68, 2, device=affine.device)
+        mouths: list[Mouths | None] = [None, None, None]
         if faces.landmarks is not None and partners.landmarks is not None and self.shapes is not None:
             before = half_sides(faces.landmarks, self.train_set.size)
             mean = before + self.shapes[plan["asked"]] - self.shapes[plan["has"]]
             theirs = half_sides(partners.landmarks, self.train_set.size)
             after = torch.where(known[:, None, None] > 0, with_pose(theirs, pose, self.landmark_depth), mean)
-            before, after, theirs = (
-                move_points(before, affine),
-                move_points(after, affine),
-                move_points(theirs, onto),
-            )
+            moved = (move_points(before, affine), move_points(after, affine), move_points(theirs, onto))
+            narrowing = plan["mouth"] * self.memory["moves"] * MOUTH
+            changes = [Mouths(points[:, MOUTH_POINTS].mean(1), narrowing) for points in moved]
+            before, after, theirs = (change.move_points(points) for change, points in zip(changes, moved, strict=True))
+            mouths = [*changes]
+        image = light_images(move_images(faces.image, affine, mouths[0]), light)
+        target = light_images(move_images(partners.image, onto, mouths[2]), light)
+        if self.shapes is not None:
             target = in_light_of(image, before, target, theirs)
             if self.train_set.side == "heatmap":
                 side = self.train_set.heatmap((before + 1) / 2 * self.size - 0.5)
@@ -272,8 +278,14 @@ class Method(FaceMethod):
 
     def movement_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
         flow = self.generator.move(batch.image, batch.side, batch.y)[0]
-        missed = movement_error(flow, batch.before, batch.after, self.landmark_weights)
+        missed = self._missed(flow, batch)
         return self.weights.movement * missed + self.weights.roughness * roughness(flow), {"g_move": missed}
+
+    def _missed(self, flow: Tensor, batch: Batch) -> Tensor:
+        """`movement_error`. Faces that should stay count less: where it is hard to see whether a face shows what is asked
+        for, as with people whose mouths are wide, the median of both is to stay, and they would never smile."""
+        of_face = 1 - (1 - _STAYING) * batch.own
+        return movement_error(flow, batch.before, batch.after, self.landmark_weights, of_face)
 
     def classifier_has_begun(self) -> bool:
         """Whether D_cls does better than chance, on the mean of all processes."""
@@ -379,7 +391,7 @@ class Method(FaceMethod):
             terms["g_cls"] = losses.attribute_softmax(logits, batch.y, self.schema)
             loss = loss + weights.classification * terms["g_cls"]
         if weights.movement and self.shapes is not None:
-            terms["g_move"] = movement_error(edit.flow, batch.before, batch.after, self.landmark_weights)
+            terms["g_move"] = self._missed(edit.flow, batch)
             loss = loss + weights.movement * terms["g_move"] + weights.roughness * roughness(edit.flow)
         if weights.paired:
             terms["g_pair"] = self._likeness(batch, fake, mouth, eyes)

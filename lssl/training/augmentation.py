@@ -1,9 +1,11 @@
-"""Small random moves of a face (shift, turn, scale and light), so that a critic cannot memorize a few photographs.
+"""Small random moves of a face (shift, turn, scale and light), so that a critic cannot memorize a few photographs; and mouths
+made wider or narrower, so that a generator does not take a wide mouth for a smile.
 
 This goes beyond the paper, which only mirrors.
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,6 +13,8 @@ from torch.nn import functional as F
 
 # The largest moves at strength 1: a share of the picture's side, degrees, shares of the face's size and of the light.
 SHIFT, TURN, SCALE, GAIN, TINT = 0.08, 6.0, 0.05, 0.1, 0.05
+MOUTH = 0.4  # by which share a mouth becomes narrower or wider at strength 1
+_REACH = 0.3  # of a mouth's change, in half-sides of the picture
 MOVES = 8  #: numbers that describe one face's move: turn, scale, shift (x, y), gain, tint (R, G, B)
 
 
@@ -33,9 +37,37 @@ def moves_of(draw: Tensor, strength: float | Tensor) -> tuple[Tensor, Tensor]:
     return affine, light
 
 
-def move_images(images: Tensor, affine: Tensor) -> Tensor:
-    """Resamples (N, C, H, W) bilinearly, repeating the border."""
+@dataclass(frozen=True)
+class Mouths:
+    """Mouths that become narrower or wider.
+
+    centre: (N, 2), in [-1, 1] coordinates, where they lie after the move. narrowing: (N,), the share; below 0 they widen.
+    """
+
+    centre: Tensor
+    narrowing: Tensor
+
+    def seen_from(self, points: Tensor) -> Tensor:
+        """How far to the side of points (N, K, 2) of the result the picture is looked up: (N, K)."""
+        off = points - self.centre[:, None]
+        return off[..., 0] * torch.exp(-off.square().sum(2) / (2 * _REACH**2)) * self.narrowing[:, None]
+
+    def move_points(self, points: Tensor) -> Tensor:
+        """Where points (N, K, 2) of the picture lie in the result, by fixed-point iteration."""
+        moved = points
+        for _ in range(8):
+            moved = torch.stack([points[..., 0] - self.seen_from(moved), points[..., 1]], 2)
+        return moved
+
+
+def move_images(images: Tensor, affine: Tensor, mouths: Mouths | None = None) -> Tensor:
+    """Resamples (N, C, H, W) bilinearly, repeating the border; `mouths` change after the move, in the same resampling."""
     grid = F.affine_grid(affine, list(images.shape), align_corners=False)
+    if mouths is not None:
+        still = torch.eye(2, 3, dtype=affine.dtype, device=affine.device).expand(len(affine), 2, 3)
+        places = F.affine_grid(still, list(images.shape), align_corners=False)
+        aside = mouths.seen_from(places.flatten(1, 2)).reshape(places.shape[:3])
+        grid = grid + aside[..., None] * affine[:, None, None, :, 0]
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 

@@ -145,15 +145,18 @@ def balanced_rows(of_row: Tensor, count: int, step: int, generator: torch.Genera
     return torch.stack(rows)
 
 
-def movement_error(flow: Tensor, before: Tensor, after: Tensor, weights: Tensor) -> Tensor:
+def movement_error(
+    flow: Tensor, before: Tensor, after: Tensor, weights: Tensor, of_face: Tensor | None = None
+) -> Tensor:
     """How far the flow (N, 2, g, g) misses: at each landmark's new place `after` it should point back to `before`.
 
     before, after: (N, 68, 2) in half-sides. Returns the mean of |dx| + |dy|, weighted by `weights` (68,), such as
-    LANDMARK_WEIGHTS.
+    LANDMARK_WEIGHTS, and by `of_face` (N,) if that is given.
     """
     there = F.grid_sample(flow, after[:, :, None].float(), padding_mode="border", align_corners=False)[..., 0]
     missed = (there.transpose(1, 2) - (before - after)).abs().sum(2)
-    return (missed * weights).mean()
+    missed = missed * weights
+    return (missed if of_face is None else missed * of_face[:, None]).mean()
 
 
 def way_gone(flow: Tensor, before: Tensor, asked: Tensor, weights: Tensor) -> float:

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from lssl.models import Discriminator
 
-_LEFT_EYE, _RIGHT_EYE, _MOUTH = slice(36, 42), slice(42, 48), slice(48, 68)
+_LEFT_EYE, _RIGHT_EYE, MOUTH_POINTS = slice(36, 42), slice(42, 48), slice(48, 68)
 #: Half height and half width of the crops, in half-sides of the picture.
 MOUTH_CROP = (0.25, 0.375)
 EYE_CROP = (0.22, 0.22)
@@ -44,7 +44,7 @@ class PartCrops(nn.Module):
             return F.grid_sample(image, centre[:, None, None] + grid, padding_mode="border", align_corners=False)
 
         left, right = crop(_LEFT_EYE, 1, self.eye_grid), crop(_RIGHT_EYE, 2, self.eye_grid)
-        return crop(_MOUTH, 0, self.mouth_grid), torch.cat([left, right.flip(3)])
+        return crop(MOUTH_POINTS, 0, self.mouth_grid), torch.cat([left, right.flip(3)])
 
     def face(self, image: Tensor, landmarks: Tensor) -> Tensor:
         """The faces (N, 3, h, w), at the resolution of pictures of 32 pixels."""

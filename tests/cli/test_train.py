@@ -60,7 +60,10 @@ def test_a_method_that_begins_with_new_weights_says_so(tmp_path):
     command = ["train", "--preset", "paper", "--start-from", "london", "--out", str(tmp_path / "run")]
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 1
-    assert "--start-from is for the presets standard, few and quick; paper begins with new weights" in result.output
+    assert (
+        "--start-from is for the presets standard, finetune, few and quick; paper begins with new weights"
+        in result.output
+    )
 
 
 def test_the_last_page_can_be_left_out(tmp_path):

@@ -60,6 +60,16 @@ def test_quick_is_a_shorter_and_narrower_standard():
     assert quick == standard
 
 
+def test_finetune_is_a_short_standard_that_begins_with_trained_weights():
+    finetune, standard = TrainConfig.preset("finetune").to_dict(), TrainConfig.preset("standard").to_dict()
+    assert finetune["network"].pop("start") == "generated"
+    assert standard["network"].pop("start") == ""
+    assert finetune["schedule"].pop("iterations") < standard["schedule"].pop("iterations")
+    assert finetune["warm_up"].pop("movement") > standard["warm_up"].pop("movement") == 0
+    assert finetune["warm_up"].pop("movement_learning_rate") < standard["warm_up"].pop("movement_learning_rate")
+    assert finetune == standard
+
+
 def test_a_method_is_a_file_and_has_a_preset():
     assert {"paper", "standard", "pose", "simgan"} <= set(methods())
     assert {TrainConfig.preset(name).method for name in presets()} == set(methods())

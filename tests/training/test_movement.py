@@ -5,7 +5,7 @@ import torch
 
 from lssl.data import FaceDataset
 from lssl.data.landmarks import half_sides
-from lssl.training.augmentation import composed, move_images, move_points, moves_of
+from lssl.training.augmentation import Mouths, composed, move_images, move_points, moves_of
 from lssl.training.movement import (
     LANDMARK_DEPTH,
     LANDMARK_WEIGHTS,
@@ -63,6 +63,8 @@ def test_a_flow_that_carries_the_landmarks_has_no_error():
     flow = -shift[None, :, None, None].expand(2, 2, 32, 32)
     assert movement_error(flow, before, before + shift, LANDMARK_WEIGHTS) < 1e-6
     wrong = movement_error(-flow, before, before + shift, LANDMARK_WEIGHTS)
+    of_face = torch.full((len(flow),), 0.25)
+    torch.testing.assert_close(movement_error(-flow, before, before + shift, LANDMARK_WEIGHTS, of_face), wrong / 4)
     torch.testing.assert_close(wrong, 0.3 * LANDMARK_WEIGHTS.mean(), atol=1e-5, rtol=1e-4)
     assert roughness(flow) < 1e-6
 
@@ -124,6 +126,29 @@ def test_points_move_with_their_pictures():
     mass = moved.sum((2, 3))
     found = torch.stack([(moved.sum(2) * c).sum(2) / mass, (moved.sum(3) * c).sum(2) / mass], -1)
     torch.testing.assert_close(move_points(points, affine), found, atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("narrowing", [-0.4, -0.1, 0.15, 0.4])
+def test_mouths_change_with_their_pictures(narrowing):
+    """A dot at a corner of the mouth lies in the changed picture where its point says; one far away stays."""
+    size = 96
+    affine, _ = moves_of(torch.tensor([[0.5, -0.3, 0.2, -0.4, 0, 0, 0, 0]]), 1.0)
+    dots = torch.tensor([[[-0.25, 0.4], [-0.6, -0.7]]])
+    ax = (torch.arange(size) + 0.5) / size * 2 - 1
+    off = torch.stack(torch.meshgrid(ax, ax, indexing="xy"), 2) - dots[0][:, None, None]
+    pictures = torch.exp(-off.square().sum(3) / 0.002)[:, None]  # (2, 1, H, W), one dot each
+    centre = move_points(torch.tensor([[[0.0, 0.4]]]), affine)[:, 0]
+    mouths = Mouths(centre, torch.tensor([narrowing]))
+    places = mouths.move_points(move_points(dots, affine))[0]
+    both = Mouths(centre.expand(2, -1), torch.full((2,), narrowing))
+    for picture, place in zip(move_images(pictures, affine.expand(2, -1, -1), both), places, strict=True):
+        weight = picture[0] / picture.sum()
+        found = torch.stack([(weight.sum(0) * ax).sum(), (weight.sum(1) * ax).sum()])
+        torch.testing.assert_close(found, place, atol=0.01, rtol=0)
+    before = move_points(dots, affine)[0]
+    width = (places[0, 0] - centre[0, 0]).abs() / (before[0, 0] - centre[0, 0]).abs()
+    assert (width < 0.95) if narrowing > 0.1 else (width > 1.05)
+    torch.testing.assert_close(places[1], before[1], atol=0.003, rtol=0)
 
 
 def test_half_sides_are_pixel_centres():
@@ -209,7 +234,8 @@ def test_the_movement_is_warmed_up_before_the_rest_and_alone(standard, tmp_path)
     plan = method.draw(0, warm_up=True)
     batch = method.batch(plan)
     flow = method.generator.move(batch.image, batch.side, batch.y)[0]
-    missed = movement_error(flow, batch.before, batch.after, LANDMARK_WEIGHTS)
+    assert 0 < batch.own.sum() < 8  # those that should stay count a quarter
+    missed = movement_error(flow, batch.before, batch.after, LANDMARK_WEIGHTS, torch.where(batch.own > 0, 0.25, 1.0))
     expected = config.settings.losses.movement * missed + config.settings.losses.roughness * roughness(flow)
     loss, terms = method.movement_loss(batch)
     torch.testing.assert_close(loss, expected)
