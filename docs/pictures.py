@@ -3,7 +3,8 @@
 python docs/pictures.py            generated-faces.jpg, frontal.jpg, astronaut.jpg, morph.gif, operators.png
 python docs/pictures.py frontal    one of them
 
-Those of the London set (london.jpg, edit-3d.jpg) are photographs of people, changed by `lssl synthesize london` and `3d`.
+Those of the London set (london.jpg, edit-3d.jpg, own-photographs.jpg) are photographs of people, changed by `lssl synthesize
+london`, by `3d` and by a run of `lssl train --preset finetune`.
 """
 
 import argparse
