@@ -23,6 +23,7 @@ from lssl.models.export import TrainedGenerator
 
 #: Stands where a generator's name does: the edit by the fitted 3D face, `lssl.inference.model_edit`.
 EDIT_3D = "3d"
+#: The values that a raw photograph is taken to show, see `source_values`.
 PLAIN = ("neutral", "normal", "0", "front", "frontal")
 
 

@@ -211,7 +211,7 @@ class Method(FaceMethod):
         known, side, pose = plan["known"], None, plan["pose"]
         onto = composed(pose_affine(pose), affine)
         before = after = theirs = torch.zeros(len(affine), 68, 2, device=affine.device)
-        mouths: list[Mouths | None] = [None, None, None]
+        mouth = their_mouth = None
         if faces.landmarks is not None and partners.landmarks is not None and self.shapes is not None:
             before = half_sides(faces.landmarks, self.train_set.size)
             mean = before + self.shapes[plan["asked"]] - self.shapes[plan["has"]]
@@ -219,11 +219,11 @@ class Method(FaceMethod):
             after = torch.where(known[:, None, None] > 0, with_pose(theirs, pose, self.landmark_depth), mean)
             moved = (move_points(before, affine), move_points(after, affine), move_points(theirs, onto))
             narrowing = plan["mouth"] * self.memory["moves"] * MOUTH
-            changes = [Mouths(points[:, MOUTH_POINTS].mean(1), narrowing) for points in moved]
-            before, after, theirs = (change.move_points(points) for change, points in zip(changes, moved, strict=True))
-            mouths = [*changes]
-        image = light_images(move_images(faces.image, affine, mouths[0]), light)
-        target = light_images(move_images(partners.image, onto, mouths[2]), light)
+            mouths = [Mouths(points[:, MOUTH_POINTS].mean(1), narrowing) for points in moved]
+            before, after, theirs = (changed.move_points(points) for changed, points in zip(mouths, moved, strict=True))
+            mouth, _, their_mouth = mouths
+        image = light_images(move_images(faces.image, affine, mouth), light)
+        target = light_images(move_images(partners.image, onto, their_mouth), light)
         if self.shapes is not None:
             target = in_light_of(image, before, target, theirs)
             if self.train_set.side == "heatmap":

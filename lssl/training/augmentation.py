@@ -47,7 +47,7 @@ class Mouths:
     centre: Tensor
     narrowing: Tensor
 
-    def seen_from(self, points: Tensor) -> Tensor:
+    def aside(self, points: Tensor) -> Tensor:
         """How far to the side of points (N, K, 2) of the result the picture is looked up: (N, K)."""
         off = points - self.centre[:, None]
         return off[..., 0] * torch.exp(-off.square().sum(2) / (2 * _REACH**2)) * self.narrowing[:, None]
@@ -56,7 +56,7 @@ class Mouths:
         """Where points (N, K, 2) of the picture lie in the result, by fixed-point iteration."""
         moved = points
         for _ in range(8):
-            moved = torch.stack([points[..., 0] - self.seen_from(moved), points[..., 1]], 2)
+            moved = torch.stack([points[..., 0] - self.aside(moved), points[..., 1]], 2)
         return moved
 
 
@@ -66,8 +66,8 @@ def move_images(images: Tensor, affine: Tensor, mouths: Mouths | None = None) ->
     if mouths is not None:
         still = torch.eye(2, 3, dtype=affine.dtype, device=affine.device).expand(len(affine), 2, 3)
         places = F.affine_grid(still, list(images.shape), align_corners=False)
-        aside = mouths.seen_from(places.flatten(1, 2)).reshape(places.shape[:3])
-        grid = grid + aside[..., None] * affine[:, None, None, :, 0]
+        offset = mouths.aside(places.flatten(1, 2)).reshape(places.shape[:3])
+        grid = grid + offset[..., None] * affine[:, None, None, :, 0]
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 

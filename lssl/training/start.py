@@ -106,11 +106,11 @@ def alike(source: MovingGenerator, theirs: AttributeSchema, dataset: FaceDataset
             continue
         place = dataset.schema.slices[group.name]
         names, has, y = dataset.schema.names[place], dataset.y[:, place].argmax(1), faces.y[:, place].argmax(1).cpu()
-        shapes = torch.stack([points[has == k].mean(0) for k in range(len(names))])
-        for k, value in enumerate(names):
-            after = before + shapes[k] - shapes[y]
-            missed = torch.stack([movement_error(flow, before, after, LANDMARK_WEIGHTS) for flow in ways])
-            found[value] = theirs.names[int(missed.argmin())]
+        shapes = {k: points[has == k].mean(0) for k in has.unique().tolist()}
+        still = before - torch.stack([shapes[k] for k in y.tolist()])
+        for k, shape in shapes.items():
+            missed = torch.stack([movement_error(flow, before, still + shape, LANDMARK_WEIGHTS) for flow in ways])
+            found[names[k]] = theirs.names[int(missed.argmin())]
     return found
 
 
