@@ -17,6 +17,7 @@ from lssl.data.landmarks import COUNT
 from lssl.data.writer import write_atomic
 from lssl.errors import LsslError
 from lssl.models.export import TrainedGenerator
+from lssl.models.moving import MovingGenerator
 from lssl.ops.portable import portable_operators
 
 ONNX, PT2 = "onnx", "pt2"
@@ -72,13 +73,14 @@ class Translation(nn.Module):
         schema, size = self.generator.schema, self.generator.image_size
         channels = self.generator.network.side_channels
         framing = self.generator.info.get("alignment", {})
+        unknown = "; 0 if that is not known" if isinstance(self.generator.network, MovingGenerator) else ""
         shapes = {
             "image": f"(N, 3, {size}, {size}) float32 in [-1, 1], RGB: the aligned face",
             "landmarks": f"(N, {COUNT}, 2) float32: x, y of the 68 landmarks in the image's pixels, centres at integers",
             "heatmap": f"(N, {channels}, {size}, {size}) float32 in [-1, 1]: Gaussians at the 68 landmarks, sigma "
             f"{self.generator.heatmap_sigma:g} pixels, their largest value, 2 v - 1",
             "attributes": f"(N, {schema.dimension}) float32: {', '.join(schema.names)}; 1 for what it should show",
-            "source": f"(N, {schema.dimension}) float32: like attributes, but what the image shows now",
+            "source": f"(N, {schema.dimension}) float32: like attributes, but what the image shows now{unknown}",
         }
         return {
             **{f"input {name}": shapes[name] for name in self.names},

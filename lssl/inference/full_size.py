@@ -22,6 +22,7 @@ from lssl.inference.synthesis import (
     Target,
     face_feather,
     paste_back,
+    source_vector,
     target_vector,
     translate_batch,
 )
@@ -87,17 +88,20 @@ class NetworkEdit:
             if begun < 1:
                 made = np.rint(self._face.image + begun * (made.astype(np.float32) - self._face.image)).astype(np.uint8)
             return paste_back(replace(self._face, photograph=photograph), made)
-        edit = self._whole_edit(target_vector(self._model.schema, self._face.source, full)[None])
+        edit = self._whole_edit(target_vector(self._model.schema, self._face.source, full))
         return apply_edit(photograph, self._similarity, part_of_edit(edit, part), self._mask)
 
     def _whole_edit(self, y: Tensor) -> Edit:
-        """What the network says to y (1, A), on the CPU. The last answer is kept: a slider asks for parts of the same."""
+        """What the network says to y (A,), on the CPU. The last answer is kept: a slider asks for parts of the same."""
         last = self._last
         if last is not None and torch.equal(last[0], y):
             return last[1]
         device = next(self._model.parameters()).device
         side = None if self._side is None else self._side.to(device)
-        edit, _, _ = self._model.network.edit(self._image.to(device), side, y.to(device))
+        y_source = source_vector(self._model, self._face.source, y)
+        edit, _, _ = self._model.network.edit(
+            self._image.to(device), side, y[None].to(device), y_source[None].to(device)
+        )
         edit = Edit(*(plane.float().cpu() for plane in edit))
         self._last = y, edit
         return edit

@@ -20,6 +20,7 @@ from lssl.data.portrait import Portrait, read_portrait, safe_name
 from lssl.data.schema import AttributeSchema
 from lssl.errors import LsslError
 from lssl.models.export import TrainedGenerator
+from lssl.models.moving import MovingGenerator
 
 #: Stands where a generator's name does: the edit by the fitted 3D face, `lssl.inference.model_edit`.
 EDIT_3D = "3d"
@@ -135,6 +136,17 @@ def target_vector(schema: AttributeSchema, source: Mapping[str, str], target: Ta
     return y
 
 
+def source_vector(model: TrainedGenerator, source: Mapping[str, str], y: Tensor) -> Tensor:
+    """y_source (A,), as a model is told it that is asked for y (A,).
+
+    0, which means unknown, where a moving generator is asked for just what the face shows: that it does so is often only
+    assumed (`source_values`), and a face that does not would be left as it is.
+    """
+    y_source = model.schema.encode(source)
+    unsure = isinstance(model.network, MovingGenerator) and torch.equal(y, y_source)
+    return torch.zeros_like(y_source) if unsure else y_source
+
+
 def leaving(shares: Sequence[float]) -> float:
     """How much of what a face shows is given up for several values with these shares: their sum, but at most 1, or the
     largest share if that exceeds 1."""
@@ -231,7 +243,7 @@ def translate_batch(
             raise LsslError("this generator was trained with landmark heatmaps: give landmarks for every face")
         landmarks = torch.from_numpy(np.stack(points)).to(device)
     y = torch.stack([target_vector(model.schema, f.source, t) for f, t in zip(faces, targets, strict=True)])
-    y_source = torch.stack([model.schema.encode(f.source) for f in faces])
+    y_source = torch.stack([source_vector(model, f.source, own) for f, own in zip(faces, y, strict=True)])
     output = model.translate(image, landmarks, y.to(device), y_source.to(device))
     return list(to_uint8(output).permute(0, 2, 3, 1).cpu().numpy())
 

@@ -14,8 +14,9 @@
   does not begin to learn, it starts again from new weights at half that rate.
 - Random moves of the faces keep the critics from memorizing few photographs. The moves' strength follows the critics'
   scores of real training faces: if too many are recognised as real, it grows (ADA, Karras et al. 2020, arXiv 2006.06676).
-- A generator is not told what a face shows, and people differ: who has a wide mouth seems to smile. So mouths become wider and
-  narrower at random, and faces that should stay count less in the movement's loss (`Method._missed`).
+- People differ: who has a wide mouth seems to smile. So the generator is told what a face shows, if that is known (three times
+  of four); mouths become wider and narrower at random, and faces that should stay count less in the movement's loss
+  (`Method._missed`).
 """
 
 import math
@@ -58,6 +59,7 @@ from lssl.training.start import begin_with
 _LEARNT = 0.9  # share of the loss at chance below which D_cls has begun to learn
 _TELLING = 100  # updates after which its loss is conclusive
 _RESTARTS = 3
+_TOLD = 0.75  # share of the faces of which the generator is told what they show
 _STAYING = 0.25  # weight, in the movement's loss, of faces that show what is asked for and should stay
 _LANDING = 0.05  # share of its learning rate to which the movement's falls
 _CRITIC_SIDE = 128  # the side, in pixels, at which the critic of the whole face sees large pictures
@@ -116,6 +118,7 @@ class Batch:
     """N moved faces and what is asked of them; pictures are (N, C, H, W) in [-1, 1], landmarks (N, 68, 2) in half-sides.
 
     image, side: x and s; s is None without side images. y_source: the attributes of x. y: those asked for; both (N, A).
+    told: y_source, 0 for faces of which the generator is not told what they show.
     before, after: the landmarks of x, and where they should go.
     target, theirs: the subject's own picture with attributes y and its landmarks, brought to the pose of x, for faces
         with `known` (N,) 1.
@@ -126,6 +129,7 @@ class Batch:
     side: Tensor | None
     y_source: Tensor
     y: Tensor
+    told: Tensor
     before: Tensor
     after: Tensor
     target: Tensor
@@ -158,6 +162,7 @@ class Method(FaceMethod):
                 self.settings.network.side_channels,
                 self.settings.network.width,
                 self.settings.network.movement_width,
+                takes_source=True,
             ).to(device)
             self.critic = self._new_critic().to(device)
             self.parts = PartCritics(self.schema.dimension, self.crops, self.settings.network.critic_width).to(device)
@@ -194,6 +199,7 @@ class Method(FaceMethod):
             "shift": (torch.rand(count, 3, 2, generator=chance) * 2 - 1) * 0.05,
             "y": targets.y[asked],
             "mouth": torch.rand(count, generator=chance) * 2 - 1,
+            "told": (torch.rand(count, 1, generator=chance) < _TOLD).float(),
         }
         mirrored = self.faces.rows(step, warm_up=warm_up)[1]
         drawn["pose"] = torch.where(mirrored[:, None], mirrored_pose(drawn["pose"]), drawn["pose"])
@@ -229,7 +235,8 @@ class Method(FaceMethod):
             if self.train_set.side == "heatmap":
                 side = self.train_set.heatmap((before + 1) / 2 * self.size - 0.5)
         own = (plan["asked"] == plan["has"]).float()
-        return Batch(image, side, faces.y, plan["y"], before, after, target, theirs, known, own, plan["shift"])
+        told = faces.y * plan["told"]
+        return Batch(image, side, faces.y, plan["y"], told, before, after, target, theirs, known, own, plan["shift"])
 
     def updates(self) -> Sequence[Update]:
         schedule = self.config.schedule
@@ -277,7 +284,7 @@ class Method(FaceMethod):
             )
 
     def movement_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
-        flow = self.generator.move(batch.image, batch.side, batch.y)[0]
+        flow = self.generator.move(batch.image, batch.side, batch.y, batch.told)[0]
         missed = self._missed(flow, batch)
         return self.weights.movement * missed + self.weights.roughness * roughness(flow), {"g_move": missed}
 
@@ -300,7 +307,7 @@ class Method(FaceMethod):
 
     def critic_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
         with torch.no_grad(), autocast(self.config, batch.image.device):
-            fake = self.generator(batch.image, batch.side, batch.y)[0]
+            fake = self.generator(batch.image, batch.side, batch.y, batch.told)[0]
         fake = fake.float()
         real_mouth, real_eyes = self.crops(batch.image, batch.before, batch.shift)
         fake_mouth, fake_eyes = self.crops(fake, batch.after, batch.shift)
@@ -364,7 +371,7 @@ class Method(FaceMethod):
     def generator_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
         weights, device = self.weights, batch.image.device
         with autocast(self.config, device):
-            edit, moved, side = self.generator.edit(batch.image, batch.side, batch.y)
+            edit, moved, side = self.generator.edit(batch.image, batch.side, batch.y, batch.told)
         fake = moved + edit.opacity * (edit.paint - moved)
         mouth, eyes = self.crops(fake, batch.after, batch.shift)
 
@@ -382,7 +389,7 @@ class Method(FaceMethod):
                 terms["g_part"] = of_mouth + 0.5 * of_eyes
         if weights.bidirectional:
             with autocast(self.config, device):
-                back = self.generator(fake, side, batch.y_source)[0]
+                back = self.generator(fake, side, batch.y_source, batch.y)[0]
         self.branches.join(*terms.values(), logits)
         loss = terms["g_adv"]
         if weights.parts:
@@ -446,7 +453,7 @@ class Method(FaceMethod):
         before = half_sides(shown.landmarks, self.train_set.size)
         flows, starts, ways = [], [], []
         for asked in range(len(y)):
-            flow = self.generator.move(shown.image, shown.side, y[asked].expand(len(has), -1))[0]
+            flow = self.generator.move(shown.image, shown.side, y[asked].expand(len(has), -1), shown.y)[0]
             flows.append(flow)
             starts.append(before)
             ways.append(shapes[asked] - shapes[has])

@@ -93,7 +93,7 @@ class TrainedGenerator(nn.Module):
     def translate(self, image: Tensor, landmarks: Tensor | None, y: Tensor, y_source: Tensor | None = None) -> Tensor:
         """Translates images (N, 3, H, W) in [-1, 1] with landmarks (N, 68, 2) in pixels to attributes y (N, A): x'.
 
-        `y_source` (N, A): what the images show, if known; only CycleGAN's pairs use it. Raises ValueError if the
+        `y_source` (N, A): what the images show, if known; moving generators and CycleGAN's pairs use it. Raises ValueError if the
         generator needs landmarks and gets none.
         """
         if landmarks is None and self.network.side_channels:

@@ -197,7 +197,9 @@ class Painter(nn.Module):
 class MovingGenerator(Described):
     """Translates a face x and its side image s to the attributes y: (x, s, y) -> (x', s'); called like `Generator`.
 
-    s' is s after the movement: the landmarks go where the flow carries them.
+    s' is s after the movement: the landmarks go where the flow carries them. With `takes_source`, also (x, s, y, y_source),
+    where y_source is what x shows. People differ, and who has a wide mouth seems to smile: a generator that is told
+    that this face does not knows that its mouth has all the way to go.
 
     Args:
         attribute_dim: length of y.
@@ -206,6 +208,7 @@ class MovingGenerator(Described):
         side_channels: channels of s, values in [-1, 1]; 0 leaves the side image out.
         width: channels of the painter's first layer.
         movement_width: channels of the mover's first layer.
+        takes_source: whether y_source is an input. At first it changes nothing.
     """
 
     image_channels = 3
@@ -217,6 +220,7 @@ class MovingGenerator(Described):
         side_channels: int = 1,
         width: int = 24,
         movement_width: int = 32,
+        takes_source: bool = False,
     ) -> None:
         super().__init__(
             attribute_dim=attribute_dim,
@@ -224,6 +228,7 @@ class MovingGenerator(Described):
             side_channels=side_channels,
             width=width,
             movement_width=movement_width,
+            takes_source=takes_source,
         )
         if attribute_dim < 1:
             raise ValueError(f"attribute_dim must be at least 1, not {attribute_dim}")
@@ -231,33 +236,52 @@ class MovingGenerator(Described):
         if image_size % 2**levels or image_size < 16:
             raise ValueError(f"image_size must be at least 16 and divisible by {2**levels}, not {image_size}")
         self.attribute_dim, self.image_size, self.side_channels = attribute_dim, image_size, side_channels
-        self.grid = grid_size(image_size)
-        self.mover = Mover(3 + side_channels, attribute_dim, movement_width)
-        self.painter = Painter(3 + side_channels, attribute_dim, width, levels)
+        self.grid, self.takes_source = grid_size(image_size), takes_source
+        conditions = attribute_dim * (2 if takes_source else 1)
+        self.mover = Mover(3 + side_channels, conditions, movement_width)
+        self.painter = Painter(3 + side_channels, conditions, width, levels)
+        with torch.no_grad():
+            for block in self.modules():
+                if isinstance(block, ConditionalBlock):
+                    block.modulation.weight[:, attribute_dim:].zero_()
 
-    def move(self, image: Tensor, side: Tensor | None, attributes: Tensor) -> tuple[Tensor, Tensor]:
+    def conditions(self, attributes: Tensor, source: Tensor | None = None) -> Tensor:
+        """What the blocks are conditioned on: attributes (N, A), with `takes_source` also the source (N, A); without it, 0."""
+        if not self.takes_source:
+            return attributes
+        return torch.cat([attributes, torch.zeros_like(attributes) if source is None else source.to(attributes)], 1)
+
+    def move(
+        self, image: Tensor, side: Tensor | None, attributes: Tensor, source: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Only the flow and the tone, see `Edit`."""
         pair = self._pair(image, side)
         small = F.interpolate(pair, size=(self.grid, self.grid), mode="area")
-        flow, tone = self.mover(small, attributes.to(pair.dtype))
+        flow, tone = self.mover(small, self.conditions(attributes, source).to(pair.dtype))
         return flow.float(), tone.float()
 
-    def edit(self, image: Tensor, side: Tensor | None, attributes: Tensor) -> tuple[Edit, Tensor, Tensor | None]:
+    def edit(
+        self, image: Tensor, side: Tensor | None, attributes: Tensor, source: Tensor | None = None
+    ) -> tuple[Edit, Tensor, Tensor | None]:
         """The edit, and the picture and its side image after movement and tone but without paint.
 
-        image (N, 3, S, S) and side (N, C, S, S) in [-1, 1], attributes (N, A).
+        image (N, 3, S, S) and side (N, C, S, S) in [-1, 1], attributes (N, A), source (N, A): see `forward`.
         """
-        flow, tone = self.move(image, side, attributes)
+        flow, tone = self.move(image, side, attributes, source)
         moved = look_up(self._pair(image, side).float(), flow)
         moved_image = shade(moved[:, :3], tone)
         moved_side = moved[:, 3:] if self.side_channels else None
         seen = moved_image if moved_side is None else torch.cat([moved_image, moved_side], 1)
-        colours, opacity = self.painter(seen, attributes.to(seen.dtype))
+        colours, opacity = self.painter(seen, self.conditions(attributes, source).to(seen.dtype))
         paint = (moved_image + 2 * torch.tanh(colours.float())).clamp(-1, 1)
         return Edit(flow, tone, paint, opacity.float()), moved_image, moved_side
 
-    def forward(self, image: Tensor, side: Tensor | None, attributes: Tensor) -> tuple[Tensor, Tensor | None]:
-        edit, moved, moved_side = self.edit(image, side, attributes)
+    def forward(
+        self, image: Tensor, side: Tensor | None, attributes: Tensor, source: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """attributes (N, A): what the results should show. source (N, A): what the pictures show; 0, or None, where it is
+        not known, and ignored without `takes_source`."""
+        edit, moved, moved_side = self.edit(image, side, attributes, source)
         return moved + edit.opacity * (edit.paint - moved), moved_side
 
     def _pair(self, image: Tensor, side: Tensor | None) -> Tensor:

@@ -9,8 +9,8 @@ from torch import Tensor
 from lssl.data import AttributeSchema, FaceBatch, FaceDataset, to_uint8
 from lssl.data.sheet import labelled_grid
 
-#: (x, s, y) -> (x', s'), like a `Generator`.
-Translator = Callable[[Tensor, Tensor | None, Tensor], tuple[Tensor, Tensor | None]]
+#: (x, s, y) -> (x', s'), like a `Generator`; (x, s, y, y_source), if it has `takes_source`.
+Translator = Callable[..., tuple[Tensor, Tensor | None]]
 
 
 def sample_rows(dataset: FaceDataset, count: int) -> list[int]:
@@ -36,7 +36,8 @@ def translate_all(generator: Translator, batch: FaceBatch, schema: AttributeSche
     for group, value in schema.targets():
         name = value if repeated.count(value) == 1 and not schema.group(group).binary else f"{group} {value}"
         y = schema.with_value(batch.y, group, value)
-        columns.append((name, generator(batch.image, batch.side, y)[0].float()))
+        source = (batch.y,) if getattr(generator, "takes_source", False) else ()
+        columns.append((name, generator(batch.image, batch.side, y, *source)[0].float()))
     return columns
 
 

@@ -15,8 +15,8 @@ from lssl.models.export import load_generator
 from lssl.models.moving import MovingGenerator
 from lssl.training.movement import LANDMARK_WEIGHTS, movement_error
 
-_OF_DATA = ("attribute_dim", "image_size")  # the settings in which the two may differ
-_OF_ATTRIBUTES = "modulation.weight"  # (2 channels, A), of every conditional block
+_MAY_DIFFER = ("attribute_dim", "image_size", "takes_source")  # settings
+_OF_ATTRIBUTES = "modulation.weight"  # (2 channels, A or 2 A), of every conditional block
 _COMPARED = 64  # faces that are moved to see which of the values that a generator knows a new one is like
 
 
@@ -63,7 +63,7 @@ def begin_with(
     if not isinstance(source, MovingGenerator):
         raise LsslError(f"{name} is a {type(source).__name__}; a run of this method begins with a MovingGenerator")
     theirs = source.settings()
-    other = [s for s, own in generator.settings().items() if s not in _OF_DATA and own != theirs[s]]
+    other = [s for s, own in generator.settings().items() if s not in _MAY_DIFFER and own != theirs[s]]
     if other:
         fix = " ".join(f"--set network.{setting}={theirs[setting]}" for setting in other)
         raise LsslError(f"{name} has networks of another {' and '.join(other)} than this run: add {fix}")
@@ -74,7 +74,12 @@ def begin_with(
     with torch.no_grad():
         for key, values in own.items():
             if paints or key.startswith("mover."):
-                values.copy_(weights[key] @ columns.T if key.endswith(_OF_ATTRIBUTES) else weights[key])
+                if not key.endswith(_OF_ATTRIBUTES):
+                    values.copy_(weights[key])
+                    continue
+                both = zip(values.split(len(columns), 1), weights[key].split(columns.shape[1], 1), strict=False)
+                for ours, begun in both:  # of what is asked for; then of what a face shows, if both take that
+                    ours.copy_(begun @ columns.T)
     return Start(
         name,
         known,
@@ -99,7 +104,7 @@ def alike(source: MovingGenerator, theirs: AttributeSchema, dataset: FaceDataset
     points, before = (half_sides(landmarks, dataset.size).cpu() for landmarks in (dataset.landmarks, faces.landmarks))
     pair = (faces.image if faces.side is None else torch.cat([faces.image, faces.side], 1)).cpu()
     small = F.interpolate(pair, size=(source.grid, source.grid), mode="area")
-    ways = [source.mover(small, y.expand(len(small), -1))[0] for y in _each_value(theirs)]
+    ways = [source.mover(small, source.conditions(y.expand(len(small), -1)))[0] for y in _each_value(theirs)]
     found = {}
     for group in dataset.schema.groups:
         if group.binary:

@@ -11,18 +11,22 @@ from lssl.data.landmark_files import write_pts
 from lssl.errors import LsslError
 from lssl.inference.face_orders import plan_changes
 from lssl.inference.synthesis import (
+    InputFace,
     Target,
     parse_targets,
     paste_back,
     prepared_faces,
     read_photograph,
     source_values,
+    source_vector,
     target_vector,
     translate_all,
+    translate_batch,
 )
 from lssl.inference.synthetic_folder import AugmentOptions, augment_folder
 from lssl.models import Generator
 from lssl.models.export import TrainedGenerator
+from lssl.models.moving import MovingGenerator
 from lssl.training.distributed import Processes
 
 SCHEMA = AttributeSchema(
@@ -120,6 +124,21 @@ def test_intensity_goes_from_the_source_to_the_target_and_beyond() -> None:
     for intensity in (0.0, 0.5, 1.0, 1.5):
         y = target_vector(SCHEMA, source, Target({"expression": "happy"}, intensity, "happy"))
         assert y.tolist() == [1 - intensity, intensity, 0, 0, 1]
+
+
+def test_a_face_that_is_asked_for_what_it_is_taken_to_show_is_of_unknown_source(model) -> None:
+    source = source_values(SCHEMA, [])
+    neutral, happy = (SCHEMA.encode({**source, "expression": value}) for value in ("neutral", "happy"))
+    moving = TrainedGenerator(MovingGenerator(SCHEMA.dimension, SIZE, 1, 4, 4, takes_source=True), SCHEMA, SIZE)
+    assert source_vector(moving, source, happy).tolist() == neutral.tolist()
+    assert not source_vector(moving, source, neutral).any()
+    assert source_vector(model, source, neutral).tolist() == neutral.tolist()  # pairs must know
+
+    face = InputFace("a", np.full((SIZE, SIZE, 3), 90, np.uint8), np.full((68, 2), 9, np.float32), source)
+    seen = []
+    moving.network.register_forward_pre_hook(lambda _, given: seen.append(given[3]))
+    translate_batch(moving, [face, face], [Target({"expression": value}, 1, value) for value in ("happy", "neutral")])
+    assert seen[0].tolist() == [neutral.tolist(), [0.0] * SCHEMA.dimension]
 
 
 def test_a_photograph_is_framed_as_the_training_faces_were(tmp_path, model) -> None:

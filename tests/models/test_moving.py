@@ -64,3 +64,31 @@ def test_wrong_inputs_are_named(network):
         network(torch.zeros(1, 3, 64, 64), None, torch.eye(2)[:1])
     with pytest.raises(ValueError, match="image_size must be"):
         MovingGenerator(2, 66)
+
+
+def test_what_a_face_shows_is_an_input_that_begins_without_effect(tmp_path):
+    torch.manual_seed(0)
+    network = MovingGenerator(2, 32, width=4, movement_width=4, takes_source=True)
+    given = torch.rand(2, 3, 32, 32) * 2 - 1, torch.zeros(2, 1, 32, 32), torch.eye(2)
+    untold = network(*given)[0]
+    assert torch.equal(network(*given, torch.eye(2).flip(0))[0], untold)
+    network(*given, torch.eye(2))[0].mean().backward()
+    weights = [m.modulation.weight for m in network.modules() if hasattr(m, "modulation")]
+    assert all(weight.shape[1] == 4 and weight.grad[:, 2:].any() for weight in weights)
+    with torch.no_grad():
+        for weight in weights:
+            weight[:, 2:] = 0.5 * torch.randn_like(weight[:, 2:])
+    assert torch.equal(network(*given, torch.zeros(2, 2))[0], network(*given)[0])
+    assert not torch.allclose(network(*given, torch.eye(2))[0], untold)
+
+    trained = TrainedGenerator(network.eval(), AttributeSchema.from_columns({"expression": ["happy", "neutral"]}), 32)
+    save_generator(tmp_path / "generator.safetensors", trained)
+    loaded, points = load_generator(tmp_path / "generator.safetensors"), torch.rand(2, 68, 2) * 30
+    told, not_told = (loaded.translate(given[0], points, given[2], source) for source in (torch.eye(2), None))
+    assert torch.equal(told, trained.translate(given[0], points, given[2], torch.eye(2)))
+    assert not torch.equal(told, not_told)
+
+
+def test_a_generator_that_takes_no_source_ignores_it(network):
+    given = torch.rand(2, 3, 32, 32) * 2 - 1, torch.zeros(2, 1, 32, 32), torch.eye(2)
+    assert torch.equal(network(*given, torch.eye(2))[0], network(*given)[0])

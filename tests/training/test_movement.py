@@ -1,5 +1,7 @@
 """Movements found in the data, and the crops of mouth and eyes."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -233,7 +235,7 @@ def test_the_movement_is_warmed_up_before_the_rest_and_alone(standard, tmp_path)
     assert (stage.title, stage.count) == ("warming up the movement", 60)
     plan = method.draw(0, warm_up=True)
     batch = method.batch(plan)
-    flow = method.generator.move(batch.image, batch.side, batch.y)[0]
+    flow = method.generator.move(batch.image, batch.side, batch.y, batch.told)[0]
     assert 0 < batch.own.sum() < 8  # those that should stay count a quarter
     missed = movement_error(flow, batch.before, batch.after, LANDMARK_WEIGHTS, torch.where(batch.own > 0, 0.25, 1.0))
     expected = config.settings.losses.movement * missed + config.settings.losses.roughness * roughness(flow)
@@ -247,3 +249,18 @@ def test_the_movement_is_warmed_up_before_the_rest_and_alone(standard, tmp_path)
     assert after[0] < 0.95 * missed
     assert all(torch.equal(a, b) for a, b in zip(painter, method.generator.painter.parameters(), strict=True))
     assert [stage.title for stage in method.warm_up()][1] == "warming up D_cls"
+
+
+def test_the_generator_is_told_what_three_faces_of_four_show(standard, tmp_path):
+    from lssl.methods.run import prepare_run
+
+    method = prepare_run(standard, tmp_path / "run", quiet=True).method
+    plans = [method.draw(step) for step in range(40)]
+    assert float(torch.cat([plan["told"] for plan in plans]).mean()) == pytest.approx(0.75, abs=0.15)
+    batch = method.batch(plans[0])
+    assert torch.equal(batch.told, batch.y_source * plans[0]["told"])
+    method.generator.mover.blocks[0].modulation.weight.data += 1.0  # so that it counts
+    moved, otherwise = (
+        method.movement_loss(batch if told else replace(batch, told=batch.y))[0] for told in (True, False)
+    )
+    assert moved != otherwise

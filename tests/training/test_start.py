@@ -51,6 +51,24 @@ def test_a_known_class_begins_with_the_same_faces(trained):
         )
 
 
+def test_what_a_face_shows_counts_from_where_the_generator_left_off(trained, tmp_path):
+    told = MovingGenerator(2, 32, **SMALL, takes_source=True)
+    begin_with(told, expressions("sad", "happy"), trained)  # which was not told
+    y, y_source = torch.eye(2)[:1], torch.eye(2)[1:]
+    assert torch.equal(told(*faces(), y, y_source)[0], told(*faces(), y)[0])
+    with torch.no_grad():
+        for module in told.modules():
+            if hasattr(module, "modulation"):
+                module.modulation.weight[:, 2:] = 0.3 * torch.randn_like(module.modulation.weight[:, 2:])
+    save_generator(tmp_path / "told.safetensors", TrainedGenerator(told, expressions("sad", "happy"), 32))
+
+    again = MovingGenerator(2, 32, **SMALL, takes_source=True)
+    begin_with(again, expressions("happy", "sad"), str(tmp_path / "told.safetensors"))
+    expected = told(*faces(), y, y_source)[0]
+    torch.testing.assert_close(again(*faces(), y_source, y)[0], expected, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(again(*faces(), y_source, y_source)[0], expected, atol=1e-3)
+
+
 def test_a_new_class_begins_between_the_known_ones(trained):
     other = MovingGenerator(3, 32, **SMALL)
     start = begin_with(other, expressions("sad", "sleepy", "happy"), trained)

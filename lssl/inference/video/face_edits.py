@@ -27,6 +27,7 @@ from lssl.inference.synthesis import (
     face_feather,
     framing,
     paste_back,
+    source_vector,
     target_vector,
 )
 from lssl.models.export import TrainedGenerator
@@ -92,9 +93,10 @@ class MovingEdits:
         pixels = to_float(torch.from_numpy(crop).permute(2, 0, 1)[None].to(device))
         side = self.model.side_image(torch.from_numpy(points)[None].to(device))
         part, whole = part_of_whole(self.target)
-        y = target_vector(self.model.schema, self.source, whole)[None].to(device)
+        y = target_vector(self.model.schema, self.source, whole)
+        y_source = source_vector(self.model, self.source, y)
         with half_precision(device):
-            edit, _, _ = self.model.network.edit(pixels, side, y)
+            edit, _, _ = self.model.network.edit(pixels, side, y[None].to(device), y_source[None].to(device))
         edit = part_of_edit(Edit(*(field.float().cpu() for field in edit)), part)
         return edit, face_feather(points, self.model.image_size)
 
