@@ -40,7 +40,11 @@ GRID_ROWS = 8
 @click.option(
     "--out", "-o", type=click.Path(path_type=Path), default="synthesized", show_default=True, help="Folder to write."
 )
-@click.option("--source", multiple=True, help="What the photographs show.  [default: neutral, normal light, yaw 0]")
+@click.option(
+    "--source",
+    multiple=True,
+    help="What the photographs show, from where a face is changed.  [default: neutral, normal light, yaw 0]",
+)
 @click.option(
     "--paste",
     is_flag=True,

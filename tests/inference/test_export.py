@@ -26,7 +26,12 @@ CLOSE = 1e-3
 
 def generator(kind: str) -> TrainedGenerator:
     torch.manual_seed(0)
-    network = MovingGenerator(2, SIZE, 1, 4, 4) if kind == "moving" else Generator(2, 3, 1, 4, 2, 1)
+    told = kind == "told"
+    network = Generator(2, 3, 1, 4, 2, 1) if kind == "direct" else MovingGenerator(2, SIZE, 1, 4, 4, takes_source=told)
+    if told:
+        for module in network.modules():
+            if hasattr(module, "modulation"):
+                nn.init.normal_(module.modulation.weight, std=0.3)
     return TrainedGenerator(network, SCHEMA, SIZE).eval().requires_grad_(False)
 
 
@@ -52,7 +57,7 @@ def onnx():
     return pytest.importorskip("onnx", reason="pip install 'lssl[export]'")
 
 
-@pytest.mark.parametrize(("kind", "side"), [("moving", "landmarks"), ("direct", "heatmap")])
+@pytest.mark.parametrize(("kind", "side"), [("moving", "landmarks"), ("told", "landmarks"), ("direct", "heatmap")])
 def test_onnx_does_what_the_network_does(tmp_path, onnx, kind, side, caplog) -> None:
     path, said = onnx_by_command(tmp_path, kind, "--side", side)
     assert said["difference"] < CLOSE
@@ -62,7 +67,8 @@ def test_onnx_does_what_the_network_does(tmp_path, onnx, kind, side, caplog) -> 
     assert "[-1, 1]" in said["input image"]
     assert largest_difference(generator(kind), path, side=side, faces=1) < CLOSE, "of any number of faces"
     model = onnx.load(path)
-    assert [entry.name for entry in model.graph.input] == ["image", side, "attributes"]
+    names = ["image", side, "attributes", *(["source"] if kind == "told" else [])]
+    assert [entry.name for entry in model.graph.input] == names
     assert {node.domain for node in model.graph.node} <= {"", "pkg.onnxscript.torch_lib.common"}
     about = {entry.key: entry.value for entry in model.metadata_props}
     assert "[-1, 1]" in about["input image"]
@@ -81,13 +87,15 @@ def test_onnx_without_the_native_library(tmp_path, onnx, monkeypatch) -> None:
     assert "landmarks" in said["input landmarks"]
 
 
-def test_pt2_does_what_the_network_does_with_pytorchs_operators_alone(tmp_path) -> None:
-    path = export_generator(generator("moving"), tmp_path / "a.pt2", "pt2")
-    assert largest_difference(generator("moving"), path) < CLOSE
+@pytest.mark.parametrize("kind", ["moving", "told"])
+def test_pt2_does_what_the_network_does_with_pytorchs_operators_alone(tmp_path, kind) -> None:
+    path = export_generator(generator(kind), tmp_path / "a.pt2", "pt2")
+    assert largest_difference(generator(kind), path) < CLOSE
     extra = {"lssl.json": ""}
     program = torch.export.load(path, extra_files=extra)
     assert "lssl" not in {str(node.target).split(".")[0] for node in program.graph.nodes}
     assert "landmarks" in extra["lssl.json"]
+    assert ("what the image shows now; 0 if that is not known" in extra["lssl.json"]) == (kind == "told")
 
 
 @pytest.mark.parametrize(
