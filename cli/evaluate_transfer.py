@@ -26,7 +26,8 @@ from .values import ModelPath
 @click.option(
     "--portraits/--no-portraits",
     default=None,
-    help="With --method: also run the two-sample test, which takes longest.  [default: yes; with --quick: no]",
+    help="Also run the two-sample test and what goes with it, which takes longest.  [default: yes; with --method and "
+    "--quick: no]",
 )
 @method_options
 @experiment_options("standard", "quick", "paper")
@@ -84,6 +85,12 @@ def command(
         return
     settings = make_settings(default_folds=1, **options)
     report = evaluate_transfer(
-        settings, out, command_line(), model_path=model, judge_path=classifier, overwrite=overwrite
+        settings,
+        out,
+        command_line(),
+        model_path=model,
+        judge_path=classifier,
+        portraits=portraits is not False,
+        overwrite=overwrite,
     )
     print_report(report, out)

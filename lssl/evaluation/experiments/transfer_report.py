@@ -41,6 +41,7 @@ def evaluate_transfer(
     *,
     model_path: Path | None = None,
     judge_path: Path | None = None,
+    portraits: bool = True,
     overwrite: bool = False,
 ) -> Report:
     """Runs (or continues) the experiment and writes report.html, results.json and results.csv to `out`.
@@ -48,6 +49,7 @@ def evaluate_transfer(
     model_path, judge_path: a trained generator and classifier; only with a single fold, whose test subjects they must not
         have seen. What is not given is trained on each fold's training faces. If both are given, nothing is trained, and a
         folder of test faces is enough.
+    portraits: also make the measures of `portraits_report` and its sheets, if the folder has landmarks.
     Raises LsslError before work starts if the data, the models or the settings do not fit.
     """
     for path, option in ((model_path, "--model"), (judge_path, "--classifier")):
@@ -57,6 +59,7 @@ def evaluate_transfer(
     judge = None if judge_path is None else load_classifier(judge_path, settings.device)
     identities = detect.available()
     trained = None if model is None or judge is None else (judge.group, model.schema)
+    further: dict[str, Any] = {} if portraits else {"portraits": False}
     experiment = open_experiment(
         "transfer",
         settings,
@@ -66,6 +69,7 @@ def evaluate_transfer(
         model=None if model_path is None else _content(model_path, "generator.safetensors"),
         judge=None if judge_path is None else _content(judge_path, "classifier.safetensors"),
         identities=identities,
+        **further,
     )
     for part, path in ((model, model_path), (judge, judge_path)):
         if part is not None:
@@ -73,7 +77,7 @@ def evaluate_transfer(
 
     results = []
     for fold in experiment.folds:
-        measured = partial(_measure_fold, experiment, fold, model, judge, identities)
+        measured = partial(_measure_fold, experiment, fold, model, judge, identities, portraits)
         results.append(experiment.state.part(f"fold-{fold.number:02d}", measured))
     report = _report(experiment, results, _provenance(settings, model, judge), command)
     report.write(out)
@@ -86,6 +90,7 @@ def _measure_fold(
     model: TrainedGenerator | None,
     judge: TrainedClassifier | None,
     identities: bool,
+    portraits: bool,
 ) -> dict[str, Any]:
     """The figures of one fold; what is not given is trained first."""
     settings, folder, name = experiment.settings, experiment.folder, experiment.group.name
@@ -96,7 +101,7 @@ def _measure_fold(
     result = transfer(model, test, name, progress=not settings.quiet)
     figures = measure(judge, result, identities=identities)
     save_picture(parts / "grid.png", Image.fromarray(transfer_grid(judge, result)))
-    if folder.landmarks is not None:
+    if portraits and folder.landmarks is not None:
         judged = gather_portraits(model, folder, name, fold.test, seed=settings.seed)
         figures["portraits"] = measure_portraits(judged, seed=settings.seed)
         save_sheets(judged, parts)

@@ -127,6 +127,19 @@ def test_folds_reports_and_a_killed_run_that_goes_on(settings, tmp_path, monkeyp
     assert [table.rows for table in again.tables] == [table.rows for table in whole.tables]
 
 
+def test_portraits_can_be_left_out(settings, tmp_path, monkeypatch, no_dlib):
+    from lssl.evaluation.experiments import transfer_report
+
+    def asked(*arguments, **options):
+        raise AssertionError("portraits were made")
+
+    monkeypatch.setattr(transfer_report, "gather_portraits", asked)
+    report = evaluate_transfer(settings, tmp_path / "without", "command", portraits=False)
+    assert "Two-sample test" not in [table.title for table in report.tables]
+    with pytest.raises(AssertionError, match="portraits were made"):
+        evaluate_transfer(settings, tmp_path / "with", "command")
+
+
 def test_the_papers_figures_stand_beside_the_papers_data_only(settings, tmp_path, no_dlib, monkeypatch):
     from lssl.evaluation.experiments.experiment import open_experiment
 
