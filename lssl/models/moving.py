@@ -35,13 +35,13 @@ class Edit(NamedTuple):
 
 
 def look_up(image: Tensor, flow: Tensor) -> Tensor:
-    """Samples image (N, C, H, W) at each pixel's position plus flow (N, 2, g, g) in half-sides; the border is repeated
-    outside."""
+    """Samples image (N, C, H, W) in [-1, 1] at each pixel's position plus flow (N, 2, g, g) in half-sides; the border is
+    repeated outside. Bicubic: bilinear sampling blurs small pictures, and an expression with them (docs/results.md)."""
     size = image.shape[2:]
     flow = F.interpolate(flow, size=size, mode="bilinear", align_corners=False)
     still = torch.eye(2, 3, dtype=flow.dtype, device=flow.device).expand(flow.shape[0], 2, 3)
     places = F.affine_grid(still, list(image.shape), align_corners=False) + flow.permute(0, 2, 3, 1)
-    return F.grid_sample(image, places, mode="bilinear", padding_mode="border", align_corners=False)
+    return F.grid_sample(image, places, mode="bicubic", padding_mode="border", align_corners=False).clamp(-1, 1)
 
 
 def shade(image: Tensor, tone: Tensor) -> Tensor:

@@ -211,7 +211,9 @@ class _Batches:
         images, labels = (torch.cat(part) for part in zip(*parts, strict=True))
         if self.config.jitter:
             affine, light = draw_moves(len(images), self.config.jitter, self.generator)
-            images = light_images(move_images(images, affine.to(images.device)), light.to(images.device))
+            images = light_images(
+                move_images(images, affine.to(images.device), mode="bilinear"), light.to(images.device)
+            )
         return self._mixed(images, labels) if self.config.mixup else (images, labels)
 
     def _mixed(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -133,7 +133,8 @@ class PairStream:
         weight = self.targets.weight * plan["target.there"][:, None, None, None]
         if "face.affine" in plan:
             affine, light = plan["face.affine"], plan["face.light"]
-            target, weight = light_images(move_images(target, affine), light), move_images(weight, affine)
+            target = light_images(move_images(target, affine), light)
+            weight = move_images(weight, affine, mode="bilinear")
         return replace(batch, target=target, target_weight=weight)
 
     def about(self, iteration: int, method: str) -> dict[str, Any]:
