@@ -26,13 +26,14 @@ class Start:
 
     name: the generator's. known: the attribute values that it knew. new: those that it did not, and which of its own each
     began as ("": the mean of several). paints: whether its painter fits the pictures' size; if not, only its movement is
-    used. subjects: whom it was trained on.
+    used. size: of its pictures, in pixels. subjects: whom it was trained on.
     """
 
     name: str
     known: Sequence[str]
     new: Mapping[str, str]
     paints: bool
+    size: int
     subjects: Sequence[str]
 
     def lines(self, tested: Iterable[str]) -> list[str]:
@@ -41,6 +42,11 @@ class Start:
         line = f"Begins with {what} of {self.name}, which knows {', '.join(self.known) or 'none of these names'}"
         new = ", ".join(f"{value} (begins as {like})" if like else value for value, like in self.new.items())
         lines = [f"{line}; new: {new}" if new else line]
+        if not self.paints:
+            lines.append(
+                "Painting is learnt anew, which takes thousands of iterations (until then, teeth are dots); "
+                f"photographs prepared with --size {self.size} begin with its painter, too"
+            )
         if seen := sorted(set(self.subjects) & set(tested)):
             lines.append(
                 f"{self.name} was trained on people called like {len(seen)} of those tested here ({seen[0]}, ...): if they are "
@@ -85,6 +91,7 @@ def begin_with(
         known,
         {value: likeness.get(value, "") for value in schema.names if value not in known},
         paints,
+        source.image_size,
         list(trained.info.get("subjects") or ()),
     )
 

@@ -105,6 +105,7 @@ def test_of_pictures_of_another_size_only_the_movement_is_used(trained):
     start = begin_with(other, expressions("sad", "happy"), trained)
     assert not start.paints
     assert "its painter is for pictures of another size" in start.lines(())[0]
+    assert "--size 32 begin with its painter" in start.lines(())[1]
     assert all(torch.equal(values, before[name]) for name, values in other.painter.state_dict().items())
     source = load_generator(trained).network
     assert torch.equal(other.mover.head.weight, source.mover.head.weight)
