@@ -4,11 +4,12 @@
     python benchmarks/standard_ablation.py faces/ --seed 0 -o ablation/
 
 Trains a generator without each part (`--without`, repeatable; the whole one is `nothing`) by a preset, judges it as `lssl
-train` does at its end, and prints a table of all that OUT holds. A generator that is there already is not trained again, so
-that a benchmark that was stopped goes on where it was.
+train` does at its end, and prints a table of all that OUT holds. What is there already is not trained again, and a run that
+was stopped goes on.
 """
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,6 +24,7 @@ from lssl.methods import standard
 from lssl.methods.run import run_training
 from lssl.models.moving import Mover
 from lssl.training import TrainConfig
+from lssl.training.checkpoint import checkpoints
 
 _REGIONS = ("mouth", "whole face")
 _FLOW_AND_TONE = Mover.forward
@@ -83,16 +85,11 @@ def main(
 def train_without(part: str, folder: Path, run: Path, preset: str, overrides: dict[str, Any]) -> None:
     settings, instead = _PARTS[part]
     config = TrainConfig.preset(preset).with_overrides({**overrides, **settings, "data.folder": str(folder)})
-
-    def train() -> None:
-        run_training(config, run, quiet=True)
+    with patch.object(*instead) if instead else nullcontext():
+        _, finished = run_training(config, run, resume=bool(checkpoints(run / "checkpoints")), quiet=True)
+        if not finished:
+            raise SystemExit(130)  # by Ctrl-C
         print("\n".join(judge_run(run, folder, command=f"without {part}", seed=config.seed)), flush=True)
-
-    if instead is None:
-        return train()
-    owner, name, value = instead
-    with patch.object(owner, name, value):
-        train()
 
 
 def print_table(out: Path) -> None:
