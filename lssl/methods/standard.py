@@ -30,8 +30,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lssl.data.landmarks import half_sides
+from lssl.errors import LsslError
 from lssl.models import Discriminator
-from lssl.models.moving import MovingGenerator
+from lssl.models.moving import MovingGenerator, painter_levels
 from lssl.ops import r1_penalty
 from lssl.training import losses, seeds
 from lssl.training.augmentation import MOUTH, MOVES, Mouths, composed, light_images, move_images, move_points, moves_of
@@ -54,7 +55,7 @@ from lssl.training.movement import (
 )
 from lssl.training.parts import MOUTH_POINTS, PartCritics, PartCrops, in_light_of
 from lssl.training.speed import autocast
-from lssl.training.start import begin_with
+from lssl.training.start import begin_with, size_to_paint_at
 
 _LEARNT = 0.9  # share of the loss at chance below which D_cls has begun to learn
 _TELLING = 100  # updates after which its loss is conclusive
@@ -72,9 +73,11 @@ class NetworkSettings:
     """The networks' depths follow from the pictures' size.
 
     start: a generator whose weights the run begins with: a built-in one's name, a run folder or a file; "": new weights.
+    paint_size: the side in pixels at which the painter works; 0: the pictures', or the start's (`start.size_to_paint_at`).
     """
 
     start: str = ""
+    paint_size: int = 0
     width: int = 16  # of the painter
     movement_width: int = 24
     side_channels: int = 1  # of the landmark heatmap; 0: no side image
@@ -163,6 +166,7 @@ class Method(FaceMethod):
                 self.settings.network.width,
                 self.settings.network.movement_width,
                 takes_source=True,
+                paint_size=self._paint_size(),
             ).to(device)
             self.critic = self._new_critic().to(device)
             self.parts = PartCritics(self.schema.dimension, self.crops, self.settings.network.critic_width).to(device)
@@ -180,6 +184,15 @@ class Method(FaceMethod):
             "moves": torch.tensor(float(self.config.data.jitter), device=device),  # the strength of the random moves
             "certainty": torch.tensor(0.0, device=device),  # a running mean of sign(D(real))
         }
+
+    def _paint_size(self) -> int | None:
+        start, size = self.settings.network.start, self.settings.network.paint_size
+        if not size:
+            return size_to_paint_at(start, self.size) if start else None
+        step = 2 ** painter_levels(max(size, 1))
+        if size % step or not 16 <= size <= self.size:
+            raise LsslError(f"network.paint_size is {size}: it must be a multiple of {step} from 16 to {self.size}, or 0")
+        return size
 
     def about(self, iteration: int) -> dict[str, Any]:
         return {**super().about(iteration), **({"start": self.start.name} if self.start else {})}

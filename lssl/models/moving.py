@@ -2,8 +2,8 @@
 
 An expression is a movement first, a change of light second, and only then new colours (teeth, the inside of a mouth).
 So the network outputs the three separately: a smooth flow and a smooth tone, from a small picture of the face, and
-paint with its opacity, at full size, from the face after the movement. Moved parts keep the photograph's own pixels, so
-that skin and hair stay sharp at any size; an `Edit` can be applied to the large photograph that the crop came from.
+paint with its opacity, from the face after the movement. Moved parts keep the photograph's own pixels, so that skin and
+hair stay sharp at any size; an `Edit` can be applied to the large photograph that the crop came from.
 """
 
 from collections.abc import Mapping
@@ -203,12 +203,13 @@ class MovingGenerator(Described):
 
     Args:
         attribute_dim: length of y.
-        image_size: side S of the pictures, at least 16 and divisible by 2**d, where d = max(2, log2(S / 32)) is the
-            number of the painter's down-samplings.
+        image_size: side S of the pictures, at least 16 and divisible by 2**d, where d is `painter_levels`.
         side_channels: channels of s, values in [-1, 1]; 0 leaves the side image out.
         width: channels of the painter's first layer.
         movement_width: channels of the mover's first layer.
         takes_source: whether y_source is an input. At first it changes nothing.
+        paint_size: the side at which the painter works, if less than S; what it paints is enlarged. Then it is this that
+            must be at least 16 and divisible by 2**d.
     """
 
     image_channels = 3
@@ -221,6 +222,7 @@ class MovingGenerator(Described):
         width: int = 24,
         movement_width: int = 32,
         takes_source: bool = False,
+        paint_size: int | None = None,
     ) -> None:
         super().__init__(
             attribute_dim=attribute_dim,
@@ -229,13 +231,17 @@ class MovingGenerator(Described):
             width=width,
             movement_width=movement_width,
             takes_source=takes_source,
+            paint_size=paint_size,
         )
         if attribute_dim < 1:
             raise ValueError(f"attribute_dim must be at least 1, not {attribute_dim}")
-        levels = max(2, (image_size // 32).bit_length() - 1)
-        if image_size % 2**levels or image_size < 16:
-            raise ValueError(f"image_size must be at least 16 and divisible by {2**levels}, not {image_size}")
+        painted = paint_size or image_size
+        levels = painter_levels(painted)
+        if painted % 2**levels or not 16 <= painted <= image_size:
+            name = "paint_size must be at most image_size," if paint_size else "image_size must be"
+            raise ValueError(f"{name} at least 16 and divisible by {2**levels}, not {painted}")
         self.attribute_dim, self.image_size, self.side_channels = attribute_dim, image_size, side_channels
+        self.paint_size = painted
         self.grid, self.takes_source = grid_size(image_size), takes_source
         conditions = attribute_dim * (2 if takes_source else 1)
         self.mover = Mover(3 + side_channels, conditions, movement_width)
@@ -272,7 +278,13 @@ class MovingGenerator(Described):
         moved_image = shade(moved[:, :3], tone)
         moved_side = moved[:, 3:] if self.side_channels else None
         seen = moved_image if moved_side is None else torch.cat([moved_image, moved_side], 1)
+        if self.paint_size < self.image_size:
+            seen = F.interpolate(seen, size=(self.paint_size, self.paint_size), mode="area")
         colours, opacity = self.painter(seen, self.conditions(attributes, source).to(seen.dtype))
+        if self.paint_size < self.image_size:
+            painted = torch.cat([colours, opacity], 1)
+            painted = F.interpolate(painted, size=image.shape[2:], mode="bilinear", align_corners=False)
+            colours, opacity = painted[:, :3], painted[:, 3:]
         paint = (moved_image + 2 * torch.tanh(colours.float())).clamp(-1, 1)
         return Edit(flow, tone, paint, opacity.float()), moved_image, moved_side
 
@@ -293,6 +305,11 @@ class MovingGenerator(Described):
             found = "none" if side is None else f"{side.shape[1]} channels"
             raise ValueError(f"this generator takes a side image of {self.side_channels} channels, got {found}")
         return torch.cat([image, side], 1)
+
+
+def painter_levels(size: int) -> int:
+    """The number of the painter's down-samplings of pictures of `size` pixels a side."""
+    return max(2, (size // 32).bit_length() - 1)
 
 
 def grid_size(image_size: int) -> int:

@@ -12,10 +12,10 @@ from lssl.data.landmarks import half_sides
 from lssl.data.schema import AttributeSchema
 from lssl.errors import LsslError
 from lssl.models.export import load_generator
-from lssl.models.moving import MovingGenerator
+from lssl.models.moving import MovingGenerator, painter_levels
 from lssl.training.movement import LANDMARK_WEIGHTS, movement_error
 
-_MAY_DIFFER = ("attribute_dim", "image_size", "takes_source")  # settings
+_MAY_DIFFER = ("attribute_dim", "image_size", "paint_size", "takes_source")  # settings
 _OF_ATTRIBUTES = "modulation.weight"  # (2 channels, A or 2 A), of every conditional block
 _COMPARED = 64  # faces that are moved to see which of the values that a generator knows a new one is like
 
@@ -26,7 +26,8 @@ class Start:
 
     name: the generator's. known: the attribute values that it knew. new: those that it did not, and which of its own each
     began as ("": the mean of several). paints: whether its painter fits the pictures' size; if not, only its movement is
-    used. size: of its pictures, in pixels. subjects: whom it was trained on.
+    used. size: the side in pixels of the pictures that it paints on. enlarged: whether that is less than the run's, whose
+    pictures it goes on painting at its own size. subjects: whom it was trained on.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Start:
     new: Mapping[str, str]
     paints: bool
     size: int
+    enlarged: bool
     subjects: Sequence[str]
 
     def lines(self, tested: Iterable[str]) -> list[str]:
@@ -47,6 +49,8 @@ class Start:
                 "Painting is learnt anew, which takes thousands of iterations (until then, teeth are dots); "
                 f"photographs prepared with --size {self.size} begin with its painter, too"
             )
+        if self.enlarged:
+            lines.append(f"It goes on painting at its {self.size} pixels; --set network.paint_size learns finer painting anew")
         if seen := sorted(set(self.subjects) & set(tested)):
             lines.append(
                 f"{self.name} was trained on people called like {len(seen)} of those tested here ({seen[0]}, ...): if they are "
@@ -73,7 +77,7 @@ def begin_with(
     if other:
         fix = " ".join(f"--set network.{setting}={theirs[setting]}" for setting in other)
         raise LsslError(f"{name} has networks of another {' and '.join(other)} than this run: add {fix}")
-    paints = len(generator.painter.down) == len(source.painter.down)
+    paints = painter_levels(generator.paint_size) == painter_levels(source.paint_size)
     likeness = {} if dataset is None else alike(source, trained.schema, dataset)
     columns, known = _columns(schema, trained.schema, likeness)
     weights, own = source.state_dict(), generator.state_dict()
@@ -91,9 +95,19 @@ def begin_with(
         known,
         {value: likeness.get(value, "") for value in schema.names if value not in known},
         paints,
-        source.image_size,
+        source.paint_size,
+        paints and generator.paint_size < generator.image_size,
         list(trained.info.get("subjects") or ()),
     )
+
+
+def size_to_paint_at(name: str, size: int) -> int:
+    """The side in pixels at which a run with pictures of `size` best paints if it begins with the generator `name`: `size`
+    if that generator's painter fits such pictures, else its own, since painting learnt anew takes thousands of iterations."""
+    network = load_generator(name).network
+    if not isinstance(network, MovingGenerator) or painter_levels(network.paint_size) == painter_levels(size):
+        return size
+    return min(size, network.paint_size)
 
 
 @torch.no_grad()

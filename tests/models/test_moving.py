@@ -47,6 +47,26 @@ def test_a_still_flow_leaves_the_picture_and_a_constant_one_shifts_it():
     assert (brighter >= image).all()
 
 
+def test_paint_of_a_smaller_picture_is_enlarged(network):
+    """The same weights in pictures of twice the size, which hold nothing finer: the same paint, enlarged."""
+    large = MovingGenerator(2, 64, width=4, movement_width=4, paint_size=32)
+    large.load_state_dict(network.state_dict())
+    with torch.no_grad():
+        for mover in (network.mover, large.mover):
+            mover.head.weight.zero_()  # no movement: their flows' grids differ
+        image, side, y = torch.rand(1, 3, 32, 32) * 0.8, torch.rand(1, 1, 32, 32), torch.eye(2)[:1]
+        small = network.edit(image, side, y)[0]
+        enlarged = [plane.repeat_interleave(2, 2).repeat_interleave(2, 3) for plane in (image, side)]
+        edit = large.edit(*enlarged, y)[0]
+    expected = torch.nn.functional.interpolate(small.opacity, scale_factor=2, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(edit.opacity, expected, atol=1e-4, rtol=0)
+    assert small.opacity.std() > 0.003  # else the comparison would say nothing
+    added = (edit.paint - enlarged[0]).abs() - (small.paint - image).abs().repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert edit.paint.shape == (1, 3, 64, 64)
+    assert added.abs().mean() < 0.3 * (small.paint - image).abs().mean()  # the colours are added to the large picture's own
+    assert large.settings()["paint_size"] == 32
+
+
 def test_half_a_pixel_hardly_blurs():
     """A wave of four pixels keeps its height, of which bilinear sampling would leave cos(pi / 4) = 0.71."""
     wave = torch.sin(torch.arange(32) * torch.pi / 2 + 0.4) * 0.9
@@ -72,6 +92,8 @@ def test_wrong_inputs_are_named(network):
         network(torch.zeros(1, 3, 64, 64), None, torch.eye(2)[:1])
     with pytest.raises(ValueError, match="image_size must be"):
         MovingGenerator(2, 66)
+    with pytest.raises(ValueError, match="paint_size must be at most image_size"):
+        MovingGenerator(2, 64, paint_size=128)
 
 
 def test_what_a_face_shows_is_an_input_that_begins_without_effect(tmp_path):

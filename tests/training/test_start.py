@@ -15,7 +15,7 @@ from lssl.face3d.generated import write_generated
 from lssl.models.export import TrainedGenerator, save_generator
 from lssl.models.generator import Generator
 from lssl.models.moving import MovingGenerator
-from lssl.training.start import alike, begin_with
+from lssl.training.start import alike, begin_with, size_to_paint_at
 
 SMALL = {"width": 4, "movement_width": 4}
 
@@ -109,6 +109,17 @@ def test_of_pictures_of_another_size_only_the_movement_is_used(trained):
     assert all(torch.equal(values, before[name]) for name, values in other.painter.state_dict().items())
     source = load_generator(trained).network
     assert torch.equal(other.mover.head.weight, source.mover.head.weight)
+
+
+def test_larger_pictures_are_painted_at_the_size_that_the_painter_knows(trained):
+    assert [size_to_paint_at(trained, size) for size in (32, 64, 128, 256, 512)] == [32, 64, 128, 32, 32]
+    other = MovingGenerator(2, 256, **SMALL, paint_size=32)
+    start = begin_with(other, expressions("sad", "happy"), trained)
+    assert (start.paints, start.enlarged) == (True, True)
+    assert "goes on painting at its 32 pixels" in start.lines(())[1]
+    source = load_generator(trained).network
+    assert torch.equal(other.painter.head.weight, source.painter.head.weight)
+    assert other(*faces(256), torch.eye(2)[:1])[0].shape == (1, 3, 256, 256)
 
 
 def test_people_who_may_have_been_seen_are_named(trained):
