@@ -191,7 +191,9 @@ class Method(FaceMethod):
             return size_to_paint_at(start, self.size) if start else None
         step = 2 ** painter_levels(max(size, 1))
         if size % step or not 16 <= size <= self.size:
-            raise LsslError(f"network.paint_size is {size}: it must be a multiple of {step} from 16 to {self.size}, or 0")
+            raise LsslError(
+                f"network.paint_size is {size}: it must be a multiple of {step} from 16 to {self.size}, or 0"
+            )
         return size
 
     def about(self, iteration: int) -> dict[str, Any]:

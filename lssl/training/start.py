@@ -50,7 +50,9 @@ class Start:
                 f"photographs prepared with --size {self.size} begin with its painter, too"
             )
         if self.enlarged:
-            lines.append(f"It goes on painting at its {self.size} pixels; --set network.paint_size learns finer painting anew")
+            lines.append(
+                f"It goes on painting at its {self.size} pixels; --set network.paint_size learns finer painting anew"
+            )
         if seen := sorted(set(self.subjects) & set(tested)):
             lines.append(
                 f"{self.name} was trained on people called like {len(seen)} of those tested here ({seen[0]}, ...): if they are "

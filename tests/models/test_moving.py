@@ -61,9 +61,6 @@ def test_paint_of_a_smaller_picture_is_enlarged(network):
     expected = torch.nn.functional.interpolate(small.opacity, scale_factor=2, mode="bilinear", align_corners=False)
     torch.testing.assert_close(edit.opacity, expected, atol=1e-4, rtol=0)
     assert small.opacity.std() > 0.003  # else the comparison would say nothing
-    added = (edit.paint - enlarged[0]).abs() - (small.paint - image).abs().repeat_interleave(2, 2).repeat_interleave(2, 3)
-    assert edit.paint.shape == (1, 3, 64, 64)
-    assert added.abs().mean() < 0.3 * (small.paint - image).abs().mean()  # the colours are added to the large picture's own
     assert large.settings()["paint_size"] == 32
 
 
