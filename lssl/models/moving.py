@@ -6,6 +6,7 @@ paint with its opacity, from the face after the movement. Moved parts keep the p
 hair stay sharp at any size; an `Edit` can be applied to the large photograph that the crop came from.
 """
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -140,8 +141,7 @@ class Mover(nn.Module):
             self.head.weight.mul_(0.1)
             assert self.head.bias is not None
             self.head.bias.zero_()
-        row = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
-        self.register_buffer("smoothing", (row[:, None] * row)[None, None].repeat(5, 1, 1, 1), persistent=False)
+        self.register_buffer("smoothing", _binomial(5, 5), persistent=False)
 
     def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         affine = affines(self, y)
@@ -154,9 +154,16 @@ class Mover(nn.Module):
 
 
 class Painter(nn.Module):
-    """The moved (x, s) and y, to colours (N, 3, S, S) in [-1, 1] and their opacity (N, 1, S, S): a U-Net."""
+    """The moved (x, s) and y, to colours (N, 3, S, S) in [-1, 1] and their opacity (N, 1, S, S): a U-Net.
 
-    def __init__(self, in_channels: int, attribute_dim: int, width: int, num_downsamplings: int) -> None:
+    smooth: whether its output has no waves of two pixels: else what it cannot make out, such as single teeth, become dots.
+    """
+
+    smoothing: Tensor
+
+    def __init__(
+        self, in_channels: int, attribute_dim: int, width: int, num_downsamplings: int, smooth: bool = False
+    ) -> None:
         super().__init__()
         a = attribute_dim
         self.first = nn.Conv2d(in_channels, width, 5, padding=2)
@@ -176,6 +183,8 @@ class Painter(nn.Module):
             self.head.weight.mul_(0.3)
             assert self.head.bias is not None
             self.head.bias.copy_(torch.tensor([0.0, 0.0, 0.0, -2.0]))  # nearly transparent
+        self.smooth = smooth
+        self.register_buffer("smoothing", _binomial(3, 4), persistent=False)
 
     def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         affine = affines(self, y)
@@ -191,6 +200,8 @@ class Painter(nn.Module):
             features = torch.cat([block(features, affine[block]), skipped.pop()], 1)
         with torch.autocast(x.device.type, enabled=False):
             painted = self.head(self.last(features.float(), affine[self.last]))
+            if self.smooth:
+                painted = F.conv2d(F.pad(painted, (1, 1, 1, 1), mode="replicate"), self.smoothing, groups=4)
         return painted[:, :3], torch.sigmoid(painted[:, 3:])
 
 
@@ -210,6 +221,7 @@ class MovingGenerator(Described):
         takes_source: whether y_source is an input. At first it changes nothing.
         paint_size: the side at which the painter works, if less than S; what it paints is enlarged. Then it is this that
             must be at least 16 and divisible by 2**d.
+        smooth_paint: whether the paint has no waves of two pixels (`Painter`).
     """
 
     image_channels = 3
@@ -223,6 +235,7 @@ class MovingGenerator(Described):
         movement_width: int = 32,
         takes_source: bool = False,
         paint_size: int | None = None,
+        smooth_paint: bool = False,
     ) -> None:
         super().__init__(
             attribute_dim=attribute_dim,
@@ -232,6 +245,7 @@ class MovingGenerator(Described):
             movement_width=movement_width,
             takes_source=takes_source,
             paint_size=paint_size,
+            smooth_paint=smooth_paint,
         )
         if attribute_dim < 1:
             raise ValueError(f"attribute_dim must be at least 1, not {attribute_dim}")
@@ -245,7 +259,7 @@ class MovingGenerator(Described):
         self.grid, self.takes_source = grid_size(image_size), takes_source
         conditions = attribute_dim * (2 if takes_source else 1)
         self.mover = Mover(3 + side_channels, conditions, movement_width)
-        self.painter = Painter(3 + side_channels, conditions, width, levels)
+        self.painter = Painter(3 + side_channels, conditions, width, levels, smooth_paint)
         with torch.no_grad():
             for block in self.modules():
                 if isinstance(block, ConditionalBlock):
@@ -305,6 +319,12 @@ class MovingGenerator(Described):
             found = "none" if side is None else f"{side.shape[1]} channels"
             raise ValueError(f"this generator takes a side image of {self.side_channels} channels, got {found}")
         return torch.cat([image, side], 1)
+
+
+def _binomial(taps: int, channels: int) -> Tensor:
+    """(channels, 1, taps, taps): the weights of a low-pass filter for each of the channels."""
+    row = torch.tensor([float(math.comb(taps - 1, k)) for k in range(taps)]) / 2 ** (taps - 1)
+    return (row[:, None] * row)[None, None].repeat(channels, 1, 1, 1)
 
 
 def painter_levels(size: int) -> int:

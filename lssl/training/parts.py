@@ -40,8 +40,8 @@ class PartCrops(nn.Module):
 
     def forward(self, image: Tensor, landmarks: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
         def crop(part: slice, k: int, grid: Tensor) -> Tensor:
-            centre = landmarks[:, part].mean(1) + shift[:, k]
-            return F.grid_sample(image, centre[:, None, None] + grid, padding_mode="border", align_corners=False)
+            places = (landmarks[:, part].mean(1) + shift[:, k])[:, None, None] + grid
+            return F.grid_sample(image, places, mode="bicubic", padding_mode="border", align_corners=False).clamp(-1, 1)
 
         left, right = crop(_LEFT_EYE, 1, self.eye_grid), crop(_RIGHT_EYE, 2, self.eye_grid)
         return crop(MOUTH_POINTS, 0, self.mouth_grid), torch.cat([left, right.flip(3)])

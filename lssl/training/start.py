@@ -15,7 +15,7 @@ from lssl.models.export import load_generator
 from lssl.models.moving import MovingGenerator, painter_levels
 from lssl.training.movement import LANDMARK_WEIGHTS, movement_error
 
-_MAY_DIFFER = ("attribute_dim", "image_size", "paint_size", "takes_source")  # settings
+_MAY_DIFFER = ("attribute_dim", "image_size", "paint_size", "smooth_paint", "takes_source")  # settings
 _OF_ATTRIBUTES = "modulation.weight"  # (2 channels, A or 2 A), of every conditional block
 _COMPARED = 64  # faces that are moved to see which of the values that a generator knows a new one is like
 

@@ -64,6 +64,17 @@ def test_paint_of_a_smaller_picture_is_enlarged(network):
     assert large.settings()["paint_size"] == 32
 
 
+def test_smooth_paint_has_no_waves_of_two_pixels():
+    torch.manual_seed(0)
+    waves = {}
+    for smooth in (False, True):
+        network = MovingGenerator(2, 32, width=4, movement_width=4, smooth_paint=smooth)
+        opacity = network.edit(torch.rand(4, 3, 32, 32), torch.rand(4, 1, 32, 32), torch.eye(2).repeat(2, 1))[0].opacity
+        spectrum = torch.fft.rfft(torch.logit(opacity) - torch.logit(opacity).mean((2, 3), keepdim=True), dim=3).abs()
+        waves[smooth] = spectrum[..., -1].mean() / spectrum.mean()
+    assert waves[True] < 0.4 * waves[False]
+
+
 def test_half_a_pixel_hardly_blurs():
     """A wave of four pixels keeps its height, of which bilinear sampling would leave cos(pi / 4) = 0.71."""
     wave = torch.sin(torch.arange(32) * torch.pi / 2 + 0.4) * 0.9

@@ -259,6 +259,29 @@ def test_the_movement_is_warmed_up_before_the_rest_and_alone(standard, tmp_path)
     assert [stage.title for stage in method.warm_up()][1] == "warming up D_cls"
 
 
+def test_paint_is_warmed_up_with_the_movement_by_the_subjects_own_pictures(standard, tmp_path):
+    from lssl.methods.run import prepare_run
+
+    config = standard.with_overrides({"warm_up.paint": 40, "data.jitter": 0.0, "schedule.batch_size": 8})
+    loop = prepare_run(config, tmp_path / "run", quiet=True)
+    method = loop.method
+    stage = next(method.warm_up())
+    assert (stage.title, stage.count) == ("warming up the paint", 40)
+    critics = [p.clone() for name in ("critic", "parts") for p in method.networks[name].parameters()]
+    plan = method.draw(0, warm_up=True)
+    before = method.paint_loss(method.batch(plan))[1]
+    assert set(before) == {"g_own", "g_move", "g_pair"}
+    for _ in range(stage.count):
+        loop.steps.run(stage.update, plan)
+    after = method.paint_loss(method.batch(plan))[1]
+    assert after["g_pair"] < 0.9 * before["g_pair"]
+    now = [p for name in ("critic", "parts") for p in method.networks[name].parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(critics, now, strict=True))
+
+    method.known_share = method.own_share  # nobody has a picture of another class
+    assert next(method.warm_up()).title == "warming up D_cls"
+
+
 def test_the_generator_is_told_what_three_faces_of_four_show(standard, tmp_path):
     from lssl.methods.run import prepare_run
 
