@@ -46,7 +46,7 @@ class Start:
         lines = [f"{line}; new: {new}" if new else line]
         if not self.paints:
             lines.append(
-                "Painting is learnt anew, which takes thousands of iterations (until then, teeth are dots); "
+                "Painting is learnt anew, which takes thousands of iterations; "
                 f"photographs prepared with --size {self.size} begin with its painter, too"
             )
         if self.enlarged:
