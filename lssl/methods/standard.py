@@ -192,7 +192,7 @@ class Method(FaceMethod):
         start, size = self.settings.network.start, self.settings.network.paint_size
         if not size:
             return size_to_paint_at(start, self.size) if start else None
-        step = 2 ** painter_levels(max(size, 1))
+        step = 2 ** painter_levels(size)
         if size % step or not 16 <= size <= self.size:
             raise LsslError(
                 f"network.paint_size is {size}: it must be a multiple of {step} from 16 to {self.size}, or 0"
@@ -272,7 +272,8 @@ class Method(FaceMethod):
         )
 
     def warm_up(self) -> Iterator[Stage]:
-        """The movement alone, if asked for; then D_cls alone on real faces: both guide the rest from the first iteration on."""
+        """The movement alone, then with the paint, if asked for; then D_cls alone on real faces: they guide the rest from the
+        first iteration on."""
         settings, betas = self.settings.warm_up, self.config.schedule.betas
         if settings.movement and self.weights.movement and self.shapes is not None:
             rate = settings.movement_learning_rate
@@ -310,6 +311,7 @@ class Method(FaceMethod):
         return self.weights.movement * missed + self.weights.roughness * roughness(flow), {"g_move": missed}
 
     def paint_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
+        """Movement and paint before there are critics; see `warm_up`."""
         edit, moved, _ = self.generator.edit(batch.image, batch.side, batch.y, batch.told)
         fake = moved + edit.opacity * (edit.paint - moved)
         return self._taught(batch, edit, fake, *self.crops(fake, batch.after, batch.shift))

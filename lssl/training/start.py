@@ -51,7 +51,7 @@ class Start:
             )
         if self.enlarged:
             lines.append(
-                f"It goes on painting at its {self.size} pixels; --set network.paint_size learns finer painting anew"
+                f"It goes on painting at its {self.size} pixels; --set network.paint_size=N learns finer painting anew"
             )
         if seen := sorted(set(self.subjects) & set(tested)):
             lines.append(
