@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.option(
     "--preset",
     help="quick, standard, finetune, few, paper, pose, simgan, stargan, starganv2, cyclegan, icgan, or for few photographs "
-    "stargan-small, starganv2-small, cyclegan-small, icgan-small.  [default: standard with --data, else quick]",
+    "stargan-small, starganv2-small, cyclegan-small, icgan-small.  [default: with --data finetune, on a GPU standard; else quick]",
 )
 @click.option(
     "--method", help="Same as --preset; with --config or --resume, checks that the settings are this method's."
@@ -106,9 +106,10 @@ def command(
 
     \b
     lssl train                                 generated faces; takes minutes
-    lssl train --data mine/ --preset finetune  your photographs (`lssl prepare`),
-                                               beginning with trained weights
-    lssl train --data london/                  photographs, from new weights
+    lssl train --data mine/                    your photographs (`lssl prepare`);
+                                               beginning with trained weights,
+                                               but from new ones on a GPU
+    lssl train --data mine/ --preset standard  from new weights, hours on a CPU
     lssl train --data rafd/ --preset paper --out runs/rafd
     lssl train --out runs/rafd --resume        after a stop, a kill, a full disk
     lssl train --config runs/rafd/config.toml --out runs/again
@@ -121,7 +122,7 @@ def command(
     lines and in report.html, with figures and contact sheets.
     Ctrl-C saves and stops.
     """
-    from lssl.methods.run import default_folder, run_training
+    from lssl.methods.run import default_folder, default_preset, run_training
     from lssl.training.checkpoint import checkpoints
     from lssl.training.distributed import Processes
 
@@ -131,18 +132,25 @@ def command(
         raise click.UsageError("--resume needs --out, the run folder to continue")
     if resume and out is not None and not checkpoints(out / "checkpoints"):
         raise LsslError(f"{out} has no checkpoint to resume from; repeat the command without --resume")
-    preset = preset or method or ("standard" if flags["data"] else "quick")
+    overrides = _overrides(flags, without, assignments)
+    named = preset or method or config_file or resume
+    preset = preset or method or default_preset(overrides, device)
     run = out / "config.toml" if resume and out is not None and config_file is None else None
     config = _config(preset, method, config_file, run)
     if flags["start_from"] and not config.has("network.start"):
         raise LsslError(
             f"--start-from is for the presets standard, finetune, few and quick; {config.method} begins with new weights"
         )
-    config = config.with_overrides(_overrides(flags, without, assignments))
+    config = config.with_overrides(overrides)
     out = out or default_folder(config, preset)
 
     def begin(processes: Processes) -> None:
         if processes.first and not quiet:
+            if preset == "finetune" and not named:
+                click.echo(
+                    "Preset finetune, as on any CPU: it begins with a trained generator (--preset standard begins with new "
+                    "weights, which takes hours)\n"
+                )
             click.echo(config.to_toml())
 
     loop, finished = run_training(

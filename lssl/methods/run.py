@@ -1,14 +1,15 @@
 """From settings to a training loop: data (generated first if none is given), face parser, run folder, resume."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from lssl.data import FaceDataset, read_metadata
-from lssl.data.folder import FaceFolder
+from lssl.data.folder import LANDMARKS, FaceFolder
 from lssl.data.lock import check_writable, lock_folder, unlock_folder
 from lssl.data.schema import AttributeSchema
+from lssl.device import choose_device
 from lssl.errors import LsslError
 from lssl.models.export import TrainedGenerator, load_generator
 from lssl.models.parser import FaceParser
@@ -62,7 +63,7 @@ def train(
 
     Args:
         data: a data set folder, see `lssl prepare`; None: faces of the embedded 3D model, generated first.
-        preset: "standard", "quick", "paper", "pose", "stargan" ...; None: "standard" with data, "quick" without.
+        preset: "standard", "finetune", "quick", "paper", "pose", "stargan" ...; None: see `default_preset`.
         out: run folder, created if missing; None: runs/<data>-<preset>.
         resume: continue the run in `out`.
         device: "cpu", "cuda", "cuda:1"; None: a GPU if there is one.
@@ -73,17 +74,33 @@ def train(
 
     Raises LsslError for anything wrong, before long work begins, and after Ctrl-C has stopped the run (its state is saved).
     """
-    preset = preset or ("standard" if data else "quick")
     values = {SHORT_NAMES.get(name, name): value for name, value in settings.items()}
+    if data:
+        values = {"data.folder": str(data), **values}
+    preset = preset or default_preset(values, device)
     run = Path(out) / "config.toml" if resume and out is not None else None
     config = TrainConfig.preset(preset) if run is None else TrainConfig.load_run(run)
-    config = config.with_overrides({**({"data.folder": str(data)} if data else {}), **values})
+    config = config.with_overrides(values)
     folder = Path(out) if out is not None else default_folder(config, preset)
     parser_path = None if parser is None else Path(parser)
     loop, finished = run_training(config, folder, resume=resume, parser_path=parser_path, device=device, quiet=quiet)
     if not finished:
         raise LsslError(f"{folder}: stopped at iteration {loop.iteration}; continue with resume=True")
     return load_generator(folder, loop.processes.device)
+
+
+def default_preset(settings: Mapping[str, Any], device: str | None = None) -> str:
+    """The preset of a run that names none: "finetune" for a data set on a CPU, "standard" on a GPU, "quick" without data.
+
+    settings: those that the user gives, by their full names. `finetune` begins with a trained generator, so "standard" also
+    stands in for it where the networks are to be others than that one's, and where the data set has no landmarks.
+    """
+    if not (data := settings.get("data.folder")):
+        return "quick"
+    networks = {name for name in settings if name.startswith("network.")} - {"network.start"}
+    if networks or not (Path(data) / LANDMARKS).is_file() or choose_device(device).type != "cpu":
+        return "standard"
+    return "finetune"
 
 
 def default_folder(config: TrainConfig, preset: str) -> Path:

@@ -6,6 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from lssl.cli.main import main
+from lssl.methods.run import default_preset
+from tests.data.faces import write_folder
 
 TINY = [
     "network.width=4",
@@ -54,6 +56,16 @@ def test_a_run_begins_with_another_ones_weights(judged, tmp_path):
     said = train(tmp_path / "run", "--start-from", str(first), "--iterations", "1", "--no-report")
     assert f"Begins with the weights of {first}, which knows neutral, happy\n" in said
     assert f'start = "{first}"' in (tmp_path / "run" / "config.toml").read_text()
+
+
+def test_a_data_set_on_a_cpu_begins_with_a_trained_generator(tmp_path):
+    data = write_folder(tmp_path / "faces")
+    assert default_preset({"data.folder": data}, "cpu") == "finetune"
+    assert default_preset({"data.folder": data, "network.start": "london", "seed": 1}, "cpu") == "finetune"
+    assert default_preset({"data.folder": data, "network.width": 4}, "cpu") == "standard"
+    assert default_preset({"seed": 1}, "cpu") == "quick"
+    (data / "landmarks.npy").unlink()
+    assert default_preset({"data.folder": data}, "cpu") == "standard"
 
 
 def test_a_method_that_begins_with_new_weights_says_so(tmp_path):
