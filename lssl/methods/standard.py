@@ -306,13 +306,15 @@ class Method(FaceMethod):
             )
 
     def movement_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
-        flow = self.generator.move(batch.image, batch.side, batch.y, batch.told)[0]
+        with autocast(self.config, batch.image.device):
+            flow = self.generator.move(batch.image, batch.side, batch.y, batch.told)[0]
         missed = self._missed(flow, batch)
         return self.weights.movement * missed + self.weights.roughness * roughness(flow), {"g_move": missed}
 
     def paint_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
         """Movement and paint before there are critics; see `warm_up`."""
-        edit, moved, _ = self.generator.edit(batch.image, batch.side, batch.y, batch.told)
+        with autocast(self.config, batch.image.device):
+            edit, moved, _ = self.generator.edit(batch.image, batch.side, batch.y, batch.told)
         fake = moved + edit.opacity * (edit.paint - moved)
         return self._taught(batch, edit, fake, *self.crops(fake, batch.after, batch.shift))
 
