@@ -57,7 +57,8 @@ def command(
     lssl prepare helen Helen/ data/helen --size 128
     lssl train-parser --data data/helen -o runs/parser             as in the paper
     lssl train-parser --data data/london           masks drawn from landmarks
-    lssl train --data data/london --parser runs/parser/parser.safetensors
+    lssl train --preset paper --data data/london \\
+        --parser runs/parser/parser.safetensors
 
     The folder gets parser.safetensors, maps.png (people that it has not seen, as in Fig. 4 of the paper), report.json
     (each part's intersection over union) and metrics.jsonl. Ctrl-C stops early and keeps what was learnt.
