@@ -47,6 +47,9 @@ SHORT_NAMES = {
     "log_every": "output.log_every",
 }
 
+#: Settings that must be those of the generator that a run begins with.
+_OF_GENERATOR = ("network.width", "network.movement_width", "network.side_channels")
+
 
 def train(
     data: str | Path | None = None,
@@ -93,12 +96,13 @@ def default_preset(settings: Mapping[str, Any], device: str | None = None) -> st
     """The preset of a run that names none: "finetune" for a data set on a CPU, "standard" on a GPU, "quick" without data.
 
     settings: those that the user gives, by their full names. `finetune` begins with a trained generator, so "standard" also
-    stands in for it where the networks are to be others than that one's, and where the data set has no landmarks.
+    stands in for it where the data set has no landmarks, and where the generator is to be another than the built-in one and
+    none is named to begin with.
     """
     if not (data := settings.get("data.folder")):
         return "quick"
-    networks = {name for name in settings if name.startswith("network.")} - {"network.start"}
-    if networks or not (Path(data) / LANDMARKS).is_file() or choose_device(device).type != "cpu":
+    other = "network.start" not in settings and not settings.keys().isdisjoint(_OF_GENERATOR)
+    if other or not (Path(data) / LANDMARKS).is_file() or choose_device(device).type != "cpu":
         return "standard"
     return "finetune"
 

@@ -313,10 +313,14 @@ class Method(FaceMethod):
 
     def paint_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
         """Movement and paint before there are critics; see `warm_up`."""
-        with autocast(self.config, batch.image.device):
-            edit, moved, _ = self.generator.edit(batch.image, batch.side, batch.y, batch.told)
-        fake = moved + edit.opacity * (edit.paint - moved)
+        edit, fake, _ = self._made(batch)
         return self._taught(batch, edit, fake, *self.crops(fake, batch.after, batch.shift))
+
+    def _made(self, batch: Batch) -> tuple[Edit, Tensor, Tensor | None]:
+        """The generator's edit, the face that it makes, and its side image."""
+        with autocast(self.config, batch.image.device):
+            edit, moved, side = self.generator.edit(batch.image, batch.side, batch.y, batch.told)
+        return edit, moved + edit.opacity * (edit.paint - moved), side
 
     def _taught(self, batch: Batch, edit: Edit, fake: Tensor, mouth: Tensor, eyes: Tensor) -> tuple[Tensor, Terms]:
         """What needs no critic: where landmarks go, the subject's own picture, and that the rest stays."""
@@ -413,9 +417,7 @@ class Method(FaceMethod):
 
     def generator_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
         weights, device = self.weights, batch.image.device
-        with autocast(self.config, device):
-            edit, moved, side = self.generator.edit(batch.image, batch.side, batch.y, batch.told)
-        fake = moved + edit.opacity * (edit.paint - moved)
+        edit, fake, side = self._made(batch)
         mouth, eyes = self.crops(fake, batch.after, batch.shift)
 
         def adversarial(critic: Discriminator, pictures: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -62,7 +62,9 @@ def test_a_data_set_on_a_cpu_begins_with_a_trained_generator(tmp_path):
     data = write_folder(tmp_path / "faces")
     assert default_preset({"data.folder": data}, "cpu") == "finetune"
     assert default_preset({"data.folder": data, "network.start": "london", "seed": 1}, "cpu") == "finetune"
+    assert default_preset({"data.folder": data, "network.paint_size": 32}, "cpu") == "finetune"
     assert default_preset({"data.folder": data, "network.width": 4}, "cpu") == "standard"
+    assert default_preset({"data.folder": data, "network.width": 4, "network.start": "mine"}, "cpu") == "finetune"
     assert default_preset({"seed": 1}, "cpu") == "quick"
     (data / "landmarks.npy").unlink()
     assert default_preset({"data.folder": data}, "cpu") == "standard"
