@@ -1,8 +1,8 @@
 """What the device does in an iteration of `lssl train --preset paper`: its kernels, the longest first.
 
-    python benchmarks/profile_training.py [--preset paper] [--device cuda] [--out profile.txt]
+    python benchmarks/profile_training.py [--preset paper] [--size 128] [--device cuda] [--out profile.txt] [--bf16 on ...]
 
-The command runs in this process; a second thread records some iterations from the middle of the run, including CUDA graphs;
+Further options are those of `lssl train`. The command runs in this process; a second thread records some iterations from the middle of the run, including CUDA graphs;
 it follows the run by its log.
 """
 
@@ -62,12 +62,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="paper")
     parser.add_argument("--device", default="cuda")
+    parser.add_argument("--size", default="128")
     parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
+    options, further = parser.parse_known_args()
     small = options.device == "cpu"
     settings = (
-        ["--size", "64", "--batch-size", "2", "--width", "8"] if small else ["--size", "128", "--batch-size", "8"]
+        ["--size", "64", "--batch-size", "2", "--width", "8"]
+        if small
+        else ["--size", options.size, "--batch-size", "8"]
     )
+    settings += further
     first, last, end = (1, 2, 3) if small else (40, 60, 100)
     without = ["--without", "parsing"] if options.preset == "paper" else []
     found: dict[str, Any] = {}

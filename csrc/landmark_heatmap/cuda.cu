@@ -51,10 +51,15 @@ struct Peak {
 template <typename O, typename T>
 __device__ __forceinline__ void write_four(O* to, const T (&v)[4], int count, bool whole) {
   if (whole && count == 4) {
-    struct alignas(4 * sizeof(O) < 16 ? 4 * sizeof(O) : 16) Four {
-      O value[4];
-    };
-    *reinterpret_cast<Four*>(to) = {{narrow<O>(v[0]), narrow<O>(v[1]), narrow<O>(v[2]), narrow<O>(v[3])}};
+    if constexpr (sizeof(O) == 2) {  // packed: copied as values, they would be stored one by one
+      *reinterpret_cast<uint2*>(to) =
+          make_uint2(pack_word(narrow<O>(v[0]), narrow<O>(v[1])), pack_word(narrow<O>(v[2]), narrow<O>(v[3])));
+    } else {
+      struct alignas(16) Four {
+        O value[4];
+      };
+      *reinterpret_cast<Four*>(to) = {{narrow<O>(v[0]), narrow<O>(v[1]), narrow<O>(v[2]), narrow<O>(v[3])}};
+    }
   } else {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {

@@ -8,9 +8,9 @@ namespace lssl::cuda {
 
 namespace channels_last {
 
-constexpr int kVectors = 8;    // held per thread, each of one pixel
-constexpr int kThreads = 512;  // so that a block holds 64 KB
-constexpr int kMaxLanes = 8;   // vectors of a pixel in a slab
+constexpr int kVectors = 8;                              // held per thread, each of one pixel
+constexpr int kFewestThreads = 128, kMostThreads = 512;  // of a block, which then holds up to 64 KB
+constexpr int kMaxLanes = 8;                             // vectors of a pixel in a slab
 constexpr int kMaxCluster = 8;
 constexpr int kGroup = 4;  // channels summed at a time, as registers are scarce
 constexpr int kSums = 8;   // per lane at a time, at most: 2 kGroup, or a vector's 8 channels
@@ -48,7 +48,7 @@ struct Place {
   __device__ __forceinline__ explicit Place(const Slabs<T>& s) {
     lane = static_cast<int>(threadIdx.x) & (s.lanes - 1);
     row = static_cast<int>(threadIdx.x) / s.lanes;
-    rows = kThreads / s.lanes;
+    rows = static_cast<int>(blockDim.x) / s.lanes;
     const int block = static_cast<int>(blockIdx.x);
     chunk = block % s.chunks;
     slab = block / s.chunks % s.slabs;
@@ -113,17 +113,18 @@ __device__ __forceinline__ void column_sum(A (&v)[N], int lanes, A* scratch, A* 
     for (int i = 0; i < N; ++i) v[i] += __shfl_xor_sync(kWarp, v[i], offset);
   }
   const int thread = static_cast<int>(threadIdx.x), lane = thread & (lanes - 1), columns = lanes * N;
+  static_assert(kMaxLanes * N <= kFewestThreads);
   if (thread % 32 < lanes) {
 #pragma unroll
     for (int i = 0; i < N; ++i) {
-      LSSL_ASSERT(within(thread / 32 * columns + lane * N + i, kThreads / 32 * kMaxLanes * kSums));
+      LSSL_ASSERT(within(thread / 32 * columns + lane * N + i, kMostThreads / 32 * kMaxLanes * kSums));
       scratch[thread / 32 * columns + lane * N + i] = v[i];
     }
   }
   __syncthreads();
   if (thread < columns) {
     A total = A(0);
-    for (int warp = 0; warp < kThreads / 32; ++warp) total += scratch[warp * columns + thread];
+    for (int warp = 0; warp < static_cast<int>(blockDim.x) / 32; ++warp) total += scratch[warp * columns + thread];
     totals[thread] = total;
   }
   __syncthreads();
@@ -134,7 +135,8 @@ __device__ __forceinline__ void column_sum(A (&v)[N], int lanes, A* scratch, A* 
 template <typename T, int R>
 struct Exchange {
   using A = Accumulator<T>;
-  A scratch[kThreads / 32 * kMaxLanes * kSums];
+  static_assert(kMaxLanes * kChannels<T, R> * 2 <= kFewestThreads);
+  A scratch[kMostThreads / 32 * kMaxLanes * kSums];
   A totals[kMaxLanes * kSums];
   A mine[kMaxLanes * kChannels<T, R> * 2];      // this block's two numbers per channel, for its cluster
   A combined[kMaxLanes * kChannels<T, R> * 2];  // the cluster's
@@ -183,7 +185,7 @@ __device__ __forceinline__ void publish(const Slabs<T>& s, Exchange<T, R>& excha
 }
 
 template <typename T, int R, Pass P>
-__global__ void __launch_bounds__(kThreads, P == Pass::kFused ? kFusedBlocks : 1) forward(const Slabs<T> s) {
+__global__ void __launch_bounds__(kMostThreads, P == Pass::kFused ? kFusedBlocks : 1) forward(const Slabs<T> s) {
   using A = Accumulator<T>;
   constexpr int V = kValues<T>, C = kChannels<T, R>, G = C < kGroup ? C : kGroup;
   LSSL_DYNAMIC_SHARED(x_store, Vector);  // one pixel's each; as many per thread as its chunk needs (run)
@@ -192,7 +194,7 @@ __global__ void __launch_bounds__(kThreads, P == Pass::kFused ? kFusedBlocks : 1
   const int tile = place.rows * kVectors;
   const int64_t first_channel = static_cast<int64_t>(place.slab * s.lanes) * C;
   const int64_t first_affine = place.n * s.affine_step + first_channel;
-  const ThreadVectors x(x_store, kThreads);
+  const ThreadVectors x(x_store, static_cast<int>(blockDim.x));
   A mean[C], scale[C], bias[C];
 
   // Turns the chunks' moments into mean and rstd, and those into what a thread needs.
@@ -305,7 +307,7 @@ __global__ void __launch_bounds__(kThreads, P == Pass::kFused ? kFusedBlocks : 1
 
 // grad_input = weight rstd (u - mean(u) - xhat mean(u xhat)), with u = grad_output activation'(z).
 template <typename T, int R, Pass P>
-__global__ void __launch_bounds__(kThreads, 1) backward(const Slabs<T> s) {
+__global__ void __launch_bounds__(kMostThreads, 1) backward(const Slabs<T> s) {
   using A = Accumulator<T>;
   constexpr int V = kValues<T>, C = kChannels<T, R>, G = C < kGroup ? C : kGroup;
   LSSL_DYNAMIC_SHARED(x_store, Vector);  // one pixel's each; as many per thread as its chunk needs (run)
@@ -314,7 +316,7 @@ __global__ void __launch_bounds__(kThreads, 1) backward(const Slabs<T> s) {
   const int tile = place.rows * kVectors;
   const int64_t first_channel = static_cast<int64_t>(place.slab * s.lanes) * C;
   const int64_t first_affine = place.n * s.affine_step + first_channel;
-  const ThreadVectors x(x_store, kThreads);
+  const ThreadVectors x(x_store, static_cast<int>(blockDim.x));
   const A* const rstd = s.rstd + place.n * s.channels + first_channel;
   A mean[C], scale[C], bias[C];
 #pragma unroll
@@ -421,35 +423,41 @@ __global__ void __launch_bounds__(kThreads, 1) backward(const Slabs<T> s) {
 
 struct Shape {
   int64_t vectors, pixels;
-  int lanes;
+  int lanes, threads;
   bool fused;
   int64_t chunks, chunk_pixels;
 };
 
+// The shapes of blocks that were fastest on an H200 of all with 4 to 32 lanes and 64 to 1024 threads
+// (docs/operators-gpu.md).
 Shape shape_of(Dtype dtype, const ShuffleNorm& call) {
   const int64_t values = dtype == Dtype::kFloat32 ? 4 : 8;
   const int64_t vectors = call.channels * call.factor * call.factor / values, pixels = call.height * call.width;
   const int max_cluster = device_attribute(cudaDevAttrComputeCapabilityMajor) >= 9 ? kMaxCluster : 1;
-  // As many blocks as run at once, two per multiprocessor, without a second wave; fewer pixels per block than one per
-  // thread gain nothing.
-  const int64_t at_once_on_device = 2 * int64_t{device_attribute(cudaDevAttrMultiProcessorCount)};
-  int widest = 0;
-  for (int lanes = kMaxLanes; lanes >= (call.factor == 2 ? 4 : 1); lanes /= 2) {
-    if (vectors % lanes != 0) continue;
-    if (widest == 0) widest = lanes;
-    const int64_t at_once = kThreads / lanes;
+  const int64_t multiprocessors = device_attribute(cudaDevAttrMultiProcessorCount);
+  const auto widest = [&](int lanes) {
+    while (vectors % lanes != 0) lanes /= 2;
+    return lanes;
+  };
+  const int fewest = call.factor == 2 ? 4 : 1;
+  for (int lanes = widest(call.factor == 2 ? kMaxLanes : 4); lanes >= fewest; lanes /= 2) {
     int64_t chunks = 1;
-    while (chunks * at_once * kVectors < pixels) chunks *= 2;
+    while (ceil_div(pixels, chunks) * lanes > int64_t{kMostThreads} * kVectors) chunks *= 2;
     if (chunks > max_cluster) continue;
-    while (2 * chunks <= max_cluster && call.batch * (vectors / lanes) * 2 * chunks <= at_once_on_device &&
-           2 * chunks * at_once <= pixels) {
+    // Nearly a block for each multiprocessor, but not less than a pixel for each thread.
+    while (2 * chunks <= max_cluster && 4 * call.batch * (vectors / lanes) * chunks < 3 * multiprocessors &&
+           pixels * lanes >= 2 * chunks * kFewestThreads) {
       chunks *= 2;
     }
-    return {vectors, pixels, lanes, true, chunks, ceil_div(pixels, chunks)};
+    const int64_t chunk = ceil_div(pixels, chunks);
+    int threads = kFewestThreads;
+    while (threads * kVectors < chunk * lanes) threads *= 2;
+    return {vectors, pixels, lanes, threads, true, chunks, chunk};
   }
-  const int64_t tile = int64_t{kThreads} / widest * kVectors,
-                chunk = ceil_div(ceil_div(pixels, tile), kMaxChunks) * tile;
-  return {vectors, pixels, widest, false, ceil_div(pixels, chunk), chunk};
+  const int lanes = widest(kMaxLanes), threads = 256;
+  const int64_t twice = 2 * int64_t{threads} / lanes * kVectors,
+                chunk = ceil_div(ceil_div(pixels, twice), kMaxChunks) * twice;
+  return {vectors, pixels, lanes, threads, false, ceil_div(pixels, chunk), chunk};
 }
 
 template <typename T, int R>
@@ -480,11 +488,11 @@ const char* run(Dtype dtype, const ShuffleNorm& call, bool is_forward, void* wor
                    static_cast<A>(call.eps),
                    static_cast<A>(call.negative_slope)};
   const int64_t blocks = call.batch * slabs * shape.chunks;
-  const int64_t at_once = kThreads / shape.lanes,
+  const int64_t at_once = shape.threads / shape.lanes,
                 held = std::min<int64_t>(kVectors, ceil_div(shape.chunk_pixels, at_once));
-  const int64_t x_bytes = held * kThreads * sizeof(Vector);
+  const int64_t x_bytes = held * shape.threads * static_cast<int64_t>(sizeof(Vector));
   const auto queue = [&](auto kernel, int64_t cluster) {
-    return launch(kernel, blocks, kThreads, x_bytes, static_cast<int>(cluster), stream, s);
+    return launch(kernel, blocks, shape.threads, x_bytes, static_cast<int>(cluster), stream, s);
   };
   if (shape.fused) return queue(is_forward ? forward<T, R, Pass::kFused> : backward<T, R, Pass::kFused>, shape.chunks);
   const char* error = queue(is_forward ? forward<T, R, Pass::kPartial> : backward<T, R, Pass::kPartial>, 1);

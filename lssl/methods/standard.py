@@ -75,6 +75,7 @@ class NetworkSettings:
 
     start: a generator whose weights the run begins with: a built-in one's name, a run folder or a file; "": new weights.
     paint_size: the side in pixels at which the painter works; 0: the pictures', or the start's (`start.size_to_paint_at`).
+    fine_movement: a path around the mover's bottleneck, so that lids move, too.
     """
 
     start: str = ""
@@ -83,6 +84,7 @@ class NetworkSettings:
     movement_width: int = 24
     side_channels: int = 1  # of the landmark heatmap; 0: no side image
     critic_width: int = 32
+    fine_movement: bool = True
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,9 @@ class Batch:
     own: Tensor
     shift: Tensor
 
+    def tensors(self) -> list[Tensor]:
+        return [value for value in vars(self).values() if value is not None]
+
 
 class Method(FaceMethod):
     settings: Settings
@@ -170,6 +175,7 @@ class Method(FaceMethod):
                 takes_source=True,
                 paint_size=self._paint_size(),
                 smooth_paint=True,
+                fine_movement=self.settings.network.fine_movement,
             ).to(device)
             self.critic = self._new_critic().to(device)
             self.parts = PartCritics(self.schema.dimension, self.crops, self.settings.network.critic_width).to(device)
@@ -227,34 +233,32 @@ class Method(FaceMethod):
         return {**drawn, **faces, **partners}
 
     def batch(self, plan: Plan) -> Batch:
-        faces, partners = (
-            self.faces.batch(plan, draw_side=False),
-            self.faces.batch(plan, name="partner", draw_side=False),
-        )
+        # The faces and then their partners in one batch: on a GPU the number of operations is what takes time.
+        faces = self.faces.batch(plan, also="partner", draw_side=False)
         affine, light = moves_of(plan["moves"], self.memory["moves"])
-        known, side, pose = plan["known"], None, plan["pose"]
+        known, pose, count = plan["known"], plan["pose"], len(affine)
         onto = composed(pose_affine(pose), affine)
-        before = after = theirs = torch.zeros(len(affine), 68, 2, device=affine.device)
-        mouth = their_mouth = None
-        if faces.landmarks is not None and partners.landmarks is not None and self.shapes is not None:
-            before = half_sides(faces.landmarks, self.train_set.size)
+        moves, side, mouths = torch.cat([affine, onto]), None, None
+        before = after = theirs = torch.zeros(count, 68, 2, device=affine.device)
+        if faces.landmarks is not None and self.shapes is not None:
+            before, theirs = half_sides(faces.landmarks, self.train_set.size).chunk(2)
             mean = before + self.shapes[plan["asked"]] - self.shapes[plan["has"]]
-            theirs = half_sides(partners.landmarks, self.train_set.size)
             after = torch.where(known[:, None, None] > 0, with_pose(theirs, pose, self.landmark_depth), mean)
-            moved = (move_points(before, affine), move_points(after, affine), move_points(theirs, onto))
+            moved = move_points(torch.cat([before, theirs, after]), torch.cat([moves, affine]))
             narrowing = plan["mouth"] * self.memory["moves"] * MOUTH
-            mouths = [Mouths(points[:, MOUTH_POINTS].mean(1), narrowing) for points in moved]
-            before, after, theirs = (changed.move_points(points) for changed, points in zip(mouths, moved, strict=True))
-            mouth, _, their_mouth = mouths
-        image = light_images(move_images(faces.image, affine, mouth), light)
-        target = light_images(move_images(partners.image, onto, their_mouth), light)
+            mouths = Mouths(moved[:, MOUTH_POINTS].mean(1), narrowing.repeat(3))
+            before, theirs, after = mouths.move_points(moved).chunk(3)
+            mouths = Mouths(mouths.centre[: 2 * count], mouths.narrowing[: 2 * count])
+        image, target = light_images(move_images(faces.image, moves, mouths), light.repeat(2, 1)).chunk(2)
         if self.shapes is not None:
             target = in_light_of(image, before, target, theirs)
             if self.train_set.side == "heatmap":
                 side = self.train_set.heatmap((before + 1) / 2 * self.size - 0.5)
         own = (plan["asked"] == plan["has"]).float()
-        told = faces.y * plan["told"]
-        return Batch(image, side, faces.y, plan["y"], told, before, after, target, theirs, known, own, plan["shift"])
+        y = faces.y[:count]
+        return Batch(
+            image, side, y, plan["y"], y * plan["told"], before, after, target, theirs, known, own, plan["shift"]
+        )
 
     def updates(self) -> Sequence[Update]:
         schedule = self.config.schedule
@@ -416,6 +420,10 @@ class Method(FaceMethod):
         self.memory["moves"].add_(0.0005 * (self.memory["certainty"] - _SURE).sign()).clamp_(0.25, 1.0)
 
     def generator_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
+        with self.generator.gathering():
+            return self._generator_loss(batch)
+
+    def _generator_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
         weights, device = self.weights, batch.image.device
         edit, fake, side = self._made(batch)
         mouth, eyes = self.crops(fake, batch.after, batch.shift)
@@ -425,8 +433,11 @@ class Method(FaceMethod):
             return losses.generator_logistic(realism + losses.projection(logits, y, self.schema)), logits
 
         terms: Terms = {}
-        with self.branches.aside(0, fake, batch.y):
+        with self.branches.aside(0, *edit, fake, mouth, eyes, *batch.tensors()):
             terms["g_adv"], logits = adversarial(self.critic, self.seen(fake), batch.y)
+            if weights.classification:
+                terms["g_cls"] = losses.attribute_softmax(logits, batch.y, self.schema)
+            taught, more = self._taught(batch, edit, fake, mouth, eyes)
         if weights.parts:
             with self.branches.aside(1, mouth, eyes, batch.y):
                 of_mouth, _ = adversarial(self.parts.mouth, mouth, batch.y)
@@ -435,15 +446,12 @@ class Method(FaceMethod):
         if weights.bidirectional:
             with autocast(self.config, device):
                 back = self.generator(fake, side, batch.y_source, batch.y)[0]
-        self.branches.join(*terms.values(), logits)
-        loss = terms["g_adv"]
+        self.branches.join(taught, *terms.values(), *more.values())
+        loss = terms["g_adv"] + taught
         if weights.parts:
             loss = loss + weights.parts * terms["g_part"]
         if weights.classification:
-            terms["g_cls"] = losses.attribute_softmax(logits, batch.y, self.schema)
             loss = loss + weights.classification * terms["g_cls"]
-        taught, more = self._taught(batch, edit, fake, mouth, eyes)
-        loss = loss + taught
         terms.update(more)
         if weights.bidirectional:
             terms["g_bi"] = losses.bidirectional(batch.image, back.float())

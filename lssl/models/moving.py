@@ -7,7 +7,8 @@ hair stay sharp at any size; an `Edit` can be applied to the large photograph th
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -42,21 +43,21 @@ def look_up(image: Tensor, flow: Tensor) -> Tensor:
     flow = F.interpolate(flow, size=size, mode="bilinear", align_corners=False)
     still = torch.eye(2, 3, dtype=flow.dtype, device=flow.device).expand(flow.shape[0], 2, 3)
     places = F.affine_grid(still, list(image.shape), align_corners=False) + flow.permute(0, 2, 3, 1)
-    return F.grid_sample(image, places, mode="bicubic", padding_mode="border", align_corners=False).clamp(-1, 1)
+    return F.hardtanh(F.grid_sample(image, places, mode="bicubic", padding_mode="border", align_corners=False))
 
 
 def shade(image: Tensor, tone: Tensor) -> Tensor:
     """image (N, 3, H, W) in [-1, 1] with its light changed by tone (N, 3, g, g)."""
     gain = F.interpolate(tone, size=image.shape[2:], mode="bilinear", align_corners=False).exp()
-    return ((image + 1) * gain - 1).clamp(-1, 1)
+    return F.hardtanh((image + 1) * gain - 1)
 
 
 class ConditionalBlock(nn.Module):
     """Convolution, pixel shuffle, instance norm whose scale and shift depend on y (Dumoulin et al. 2017), activation.
 
     (N, in, H, W), affine -> (N, out, H * upscale_factor / stride, W * upscale_factor / stride), with `affine` the
-    scale and shift (N, out) that `affines` computes from y. In this way y affects the picture from the first iteration
-    on; if it were concatenated as planes, the norm would leave little of it.
+    scale and shift (N, out) that `Conditional.affines` computes from y. In this way y affects the picture from the first
+    iteration on; if it were concatenated as planes, the norm would leave little of it.
     """
 
     def __init__(
@@ -87,23 +88,61 @@ class ConditionalBlock(nn.Module):
         return pixel_shuffle_instance_norm(self.conv(x), *affine, self.upscale_factor, activation=activation)
 
 
-def affines(network: nn.Module, y: Tensor) -> dict[nn.Module, Affine]:
-    """The scale and shift (N, out), float32, of every conditional block of a network for attributes y (N, A).
+class Gathered(NamedTuple):
+    """The parameters of all conditional blocks of a network, T output channels together; blocks one after another.
 
-    They are w (1 + scale) and b (1 + scale) + shift, with a block's own w and b, and scale and shift from its
-    `modulation` of y. One matrix product serves all blocks: on a GPU each of many small ones would take as long.
+    rows (2 T, A): the modulations, first those of the scales, then those of the shifts. weight, bias (T,).
     """
-    blocks = [module for module in network.modules() if isinstance(module, ConditionalBlock)]
-    sizes = [len(block.weight) for block in blocks]
-    halves = [block.modulation.weight.chunk(2) for block in blocks]
-    rows = torch.cat([half[k] for k in (0, 1) for half in halves])
-    dtype = torch.promote_types(rows.dtype, torch.float32)
-    with torch.autocast(y.device.type, enabled=False):
-        scale, shift = F.linear(y.to(dtype), rows.to(dtype)).chunk(2, 1)
-        scale = 1 + scale
-        weight = torch.cat([block.weight for block in blocks]).to(dtype) * scale
-        bias = torch.addcmul(shift, torch.cat([block.bias for block in blocks]).to(dtype), scale)
-    return dict(zip(blocks, zip(weight.split(sizes, 1), bias.split(sizes, 1), strict=True), strict=True))
+
+    rows: Tensor
+    weight: Tensor
+    bias: Tensor
+
+
+class Conditional(nn.Module):
+    """A network of conditional blocks, whose scales and shifts `affines` computes together: on a GPU each of many small
+    operations would take as long."""
+
+    order: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gathered: Gathered | None = None
+
+    def conditional_blocks(self) -> list[ConditionalBlock]:
+        return [module for module in self.modules() if isinstance(module, ConditionalBlock)]
+
+    def set_order(self) -> None:
+        """To be called when all blocks are there."""
+        firsts, shifts, start = [], [], 0
+        for block in self.conditional_blocks():
+            count = len(block.weight)
+            firsts.append(torch.arange(start, start + count))
+            shifts.append(torch.arange(start + count, start + 2 * count))
+            start += 2 * count
+        self.register_buffer("order", torch.cat(firsts + shifts), persistent=False)
+
+    def gather(self) -> Gathered:
+        blocks = self.conditional_blocks()
+        rows = torch.cat([block.modulation.weight for block in blocks]).index_select(0, self.order)
+        dtype = torch.promote_types(rows.dtype, torch.float32)
+        weight, bias = (torch.cat([getattr(block, name) for block in blocks]) for name in ("weight", "bias"))
+        return Gathered(rows.to(dtype), weight.to(dtype), bias.to(dtype))
+
+    def affines(self, y: Tensor) -> dict[nn.Module, Affine]:
+        """The scale and shift (N, out), float32, of every conditional block for attributes y (N, A).
+
+        They are w (1 + scale) and b (1 + scale) + shift, with a block's own w and b, and scale and shift from its
+        `modulation` of y.
+        """
+        rows, weight, bias = self.gathered or self.gather()
+        with torch.autocast(y.device.type, enabled=False):
+            scale, shift = F.linear(y.to(rows.dtype), rows).chunk(2, 1)
+            scale = 1 + scale
+            weight, bias = weight * scale, torch.addcmul(shift, bias, scale)
+        blocks = self.conditional_blocks()
+        sizes = [len(block.weight) for block in blocks]
+        return dict(zip(blocks, zip(weight.split(sizes, 1), bias.split(sizes, 1), strict=True), strict=True))
 
 
 class ConditionalResidual(nn.Module):
@@ -118,12 +157,18 @@ class ConditionalResidual(nn.Module):
         return x + self.second(self.first(x, affine[self.first]), affine[self.second])
 
 
-class Mover(nn.Module):
-    """(x, s) at g x g pixels and y, to a flow (N, 2, g, g) and a tone (N, 3, g, g); both start close to zero."""
+class Mover(Conditional):
+    """(x, s) at g x g pixels and y, to a flow (N, 2, g, g) and a tone (N, 3, g, g); both start close to zero.
+
+    skip: whether there is a path around its bottleneck, which sees a quarter of the g x g pixels a side: lids move by less
+    than such a pixel. At first it adds nothing.
+    """
 
     smoothing: Tensor
 
-    def __init__(self, in_channels: int, attribute_dim: int, width: int, residual_blocks: int = 4) -> None:
+    def __init__(
+        self, in_channels: int, attribute_dim: int, width: int, residual_blocks: int = 4, skip: bool = False
+    ) -> None:
         super().__init__()
         a = attribute_dim
         self.blocks = nn.ModuleList(
@@ -136,24 +181,34 @@ class Mover(nn.Module):
                 ConditionalBlock(2 * width, width, a, upscale_factor=2),
             ]
         )
+        self.skip = ConditionalBlock(2 * width, width, a, activation=False) if skip else None
         self.head = nn.Conv2d(width, 5, 5, padding=2)
         with torch.no_grad():
+            if self.skip is not None:
+                self.skip.weight.zero_()
+                self.skip.modulation.weight.zero_()
             self.head.weight.mul_(0.1)
             assert self.head.bias is not None
             self.head.bias.zero_()
         self.register_buffer("smoothing", _binomial(5, 5), persistent=False)
+        self.set_order()
 
     def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        affine = affines(self, y)
+        affine = self.affines(y)
+        fine = None
         for block in self.blocks:
             x = block(x, affine if isinstance(block, ConditionalResidual) else affine[block])
+            fine = x if fine is None else fine
+        if self.skip is not None and fine is not None:
+            x = x + self.skip(torch.cat([x, fine], 1), affine[self.skip])
         with torch.autocast(x.device.type, enabled=False):
             rough = F.pad(self.head(x.float()), (2, 2, 2, 2), mode="replicate")
             smooth = F.conv2d(rough, self.smoothing, groups=5)
-        return 0.2 * smooth[:, :2], 0.5 * torch.tanh(smooth[:, 2:])
+        flow, tone = smooth.split([2, 3], 1)
+        return 0.2 * flow, 0.5 * torch.tanh(tone)
 
 
-class Painter(nn.Module):
+class Painter(Conditional):
     """The moved (x, s) and y, to colours (N, 3, S, S) in [-1, 1] and their opacity (N, 1, S, S): a U-Net.
 
     smooth: whether its output has no waves of two pixels: else what it cannot make out, such as single teeth, become dots.
@@ -185,9 +240,10 @@ class Painter(nn.Module):
             self.head.bias.copy_(torch.tensor([0.0, 0.0, 0.0, -2.0]))  # nearly transparent
         self.smooth = smooth
         self.register_buffer("smoothing", _binomial(3, 4), persistent=False)
+        self.set_order()
 
     def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        affine = affines(self, y)
+        affine = self.affines(y)
         features = torch.relu(self.first(x))
         skipped = [features]
         for block in self.down:
@@ -202,7 +258,8 @@ class Painter(nn.Module):
             painted = self.head(self.last(features.float(), affine[self.last]))
             if self.smooth:
                 painted = F.conv2d(F.pad(painted, (1, 1, 1, 1), mode="replicate"), self.smoothing, groups=4)
-        return painted[:, :3], torch.sigmoid(painted[:, 3:])
+        colours, opacity = painted.split([3, 1], 1)
+        return colours, torch.sigmoid(opacity)
 
 
 class MovingGenerator(Described):
@@ -222,6 +279,7 @@ class MovingGenerator(Described):
         paint_size: the side at which the painter works, if less than S; what it paints is enlarged. Then it is this that
             must be at least 16 and divisible by 2**d.
         smooth_paint: whether the paint has no waves of two pixels (`Painter`).
+        fine_movement: whether the mover has a path around its bottleneck (`Mover`).
     """
 
     image_channels = 3
@@ -236,6 +294,7 @@ class MovingGenerator(Described):
         takes_source: bool = False,
         paint_size: int | None = None,
         smooth_paint: bool = False,
+        fine_movement: bool = False,
     ) -> None:
         super().__init__(
             attribute_dim=attribute_dim,
@@ -246,6 +305,7 @@ class MovingGenerator(Described):
             takes_source=takes_source,
             paint_size=paint_size,
             smooth_paint=smooth_paint,
+            fine_movement=fine_movement,
         )
         if attribute_dim < 1:
             raise ValueError(f"attribute_dim must be at least 1, not {attribute_dim}")
@@ -258,12 +318,24 @@ class MovingGenerator(Described):
         self.paint_size = painted
         self.grid, self.takes_source = grid_size(image_size), takes_source
         conditions = attribute_dim * (2 if takes_source else 1)
-        self.mover = Mover(3 + side_channels, conditions, movement_width)
+        self.mover = Mover(3 + side_channels, conditions, movement_width, skip=fine_movement)
         self.painter = Painter(3 + side_channels, conditions, width, levels, smooth_paint)
         with torch.no_grad():
             for block in self.modules():
                 if isinstance(block, ConditionalBlock):
                     block.modulation.weight[:, attribute_dim:].zero_()
+
+    @contextmanager
+    def gathering(self) -> Iterator[None]:
+        """Passes within share what does not depend on the pictures or y, and its gradients. Weights must not change."""
+        networks = (self.mover, self.painter)
+        for network in networks:
+            network.gathered = network.gather()
+        try:
+            yield
+        finally:
+            for network in networks:
+                network.gathered = None
 
     def conditions(self, attributes: Tensor, source: Tensor | None = None) -> Tensor:
         """What the blocks are conditioned on: attributes (N, A), with `takes_source` also the source (N, A); without it, 0."""
@@ -289,8 +361,8 @@ class MovingGenerator(Described):
         """
         flow, tone = self.move(image, side, attributes, source)
         moved = look_up(self._pair(image, side).float(), flow)
-        moved_image = shade(moved[:, :3], tone)
-        moved_side = moved[:, 3:] if self.side_channels else None
+        moved_image, moved_side = moved.split([3, self.side_channels], 1) if self.side_channels else (moved, None)
+        moved_image = shade(moved_image, tone)
         seen = moved_image if moved_side is None else torch.cat([moved_image, moved_side], 1)
         if self.paint_size < self.image_size:
             seen = F.interpolate(seen, size=(self.paint_size, self.paint_size), mode="area")
@@ -298,8 +370,8 @@ class MovingGenerator(Described):
         if self.paint_size < self.image_size:
             painted = torch.cat([colours, opacity], 1)
             painted = F.interpolate(painted, size=image.shape[2:], mode="bilinear", align_corners=False)
-            colours, opacity = painted[:, :3], painted[:, 3:]
-        paint = (moved_image + 2 * torch.tanh(colours.float())).clamp(-1, 1)
+            colours, opacity = painted.split([3, 1], 1)
+        paint = F.hardtanh(moved_image + 2 * torch.tanh(colours.float()))
         return Edit(flow, tone, paint, opacity.float()), moved_image, moved_side
 
     def forward(

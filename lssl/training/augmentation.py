@@ -14,7 +14,7 @@ from torch.nn import functional as F
 # The largest moves at strength 1: a share of the picture's side, degrees, shares of the face's size and of the light.
 SHIFT, TURN, SCALE, GAIN, TINT = 0.08, 6.0, 0.05, 0.1, 0.05
 MOUTH = 0.4  # by which share a mouth becomes narrower or wider at strength 1
-_REACH = 0.3  # of a mouth's change, in half-sides of the picture
+_UNIT = 0.3 * math.sqrt(2)  # of a mouth's change, which reaches 0.3 half-sides of the picture (one standard deviation)
 MOVES = 8  #: numbers that describe one face's move: turn, scale, shift (x, y), gain, tint (R, G, B)
 
 
@@ -28,12 +28,13 @@ def moves_of(draw: Tensor, strength: float | Tensor) -> tuple[Tensor, Tensor]:
 
     Returns affine maps (N, 2, 3) from output to input in [-1, 1] coordinates, and light (N, 4): gain and tint of R, G, B.
     """
-    angle = draw[:, 0] * strength * math.radians(TURN)
-    scale = 1 + draw[:, 1] * strength * SCALE
+    draw = draw * strength
+    angle = draw[:, 0] * math.radians(TURN)
+    scale = 1 + draw[:, 1] * SCALE
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
-    shift = draw[:, 2:4] * strength * 2 * SHIFT
+    shift = draw[:, 2:4] * 2 * SHIFT
     affine = torch.stack([cos, -sin, shift[:, 0], sin, cos, shift[:, 1]], 1).reshape(-1, 2, 3)
-    light = torch.cat([1 + draw[:, 4:5] * strength * GAIN, draw[:, 5:8] * strength * TINT], 1)
+    light = torch.cat([1 + draw[:, 4:5] * GAIN, draw[:, 5:8] * TINT], 1)
     return affine, light
 
 
@@ -49,15 +50,22 @@ class Mouths:
 
     def aside(self, points: Tensor) -> Tensor:
         """How far to the side of points (N, K, 2) of the result the picture is looked up: (N, K)."""
-        off = points - self.centre[:, None]
-        return off[..., 0] * torch.exp(-off.square().sum(2) / (2 * _REACH**2)) * self.narrowing[:, None]
+        x, share = self._beside(points)
+        return x * torch.exp(-x.square()) * share * _UNIT
 
     def move_points(self, points: Tensor) -> Tensor:
         """Where points (N, K, 2) of the picture lie in the result, by fixed-point iteration."""
-        moved = points
-        for _ in range(8):
-            moved = torch.stack([points[..., 0] - self.aside(moved), points[..., 1]], 2)
-        return moved
+        x, share = self._beside(points)
+        moved = x
+        for _ in range(8):  # on a GPU each operation here costs as much as a convolution of small pictures
+            moved = torch.addcmul(x, moved * share, torch.exp(-moved.square()), value=-1)
+        return torch.stack([torch.add(points[..., 0], moved - x, alpha=_UNIT), points[..., 1]], 2)
+
+    def _beside(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """How far points lie beside the mouth's centre, in units in which the change falls by exp(-x^2); and what share of
+        it there is at their height. Both (N, K)."""
+        x, y = ((points - self.centre[:, None]) / _UNIT).unbind(2)
+        return x, torch.exp(-y.square()) * self.narrowing[:, None]
 
 
 def move_images(images: Tensor, affine: Tensor, mouths: Mouths | None = None, *, mode: str = "bicubic") -> Tensor:

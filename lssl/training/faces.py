@@ -101,13 +101,19 @@ class FaceStream:
         prefix = name or self.name
         return {f"{prefix}.{entry}": values for entry, values in plan.items()}
 
-    def batch(self, plan: Plan, *, name: str | None = None, draw_side: bool = True) -> Faces:
+    def batch(self, plan: Plan, *, also: str | None = None, draw_side: bool = True) -> Faces:
         """The faces of a plan that is on the device. The side image is drawn once, after the moves.
 
+        also: the name of further faces of the plan, which follow in the same batch (`draw`).
         draw_side: False draws no heatmaps, for a caller that will move the faces further.
         """
-        prefix = f"{name or self.name}."
-        own = {k.removeprefix(prefix): v for k, v in plan.items() if k.startswith(prefix)}
+
+        def entries(name: str) -> Plan:
+            return {k.removeprefix(f"{name}."): v for k, v in plan.items() if k.startswith(f"{name}.")}
+
+        own = entries(self.name)
+        if also is not None:
+            own = {k: torch.cat([v, more]) for (k, v), more in zip(own.items(), entries(also).values(), strict=True)}
         pixels = {k.removeprefix("pixels."): v for k, v in own.items() if k.startswith("pixels.")}
         faces = self.dataset.batch(
             own["rows"], flip=own["flip"], pixels=pixels or None, draw_side=draw_side and "affine" not in own

@@ -171,6 +171,7 @@ def way_gone(flow: Tensor, before: Tensor, asked: Tensor, weights: Tensor) -> fl
 
 def roughness(flow: Tensor) -> Tensor:
     """Mean absolute second difference of a flow (N, 2, g, g) along both axes."""
-    across = flow[..., 2:] - 2 * flow[..., 1:-1] + flow[..., :-2]
-    down = flow[..., 2:, :] - 2 * flow[..., 1:-1, :] + flow[..., :-2, :]
-    return across.abs().mean() + down.abs().mean()
+    # The sum of three neighbours, as their mean times three, less three times the middle one: few operations, for a GPU.
+    across = F.avg_pool2d(flow, (1, 3), 1) - flow[..., 1:-1]
+    down = F.avg_pool2d(flow, (3, 1), 1) - flow[..., 1:-1, :]
+    return 3 * (across.abs().mean() + down.abs().mean())

@@ -41,7 +41,7 @@ class PartCrops(nn.Module):
     def forward(self, image: Tensor, landmarks: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
         def crop(part: slice, k: int, grid: Tensor) -> Tensor:
             places = (landmarks[:, part].mean(1) + shift[:, k])[:, None, None] + grid
-            return F.grid_sample(image, places, mode="bicubic", padding_mode="border", align_corners=False).clamp(-1, 1)
+            return F.hardtanh(F.grid_sample(image, places, mode="bicubic", padding_mode="border", align_corners=False))
 
         left, right = crop(_LEFT_EYE, 1, self.eye_grid), crop(_RIGHT_EYE, 2, self.eye_grid)
         return crop(MOUTH_POINTS, 0, self.mouth_grid), torch.cat([left, right.flip(3)])
@@ -72,14 +72,14 @@ def in_light_of(image: Tensor, landmarks: Tensor, other: Tensor, theirs: Tensor)
     Pictures (N, 3, S, S) in [-1, 1], landmarks (N, 68, 2) in half-sides; `theirs` are those of `other`.
     """
 
-    def skin(picture: Tensor, points: Tensor) -> Tensor:
-        # Between the contour and the nostrils, which is seldom covered. By slices: a list of numbers would be copied to the
-        # device, which a CUDA graph must not do.
-        left, right = points[:, 1:4] + points[:, 31:32], points[:, 13:16] + points[:, 35:36]
-        cheeks = torch.cat([left, right], 1) / 2
-        return F.grid_sample(picture, cheeks[:, :, None], padding_mode="border", align_corners=False).mean((2, 3)) + 1
-
-    gain = (skin(image, landmarks) / skin(other, theirs).clamp(min=0.05)).clamp(*_GAINS)
+    # The skin between the contour and the nostrils, which is seldom covered. By slices: a list of numbers would be copied to
+    # the device, which a CUDA graph must not do.
+    pictures, points = torch.cat([image, other]), torch.cat([landmarks, theirs])
+    left, right = points[:, 1:4] + points[:, 31:32], points[:, 13:16] + points[:, 35:36]
+    cheeks = torch.cat([left, right], 1)[:, :, None] / 2
+    skin = F.grid_sample(pictures, cheeks, padding_mode="border", align_corners=False).mean((2, 3)) + 1
+    ours, of_others = skin.chunk(2)
+    gain = (ours / of_others.clamp(min=0.05)).clamp(*_GAINS)
     return ((other + 1) * gain[:, :, None, None] - 1).clamp(-1, 1)
 
 

@@ -130,3 +130,42 @@ def test_what_a_face_shows_is_an_input_that_begins_without_effect(tmp_path):
 def test_a_generator_that_takes_no_source_ignores_it(network):
     given = torch.rand(2, 3, 32, 32) * 2 - 1, torch.zeros(2, 1, 32, 32), torch.eye(2)
     assert torch.equal(network(*given, torch.eye(2))[0], network(*given)[0])
+
+
+def test_gathered_passes_have_the_values_and_gradients_of_single_ones():
+    torch.manual_seed(0)
+    network = MovingGenerator(2, 32, width=4, movement_width=4, takes_source=True, fine_movement=True)
+    given = torch.rand(2, 3, 32, 32) * 2 - 1, torch.rand(2, 1, 32, 32) * 2 - 1
+
+    def there_and_back() -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        network.zero_grad()
+        image, side = network(*given, torch.eye(2), torch.eye(2).flip(0))
+        back = network(image, side, torch.eye(2).flip(0), torch.eye(2))[0]
+        (back * torch.linspace(-1, 1, 32)).mean().backward()
+        return back.detach(), {name: p.grad.clone() for name, p in network.named_parameters()}
+
+    single, gradients = there_and_back()
+    with network.gathering():
+        gathered, others = there_and_back()
+    assert torch.equal(gathered, single)
+    assert gradients["mover.blocks.0.modulation.weight"].any()
+    torch.testing.assert_close(others, gradients, rtol=1e-4, atol=1e-7)
+    with torch.no_grad():
+        network.mover.blocks[0].weight.mul_(2)
+    assert not torch.equal(network(*given, torch.eye(2))[0], single)  # nothing is held beyond the block
+
+
+def test_fine_movement_begins_without_effect_and_learns():
+    networks = []
+    for fine in (False, True):
+        torch.manual_seed(0)
+        networks.append(MovingGenerator(2, 32, width=4, movement_width=4, fine_movement=fine))
+    coarse, fine = networks
+    left = fine.load_state_dict(coarse.state_dict(), strict=False).missing_keys
+    assert left
+    assert all(key.startswith("mover.skip.") for key in left)
+    given = torch.rand(2, 3, 32, 32) * 2 - 1, torch.zeros(2, 1, 32, 32), torch.eye(2)
+    assert torch.equal(fine(*given)[0], coarse(*given)[0])
+    fine.move(*given)[0].square().sum().backward()
+    assert fine.mover.skip.weight.grad.any()
+    assert fine.mover.skip.modulation.weight.grad.any()

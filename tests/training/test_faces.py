@@ -31,6 +31,20 @@ def test_a_step_does_not_depend_on_those_before(faces) -> None:
         assert torch.equal(images(one, step), images(other, step))
 
 
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_further_faces_follow_in_the_same_batch(faces, in_memory) -> None:
+    stream = FaceStream(FaceDataset(faces, in_memory=in_memory), 4, seed=2)
+    plan = stream.draw(3)
+    further = stream.draw(3, rows=plan["face.rows"].flip(0), name="partner")
+    both, one = stream.batch({**plan, **further}, also="partner"), stream.batch(plan)
+    assert torch.equal(both.image[:4], one.image)
+    assert torch.equal(both.y, torch.cat([one.y, one.y.flip(0)]))
+    flip = plan["face.flip"]
+    same = (flip == flip.flip(0))[:, None, None, None]  # mirrored alike in both places
+    assert torch.equal(both.image[4:] * same, one.image.flip(0) * same)
+    assert same.any()
+
+
 def test_disk_and_memory_give_the_same_faces(faces) -> None:
     held = FaceStream(FaceDataset(faces, in_memory=True), 4, seed=2, jitter=0.5)
     read = FaceStream(FaceDataset(faces, in_memory=False), 4, seed=2, jitter=0.5)
