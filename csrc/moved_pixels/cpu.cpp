@@ -71,23 +71,61 @@ LSSL_INLINE Four four_bytes(const uint8_t* p) {
 #endif
 }
 
+// Lanczos' weights of the six neighbours of a place between pixels, for its fraction in steps of 1 / kSteps. Bicubic
+// interpolation loses a third of the finest detail that a photograph has.
+constexpr int kLanczos = 3, kTaps = 2 * kLanczos, kSteps = 512;
+
+struct LanczosTable {
+  float weights[kSteps + 1][kTaps];
+
+  LanczosTable() {
+    constexpr double pi = 3.14159265358979323846;
+    for (int step = 0; step <= kSteps; ++step) {
+      double values[kTaps], total = 0;
+      for (int k = 0; k < kTaps; ++k) {
+        const double x = pi * (static_cast<double>(step) / kSteps + kLanczos - 1 - k);
+        values[k] = std::abs(x) < 1e-9 ? 1 : kLanczos * std::sin(x) * std::sin(x / kLanczos) / (x * x);
+        total += values[k];
+      }
+      for (int k = 0; k < kTaps; ++k) weights[step][k] = static_cast<float>(values[k] / total);
+    }
+  }
+};
+const LanczosTable lanczos;
+
+struct SixTaps {
+  int64_t extent, first;
+  bool inside;
+  const float* weights;
+
+  LSSL_INLINE SixTaps(float place, int64_t size) : extent(size) {
+    if (!(place > -6.0f)) place = -6.0f;
+    const float floor = std::floor(std::min(place, static_cast<float>(extent) + 6.0f));
+    const float t = std::clamp(place - floor, 0.0f, 1.0f);
+    first = static_cast<int64_t>(floor) - (kLanczos - 1);
+    inside = first >= 0 && first + kTaps <= extent;
+    weights = lanczos.weights[static_cast<int>(t * kSteps + 0.5f)];
+  }
+  LSSL_INLINE int64_t at(int k) const { return std::clamp<int64_t>(first + k, 0, extent - 1); }
+};
+
 // The photograph's colour at a place between pixels.
 LSSL_INLINE Four look_up(const MovedPixels& call, float x, float y) {
-  const Taps across(x, call.width), down(y, call.height);
+  const SixTaps across(x, call.width), down(y, call.height);
   Four colour = all(0.0f);
-  const bool at_end = down.first + 4 == call.height && across.first + 4 == call.width;
+  const bool at_end = down.first + kTaps == call.height && across.first + kTaps == call.width;
   if (across.inside && down.inside && !at_end) {
     const uint8_t* row = call.photograph + 3 * (down.first * call.width + across.first);
-    for (int i = 0; i < 4; ++i, row += 3 * call.width) {
+    for (int i = 0; i < kTaps; ++i, row += 3 * call.width) {
       Four sum = all(across.weights[0]) * four_bytes(row);
-      for (int j = 1; j < 4; ++j) sum += all(across.weights[j]) * four_bytes(row + 3 * j);
+      for (int j = 1; j < kTaps; ++j) sum += all(across.weights[j]) * four_bytes(row + 3 * j);
       colour += all(down.weights[i]) * sum;
     }
   } else {
-    for (int i = 0; i < 4; ++i) {
+    for (int i = 0; i < kTaps; ++i) {
       const uint8_t* const row = call.photograph + 3 * down.at(i) * call.width;
       Four sum = all(0.0f);
-      for (int j = 0; j < 4; ++j) sum += all(across.weights[j]) * three_bytes(row + 3 * across.at(j));
+      for (int j = 0; j < kTaps; ++j) sum += all(across.weights[j]) * three_bytes(row + 3 * across.at(j));
       colour += all(down.weights[i]) * sum;
     }
   }

@@ -47,9 +47,16 @@ def floats(photograph: NDArray[np.uint8], box: Box) -> Tensor:
     return torch.from_numpy(part)[None]
 
 
-def look_up(photograph: NDArray[np.uint8], shift: Tensor, box: Box) -> Tensor:
-    """The photograph (H, W, 3), as (1, 3, h, w) floats, 0 to 255, at a tile's pixels plus a shift (1, 2, h, w) in pixels,
-    bicubic; beyond its border, the border's colour."""
+def bicubic(planes: Tensor, places: Tensor) -> Tensor:
+    """planes (N, C, H, W) at places (N, h, w, 2) in half-sides; the border is repeated outside."""
+    return F.grid_sample(planes, places, mode="bicubic", padding_mode="border", align_corners=False)
+
+
+def look_up(
+    photograph: NDArray[np.uint8], shift: Tensor, box: Box, sample: Callable[[Tensor, Tensor], Tensor] = bicubic
+) -> Tensor:
+    """The photograph (H, W, 3), as (1, 3, h, w) floats, 0 to 255, at a tile's pixels plus a shift (1, 2, h, w) in pixels;
+    beyond its border, the border's colour. sample: takes planes and places, like `bicubic`, and may look 3 pixels far."""
     height, width = photograph.shape[:2]
     start, stop = [], []
     for k, (first, last, extent) in enumerate(((box[0], box[2], width), (box[1], box[3], height))):
@@ -61,9 +68,4 @@ def look_up(photograph: NDArray[np.uint8], shift: Tensor, box: Box) -> Tensor:
     for k, extent in enumerate((stop[0] - start[0], stop[1] - start[1])):
         own = torch.arange(box[k] - start[k], box[k + 2] - start[k], dtype=torch.float32).add_(0.5 - extent / 2)
         torch.add(shift[:, k], own if k == 0 else own[:, None], out=places[..., k]).mul_(2 / extent)
-    return bicubic(values, places).clamp_(0, 255)
-
-
-def bicubic(planes: Tensor, places: Tensor) -> Tensor:
-    """planes (N, C, H, W) at places (N, h, w, 2) in half-sides; the border is repeated outside."""
-    return F.grid_sample(planes, places, mode="bicubic", padding_mode="border", align_corners=False)
+    return sample(values, places).clamp_(0, 255)

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from lssl.data.align import Similarity
 from lssl.data.tiles import Box, bicubic, cut, each_tile, floats, look_up
 from lssl.models.moving import Edit
-from lssl.ops.moved_pixels import LEAST, MOVED, NATIVE, STILL, UNPAINTED, moved_pixels
+from lssl.ops.moved_pixels import LEAST, MOVED, NATIVE, STILL, UNPAINTED, lanczos, moved_pixels
 
 _OVERSHOOT = 1.4  # of a bicubic look-up beyond the values round it, at most (the sum of its weights' sizes, squared)
 # Flow and tone are sampled as sparsely as keeps the error of linear interpolation between samples below these.
@@ -121,7 +121,7 @@ class _Tiles:
         length = torch.hypot(shift[:, :1], shift[:, 1:])
         shift = shift * ((length - STILL) / (MOVED - STILL)).clamp_(0, 1)
         still = float(length.max()) <= STILL
-        colours = floats(self._photograph, box) if still else look_up(self._photograph, shift, box)
+        colours = floats(self._photograph, box) if still else look_up(self._photograph, shift, box, lanczos)
         colours = colours * torch.exp(tone * inside)
         total = (colours * inside).sum((0, 2, 3)).double().numpy()
         if _OVERSHOOT * self._largest(self._paint[:, :1], box) > UNPAINTED:

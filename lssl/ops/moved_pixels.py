@@ -1,5 +1,7 @@
 """A face's edit on a photograph's own pixels. Not part of the public `lssl.ops`: no gradient, on the CPU only."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -10,6 +12,7 @@ LEAST = 1 / 512  #: Of the mask; below it, it counts as nothing: the photograph'
 #: Pixels: a shift below the first is dropped, beyond the second it is applied in full. An invisible shift would only blur.
 STILL, MOVED = 0.3, 1.2
 UNPAINTED = 0.06  #: Opacity below which the photograph is left as it is.
+_LOBES, _STEPS = 3, 512  # of Lanczos' kernel; parts of a pixel that places are rounded to
 
 #: Whether the native library has the operator; one that was built from an older source has not.
 NATIVE = native_available() and hasattr(torch.ops.lssl, "moved_pixels")
@@ -26,6 +29,8 @@ def moved_pixels(
     step: int = 1,
 ) -> Tensor:
     """A copy of a photograph with one face of it moved, relit and painted; for callers that looked at `NATIVE`.
+
+    The photograph is sampled by Lanczos' kernel with three lobes (`lanczos`), planes of the edit are bicubic.
 
     Args:
         photograph: (H, W, 3) uint8.
@@ -64,6 +69,30 @@ if NATIVE:
         return torch.empty_like(photograph, memory_format=torch.contiguous_format)
 
 
+def lanczos(planes: Tensor, places: Tensor) -> Tensor:
+    """planes (1, C, H, W) at places (1, h, w, 2) in half-sides, by Lanczos' kernel with three lobes; the border is repeated
+    outside. Half a pixel away it keeps 0.76 of a wave of 8 / 3 pixels, where `grid_sample`'s bicubic one keeps 0.63."""
+    (height, width), flat = planes.shape[2:], planes[0].flatten(1)
+    taps = []
+    for k, extent in enumerate((width, height)):
+        at = ((places[0, ..., k] + 1) * extent - 1) / 2
+        at = torch.nan_to_num(at, nan=-2.0 * _LOBES).clamp(-2.0 * _LOBES, extent + 2.0 * _LOBES)
+        first = at.floor()
+        steps = ((at - first) * _STEPS + 0.5).floor() / _STEPS
+        off = math.pi * (steps[..., None] + (_LOBES - 1) - torch.arange(2 * _LOBES, dtype=at.dtype))
+        weights = torch.sinc(off / math.pi) * torch.sinc(off / math.pi / _LOBES)
+        index = first.long()[..., None] + torch.arange(1 - _LOBES, _LOBES + 1)
+        taps.append((index.clamp(0, extent - 1), weights / weights.sum(-1, keepdim=True)))
+    (columns, across), (rows, down) = taps
+    found = flat.new_zeros(len(flat), *places.shape[1:3])
+    for i in range(2 * _LOBES):
+        row = torch.zeros_like(found)
+        for j in range(2 * _LOBES):
+            row += across[..., j] * flat[:, rows[..., i] * width + columns[..., j]]
+        found += down[..., i] * row
+    return found[None]
+
+
 def moved_pixels_reference(
     photograph: Tensor, shift: Tensor, tone: Tensor, paint: Tensor, mask: Tensor, similarity: Tensor
 ) -> Tensor:
@@ -82,7 +111,8 @@ def moved_pixels_reference(
     moves = seen(shift, places) * inside
     moves = moves * ((moves.norm(dim=-1, keepdim=True) - STILL) / (MOVED - STILL)).clamp(0, 1)
     extent = torch.tensor([width, height])
-    moved = seen(photograph.movedim(-1, 0), 2 * (pixels + moves + 0.5) / extent - 1).clamp(0, 255)
+    places_moved = 2 * (pixels + moves + 0.5) / extent - 1
+    moved = lanczos(photograph.movedim(-1, 0).double()[None], places_moved[None])[0].movedim(0, -1).clamp(0, 255)
     moved = moved * torch.exp(seen(tone, places) * inside)
     said = seen(paint, places)
     opacity = ((said[..., :1] - UNPAINTED) / (1 - UNPAINTED)).clamp(0, 1) * inside
