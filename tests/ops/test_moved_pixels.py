@@ -1,12 +1,15 @@
 """moved_pixels: the formula's values, its border, bad input. What an edit does: tests/inference/test_full_size.py."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
-from lssl.ops.moved_pixels import NATIVE, moved_pixels, moved_pixels_reference
+from lssl.data.tiles import bicubic
+from lssl.ops.moved_pixels import NATIVE, lanczos, moved_pixels, moved_pixels_reference
 
 pytestmark = pytest.mark.skipif(not NATIVE, reason="the native operators are not built")
 
@@ -92,3 +95,26 @@ def test_shifts_that_are_no_numbers_read_nothing_outside() -> None:
         call[1][:, 4:9] = value
         made = moved_pixels(*call, (0, 0, 70, 60))
         assert made.shape == call[0].shape
+
+
+def test_fine_detail_stays_between_pixels() -> None:
+    wave = torch.cos(2 * torch.pi * 3 / 8 * torch.arange(96.0)).expand(1, 1, 16, 96)
+    y, x = torch.meshgrid(torch.arange(16.0), torch.arange(96.0), indexing="ij")
+
+    def half_a_pixel_away(sample: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> float:
+        places = torch.stack([(x + 1) / 48 - 1, (y + 0.5) / 8 - 1], 2)[None]
+        moved = sample(wave, places)[0, 0, :, 8:-8]
+        return float(moved.square().mean().sqrt() * 2**0.5)
+
+    assert half_a_pixel_away(lanczos) == pytest.approx(0.764, abs=0.01)
+    assert half_a_pixel_away(bicubic) == pytest.approx(0.628, abs=0.01)
+
+
+def test_a_whole_pixel_away_every_value_is_kept_and_the_border_repeated() -> None:
+    g = torch.Generator().manual_seed(0)
+    planes = torch.rand(1, 3, 9, 11, generator=g)
+    y, x = torch.meshgrid(torch.arange(9.0), torch.arange(11.0), indexing="ij")
+    places = torch.stack([2 * (x + 2.5) / 11 - 1, 2 * (y + 0.5) / 9 - 1], 2)[None]
+    found = lanczos(planes, places)
+    torch.testing.assert_close(found[..., :9], planes[..., 2:], atol=1e-5, rtol=0)
+    torch.testing.assert_close(found[..., 10], planes[..., 10], atol=1e-5, rtol=0)
