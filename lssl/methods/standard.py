@@ -75,7 +75,6 @@ class NetworkSettings:
 
     start: a generator whose weights the run begins with: a built-in one's name, a run folder or a file; "": new weights.
     paint_size: the side in pixels at which the painter works; 0: the pictures', or the start's (`start.size_to_paint_at`).
-    fine_movement: a path around the mover's bottleneck, so that lids move, too.
     """
 
     start: str = ""
@@ -84,7 +83,6 @@ class NetworkSettings:
     movement_width: int = 24
     side_channels: int = 1  # of the landmark heatmap; 0: no side image
     critic_width: int = 32
-    fine_movement: bool = True
 
 
 @dataclass(frozen=True)
@@ -175,7 +173,6 @@ class Method(FaceMethod):
                 takes_source=True,
                 paint_size=self._paint_size(),
                 smooth_paint=True,
-                fine_movement=self.settings.network.fine_movement,
             ).to(device)
             self.critic = self._new_critic().to(device)
             self.parts = PartCritics(self.schema.dimension, self.crops, self.settings.network.critic_width).to(device)

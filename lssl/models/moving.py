@@ -158,17 +158,11 @@ class ConditionalResidual(nn.Module):
 
 
 class Mover(Conditional):
-    """(x, s) at g x g pixels and y, to a flow (N, 2, g, g) and a tone (N, 3, g, g); both start close to zero.
-
-    skip: whether there is a path around its bottleneck, which sees a quarter of the g x g pixels a side: lids move by less
-    than such a pixel. At first it adds nothing.
-    """
+    """(x, s) at g x g pixels and y, to a flow (N, 2, g, g) and a tone (N, 3, g, g); both start close to zero."""
 
     smoothing: Tensor
 
-    def __init__(
-        self, in_channels: int, attribute_dim: int, width: int, residual_blocks: int = 4, skip: bool = False
-    ) -> None:
+    def __init__(self, in_channels: int, attribute_dim: int, width: int, residual_blocks: int = 4) -> None:
         super().__init__()
         a = attribute_dim
         self.blocks = nn.ModuleList(
@@ -181,12 +175,8 @@ class Mover(Conditional):
                 ConditionalBlock(2 * width, width, a, upscale_factor=2),
             ]
         )
-        self.skip = ConditionalBlock(2 * width, width, a, activation=False) if skip else None
         self.head = nn.Conv2d(width, 5, 5, padding=2)
         with torch.no_grad():
-            if self.skip is not None:
-                self.skip.weight.zero_()
-                self.skip.modulation.weight.zero_()
             self.head.weight.mul_(0.1)
             assert self.head.bias is not None
             self.head.bias.zero_()
@@ -195,12 +185,8 @@ class Mover(Conditional):
 
     def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         affine = self.affines(y)
-        fine = None
         for block in self.blocks:
             x = block(x, affine if isinstance(block, ConditionalResidual) else affine[block])
-            fine = x if fine is None else fine
-        if self.skip is not None and fine is not None:
-            x = x + self.skip(torch.cat([x, fine], 1), affine[self.skip])
         with torch.autocast(x.device.type, enabled=False):
             rough = F.pad(self.head(x.float()), (2, 2, 2, 2), mode="replicate")
             smooth = F.conv2d(rough, self.smoothing, groups=5)
@@ -279,7 +265,6 @@ class MovingGenerator(Described):
         paint_size: the side at which the painter works, if less than S; what it paints is enlarged. Then it is this that
             must be at least 16 and divisible by 2**d.
         smooth_paint: whether the paint has no waves of two pixels (`Painter`).
-        fine_movement: whether the mover has a path around its bottleneck (`Mover`).
     """
 
     image_channels = 3
@@ -294,7 +279,6 @@ class MovingGenerator(Described):
         takes_source: bool = False,
         paint_size: int | None = None,
         smooth_paint: bool = False,
-        fine_movement: bool = False,
     ) -> None:
         super().__init__(
             attribute_dim=attribute_dim,
@@ -305,7 +289,6 @@ class MovingGenerator(Described):
             takes_source=takes_source,
             paint_size=paint_size,
             smooth_paint=smooth_paint,
-            fine_movement=fine_movement,
         )
         if attribute_dim < 1:
             raise ValueError(f"attribute_dim must be at least 1, not {attribute_dim}")
@@ -318,7 +301,7 @@ class MovingGenerator(Described):
         self.paint_size = painted
         self.grid, self.takes_source = grid_size(image_size), takes_source
         conditions = attribute_dim * (2 if takes_source else 1)
-        self.mover = Mover(3 + side_channels, conditions, movement_width, skip=fine_movement)
+        self.mover = Mover(3 + side_channels, conditions, movement_width)
         self.painter = Painter(3 + side_channels, conditions, width, levels, smooth_paint)
         with torch.no_grad():
             for block in self.modules():

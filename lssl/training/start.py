@@ -15,7 +15,7 @@ from lssl.models.export import load_generator
 from lssl.models.moving import MovingGenerator, painter_levels
 from lssl.training.movement import LANDMARK_WEIGHTS, movement_error
 
-_MAY_DIFFER = ("attribute_dim", "fine_movement", "image_size", "paint_size", "smooth_paint", "takes_source")  # settings
+_MAY_DIFFER = ("attribute_dim", "image_size", "paint_size", "smooth_paint", "takes_source")  # settings
 _OF_ATTRIBUTES = "modulation.weight"  # (2 channels, A or 2 A), of every conditional block
 _COMPARED = 64  # faces that are moved to see which of the values that a generator knows a new one is like
 
@@ -85,9 +85,7 @@ def begin_with(
     weights, own = source.state_dict(), generator.state_dict()
     with torch.no_grad():
         for key, values in own.items():
-            if key in weights and (
-                paints or key.startswith("mover.")
-            ):  # a skip that theirs lacks adds nothing at first
+            if paints or key.startswith("mover."):
                 if not key.endswith(_OF_ATTRIBUTES):
                     values.copy_(weights[key])
                     continue

@@ -134,7 +134,7 @@ def test_a_generator_that_takes_no_source_ignores_it(network):
 
 def test_gathered_passes_have_the_values_and_gradients_of_single_ones():
     torch.manual_seed(0)
-    network = MovingGenerator(2, 32, width=4, movement_width=4, takes_source=True, fine_movement=True)
+    network = MovingGenerator(2, 32, width=4, movement_width=4, takes_source=True)
     given = torch.rand(2, 3, 32, 32) * 2 - 1, torch.rand(2, 1, 32, 32) * 2 - 1
 
     def there_and_back() -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -153,19 +153,3 @@ def test_gathered_passes_have_the_values_and_gradients_of_single_ones():
     with torch.no_grad():
         network.mover.blocks[0].weight.mul_(2)
     assert not torch.equal(network(*given, torch.eye(2))[0], single)  # nothing is held beyond the block
-
-
-def test_fine_movement_begins_without_effect_and_learns():
-    networks = []
-    for fine in (False, True):
-        torch.manual_seed(0)
-        networks.append(MovingGenerator(2, 32, width=4, movement_width=4, fine_movement=fine))
-    coarse, fine = networks
-    left = fine.load_state_dict(coarse.state_dict(), strict=False).missing_keys
-    assert left
-    assert all(key.startswith("mover.skip.") for key in left)
-    given = torch.rand(2, 3, 32, 32) * 2 - 1, torch.zeros(2, 1, 32, 32), torch.eye(2)
-    assert torch.equal(fine(*given)[0], coarse(*given)[0])
-    fine.move(*given)[0].square().sum().backward()
-    assert fine.mover.skip.weight.grad.any()
-    assert fine.mover.skip.modulation.weight.grad.any()

@@ -69,14 +69,6 @@ def test_what_a_face_shows_counts_from_where_the_generator_left_off(trained, tmp
     assert not torch.allclose(again(*faces(), y_source, y_source)[0], expected, atol=1e-3)
 
 
-def test_a_path_around_the_bottleneck_that_theirs_lacks_adds_nothing_at_first(trained):
-    fine = MovingGenerator(2, 32, **SMALL, fine_movement=True)
-    begin_with(fine, expressions("sad", "happy"), trained)
-    y = torch.eye(2)[:1]
-    expected = load_generator(trained).network(*faces(), torch.tensor([[0.0, 0.0, 1.0]]))[0]
-    torch.testing.assert_close(fine(*faces(), y)[0], expected, rtol=1e-4, atol=1e-5)
-
-
 def test_a_new_class_begins_between_the_known_ones(trained):
     other = MovingGenerator(3, 32, **SMALL)
     start = begin_with(other, expressions("sad", "sleepy", "happy"), trained)
