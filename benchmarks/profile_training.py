@@ -2,8 +2,8 @@
 
     python benchmarks/profile_training.py [--preset paper] [--size 128] [--device cuda] [--out profile.txt] [--bf16 on ...]
 
-Further options are those of `lssl train`. The command runs in this process; a second thread records some iterations from the middle of the run, including CUDA graphs;
-it follows the run by its log.
+Further options are those of `lssl train`. The command runs in this process; a second thread records some iterations from
+the middle of the run, including CUDA graphs; it follows the run by its log.
 """
 
 import argparse

@@ -439,8 +439,9 @@ Shape shape_of(Dtype dtype, const ShuffleNorm& call) {
     while (vectors % lanes != 0) lanes /= 2;
     return lanes;
   };
-  const int fewest = call.factor == 2 ? 4 : 1;
-  for (int lanes = widest(call.factor == 2 ? kMaxLanes : 4); lanes >= fewest; lanes /= 2) {
+  const int most = widest(call.factor == 2 ? kMaxLanes : 4),
+            fewest = std::min(most, 4);  // fewer are slower than two passes
+  for (int lanes = most; lanes >= fewest; lanes /= 2) {
     int64_t chunks = 1;
     while (ceil_div(pixels, chunks) * lanes > int64_t{kMostThreads} * kVectors) chunks *= 2;
     if (chunks > max_cluster) continue;
