@@ -9,12 +9,13 @@ namespace lssl::cuda {
 namespace channels_last {
 
 constexpr int kVectors = 8;                              // held per thread, each of one pixel
-constexpr int kFewestThreads = 128, kMostThreads = 512;  // of a block, which then holds up to 64 KB
+constexpr int kFewestThreads = 128, kMostThreads = 512;  // of a block, which then holds up to 64 KB; powers of two
 constexpr int kMaxLanes = 8;                             // vectors of a pixel in a slab
 constexpr int kMaxCluster = 8;
 constexpr int kGroup = 4;  // channels summed at a time, as registers are scarce
 constexpr int kSums = 8;   // per lane at a time, at most: 2 kGroup, or a vector's 8 channels
 constexpr int64_t kMaxChunks = 64;
+constexpr int kTwoPasses = 256;  // threads of a block in two passes
 
 // Output channels of which a thread holds values: r^2 neighbouring input channels make one.
 template <typename T, int R>
@@ -45,10 +46,10 @@ struct Place {
   int slab, chunk, begin, end;
   int64_t n;
 
-  __device__ __forceinline__ explicit Place(const Slabs<T>& s) {
+  __device__ __forceinline__ Place(const Slabs<T>& s, int threads) {
     lane = static_cast<int>(threadIdx.x) & (s.lanes - 1);
     row = static_cast<int>(threadIdx.x) / s.lanes;
-    rows = static_cast<int>(blockDim.x) / s.lanes;
+    rows = threads / s.lanes;
     const int block = static_cast<int>(blockIdx.x);
     chunk = block % s.chunks;
     slab = block / s.chunks % s.slabs;
@@ -106,25 +107,25 @@ __device__ __forceinline__ void transpose(Vector& v) {
 }
 
 // Sums over the block's threads of the same lane, in a fixed order; each of them gets the result.
-template <typename A, int N>
+template <int kThreads, typename A, int N>
 __device__ __forceinline__ void column_sum(A (&v)[N], int lanes, A* scratch, A* totals) {
   for (int offset = 16; offset >= lanes; offset /= 2) {
 #pragma unroll
     for (int i = 0; i < N; ++i) v[i] += __shfl_xor_sync(kWarp, v[i], offset);
   }
   const int thread = static_cast<int>(threadIdx.x), lane = thread & (lanes - 1), columns = lanes * N;
-  static_assert(kMaxLanes * N <= kFewestThreads);
+  static_assert(kMaxLanes * N <= kThreads);
   if (thread % 32 < lanes) {
 #pragma unroll
     for (int i = 0; i < N; ++i) {
-      LSSL_ASSERT(within(thread / 32 * columns + lane * N + i, kMostThreads / 32 * kMaxLanes * kSums));
+      LSSL_ASSERT(within(thread / 32 * columns + lane * N + i, kThreads / 32 * kMaxLanes * kSums));
       scratch[thread / 32 * columns + lane * N + i] = v[i];
     }
   }
   __syncthreads();
   if (thread < columns) {
     A total = A(0);
-    for (int warp = 0; warp < static_cast<int>(blockDim.x) / 32; ++warp) total += scratch[warp * columns + thread];
+    for (int warp = 0; warp < kThreads / 32; ++warp) total += scratch[warp * columns + thread];
     totals[thread] = total;
   }
   __syncthreads();
@@ -132,11 +133,11 @@ __device__ __forceinline__ void column_sum(A (&v)[N], int lanes, A* scratch, A* 
   for (int i = 0; i < N; ++i) v[i] = totals[lane * N + i];
 }
 
-template <typename T, int R>
+template <typename T, int R, int kThreads>
 struct Exchange {
   using A = Accumulator<T>;
-  static_assert(kMaxLanes * kChannels<T, R> * 2 <= kFewestThreads);
-  A scratch[kMostThreads / 32 * kMaxLanes * kSums];
+  static_assert(kMaxLanes * kChannels<T, R> * 2 <= kThreads);
+  A scratch[kThreads / 32 * kMaxLanes * kSums];
   A totals[kMaxLanes * kSums];
   A mine[kMaxLanes * kChannels<T, R> * 2];      // this block's two numbers per channel, for its cluster
   A combined[kMaxLanes * kChannels<T, R> * 2];  // the cluster's
@@ -145,8 +146,8 @@ struct Exchange {
 // Combines the chunks' two numbers per channel, in order: `merge(state, chunk, first, second)` for each, then
 // `finish(state, channel of the slab, first, second)`. `mine` is in the shared memory of the chunks' blocks (kFused) or
 // in the workspace (kApply).
-template <Pass P, typename T, int R, typename Begin, typename Merge, typename Finish>
-__device__ __forceinline__ void combine(const Slabs<T>& s, Exchange<T, R>& exchange, Begin start, Merge merge,
+template <Pass P, typename T, int R, int kThreads, typename Begin, typename Merge, typename Finish>
+__device__ __forceinline__ void combine(const Slabs<T>& s, Exchange<T, R, kThreads>& exchange, Begin start, Merge merge,
                                         Finish finish) {
   using A = Accumulator<T>;
   const int slab_channels = s.lanes * kChannels<T, R>, channel = static_cast<int>(threadIdx.x);
@@ -170,31 +171,32 @@ __device__ __forceinline__ void combine(const Slabs<T>& s, Exchange<T, R>& excha
 }
 
 // The two numbers of channel `c` of the calling thread's lane, in shared memory; one thread per lane writes them.
-template <typename T, int R>
-__device__ __forceinline__ Accumulator<T>* mine(Exchange<T, R>& exchange, const Place<T, R>& place, int c) {
+template <typename T, int R, int kThreads>
+__device__ __forceinline__ Accumulator<T>* mine(Exchange<T, R, kThreads>& exchange, const Place<T, R>& place, int c) {
   LSSL_ASSERT(within(place.lane, kMaxLanes) && within(c, kChannels<T, R>));
   return exchange.mine + 2 * (place.lane * kChannels<T, R> + c);
 }
 
 // Writes a block's numbers to the workspace, for the second pass.
-template <typename T, int R>
-__device__ __forceinline__ void publish(const Slabs<T>& s, Exchange<T, R>& exchange) {
+template <typename T, int R, int kThreads>
+__device__ __forceinline__ void publish(const Slabs<T>& s, Exchange<T, R, kThreads>& exchange) {
   const int numbers = s.lanes * kChannels<T, R> * 2, thread = static_cast<int>(threadIdx.x);
   __syncthreads();
   if (thread < numbers) s.workspace[static_cast<int64_t>(blockIdx.x) * numbers + thread] = exchange.mine[thread];
 }
 
-template <typename T, int R, Pass P>
-__global__ void __launch_bounds__(kMostThreads, P == Pass::kFused ? kFusedBlocks : 1) forward(const Slabs<T> s) {
+template <typename T, int R, Pass P, int kThreads>
+__global__ void __launch_bounds__(kThreads, P == Pass::kFused ? kFusedBlocks * (kMostThreads / kThreads) : 1)
+    forward(const Slabs<T> s) {
   using A = Accumulator<T>;
   constexpr int V = kValues<T>, C = kChannels<T, R>, G = C < kGroup ? C : kGroup;
   LSSL_DYNAMIC_SHARED(x_store, Vector);  // one pixel's each; as many per thread as its chunk needs (run)
-  LSSL_SHARED(exchange, Exchange<T, R>);
-  const Place<T, R> place(s);
+  LSSL_SHARED(exchange, Exchange<T, R, kThreads>);
+  const Place<T, R> place(s, kThreads);
   const int tile = place.rows * kVectors;
   const int64_t first_channel = static_cast<int64_t>(place.slab * s.lanes) * C;
   const int64_t first_affine = place.n * s.affine_step + first_channel;
-  const ThreadVectors x(x_store, static_cast<int>(blockDim.x));
+  const ThreadVectors x(x_store, kThreads);
   A mean[C], scale[C], bias[C];
 
   // Turns the chunks' moments into mean and rstd, and those into what a thread needs.
@@ -244,7 +246,7 @@ __global__ void __launch_bounds__(kMostThreads, P == Pass::kFused ? kFusedBlocks
 #pragma unroll
         for (int e = 0; e < V; ++e) centre[channel_of<R>(e)] += v[e];
       }
-      column_sum(centre, s.lanes, exchange.scratch, exchange.totals);
+      column_sum<kThreads>(centre, s.lanes, exchange.scratch, exchange.totals);
       const A count = static_cast<A>(max(0, min(tile, place.end - start)) * (R * R));
 #pragma unroll
       for (int c = 0; c < C; ++c) centre[c] /= count;
@@ -264,7 +266,7 @@ __global__ void __launch_bounds__(kMostThreads, P == Pass::kFused ? kFusedBlocks
             deviations[G + c - first] += d * d;
           }
         }
-        column_sum(deviations, s.lanes, exchange.scratch, exchange.totals);
+        column_sum<kThreads>(deviations, s.lanes, exchange.scratch, exchange.totals);
         if (static_cast<int>(threadIdx.x) < s.lanes) {
 #pragma unroll
           for (int c = 0; c < G; ++c) {
@@ -306,17 +308,17 @@ __global__ void __launch_bounds__(kMostThreads, P == Pass::kFused ? kFusedBlocks
 }
 
 // grad_input = weight rstd (u - mean(u) - xhat mean(u xhat)), with u = grad_output activation'(z).
-template <typename T, int R, Pass P>
-__global__ void __launch_bounds__(kMostThreads, 1) backward(const Slabs<T> s) {
+template <typename T, int R, Pass P, int kThreads>
+__global__ void __launch_bounds__(kThreads, kMostThreads / kThreads) backward(const Slabs<T> s) {
   using A = Accumulator<T>;
   constexpr int V = kValues<T>, C = kChannels<T, R>, G = C < kGroup ? C : kGroup;
   LSSL_DYNAMIC_SHARED(x_store, Vector);  // one pixel's each; as many per thread as its chunk needs (run)
-  LSSL_SHARED(exchange, Exchange<T, R>);
-  const Place<T, R> place(s);
+  LSSL_SHARED(exchange, Exchange<T, R, kThreads>);
+  const Place<T, R> place(s, kThreads);
   const int tile = place.rows * kVectors;
   const int64_t first_channel = static_cast<int64_t>(place.slab * s.lanes) * C;
   const int64_t first_affine = place.n * s.affine_step + first_channel;
-  const ThreadVectors x(x_store, static_cast<int>(blockDim.x));
+  const ThreadVectors x(x_store, kThreads);
   const A* const rstd = s.rstd + place.n * s.channels + first_channel;
   A mean[C], scale[C], bias[C];
 #pragma unroll
@@ -390,7 +392,7 @@ __global__ void __launch_bounds__(kMostThreads, 1) backward(const Slabs<T> s) {
             sum[G + c - first] += u * d;
           });
         }
-        column_sum(sum, s.lanes, exchange.scratch, exchange.totals);
+        column_sum<kThreads>(sum, s.lanes, exchange.scratch, exchange.totals);
         if (static_cast<int>(threadIdx.x) < s.lanes) {
 #pragma unroll
           for (int c = 0; c < G; ++c) {
@@ -455,7 +457,7 @@ Shape shape_of(Dtype dtype, const ShuffleNorm& call) {
     while (threads * kVectors < chunk * lanes) threads *= 2;
     return {vectors, pixels, lanes, threads, true, chunks, chunk};
   }
-  const int lanes = widest(kMaxLanes), threads = 256;
+  const int lanes = widest(kMaxLanes), threads = kTwoPasses;
   const int64_t twice = 2 * int64_t{threads} / lanes * kVectors,
                 chunk = ceil_div(ceil_div(pixels, twice), kMaxChunks) * twice;
   return {vectors, pixels, lanes, threads, false, ceil_div(pixels, chunk), chunk};
@@ -495,10 +497,19 @@ const char* run(Dtype dtype, const ShuffleNorm& call, bool is_forward, void* wor
   const auto queue = [&](auto kernel, int64_t cluster) {
     return launch(kernel, blocks, shape.threads, x_bytes, static_cast<int>(cluster), stream, s);
   };
-  if (shape.fused) return queue(is_forward ? forward<T, R, Pass::kFused> : backward<T, R, Pass::kFused>, shape.chunks);
-  const char* error = queue(is_forward ? forward<T, R, Pass::kPartial> : backward<T, R, Pass::kPartial>, 1);
+  const auto fused = [&]<int kThreads>() {
+    return queue(is_forward ? forward<T, R, Pass::kFused, kThreads> : backward<T, R, Pass::kFused, kThreads>,
+                 shape.chunks);
+  };
+  if (shape.fused) {
+    return shape.threads == 128   ? fused.template operator()<128>()
+           : shape.threads == 256 ? fused.template operator()<256>()
+                                  : fused.template operator()<512>();
+  }
+  const char* error =
+      queue(is_forward ? forward<T, R, Pass::kPartial, kTwoPasses> : backward<T, R, Pass::kPartial, kTwoPasses>, 1);
   if (error != nullptr) return error;
-  return queue(is_forward ? forward<T, R, Pass::kApply> : backward<T, R, Pass::kApply>, 1);
+  return queue(is_forward ? forward<T, R, Pass::kApply, kTwoPasses> : backward<T, R, Pass::kApply, kTwoPasses>, 1);
 }
 
 template <typename T>
