@@ -51,14 +51,21 @@ struct Peak {
 template <typename O, typename T>
 __device__ __forceinline__ void write_four(O* to, const T (&v)[4], int count, bool whole) {
   if (whole && count == 4) {
-    if constexpr (sizeof(O) == 2) {  // packed: copied as values, they would be stored one by one
-      *reinterpret_cast<uint2*>(to) =
-          make_uint2(pack_word(narrow<O>(v[0]), narrow<O>(v[1])), pack_word(narrow<O>(v[2]), narrow<O>(v[3])));
+    // Plain stores would be merged with those of the other branch, value by value.
+    if constexpr (sizeof(O) == 2) {
+      __stwb(reinterpret_cast<uint2*>(to),
+             make_uint2(pack_word(narrow<O>(v[0]), narrow<O>(v[1])), pack_word(narrow<O>(v[2]), narrow<O>(v[3]))));
     } else {
-      struct alignas(16) Four {
-        O value[4];
-      };
-      *reinterpret_cast<Four*>(to) = {{narrow<O>(v[0]), narrow<O>(v[1]), narrow<O>(v[2]), narrow<O>(v[3])}};
+      constexpr int kEach = kValues<O>;
+#pragma unroll
+      for (int first = 0; first < 4; first += kEach) {
+        Accumulator<O> part[kEach];
+#pragma unroll
+        for (int i = 0; i < kEach; ++i) part[i] = v[first + i];
+        const Vector packed = pack<O>(part);
+        __stwb(reinterpret_cast<uint4*>(to + first),
+               make_uint4(packed.word[0], packed.word[1], packed.word[2], packed.word[3]));
+      }
     }
   } else {
 #pragma unroll

@@ -36,22 +36,29 @@ LSSL_INLINE Four bicubic_weights(float t) {
   return Four{far(t + 1), near(t), near(1 - t), far(2 - t)};
 }
 
-// A place along one axis: its four neighbours, held inside [0, extent), and their weights.
-struct Taps {
-  int64_t extent, first;  // of the neighbours
-  bool inside;            // all of them
-  Four weights;
+// A place along one axis: its neighbours, held inside [0, extent).
+template <int count>
+struct Neighbours {
+  int64_t extent, first;
+  bool inside;     // all of them
+  float fraction;  // of a pixel, between the two in the middle
 
-  LSSL_INLINE Taps(float place, int64_t size) : extent(size) {
+  LSSL_INLINE Neighbours(float place, int64_t size) : extent(size) {
     // Beyond the border all neighbours are the border's pixel; a place that is no number counts as beyond.
-    if (!(place > -4.0f)) place = -4.0f;
-    const float floor = std::floor(std::min(place, static_cast<float>(extent) + 4.0f));
-    const float t = std::clamp(place - floor, 0.0f, 1.0f);
-    first = static_cast<int64_t>(floor) - 1;
-    inside = first >= 0 && first + 3 < extent;
-    weights = bicubic_weights(t);
+    constexpr float kBeyond = count;
+    if (!(place > -kBeyond)) place = -kBeyond;
+    const float floor = std::floor(std::min(place, static_cast<float>(extent) + kBeyond));
+    fraction = std::clamp(place - floor, 0.0f, 1.0f);
+    first = static_cast<int64_t>(floor) - (count / 2 - 1);
+    inside = first >= 0 && first + count <= extent;
   }
   LSSL_INLINE int64_t at(int k) const { return std::clamp<int64_t>(first + k, 0, extent - 1); }
+};
+
+struct Bicubic : Neighbours<4> {
+  Four weights;
+
+  LSSL_INLINE Bicubic(float place, int64_t size) : Neighbours(place, size), weights(bicubic_weights(fraction)) {}
 };
 
 LSSL_INLINE Four three_bytes(const uint8_t* p) {
@@ -71,9 +78,9 @@ LSSL_INLINE Four four_bytes(const uint8_t* p) {
 #endif
 }
 
-// Lanczos' weights of the six neighbours of a place between pixels, for its fraction in steps of 1 / kSteps. Bicubic
-// interpolation loses a third of the finest detail that a photograph has.
-constexpr int kLanczos = 3, kTaps = 2 * kLanczos, kSteps = 512;
+// Lanczos' weights of the six neighbours of a place between pixels, for its fraction in steps of 1 / kSteps. Half a
+// pixel away they keep 0.76 of a wave of 8 / 3 pixels, bicubic weights 0.63.
+constexpr int kLobes = 3, kTaps = 2 * kLobes, kSteps = 512;
 
 struct LanczosTable {
   float weights[kSteps + 1][kTaps];
@@ -83,35 +90,26 @@ struct LanczosTable {
     for (int step = 0; step <= kSteps; ++step) {
       double values[kTaps], total = 0;
       for (int k = 0; k < kTaps; ++k) {
-        const double x = pi * (static_cast<double>(step) / kSteps + kLanczos - 1 - k);
-        values[k] = std::abs(x) < 1e-9 ? 1 : kLanczos * std::sin(x) * std::sin(x / kLanczos) / (x * x);
+        const double x = pi * (static_cast<double>(step) / kSteps + kLobes - 1 - k);
+        values[k] = std::abs(x) < 1e-9 ? 1 : kLobes * std::sin(x) * std::sin(x / kLobes) / (x * x);
         total += values[k];
       }
       for (int k = 0; k < kTaps; ++k) weights[step][k] = static_cast<float>(values[k] / total);
     }
   }
 };
-const LanczosTable lanczos;
+const LanczosTable lanczos_table;
 
-struct SixTaps {
-  int64_t extent, first;
-  bool inside;
+struct Lanczos : Neighbours<kTaps> {
   const float* weights;
 
-  LSSL_INLINE SixTaps(float place, int64_t size) : extent(size) {
-    if (!(place > -6.0f)) place = -6.0f;
-    const float floor = std::floor(std::min(place, static_cast<float>(extent) + 6.0f));
-    const float t = std::clamp(place - floor, 0.0f, 1.0f);
-    first = static_cast<int64_t>(floor) - (kLanczos - 1);
-    inside = first >= 0 && first + kTaps <= extent;
-    weights = lanczos.weights[static_cast<int>(t * kSteps + 0.5f)];
-  }
-  LSSL_INLINE int64_t at(int k) const { return std::clamp<int64_t>(first + k, 0, extent - 1); }
+  LSSL_INLINE Lanczos(float place, int64_t size)
+      : Neighbours(place, size), weights(lanczos_table.weights[static_cast<int>(fraction * kSteps + 0.5f)]) {}
 };
 
 // The photograph's colour at a place between pixels.
 LSSL_INLINE Four look_up(const MovedPixels& call, float x, float y) {
-  const SixTaps across(x, call.width), down(y, call.height);
+  const Lanczos across(x, call.width), down(y, call.height);
   Four colour = all(0.0f);
   const bool at_end = down.first + kTaps == call.height && across.first + kTaps == call.width;
   if (across.inside && down.inside && !at_end) {
@@ -142,7 +140,7 @@ LSSL_INLINE Four read(const float* p) {
 // Values of a plane (size, size, stride), `parts` times four of them, at a place between its samples.
 template <int parts>
 LSSL_INLINE void sample(const float* plane, int64_t size, float x, float y, Four* values) {
-  const Taps across(x, size), down(y, size);
+  const Bicubic across(x, size), down(y, size);
   for (int k = 0; k < parts; ++k) values[k] = all(0.0f);
   const auto add = [&](int i, const auto& sample_at) {
     Four sum[parts];

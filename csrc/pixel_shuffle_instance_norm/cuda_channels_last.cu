@@ -430,8 +430,8 @@ struct Shape {
   int64_t chunks, chunk_pixels;
 };
 
-// The shapes of blocks that were fastest on an H200 of all with 4 to 32 lanes and 64 to 1024 threads
-// (docs/operators-gpu.md).
+// A rule for the fast ones of all shapes of blocks that were timed on an H200, with 1 to 32 lanes and 64 to 1024
+// threads (docs/operators-gpu.md).
 Shape shape_of(Dtype dtype, const ShuffleNorm& call) {
   const int64_t values = dtype == Dtype::kFloat32 ? 4 : 8;
   const int64_t vectors = call.channels * call.factor * call.factor / values, pixels = call.height * call.width;
@@ -458,8 +458,8 @@ Shape shape_of(Dtype dtype, const ShuffleNorm& call) {
     return {vectors, pixels, lanes, threads, true, chunks, chunk};
   }
   const int lanes = widest(kMaxLanes), threads = kTwoPasses;
-  const int64_t twice = 2 * int64_t{threads} / lanes * kVectors,
-                chunk = ceil_div(ceil_div(pixels, twice), kMaxChunks) * twice;
+  const int64_t two_tiles = 2 * int64_t{threads} / lanes * kVectors,
+                chunk = ceil_div(ceil_div(pixels, two_tiles), kMaxChunks) * two_tiles;
   return {vectors, pixels, lanes, threads, false, ceil_div(pixels, chunk), chunk};
 }
 
@@ -502,9 +502,10 @@ const char* run(Dtype dtype, const ShuffleNorm& call, bool is_forward, void* wor
                  shape.chunks);
   };
   if (shape.fused) {
-    return shape.threads == 128   ? fused.template operator()<128>()
-           : shape.threads == 256 ? fused.template operator()<256>()
-                                  : fused.template operator()<512>();
+    static_assert(kMostThreads == 4 * kFewestThreads);
+    return shape.threads == kFewestThreads       ? fused.template operator()<kFewestThreads>()
+           : shape.threads == 2 * kFewestThreads ? fused.template operator()<2 * kFewestThreads>()
+                                                 : fused.template operator()<kMostThreads>();
   }
   const char* error =
       queue(is_forward ? forward<T, R, Pass::kPartial, kTwoPasses> : backward<T, R, Pass::kPartial, kTwoPasses>, 1);

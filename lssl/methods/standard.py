@@ -144,6 +144,7 @@ class Batch:
     shift: Tensor
 
     def tensors(self) -> list[Tensor]:
+        """All of them, without a side image that is not there."""
         return [value for value in vars(self).values() if value is not None]
 
 

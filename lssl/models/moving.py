@@ -94,6 +94,7 @@ class Gathered(NamedTuple):
     rows (2 T, A): the modulations, first those of the scales, then those of the shifts. weight, bias (T,).
     """
 
+    blocks: list[ConditionalBlock]
     rows: Tensor
     weight: Tensor
     bias: Tensor
@@ -127,7 +128,7 @@ class Conditional(nn.Module):
         rows = torch.cat([block.modulation.weight for block in blocks]).index_select(0, self.order)
         dtype = torch.promote_types(rows.dtype, torch.float32)
         weight, bias = (torch.cat([getattr(block, name) for block in blocks]) for name in ("weight", "bias"))
-        return Gathered(rows.to(dtype), weight.to(dtype), bias.to(dtype))
+        return Gathered(blocks, rows.to(dtype), weight.to(dtype), bias.to(dtype))
 
     def affines(self, y: Tensor) -> dict[nn.Module, Affine]:
         """The scale and shift (N, out), float32, of every conditional block for attributes y (N, A).
@@ -135,12 +136,11 @@ class Conditional(nn.Module):
         They are w (1 + scale) and b (1 + scale) + shift, with a block's own w and b, and scale and shift from its
         `modulation` of y.
         """
-        rows, weight, bias = self.gathered or self.gather()
+        blocks, rows, weight, bias = self.gathered or self.gather()
         with torch.autocast(y.device.type, enabled=False):
             scale, shift = F.linear(y.to(rows.dtype), rows).chunk(2, 1)
             scale = 1 + scale
             weight, bias = weight * scale, torch.addcmul(shift, bias, scale)
-        blocks = self.conditional_blocks()
         sizes = [len(block.weight) for block in blocks]
         return dict(zip(blocks, zip(weight.split(sizes, 1), bias.split(sizes, 1), strict=True), strict=True))
 

@@ -1,7 +1,5 @@
 """A face's edit on a photograph's own pixels. Not part of the public `lssl.ops`: no gradient, on the CPU only."""
 
-import math
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -79,8 +77,8 @@ def lanczos(planes: Tensor, places: Tensor) -> Tensor:
         at = torch.nan_to_num(at, nan=-2.0 * _LOBES).clamp(-2.0 * _LOBES, extent + 2.0 * _LOBES)
         first = at.floor()
         steps = ((at - first) * _STEPS + 0.5).floor() / _STEPS
-        off = math.pi * (steps[..., None] + (_LOBES - 1) - torch.arange(2 * _LOBES, dtype=at.dtype))
-        weights = torch.sinc(off / math.pi) * torch.sinc(off / math.pi / _LOBES)
+        off = steps[..., None] + (_LOBES - 1) - torch.arange(2 * _LOBES, dtype=at.dtype)
+        weights = torch.sinc(off) * torch.sinc(off / _LOBES)
         index = first.long()[..., None] + torch.arange(1 - _LOBES, _LOBES + 1)
         taps.append((index.clamp(0, extent - 1), weights / weights.sum(-1, keepdim=True)))
     (columns, across), (rows, down) = taps

@@ -113,7 +113,8 @@ class FaceStream:
 
         own = entries(self.name)
         if also is not None:
-            own = {k: torch.cat([v, more]) for (k, v), more in zip(own.items(), entries(also).values(), strict=True)}
+            further = entries(also)
+            own = {k: torch.cat([v, further[k]]) for k, v in own.items()}
         pixels = {k.removeprefix("pixels."): v for k, v in own.items() if k.startswith("pixels.")}
         faces = self.dataset.batch(
             own["rows"], flip=own["flip"], pixels=pixels or None, draw_side=draw_side and "affine" not in own

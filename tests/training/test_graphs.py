@@ -145,13 +145,11 @@ def test_plans_drawn_ahead_come_in_order_and_must_be_alike():
     plans.close()
 
 
-# A moved picture's gradient has no deterministic algorithm on a GPU, and updates amplify the difference: of 50 iterations of
-# `pose`, one penalty has differed by 4%.
-MOVING = ("standard", "pose")
+MOVING = ("standard", "pose")  # a moved picture's gradient has no deterministic algorithm on a GPU
 
 
 def tolerance(method: str) -> dict[str, float]:
-    return {"rel": 1e-1, "abs": 3e-3} if method in MOVING else {"rel": 2e-3, "abs": 2e-4}
+    return {"rel": 3e-2, "abs": 3e-3} if method in MOVING else {"rel": 2e-3, "abs": 2e-4}
 
 
 @cuda

@@ -9,8 +9,9 @@
 # Objects stay in build/on_host. PYTHON names the Python that has PyTorch. It cannot detect races between two barriers
 # (the threads run in a fixed order), or tell anything about speed or the GPU's compiler.
 set -euo pipefail
-PYTHON=$(command -v "${PYTHON:-python3}")
-PYTHON=$(realpath --no-symlinks "$PYTHON")
+PYTHON=${PYTHON:-python3}
+found=$(command -v "$PYTHON") || { echo "there is no $PYTHON: set PYTHON to the one that has PyTorch" >&2; exit 1; }
+PYTHON=$(realpath --no-symlinks "$found")
 cd "$(dirname "$0")/../.."
 CXX=${CXX:-g++}
 mkdir -p ../build/on_host

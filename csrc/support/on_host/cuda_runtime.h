@@ -78,6 +78,10 @@ struct int2 {
 struct float2 {
   float x, y;
 };
+template <typename T>
+void __stwb(T* to, T value) {
+  *to = value;
+}
 inline uint2 make_uint2(uint32_t x, uint32_t y) { return {x, y}; }
 inline uint4 make_uint4(uint32_t x, uint32_t y, uint32_t z, uint32_t w) { return {x, y, z, w}; }
 inline int2 make_int2(int x, int y) { return {x, y}; }
