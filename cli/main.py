@@ -6,8 +6,8 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,18 @@ def _plain(message: Warning | str, category: type[Warning], filename: str, linen
 _FORMAT = warnings.formatwarning
 
 
+@contextmanager
+def _bars_closed() -> Iterator[None]:
+    """Ends progress bars before an error is printed: a frame in its traceback may hold one that is yet open."""
+    try:
+        yield
+    except BaseException:
+        progress = sys.modules.get("lssl.progress")  # not imported: no bar, and no time for it
+        if progress is not None:
+            progress.close_bars()
+        raise
+
+
 class Program(LazyGroup):
     """Prints in one line what the user can put right; Ctrl-C ends with exit code 130."""
 
@@ -127,7 +139,8 @@ class Program(LazyGroup):
     def invoke(self, ctx: click.Context) -> Any:
         warnings.formatwarning = _plain
         try:
-            return super().invoke(ctx)
+            with _bars_closed():
+                return super().invoke(ctx)
         except LsslError as error:
             raise click.ClickException(str(error)) from error
         except UnicodeEncodeError as error:  # bytes of a name that are not UTF-8, in a file that must be

@@ -33,3 +33,9 @@ def steps(items: Iterable[Item], what: str, total: int | None = None, unit: str 
     what: the step, such as "checking faces/". The bar appears after a second and vanishes at the end.
     """
     return tqdm(items, desc=what, total=total, unit=unit, delay=_DELAY, leave=False, disable=not _shown)
+
+
+def close_bars() -> None:
+    """Ends the bars that work which was broken off has left, so that none writes itself below what is said next."""
+    for bar in list(getattr(_Bar, "_instances", ())):
+        bar.close()

@@ -61,6 +61,22 @@ def test_a_folder_is_prepared_counted_and_shown(tmp_path) -> None:
     assert "--overwrite" in other.output
 
 
+def test_ctrl_c_while_a_result_is_written_ends_the_bar_first(tmp_path, monkeypatch) -> None:
+    """The bar lives in a generator, which the interruption's traceback keeps: it wrote itself below the last line."""
+    from lssl.progress import tqdm
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lssl.data.writer.FaceFolderWriter.append", stopped)
+    open_bars = {}
+    monkeypatch.setattr("lssl.cli.main.click.secho", lambda text, **_: open_bars.update({text: len(tqdm._instances)}))
+    write_face(tmp_path / "in" / "happy" / "ann_1.png")
+    result = run("folder", tmp_path / "in", tmp_path / "out", "--size", 32, "--workers", 1)
+    assert result.exit_code == 130
+    assert open_bars["\nInterrupted; run the same command again to continue."] == 0
+
+
 @pytest.mark.parametrize("source", ["folder", "london", "rafd", "oulu-casia", "mug", "bu3dfe", "helen"])
 def test_a_wrong_folder_is_one_clear_line(tmp_path, source) -> None:
     result = run(source, tmp_path / "nowhere", tmp_path / "out")
