@@ -176,9 +176,9 @@ def make_settings(
     """The experiment's settings from the command line."""
     from lssl.device import choose_device
     from lssl.evaluation.experiments.experiment import Settings
+    from lssl.ops.memory import keep_freed_memory
     from lssl.training.classifier_training import ClassifierConfig
     from lssl.training.config import TrainConfig
-    from lssl.training.memory import keep_freed_memory
 
     keep_freed_memory()  # trainings follow
     training = (

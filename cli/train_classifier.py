@@ -87,8 +87,8 @@ def command(
     from lssl.device import choose_device
     from lssl.evaluation.experiments.classifier_report import write_classifier_run
     from lssl.evaluation.report import console_table
+    from lssl.ops.memory import keep_freed_memory
     from lssl.training.classifier_training import ClassifierConfig, labelled_faces, subject_split, train_classifier
-    from lssl.training.memory import keep_freed_memory
 
     keep_freed_memory()
     if (out / "classifier.safetensors").is_file() and not overwrite:

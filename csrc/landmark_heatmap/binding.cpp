@@ -6,7 +6,7 @@
 #include <optional>
 #include <tuple>
 
-#include "support/huge_pages.h"
+#include "support/pages.h"
 
 namespace lssl {
 
@@ -135,7 +135,7 @@ void reduce(const Profiles<T>& profiles, Reduction reduction, Dtype dtype, void*
 template <typename T>
 void forward_on_cpu(const Inputs& in, Reduction reduction, Tensor& output) {
   void* const data = output.mutable_data_ptr();
-  advise_huge_pages(data, output.numel() * output.element_size());
+  Pages(data, output.numel() * output.element_size()).ask_for_huge();
   const Profiles<T> profiles(in);
   if (reduction != Reduction::kNone) return reduce(profiles, reduction, in.dtype, data, output.element_size());
   const T* const values = profiles.data();

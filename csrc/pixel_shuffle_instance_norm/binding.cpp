@@ -6,7 +6,7 @@
 #include <tuple>
 #include <vector>
 
-#include "support/huge_pages.h"
+#include "support/pages.h"
 
 namespace lssl {
 
@@ -28,7 +28,7 @@ Tensor empty_image(const Place& place, const Tensor& like, int64_t channels, int
   Tensor image = torch::stable::empty({like.size(0), channels, height, width}, like.scalar_type(), std::nullopt,
                                       like.device(), std::nullopt, format);
   if (!place.is_cuda()) {
-    advise_huge_pages(image.mutable_data_ptr(), static_cast<size_t>(image.numel()) * image.element_size());
+    Pages(image.mutable_data_ptr(), static_cast<size_t>(image.numel()) * image.element_size()).clear_as_huge();
   }
   return image;
 }

@@ -13,13 +13,13 @@ from lssl.device import choose_device
 from lssl.errors import LsslError
 from lssl.models.export import TrainedGenerator, load_generator
 from lssl.models.parser import FaceParser
+from lssl.ops.memory import keep_freed_memory
 from lssl.training.checkpoint import checkpoints
 from lssl.training.config import TrainConfig, method_module
 from lssl.training.distributed import Processes, start_processes, stop_processes
 from lssl.training.face_method import Inputs
 from lssl.training.graphs import Graphs
 from lssl.training.loop import Loop
-from lssl.training.memory import keep_freed_memory
 from lssl.training.speed import apply_speed, resolve_speed
 
 #: The flags of `lssl train`, and the settings that they stand for.

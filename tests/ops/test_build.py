@@ -122,3 +122,27 @@ def test_the_sdist_has_what_the_build_needs(tmp_path):
     assert len(sources) > 10
     assert sources - packed == set()
     assert {"setup.py", "pyproject.toml", "conftest.py", "benchmarks/conftest.py", "Makefile"} <= packed
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the GNU C library")
+def test_freed_memory_is_kept_once_asked_for():
+    program = """
+import resource, torch
+from lssl.ops import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(4):
+        torch.empty(1 << 26, dtype=torch.uint8).fill_(1)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults()
+fresh = faults()
+assert keep_freed_memory()
+for _ in range(3):
+    faults()
+print(fresh, faults())
+"""
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    fresh, kept = map(int, said.split())
+    assert kept < fresh / 4, said

@@ -1,4 +1,4 @@
-"""Keeps the memory of one CPU training iteration for the next."""
+"""Keeps the memory of large tensors on the CPU for the next ones."""
 
 import ctypes
 import sys
@@ -10,8 +10,9 @@ _NEVER = 2**31 - 1
 def keep_freed_memory() -> bool:
     """Tells the C library not to return freed memory to the system; True if it can be told (Linux with glibc).
 
-    A training iteration asks for the same large tensors over and over. By default each is fresh memory from the
-    system, which first fills every page with zeros: at the paper's size that took as long as the arithmetic.
+    For the whole process, until it ends: what it once needed it keeps. `lssl train` calls it; call it once, before
+    work with tensors of 32 MB and more on a CPU. By default each of these is fresh memory from the system, which
+    first fills every page with zeros: at the paper's sizes that takes as long as the arithmetic.
     """
     if not sys.platform.startswith("linux"):
         return False
