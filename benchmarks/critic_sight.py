@@ -39,9 +39,9 @@ class Smear(nn.Module):
         super().__init__()
         self.landmarks = torch.empty(0)
 
-    def forward(self, image: Tensor, side: Tensor | None, y: Tensor) -> tuple[Tensor]:
-        """Images (N, 3, S, S), blurred in a soft ellipse over the mouth; side and y are ignored."""
-        del side, y
+    def forward(self, image: Tensor, side: Tensor | None, y: Tensor, y_source: Tensor) -> tuple[Tensor]:
+        """Images (N, 3, S, S), blurred in a soft ellipse over the mouth; the others are ignored."""
+        del side, y, y_source
         return (smeared(image, self.landmarks),)
 
 
