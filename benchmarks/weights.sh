@@ -9,16 +9,16 @@ cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-.venv/bin/python}
 OUT=${OUT:-weights}
 name=${1:-generated}
-training=(--preset standard --iterations "${ITERATIONS:-2500}" --set "warm_up.updates=${WARM_UP:-400}" --seed 0 --out "$OUT/run-$name")
+training=(--preset standard --set "warm_up.updates=${WARM_UP:-400}" --out "$OUT/run-$name")
 mkdir -p "$OUT"
 case $name in
 generated)
   "$PYTHON" -m lssl generate-faces "$OUT/faces" --subjects "${SUBJECTS:-150}" --expressions all --size "${SIZE:-128}" --seed 0
-  "$PYTHON" -m lssl train --data "$OUT/faces" "${training[@]}"
+  "$PYTHON" -m lssl train --data "$OUT/faces" "${training[@]}" --iterations "${ITERATIONS:-2500}" --seed 0
   ;;
 london)
-  "$PYTHON" -m lssl prepare london "${2:?the folder of the photographs}" "$OUT/photographs" --size "${SIZE:-256}"
-  "$PYTHON" -m lssl train --data "$OUT/photographs" "${training[@]}"
+  "$PYTHON" -m lssl prepare london "${2:?the folder of the photographs}" "$OUT/photographs" --size "${SIZE:-128}" --seed 1
+  "$PYTHON" -m lssl train --data "$OUT/photographs" "${training[@]}" --iterations "${ITERATIONS:-3500}" --seed 1 --set losses.penalty=0.1
   ;;
 *)
   echo "expected generated or london, not $name" >&2
