@@ -3,7 +3,7 @@
 python docs/pictures.py            generated-faces.jpg, frontal.jpg, astronaut.jpg, morph.gif, operators.png
 python docs/pictures.py frontal    one of them
 
-Those of the London set (london*.jpg, edit-3d.jpg, own-photographs.jpg, standard-*.jpg) are photographs of people, changed by `lssl synthesize
+Those of the London set (london*.jpg, edit-3d.jpg, own-*.jpg, standard-*.jpg) are photographs of people, changed by `lssl synthesize
 london`, by `3d` and by runs of `lssl train`.
 """
 
