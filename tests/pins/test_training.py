@@ -3,7 +3,8 @@
     python -m pytest tests/pins                              compares
     LSSL_RECORD=1 python -m pytest tests/pins                writes the file anew, for an intended change
 
-The values hold on the machine where they were written bit for bit, on others within 1e-5.
+The values hold on the machine where they were written bit for bit, on others within 1e-4: from a processor with AVX2 to one with
+AVX-512 six updates came to differ by 3e-5 (quick), by 1e-6 in the other runs.
 """
 
 import json
@@ -105,4 +106,4 @@ def test_losses_are_those_pinned(name: str, tmp_path: Path) -> None:
     for expected, row in zip(pins[name], found, strict=True):
         assert row.keys() == expected.keys()
         for term, value in expected.items():
-            assert row[term] == pytest.approx(value, rel=1e-5, abs=1e-5), (row["iteration"], term)
+            assert row[term] == pytest.approx(value, rel=1e-4, abs=1e-4), (row["iteration"], term)
