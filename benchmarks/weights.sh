@@ -2,7 +2,8 @@
 # Trains the built-in generators again: `bash benchmarks/weights.sh generated`, or `... london PHOTOGRAPHS` with the folder of
 # the Face Research Lab London Set. Writes to weights/: the run with its report, NAME.safetensors (half precision), and NAME/,
 # the same with a card as `FaceEditor.save_pretrained` writes it. The figures, licence and limits in the shipped cards,
-# lssl/weights/*.md, are added by hand. Takes hours on two cores, minutes on a GPU. To try every step in minutes:
+# lssl/weights/*.md, are added by hand. On one core `london` takes an hour (of 2023) to
+# several, `generated` longer; on a GPU minutes. To try every step in minutes:
 # ITERATIONS=2 WARM_UP=2 SUBJECTS=8 SIZE=32 OUT=/tmp/weights (SUBJECTS is for generated only).
 set -euo pipefail
 cd "$(dirname "$0")/.."
