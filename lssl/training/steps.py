@@ -139,7 +139,7 @@ class Steps:
         decay = update.weight_decay
         on_gpu = self.processes.device.type == "cuda"
         if not on_gpu and self.graphs is None:
-            return torch.optim.Adam(groups, betas=update.betas, weight_decay=decay)
+            return torch.optim.Adam(groups, betas=update.betas, weight_decay=decay, fused=True)
         # A captured step reads its learning rates from the device.
         rates = self.rates[update.networks] = [Scalar(self.processes.device) for _ in groups]
         for group, rate in zip(groups, rates, strict=True):

@@ -1,7 +1,8 @@
 """How many threads training on the CPU uses: measured on its own work, when it begins and when it slows down.
 
 Threads wait for one another at the end of every small parallel region. On a busy machine this made iterations with two
-threads fifteen times slower; one thread would have taken only twice as long.
+threads fifteen to thirty times slower; one thread would have taken only twice as long. So one thread is tried first, a
+number that is far slower is tried once, and a few pieces of work that take that long are enough to measure again.
 """
 
 import statistics
@@ -14,6 +15,7 @@ _ROUNDS = 3  # pieces of work measured with each number of threads; the fastest 
 _SLOWER = 1.7  # how much slower work must become to be measured again
 _WATCHED = 10  # pieces of work whose median decides that
 _PATIENCE = 30  # the fewest pieces of work between two measurements
+_HOPELESS = 4.0  # so many times slower it is no matter of chance: a single trial, or _ROUNDS pieces of work, tell
 
 
 class ThreadChoice:
@@ -32,7 +34,7 @@ class ThreadChoice:
         use: Callable[[int], object] = torch.set_num_threads,
     ) -> None:
         most = torch.get_num_threads()
-        self.threads = sorted({1, max(1, most // 2), most}, reverse=True) if threads is None else threads
+        self.threads = sorted({1, max(1, most // 2), most}) if threads is None else threads
         self._say, self._use = say, use
         self.begin()
 
@@ -59,8 +61,10 @@ class ThreadChoice:
 
     def _next(self) -> None:
         """Moves on to the next number to try or, once all are measured, to the choice."""
+        best = min((min(seconds) for seconds in self._seconds.values() if seconds), default=float("inf"))
         for threads in self.threads:
-            if len(self._seconds.setdefault(threads, [])) < _ROUNDS:
+            seconds = self._seconds.setdefault(threads, [])
+            if len(seconds) < _ROUNDS and not (seconds and min(seconds) > _HOPELESS * best):
                 if len(self.threads) > 1:
                     self._use(threads)
                 self._trying = threads
@@ -75,9 +79,12 @@ class ThreadChoice:
     def _watch(self, seconds: float) -> None:
         self._recent.append(seconds)
         self._since += 1
-        if self._since < _PATIENCE or len(self._recent) < _WATCHED:
+        last = list(self._recent)[-_ROUNDS:]
+        hopeless = len(last) == _ROUNDS and min(last) > _HOPELESS * self._best
+        if not hopeless and (self._since < _PATIENCE or len(self._recent) < _WATCHED):
             return
-        if statistics.median(self._recent) > _SLOWER * self._best:
-            self._say(f"An update takes {statistics.median(self._recent):.3g} s now, not {self._best:.3g} s")
+        now = statistics.median(last if hopeless else self._recent)
+        if now > _SLOWER * self._best:
+            self._say(f"An update takes {now:.3g} s now, not {self._best:.3g} s")
             self.begin()
             self._skip = False

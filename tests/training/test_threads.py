@@ -10,14 +10,19 @@ class Machine:
         self.seconds, self.threads, self.said = seconds, 0, []
 
     def choice(self) -> ThreadChoice:
-        return ThreadChoice(self.said.append, sorted(self.seconds, reverse=True), self.use)
+        return ThreadChoice(self.said.append, sorted(self.seconds), self.use)
 
     def use(self, threads: int) -> None:
         self.threads = threads
 
-    def work(self, choice: ThreadChoice, times: int) -> None:
+    def work(self, choice: ThreadChoice, times: int) -> float:
+        """The time that it took."""
+        taken = 0.0
         for _ in range(times):
-            choice.done(self.seconds.get(self.threads, 1.0))
+            seconds = self.seconds.get(self.threads, 1.0)
+            taken += seconds
+            choice.done(seconds)
+        return taken
 
 
 def test_the_fastest_is_kept_and_said():
@@ -40,6 +45,23 @@ def test_it_is_measured_again_where_work_slows_down():
     assert again == "Threads: 1 (0.7 s with 1, 5.8 s with 2)"
     machine.seconds.update({2: 0.4, 1: 0.6})  # no slower, so the number stays
     machine.work(choice, 100)
+    assert machine.threads == 1
+
+
+def test_a_busy_machine_costs_one_slow_piece_of_work():
+    machine = Machine({2: 25.0, 1: 0.9})
+    choice = machine.choice()
+    assert machine.work(choice, 20) < 25 + 20 * 0.9
+    assert machine.threads == 1
+    assert machine.said == ["Threads: 1 (0.9 s with 1, 25 s with 2)"]
+
+
+def test_a_machine_that_becomes_busy_is_noticed_after_a_few():
+    machine = Machine({2: 0.39, 1: 0.6})
+    choice = machine.choice()
+    machine.work(choice, 20)
+    machine.seconds.update({2: 25.0, 1: 0.9})
+    assert machine.work(choice, 20) < 4 * 25 + 20 * 0.9
     assert machine.threads == 1
 
 
