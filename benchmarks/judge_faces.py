@@ -5,11 +5,11 @@
 
 LONDON holds a folder per class, with photographs and their 68 landmarks (NNN.jpg, NNN.pts). The made pictures match the
 photographs that they were made from pixel by pixel, at their size or reduced; their names begin with the person's
-(`001.png`, or `001_happy_photo.png` as `lssl synthesize --paste` writes it). They should be PNG, or JPEG of high quality.
+(`001.png`, or `001_happy_photo.png` as `lssl synthesize --paste` writes it). They should be PNG, or JPEG of high quality; PNGs
+made from JPEGs are judged as JPEGs like these (`lssl.evaluation.measures.writing`).
 Prints all tables and writes report.html, results.json, results.csv, sheet.jpg (512 pixels per picture) and mouths.jpg.
 """
 
-import io
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from lssl.data.picture_files import SUFFIXES
 from lssl.evaluation.experiments.portraits import prepare_portraits
 from lssl.evaluation.experiments.portraits_report import measure_portraits, portrait_sheet, portrait_tables
 from lssl.evaluation.measures.portraits import SIDE, FacePicture, resized
+from lssl.evaluation.measures.writing import written_like
 from lssl.evaluation.report import Report, console_table
 
 
@@ -36,6 +37,14 @@ def read_class(folder: Path, label: str) -> dict[str, FacePicture]:
     if not found:
         raise click.ClickException(f"{folder} holds no photograph with a .pts file next to it")
     return found
+
+
+def photograph_file(folder: Path, person: str) -> Path:
+    return next(path for path in sorted(folder.glob(f"{person}.*")) if path.suffix.lower() in SUFFIXES)
+
+
+def is_jpeg(path: Path) -> bool:
+    return path.suffix.lower() in (".jpg", ".jpeg")
 
 
 def made_files(folder: Path, people: set[str]) -> dict[str, Path]:
@@ -54,24 +63,6 @@ def made_files(folder: Path, people: set[str]) -> dict[str, Path]:
     return found
 
 
-def written_like(portrait: FacePicture, made: Path, shape: tuple[int, ...]) -> FacePicture:
-    """The portrait after being written in the format and at the size of a made picture, and read again."""
-    portrait = resized(portrait, max(shape[:2]))
-    if made.suffix.lower() not in (".jpg", ".jpeg"):
-        return portrait  # the other formats are lossless
-    buffer = io.BytesIO()
-    with Image.open(made) as image:
-        tables = image.quantization  # type: ignore[attr-defined]
-        Image.fromarray(portrait.image).save(buffer, "JPEG", qtables=tables, subsampling=_subsampling(image))
-    return replace(portrait, image=np.array(Image.open(buffer).convert("RGB")))
-
-
-def _subsampling(image: Image.Image) -> int:
-    from PIL.JpegImagePlugin import get_sampling
-
-    return max(0, get_sampling(image))
-
-
 @click.command()
 @click.argument("real", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("made", type=click.Path(exists=True, file_okay=False, path_type=Path))
@@ -85,16 +76,23 @@ def main(real: Path, made: Path, source: str, target: str, out: Path | None, see
     classes = {label: read_class(real / label, label) for label in (source, target)}
     files = made_files(made, set(classes[source]))
     before = [classes[source][person] for person in files]
-    pictures = []
+    pictures, stored = [], []
     for person, path in files.items():
         image, photograph = read_image(path), classes[source][person]
         ratio = np.array([image.shape[k] / photograph.image.shape[k] for k in (1, 0)])
         points = ((photograph.landmarks + 0.5) * ratio - 0.5).astype(np.float32)
         pictures.append(FacePicture(person, target, image, points))
+        if not is_jpeg(path):
+            image = written_like(image, photograph_file(real / source, person))
+        stored.append(FacePicture(person, target, image, points))
     everyone = [portrait for people in classes.values() for portrait in people.values()]
-    example = next(iter(files.values()))
-    copies = [written_like(portrait, example, pictures[0].image.shape) for portrait in everyone]
-    judged = prepare_portraits(pictures, before, everyone, copies)
+    example, side = next(iter(files.values())), max(pictures[0].image.shape[:2])
+    copies = []
+    for portrait in everyone:
+        like = example if is_jpeg(example) else photograph_file(real / portrait.label, portrait.subject)
+        copy = resized(portrait, side)
+        copies.append(replace(copy, image=written_like(copy.image, like)))
+    judged = prepare_portraits(pictures, before, everyone, copies, stored)
     report = Report(f"Made faces: {made.name}", " ".join(["python", *sys.argv]), seed)
     report.paragraph(
         f"{len(files)} pictures made from {source} to {target}, {len(everyone)} real photographs, at most {SIDE} pixels."

@@ -65,6 +65,9 @@ _TOLD = 0.75  # share of the faces of which the generator is told what they show
 _STAYING = 0.25  # weight, in the movement's loss, of faces that show what is asked for and should stay
 _LANDING = 0.05  # share of its learning rate to which the movement's falls
 _CRITIC_SIDE = 128  # the side, in pixels, at which the critic of the whole face sees large pictures
+_PAINTED = (
+    128  # the side, in pixels, at which large pictures are painted: teeth of single pixels are learnt by no run yet
+)
 _PARTS_SIDE = 256  # the picture side, in pixels, from which on R1 of the critics of parts has its whole weight
 _SURE = 0.6  # mean sign of real faces' scores above which the moves grow
 
@@ -74,7 +77,8 @@ class NetworkSettings:
     """The networks' depths follow from the pictures' size.
 
     start: a generator whose weights the run begins with: a built-in one's name, a run folder or a file; "": new weights.
-    paint_size: the side in pixels at which the painter works; 0: the pictures', or the start's (`start.size_to_paint_at`).
+    paint_size: the side in pixels at which the painter works, and up to which mouths and eyes are compared and judged; 0: the
+        pictures', at most 128, or the start's (`start.size_to_paint_at`).
     """
 
     start: str = ""
@@ -95,7 +99,10 @@ class LossSettings:
     critic_classification: float = 1.0
     bidirectional: float = 2.0
     movement: float = 30.0
+    own_way: float = 0.5  # no weight: how far from the class's mean way to the subject's own one faces should go
     roughness: float = 10.0
+    stillness: float = 4.0  # the flow's length
+    tone: float = 4.0  # the change of light, and its roughness
     paired: float = 5.0  # likeness to the subject's own picture with the attributes asked for, if there is one
     paint: float = 0.05  # opacity of the paint
     own: float = 10.0  # |x' - x| of faces that are asked for the attributes they have
@@ -161,7 +168,8 @@ class Method(FaceMethod):
         # Expected shares of a batch: asked for what they have; having the subject's own picture of what is asked for.
         self.own_share = 1 / len(self.targets.y)
         self.known_share = self.targets.known_share
-        self.crops = PartCrops(self.size).to(device)
+        painted = self._paint_size()
+        self.crops = PartCrops(painted).to(device)
         self.critic_side = _CRITIC_SIDE if self.size >= 2 * _CRITIC_SIDE else min(self.size, _CRITIC_SIDE // 2)
         self.branches = Branches(device, 2)
         with seeds.initial_weights(self.config.seed):
@@ -172,7 +180,7 @@ class Method(FaceMethod):
                 self.settings.network.width,
                 self.settings.network.movement_width,
                 takes_source=True,
-                paint_size=self._paint_size(),
+                paint_size=painted if painted < self.size else None,
                 smooth_paint=True,
             ).to(device)
             self.critic = self._new_critic().to(device)
@@ -192,10 +200,10 @@ class Method(FaceMethod):
             "certainty": torch.tensor(0.0, device=device),  # a running mean of sign(D(real))
         }
 
-    def _paint_size(self) -> int | None:
+    def _paint_size(self) -> int:
         start, size = self.settings.network.start, self.settings.network.paint_size
         if not size:
-            return size_to_paint_at(start, self.size) if start else None
+            return size_to_paint_at(start, self.size) if start else min(self.size, _PAINTED)
         step = 2 ** painter_levels(size)
         if size % step or not 16 <= size <= self.size:
             raise LsslError(
@@ -241,7 +249,8 @@ class Method(FaceMethod):
         if faces.landmarks is not None and self.shapes is not None:
             before, theirs = half_sides(faces.landmarks, self.train_set.size).chunk(2)
             mean = before + self.shapes[plan["asked"]] - self.shapes[plan["has"]]
-            after = torch.where(known[:, None, None] > 0, with_pose(theirs, pose, self.landmark_depth), mean)
+            way = self.weights.own_way * known[:, None, None]
+            after = torch.lerp(mean, with_pose(theirs, pose, self.landmark_depth), way)
             moved = move_points(torch.cat([before, theirs, after]), torch.cat([moves, affine]))
             narrowing = plan["mouth"] * self.memory["moves"] * MOUTH
             mouths = Mouths(moved[:, MOUTH_POINTS].mean(1), narrowing.repeat(3))
@@ -329,6 +338,10 @@ class Method(FaceMethod):
         weights = self.weights
         terms: Terms = {"g_own": losses.mean_where(batch.own, (fake - batch.image).abs(), self.own_share)}
         loss = weights.own * terms["g_own"] + weights.paint * edit.opacity.mean()
+        if weights.tone:
+            loss = loss + weights.tone * (edit.tone.abs().mean() + roughness(edit.tone))
+        if weights.stillness:
+            loss = loss + weights.stillness * edit.flow.abs().mean()
         if weights.movement and self.shapes is not None:
             terms["g_move"] = self._missed(edit.flow, batch)
             loss = loss + weights.movement * terms["g_move"] + weights.roughness * roughness(edit.flow)
@@ -406,7 +419,7 @@ class Method(FaceMethod):
     def _share_of_pixels(self, critic: Discriminator) -> float:
         """The share of the pixels that a critic sees of those that it sees of large pictures. R1 is weighted by it: the fewer
         pixels show an expression, the more each of them counts, and the larger is the gradient."""
-        seen, largest = (self.critic_side, _CRITIC_SIDE) if critic is self.critic else (self.size, _PARTS_SIDE)
+        seen, largest = (self.critic_side, _CRITIC_SIDE) if critic is self.critic else (self.crops.side, _PARTS_SIDE)
         return min(1.0, seen / largest) ** 2
 
     @torch.no_grad()

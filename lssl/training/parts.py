@@ -20,25 +20,28 @@ class PartCrops(nn.Module):
     """Cuts the mouth and both eyes out of pictures (N, 3, S, S); right eyes are mirrored, so that all look like left ones.
 
     __call__(image, landmarks, shift), with landmarks (N, 68, 2) and shifts (N, 3, 2) of mouth, left and right crop, both in
-    half-sides of the picture, gives the mouths (N, 3, *mouth_size) and the eyes (2 N, 3, *eye_size) at the picture's own
-    resolution.
+    half-sides of the picture, gives the mouths (N, 3, *mouth_size) and the eyes (2 N, 3, *eye_size), at the resolution of
+    pictures of `side` pixels; larger ones are reduced.
     """
 
     mouth_grid: Tensor
     eye_grid: Tensor
     face_grid: Tensor
 
-    def __init__(self, image_size: int) -> None:
+    def __init__(self, side: int) -> None:
         super().__init__()
-        self.coarse = min(image_size, _COARSE)
+        self.side, self.coarse = side, min(side, _COARSE)
         face_size = (round(FACE_CROP[0] * self.coarse), round(FACE_CROP[1] * self.coarse))
         self.register_buffer("face_grid", _grid(face_size, FACE_CROP), persistent=False)
-        self.mouth_size = (_pixels(MOUTH_CROP[0], image_size), _pixels(MOUTH_CROP[1], image_size))
-        self.eye_size = (_pixels(EYE_CROP[0], image_size), _pixels(EYE_CROP[1], image_size))
+        self.mouth_size = (_pixels(MOUTH_CROP[0], side), _pixels(MOUTH_CROP[1], side))
+        self.eye_size = (_pixels(EYE_CROP[0], side), _pixels(EYE_CROP[1], side))
         self.register_buffer("mouth_grid", _grid(self.mouth_size, MOUTH_CROP), persistent=False)
         self.register_buffer("eye_grid", _grid(self.eye_size, EYE_CROP), persistent=False)
 
     def forward(self, image: Tensor, landmarks: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+        if image.shape[2] > self.side:
+            image = F.adaptive_avg_pool2d(image, self.side)
+
         def crop(part: slice, k: int, grid: Tensor) -> Tensor:
             places = (landmarks[:, part].mean(1) + shift[:, k])[:, None, None] + grid
             return F.hardtanh(F.grid_sample(image, places, mode="bicubic", padding_mode="border", align_corners=False))
@@ -83,8 +86,8 @@ def in_light_of(image: Tensor, landmarks: Tensor, other: Tensor, theirs: Tensor)
     return ((other + 1) * gain[:, :, None, None] - 1).clamp(-1, 1)
 
 
-def _pixels(half: float, image_size: int) -> int:
-    return max(8, int(half * image_size) // 8 * 8)
+def _pixels(half: float, side: int) -> int:
+    return max(8, int(half * side) // 8 * 8)
 
 
 def _grid(size: tuple[int, int], half: tuple[float, float]) -> Tensor:

@@ -1,7 +1,7 @@
 """Made portraits and real ones to compare them with, brought to one size, for the measures at full size."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from lssl.data import FaceFolder, detect
 from lssl.data.folder import METADATA
 from lssl.errors import LsslError
 from lssl.evaluation.measures.portraits import SIDE, FacePicture, common_scale, found_anew, resized
+from lssl.evaluation.measures.writing import written_like
 from lssl.inference.full_size import says_movement, whole_photograph
 from lssl.inference.synthesis import (
     PLAIN,
@@ -34,7 +35,8 @@ _BATCH = 8
 class JudgedPortraits:
     """What is judged, at its working size, with landmarks found in the same way in every picture.
 
-    made: made pictures, labelled with the class asked for. before: the photograph that each was made from.
+    made: made pictures, labelled with the class asked for. stored: the same, written like the photograph that each was made
+        from (`measures.writing`), for the two-sample test. before: that photograph.
     real: photographs of all people and classes. written: the same, after the processing (resizing, cropping, pasting) that
         made pictures go through.
     own: for each made picture, the same person's real picture of the class asked for, in the same light and pose; or None.
@@ -44,6 +46,7 @@ class JudgedPortraits:
     """
 
     made: list[FacePicture]
+    stored: list[FacePicture]
     before: list[FacePicture]
     real: list[FacePicture]
     written: list[FacePicture]
@@ -58,9 +61,11 @@ def prepare_portraits(
     before: Sequence[FacePicture],
     real: Sequence[FacePicture],
     written: Sequence[FacePicture] | None = None,
+    stored: Sequence[FacePicture] | None = None,
 ) -> JudgedPortraits:
     """Brings all to one size, that of the made pictures or SIDE if that is less, and finds their landmarks again.
 
+    written, stored: see `JudgedPortraits`; by default the real and the made pictures as they are.
     Raises LsslError if there is nothing to judge, or if a made picture has another shape than its photograph.
     """
     if not made:
@@ -83,7 +88,12 @@ def prepare_portraits(
     copies = photographs if written is None else ready(written)
     by_class = {(picture.subject, picture.label): picture for picture in reversed(photographs)}
     own = [by_class.get((picture.subject, picture.label)) for picture in made]
-    return JudgedPortraits(ready(made), ready(before), photographs, copies, common_scale(photographs), own, anew)
+    faces = ready(made)
+    files = [
+        replace(resized(file, side), landmarks=face.landmarks)
+        for file, face in zip(made if stored is None else stored, faces, strict=True)
+    ]
+    return JudgedPortraits(faces, files, ready(before), photographs, copies, common_scale(photographs), own, anew)
 
 
 def photographs_of(folder: FaceFolder) -> Path | None:
@@ -122,7 +132,11 @@ def gather_portraits(
     rows = _at_most(rows, max(2, MOST_MADE // max(1, len(group.values) - 1)), rng)
     root = photographs_of(folder)
     sources = _faces(folder.select(rows), model, root)
-    made, before = [], []
+
+    def as_file(row: int, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return picture if root is None else written_like(picture, root / folder.columns["source_file"][row])
+
+    made, stored, before = [], [], []
     for row, face in zip(rows, sources, strict=True):
         own = folder.columns[attribute][row]
         others = [value for value in group.values if value != own]
@@ -133,6 +147,7 @@ def gather_portraits(
             for value, target, crop in zip(asked, targets, pictures, strict=True):
                 whole = crop if face.photograph is None else whole_photograph(model, face, target, crop)
                 made.append(_picture(folder.subjects[row], value, face, whole))
+                stored.append(_picture(folder.subjects[row], value, face, as_file(row, whole)))
                 before.append(_picture(folder.subjects[row], value, face, _whole(face)))
     wanted = set(tested)  # whose own pictures are compared with the made ones
     kept = _at_most([row for row, subject in enumerate(folder.subjects) if subject in wanted], MOST_REAL, rng)
@@ -141,13 +156,13 @@ def gather_portraits(
     real_faces = _faces(folder.select(kept), model, root)
     labels = folder.columns[attribute]
     real = [_picture(folder.subjects[r], labels[r], f, _whole(f)) for r, f in zip(kept, real_faces, strict=True)]
-    written = real
-    if not says_movement(model):  # a moving generator works on the photograph's own pixels
-        written = [
-            _picture(folder.subjects[r], labels[r], f, _placed(f, f.image))
-            for r, f in zip(kept, real_faces, strict=True)
-        ]
-    judged = prepare_portraits(made, before, real, written)
+    # A moving generator works on the photograph's own pixels; others paste their crops.
+    same = says_movement(model)
+    written = [
+        _picture(folder.subjects[r], labels[r], f, as_file(r, _whole(f) if same else _placed(f, f.image)))
+        for r, f in zip(kept, real_faces, strict=True)
+    ]
+    judged = prepare_portraits(made, before, real, written, stored)
     like = _alike(folder, attribute, rows)
     places = {row: place for place, row in enumerate(kept)}
     for k, shown in enumerate(made):
