@@ -99,10 +99,10 @@ class LossSettings:
     critic_classification: float = 1.0
     bidirectional: float = 2.0
     movement: float = 30.0
-    own_way: float = 0.5  # no weight: how far from the class's mean way to the subject's own one faces should go
+    own_way: float = 1.0  # no weight: how far from the class's mean way to the subject's own one faces should go
     roughness: float = 10.0
-    stillness: float = 4.0  # the flow's length
-    tone: float = 4.0  # the change of light, and its roughness
+    stillness: float = 0.0  # the flow's length
+    tone: float = 0.0  # the change of light, and its roughness
     paired: float = 5.0  # likeness to the subject's own picture with the attributes asked for, if there is one
     paint: float = 0.05  # opacity of the paint
     own: float = 10.0  # |x' - x| of faces that are asked for the attributes they have

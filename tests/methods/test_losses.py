@@ -111,7 +111,11 @@ def test_standard_asks_faces_to_go_half_their_own_way_half_their_class_s(standar
 
 
 def test_standard_prefers_an_edit_that_is_small(standard, tmp_path):
-    method = prepare_run(standard.with_overrides({"losses.movement": 0.0}), tmp_path / "run", quiet=True).method
+    method = prepare_run(
+        standard.with_overrides({"losses.movement": 0.0, "losses.stillness": 4.0, "losses.tone": 4.0}),
+        tmp_path / "run",
+        quiet=True,
+    ).method
     batch = method.batch(method.draw(0))
     edit, fake, _ = method._made(batch)
     parts = method.crops(fake, batch.after, batch.shift)
