@@ -5,8 +5,8 @@
 
 LONDON holds a folder per class, with photographs and their 68 landmarks (NNN.jpg, NNN.pts). The made pictures match the
 photographs that they were made from pixel by pixel, at their size or reduced; their names begin with the person's
-(`001.png`, or `001_happy_photo.png` as `lssl synthesize --paste` writes it). They should be PNG, or JPEG of high quality; PNGs
-made from JPEGs are judged as JPEGs like these (`lssl.evaluation.measures.writing`).
+(`001.png`, or `001_happy_photo.png` as `lssl synthesize --paste` writes it). They should be PNG, or JPEG of high quality; the
+two-sample test sees those made from JPEGs as JPEGs like these (`lssl.evaluation.measures.writing`).
 Prints all tables and writes report.html, results.json, results.csv, sheet.jpg (512 pixels per picture) and mouths.jpg.
 """
 

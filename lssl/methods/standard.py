@@ -5,7 +5,7 @@
   data has one, else by the difference of the classes' mean shapes (`lssl.training.movement`). So a mouth that should smile
   moves before the generator finds that a mere tint can please a critic.
 - There are three critics: one of the whole face, which sees it with 128 pixels a side, or 64 where pictures have fewer than
-  256, so that single pixels cannot pass for an expression, and one each of mouths and eyes at full detail. Each has a logistic
+  256, so that single pixels cannot pass for an expression, and one each of mouths and eyes, in the detail that is painted. Each has a logistic
   loss with R1, weighted by the pixels that it sees, and judges whether a face is real given its attributes y:
   D_src(x) + <y, D_cls(x)> (Miyato & Koyama 2018).
 - The movement can be trained alone first, by landmarks (`warm_up.movement`, as in the preset `quick`): without critics and
@@ -65,10 +65,8 @@ _TOLD = 0.75  # share of the faces of which the generator is told what they show
 _STAYING = 0.25  # weight, in the movement's loss, of faces that show what is asked for and should stay
 _LANDING = 0.05  # share of its learning rate to which the movement's falls
 _CRITIC_SIDE = 128  # the side, in pixels, at which the critic of the whole face sees large pictures
-_PAINTED = (
-    128  # the side, in pixels, at which large pictures are painted: teeth of single pixels are learnt by no run yet
-)
-_PARTS_SIDE = 256  # the picture side, in pixels, from which on R1 of the critics of parts has its whole weight
+_PAINTED = 128  # the side, in pixels, at which large pictures are painted: no run has learnt finer teeth yet
+_PARTS_SIDE = 256  # the side of pictures, in pixels, at which R1 of the critics of parts has its whole weight
 _SURE = 0.6  # mean sign of real faces' scores above which the moves grow
 
 
@@ -99,10 +97,7 @@ class LossSettings:
     critic_classification: float = 1.0
     bidirectional: float = 2.0
     movement: float = 30.0
-    own_way: float = 1.0  # no weight: how far from the class's mean way to the subject's own one faces should go
     roughness: float = 10.0
-    stillness: float = 0.0  # the flow's length
-    tone: float = 0.0  # the change of light, and its roughness
     paired: float = 5.0  # likeness to the subject's own picture with the attributes asked for, if there is one
     paint: float = 0.05  # opacity of the paint
     own: float = 10.0  # |x' - x| of faces that are asked for the attributes they have
@@ -249,8 +244,7 @@ class Method(FaceMethod):
         if faces.landmarks is not None and self.shapes is not None:
             before, theirs = half_sides(faces.landmarks, self.train_set.size).chunk(2)
             mean = before + self.shapes[plan["asked"]] - self.shapes[plan["has"]]
-            way = self.weights.own_way * known[:, None, None]
-            after = torch.lerp(mean, with_pose(theirs, pose, self.landmark_depth), way)
+            after = torch.where(known[:, None, None] > 0, with_pose(theirs, pose, self.landmark_depth), mean)
             moved = move_points(torch.cat([before, theirs, after]), torch.cat([moves, affine]))
             narrowing = plan["mouth"] * self.memory["moves"] * MOUTH
             mouths = Mouths(moved[:, MOUTH_POINTS].mean(1), narrowing.repeat(3))
@@ -338,10 +332,6 @@ class Method(FaceMethod):
         weights = self.weights
         terms: Terms = {"g_own": losses.mean_where(batch.own, (fake - batch.image).abs(), self.own_share)}
         loss = weights.own * terms["g_own"] + weights.paint * edit.opacity.mean()
-        if weights.tone:
-            loss = loss + weights.tone * (edit.tone.abs().mean() + roughness(edit.tone))
-        if weights.stillness:
-            loss = loss + weights.stillness * edit.flow.abs().mean()
         if weights.movement and self.shapes is not None:
             terms["g_move"] = self._missed(edit.flow, batch)
             loss = loss + weights.movement * terms["g_move"] + weights.roughness * roughness(edit.flow)

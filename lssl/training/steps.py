@@ -138,13 +138,11 @@ class Steps:
         ]
         decay = update.weight_decay
         on_gpu = self.processes.device.type == "cuda"
-        if not on_gpu and self.graphs is None:
-            return torch.optim.Adam(groups, betas=update.betas, weight_decay=decay, fused=True)
-        # A captured step reads its learning rates from the device.
-        rates = self.rates[update.networks] = [Scalar(self.processes.device) for _ in groups]
-        for group, rate in zip(groups, rates, strict=True):
-            rate.set(group["lr"])
-            group["lr"] = rate.tensor
+        if on_gpu or self.graphs is not None:  # a captured step reads its learning rates from the device
+            rates = self.rates[update.networks] = [Scalar(self.processes.device) for _ in groups]
+            for group, rate in zip(groups, rates, strict=True):
+                rate.set(group["lr"])
+                group["lr"] = rate.tensor
         return torch.optim.Adam(groups, betas=update.betas, weight_decay=decay, fused=True, capturable=on_gpu)
 
     def forget(self, update: Update) -> None:

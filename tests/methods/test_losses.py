@@ -96,37 +96,8 @@ def test_standard_goes_on_from_its_own_picture_of_y(standard, tmp_path):
     assert asked_for_their_own.any()
     assert not asked_for_their_own.all()
     assert torch.equal(batch.target[asked_for_their_own], batch.image[asked_for_their_own])
-    assert torch.allclose(batch.after[asked_for_their_own], batch.before[asked_for_their_own], atol=1e-6)
+    assert torch.equal(batch.after[asked_for_their_own], batch.before[asked_for_their_own])
     assert not torch.equal(batch.target[~asked_for_their_own], batch.image[~asked_for_their_own])
-
-
-def test_standard_asks_faces_to_go_half_their_own_way_half_their_class_s(standard, tmp_path):
-    places = {}
-    for share in (0.0, 0.5, 1.0):
-        config = standard.with_overrides({"data.jitter": 0.0, "losses.own_way": share})
-        method = prepare_run(config, tmp_path / "run", quiet=True).method
-        places[share] = method.batch(method.draw(0)).after
-    assert not torch.allclose(places[0.0], places[1.0], atol=1e-3)
-    assert torch.allclose(places[0.5], (places[0.0] + places[1.0]) / 2, atol=1e-5)
-
-
-def test_standard_prefers_an_edit_that_is_small(standard, tmp_path):
-    method = prepare_run(
-        standard.with_overrides({"losses.movement": 0.0, "losses.stillness": 4.0, "losses.tone": 4.0}),
-        tmp_path / "run",
-        quiet=True,
-    ).method
-    batch = method.batch(method.draw(0))
-    edit, fake, _ = method._made(batch)
-    parts = method.crops(fake, batch.after, batch.shift)
-
-    def cost(flow: float, tone: float) -> float:
-        changed = edit._replace(flow=torch.full_like(edit.flow, flow), tone=torch.full_like(edit.tone, tone))
-        return method._taught(batch, changed, fake, *parts)[0].item()
-
-    weights = method.weights
-    assert cost(0.1, 0.0) - cost(0.0, 0.0) == pytest.approx(0.1 * weights.stillness, rel=1e-3)
-    assert cost(0.0, 0.1) - cost(0.0, 0.0) == pytest.approx(0.1 * weights.tone, rel=1e-3)
 
 
 def test_parts_of_large_pictures_are_compared_at_the_painter_s_size():

@@ -2,6 +2,7 @@
 
 A JPEG usually keeps colour at half its resolution (4:2:0). A picture that was made from it and never was a JPEG has colour in every
 pixel; a two-sample test tells the two kinds of files apart by that grain, which nobody sees, whatever the pictures show.
+(WebP and HEIC can keep colour so too; they are not imitated.)
 """
 
 import io

@@ -95,6 +95,17 @@ def test_a_picture_that_does_not_lie_on_its_photograph_is_refused(folder):
         prepare_portraits([], [], [before])
 
 
+def test_the_two_sample_test_alone_sees_made_pictures_as_files(folder, painter):
+    judged = gather_portraits(painter, folder, "expression", unseen(folder))
+    black = [replace(made, image=made.image * 0) for made in judged.made]
+    filed = prepare_portraits(judged.made, judged.before, judged.real, stored=black)
+    as_they_are, as_files = measure_portraits(judged), measure_portraits(filed)
+    assert as_files["judges"] == as_they_are["judges"]
+    assert as_files["movement"] == as_they_are["movement"]
+    assert {entry["area"] for entry in as_files["two_sample"]} == {1.0}
+    assert as_files["two_sample"] != as_they_are["two_sample"]
+
+
 def test_of_generated_faces_the_vertices_own_movement_is_shown(folder, painter):
     generated = replace(folder, info={"settings": {"source": "generate-faces"}})
     judged = gather_portraits(painter, generated, "expression", unseen(folder))
