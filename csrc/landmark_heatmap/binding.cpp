@@ -6,7 +6,7 @@
 #include <optional>
 #include <tuple>
 
-#include "support/pages.h"
+#include "support/kept_memory.h"
 
 namespace lssl {
 
@@ -135,7 +135,6 @@ void reduce(const Profiles<T>& profiles, Reduction reduction, Dtype dtype, void*
 template <typename T>
 void forward_on_cpu(const Inputs& in, Reduction reduction, Tensor& output) {
   void* const data = output.mutable_data_ptr();
-  Pages(data, output.numel() * output.element_size()).ask_for_huge();
   const Profiles<T> profiles(in);
   if (reduction != Reduction::kNone) return reduce(profiles, reduction, in.dtype, data, output.element_size());
   const T* const values = profiles.data();
@@ -188,8 +187,10 @@ Tensor forward(const Tensor& landmarks, const std::optional<Tensor>& sigmas, dou
                const std::optional<Tensor>& visible, int64_t height, int64_t width, int64_t reduction_number) {
   const Reduction reduction = reduction_of(reduction_number);
   const Inputs in(landmarks, sigmas, sigma, visible, height, width);
-  Tensor output =
-      torch::stable::new_empty(landmarks, {in.batch, reduction == Reduction::kNone ? in.count : 1, height, width});
+  const int64_t maps = reduction == Reduction::kNone ? in.count : 1;
+  Tensor output = in.place.is_cuda() ? torch::stable::new_empty(landmarks, {in.batch, maps, height, width})
+                                     : empty_on_cpu({in.batch, maps, height, width}, landmarks.scalar_type(),
+                                                    landmarks.element_size());
   by_type(in.type, [&](auto zero) {
     using T = decltype(zero);
     if constexpr (kWithCuda) {

@@ -6,7 +6,7 @@
 #include <tuple>
 #include <vector>
 
-#include "support/pages.h"
+#include "support/kept_memory.h"
 
 namespace lssl {
 
@@ -24,13 +24,13 @@ Tensor in_format(const Tensor& t, bool channels_last) {
 
 Tensor empty_image(const Place& place, const Tensor& like, int64_t channels, int64_t height, int64_t width,
                    bool channels_last) {
-  const auto format = channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous;
-  Tensor image = torch::stable::empty({like.size(0), channels, height, width}, like.scalar_type(), std::nullopt,
-                                      like.device(), std::nullopt, format);
   if (!place.is_cuda()) {
-    Pages(image.mutable_data_ptr(), static_cast<size_t>(image.numel()) * image.element_size()).clear_as_huge();
+    return empty_on_cpu({like.size(0), channels, height, width}, like.scalar_type(), like.element_size(),
+                        channels_last);
   }
-  return image;
+  const auto format = channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous;
+  return torch::stable::empty({like.size(0), channels, height, width}, like.scalar_type(), std::nullopt, like.device(),
+                              std::nullopt, format);
 }
 
 // Data of (C,), or of (N, C) whose rows are `op.affine_step` apart, in the accumulation type; `kept` keeps it alive.

@@ -11,8 +11,9 @@ def keep_freed_memory() -> bool:
     """Tells the C library not to return freed memory to the system; True if it can be told (Linux with glibc).
 
     For the whole process, until it ends: what it once needed it keeps. `lssl train` calls it; call it once, before
-    work with tensors of 32 MB and more on a CPU. By default each of these is fresh memory from the system, which
-    first fills every page with zeros: at the paper's sizes that takes as long as the arithmetic.
+    work with tensors of 32 MB and more on a CPU. By default each of these (but for the outputs of our own operators) is
+    fresh memory from the system, which first fills every page with zeros: at the paper's sizes that takes as long as
+    the arithmetic.
     """
     if not sys.platform.startswith("linux"):
         return False
