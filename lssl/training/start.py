@@ -18,6 +18,10 @@ from lssl.training.movement import LANDMARK_WEIGHTS, movement_error
 _MAY_DIFFER = ("attribute_dim", "image_size", "paint_size", "smooth_paint", "takes_source")  # settings
 _OF_ATTRIBUTES = "modulation.weight"  # (2 channels, A or 2 A), of every conditional block
 _COMPARED = 64  # faces that are moved to see which of the values that a generator knows a new one is like
+_REST, _IN_DOUBT = (
+    "neutral",
+    1.1,
+)  # a value begins as neutral if that misses by at most so many times what the best does
 
 
 @dataclass(frozen=True)
@@ -117,8 +121,8 @@ def alike(source: MovingGenerator, theirs: AttributeSchema, dataset: FaceDataset
     """For each attribute value of a data set, that one of a trained generator which moves faces most like it.
 
     Some faces are moved to each value that the generator knows; its likeness to a value of the data set is how closely they
-    come to where its mean landmarks ask them to go (`movement.movement_error`). So a folder that calls a smile "grin"
-    begins with happy. Empty without landmarks; binary attributes are left out.
+    come to where its mean landmarks ask them to go (`movement.movement_error`); in doubt, neutral (faces at rest differ
+    little from angry ones). So a folder that calls a smile "grin" begins with happy. Empty without landmarks; binary attributes are left out.
     """
     if dataset.landmarks is None:
         return {}
@@ -138,6 +142,8 @@ def alike(source: MovingGenerator, theirs: AttributeSchema, dataset: FaceDataset
         still = before - torch.stack([shapes[k] for k in y.tolist()])
         for k, shape in shapes.items():
             missed = torch.stack([movement_error(flow, before, still + shape, LANDMARK_WEIGHTS) for flow in ways])
+            if _REST in theirs.names:
+                missed[theirs.names.index(_REST)] /= _IN_DOUBT
             found[names[k]] = theirs.names[int(missed.argmin())]
     return found
 

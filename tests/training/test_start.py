@@ -15,6 +15,7 @@ from lssl.face3d.generated import write_generated
 from lssl.models.export import TrainedGenerator, save_generator
 from lssl.models.generator import Generator
 from lssl.models.moving import MovingGenerator
+from lssl.training import start as start_module
 from lssl.training.start import alike, begin_with, size_to_paint_at
 
 SMALL = {"width": 4, "movement_width": 4}
@@ -97,6 +98,17 @@ def test_classes_of_other_names_begin_as_what_moves_like_them(tmp_path):
     ours, theirs = (network.mover.blocks[0].modulation.weight for network in (other, built_in.network))
     for own, known in found.items():
         assert torch.equal(ours[:, faces.schema.names.index(own)], theirs[:, built_in.schema.names.index(known)])
+
+
+@pytest.mark.parametrize(("happy", "begins_as"), [(0.95, "neutral"), (0.8, "happy")])
+def test_a_class_that_could_be_rest_begins_as_neutral(tmp_path, monkeypatch, trained, happy, begins_as):
+    wanted = GenerateConfig(3, ("neutral",), size=32, seed=3)
+    write_generated(tmp_path / "faces", FaceGenerator(load_embedded_model(), wanted), model="embedded", progress=False)
+    faces = FaceDataset(read_metadata(tmp_path / "faces", attributes=("expression",)))
+    missed = iter([1.0, happy, 3.0])  # by the faces of neutral, happy and sad
+    monkeypatch.setattr(start_module, "movement_error", lambda *_: torch.tensor(next(missed)))
+    generator = load_generator(trained)
+    assert alike(generator.network, generator.schema, faces) == {"neutral": begins_as}
 
 
 def test_of_pictures_of_another_size_only_the_movement_is_used(trained):
