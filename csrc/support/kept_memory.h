@@ -3,8 +3,11 @@
 // kept for the next outputs.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstdlib>
+#include <iterator>
 #include <mutex>
 #include <vector>
 
@@ -42,10 +45,11 @@ class KeptMemory {
       // Whoever cannot have the lock at once (another thread, a child of a fork that took it) does without.
       const std::unique_lock lock(mutex_, std::try_to_lock);
       if (lock.owns_lock()) {
-        for (auto block = kept_.end(); block-- != kept_.begin();) {
-          if (block->bytes < bytes || block->bytes - bytes > bytes / 4) continue;
-          const Block found = *block;
-          kept_.erase(block);
+        const auto fits = [bytes](const Block& b) { return b.bytes >= bytes && b.bytes - bytes <= bytes / 4; };
+        const auto newest = std::find_if(kept_.rbegin(), kept_.rend(), fits);
+        if (newest != kept_.rend()) {
+          const Block found = *newest;
+          kept_.erase(std::next(newest).base());
           total_ -= found.bytes;
           return found;
         }

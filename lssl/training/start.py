@@ -18,10 +18,8 @@ from lssl.training.movement import LANDMARK_WEIGHTS, movement_error
 _MAY_DIFFER = ("attribute_dim", "image_size", "paint_size", "smooth_paint", "takes_source")  # settings
 _OF_ATTRIBUTES = "modulation.weight"  # (2 channels, A or 2 A), of every conditional block
 _COMPARED = 64  # faces that are moved to see which of the values that a generator knows a new one is like
-_REST, _IN_DOUBT = (
-    "neutral",
-    1.1,
-)  # a value begins as neutral if that misses by at most so many times what the best does
+_REST = "neutral"
+_IN_DOUBT = 1.1  # a value begins as neutral if that misses by at most so many times what the best does
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,8 @@ def alike(source: MovingGenerator, theirs: AttributeSchema, dataset: FaceDataset
 
     Some faces are moved to each value that the generator knows; its likeness to a value of the data set is how closely they
     come to where its mean landmarks ask them to go (`movement.movement_error`); in doubt, neutral (faces at rest differ
-    little from angry ones). So a folder that calls a smile "grin" begins with happy. Empty without landmarks; binary attributes are left out.
+    little from angry ones). So a folder that calls a smile "grin" begins with happy. Empty without landmarks; binary
+    attributes are left out.
     """
     if dataset.landmarks is None:
         return {}
