@@ -58,14 +58,20 @@ def measure_portraits(judged: JudgedPortraits, *, seed: int = 0) -> dict[str, An
                 "real": _number(j.real),
                 "made_beside": _number(j.made_beside),
                 "real_beside": _number(j.real_beside),
-                "by_class": {
-                    label: 100 * float(j.recognised[[p.label == label for p in judged.made]].mean()) for label in asked
-                },
+                "by_class": _by_class(j.recognised, judged.made, asked),
+                "real_by_class": _by_class(j.recognised_real, judged.real, asked),
             }
             for j in judgements
         ],
         "kept": _kept(judged),
     }
+
+
+def _by_class(
+    recognised: NDArray[np.bool_], pictures: Sequence[FacePicture], labels: Sequence[str]
+) -> dict[str, float]:
+    """Percent of the pictures of each class that are recognised."""
+    return {label: 100 * float(recognised[[p.label == label for p in pictures]].mean()) for label in labels}
 
 
 def _two_sample(judged: JudgedPortraits, label: str, seed: int) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ class Judgement:
 
     made_beside, real_beside: the same with scores relative to the mean over the person's own photographs of all classes
         (one person's mouth at rest is another's smile); NaN if nobody has one of each.
-    recognised: (N,), whether each made picture is recognised, without that correction.
+    recognised, recognised_real: (N,) and (R,), whether each made and each real picture is recognised, without that correction.
     """
 
     judge: str
@@ -33,6 +33,7 @@ class Judgement:
     made_beside: float
     real_beside: float
     recognised: NDArray[np.bool_]
+    recognised_real: NDArray[np.bool_]
 
 
 def judge_expressions(
@@ -104,6 +105,7 @@ def _judge(
         percent(right, ~is_real & known),
         percent(right, is_real & known),
         alone[~is_real],
+        alone[is_real],
     )
 
 

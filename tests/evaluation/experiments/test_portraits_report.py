@@ -63,13 +63,21 @@ def test_a_run_report_tells_a_painter_from_a_copier(folder, painter, copier, tmp
 
 def test_the_verdict_follows_the_figures():
     fine = {"lift": 1.0, "opening": 0.9, "brows": None}
-    assert verdict(0.6, 95, 99, fine) == "learnt"
-    assert "opening" in verdict(0.6, 95, 99, {**fine, "opening": 3.0})
-    assert verdict(0.99, 40, 92, fine).startswith("painted")
-    assert verdict(0.99, 5, 12, fine).startswith("not learnt")
-    assert verdict(0.99, 5, 60, fine) == "half learnt: recognised in 60% by the best judge"
-    assert verdict(0.97, 90, 99, fine).startswith("recognised")
-    assert verdict(0.85, 90, 99, fine).startswith("nearly")
+    assert verdict(0.6, [(95, 90), (99, 90)], fine) == "learnt"
+    assert "opening" in verdict(0.6, [(95, 90), (99, 90)], {**fine, "opening": 3.0})
+    assert verdict(0.99, [(40, 90), (92, 90)], fine).startswith("painted")
+    assert verdict(0.99, [(5, 90), (12, 90)], fine).startswith("not learnt")
+    half = "half learnt: recognised in 60% by the best judge (real ones 90%)"
+    assert verdict(0.99, [(5, 90), (60, 90)], fine) == half
+    assert verdict(0.97, [(90, 90), (99, 90)], fine).startswith("recognised")
+    assert verdict(0.85, [(90, 90), (99, 90)], fine).startswith("nearly")
+
+
+def test_no_more_is_asked_of_made_faces_than_judges_recognise_of_real_ones():
+    assert verdict(0.6, [(62, 60), (90, 90)], {}) == "learnt"
+    assert verdict(0.6, [(58, 60), (90, 90)], {}).startswith("painted")
+    assert verdict(0.6, [(45, 30)], {}).startswith("unknown: the judges do not recognise real ones either (30%)")
+    assert verdict(0.6, [(45, 60)], {}).startswith("not learnt")
 
 
 def test_tables_of_several_folds_show_means(folder, painter):
@@ -79,6 +87,7 @@ def test_tables_of_several_folds_show_means(folder, painter):
     row = dict(zip(tables[2].header, tables[2].rows[0], strict=True))
     assert row["made"] == (pytest.approx(one["judges"][0]["made"]), 0)
     assert learnt_table(one).rows[0][0] == "happy"
+    assert set(one["judges"][0]["real_by_class"]) == set(one["judges"][0]["by_class"])
 
 
 def test_photographs_are_known_only_where_they_are(folder):

@@ -83,6 +83,7 @@ def test_judges_recognise_a_mark_on_people_that_they_never_saw(drawn):
     assert [judgement.made for judgement in found] == sorted(judgement.made for judgement in found)
     for judgement in found:
         assert judgement.real > 90
+        assert judgement.recognised_real.mean() == pytest.approx(judgement.real / 100)
         assert 40 < judgement.made < 60
         assert judgement.real_beside > 90
         assert list(judgement.recognised[1::2]) == [True] * 12 or judgement.made < 50
