@@ -1,4 +1,4 @@
-"""Faces of few people, at any size: what goes beyond the paper, because measurements called for it (docs/results.md).
+"""Faces of few people, at any size: what goes beyond the paper, because measurements called for it (docs/full-size.md).
 
 - The generator (`lssl.models.moving`) moves the face, changes its light, and paints last.
 - Its movement is taught by landmarks: by where they lie in the subject's own picture with the attributes asked for, if the

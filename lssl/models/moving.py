@@ -38,7 +38,7 @@ class Edit(NamedTuple):
 
 def look_up(image: Tensor, flow: Tensor) -> Tensor:
     """Samples image (N, C, H, W) in [-1, 1] at each pixel's position plus flow (N, 2, g, g) in half-sides; the border is
-    repeated outside. Bicubic: bilinear sampling blurs small pictures, and an expression with them (docs/results.md)."""
+    repeated outside. Bicubic: bilinear sampling blurs small pictures, and an expression with them (docs/generated-faces.md)."""
     size = image.shape[2:]
     flow = F.interpolate(flow, size=size, mode="bilinear", align_corners=False)
     still = torch.eye(2, 3, dtype=flow.dtype, device=flow.device).expand(flow.shape[0], 2, 3)
