@@ -160,6 +160,11 @@ class Output:
             click.echo(json.dumps(values, indent=2, default=str))
 
 
+def counted(number: int, what: str) -> str:
+    """ "1 face", "2 faces"."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def of_context() -> Output:
     """The output of the running command, as --quiet and --json ask for."""
     context = click.get_current_context()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .output import SOME_REFUSED, Output, json_option, photograph_options, quiet_option
+from .output import SOME_REFUSED, Output, counted, json_option, photograph_options, quiet_option
 
 if TYPE_CHECKING:
     from lssl.inference.frontal_jobs import Job
@@ -149,7 +149,7 @@ def command(
             output.refused([(path.name, reason)])
     waiting = [job for job in jobs if job.key not in writer]
     output.say(
-        f"{len(jobs)} faces, {len(jobs) - len(waiting)} already there; model {face_model.name}, {size} pixels, {out}"
+        f"{counted(len(jobs), 'face')}, {len(jobs) - len(waiting)} already there; model {face_model.name}, {size} pixels, {out}"
     )
     processes = min(workers or os.cpu_count() or 1, len(waiting) or 1)
     how_long = HowLong(output.beside_bar, len(jobs), len(jobs) - len(waiting), unit="faces")
@@ -164,7 +164,7 @@ def command(
             how_long.advance()
     drawn = writer.finish(source="render-frontal", model=face_model.name)
     _write_fits(out, FIT_COLUMNS)
-    output.say(f"{drawn} frontal faces in {out}; compare them in {out / 'comparisons'}", "green")
+    output.say(f"{counted(drawn, 'frontal face')} in {out}; compare them in {out / 'comparisons'}", "green")
     _finish(output, out, writer.rejected)
 
 
@@ -181,10 +181,10 @@ def _finish(output: Output, out: Path, rejected: Sequence[tuple[str, str]]) -> N
     for name, doubt in doubtful.items():
         output.warn(f"{name} is doubtful: {doubt}")
     if doubtful:
-        output.say(f"{len(doubtful)} of {len(folder)} faces are doubtful; fits.csv says why", "yellow")
+        output.say(f"doubtful: {len(doubtful)} of {counted(len(folder), 'face')}; fits.csv says why", "yellow")
     output.result(out=out, faces=len(folder), rejected=dict(rejected), doubtful=doubtful)
     if rejected:
-        output.say(f"{len(rejected)} photographs gave no face; {out / 'rejected.csv'} says why", "yellow")
+        output.say(f"no face in {counted(len(rejected), 'photograph')}; {out / 'rejected.csv'} says why", "yellow")
     raise SystemExit(SOME_REFUSED if rejected else 0)
 
 

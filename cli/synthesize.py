@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .output import SOME_REFUSED, Output, json_option, photograph_options, quiet_option
+from .output import SOME_REFUSED, Output, counted, json_option, photograph_options, quiet_option
 from .synthesize_video import write_videos
 from .values import ModelPath
 
@@ -168,7 +168,7 @@ def command(
     elif faces:
         written = _write(generator, faces, wanted, out, paste, quiet)
     output.refused(failed)
-    done = f"{len(faces)} faces to {len(wanted)} targets in {out}"
+    done = f"{counted(len(faces), 'face')} to {counted(len(wanted), 'target')} in {out}"
     if still:
         output.say(done + (f", {len(failed)} failed" if failed else ""))
     written += [Path(video["file"]) for video in videos]

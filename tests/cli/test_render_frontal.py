@@ -125,7 +125,7 @@ def test_doubtful_faces_are_drawn_and_named(portraits, tmp_path):
         result = run(tmp_path / "dim.png", portraits / "left.png", *options)
         assert result.exit_code == 0, result.output
         assert "dim.png is doubtful: hardly any light" in result.output
-        assert "1 of 2 faces are doubtful" in result.output
+        assert "doubtful: 1 of 2 faces; fits.csv says why" in result.output
     rows = {row["file_name"]: row for row in csv.DictReader((tmp_path / "out" / "fits.csv").open())}
     assert rows["images/dim.png"]["doubt"] == "hardly any light"
     assert rows["images/left.png"]["doubt"] == ""

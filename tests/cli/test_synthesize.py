@@ -138,7 +138,7 @@ def test_bad_photographs_are_named_and_the_rest_goes_on(tmp_path, model) -> None
     assert result.exit_code == 1
     assert "grass.png: no face found" in result.output
     assert "broken.png: the file is empty" in result.output
-    assert "1 faces to 1 targets" in result.output
+    assert "1 face to 1 target in" in result.output
     assert (tmp_path / "out" / "good_sad.png").is_file()
 
 
