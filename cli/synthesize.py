@@ -137,7 +137,7 @@ def command(
         generator = _model_editor() if edits_3d else load_generator(model, choose_device(device))
         wanted = parse_targets(generator.schema, target_words(generator.schema, targets or ""), numbers)
         faces = [face for folder in inputs.folders for face in _from_folder(folder, generator, split, limit)]
-        taken_for = source_values(generator.schema, source)
+        taken_for = source_values(generator, source)
         if edits_3d and not source:
             taken_for = {}  # read from each face
         elif photographs or moving:

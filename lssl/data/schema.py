@@ -13,6 +13,8 @@ if TYPE_CHECKING:  # PyTorch is imported where it is needed: photographs are rea
 
 #: Attributes that mirroring changes: where they are learnt or drawn, faces are not mirrored.
 SIDED = ("yaw", "pose", "gaze", "camera")
+#: The values that a photograph is taken to show if nobody says otherwise: a face at rest, in even light, from the front.
+PLAIN = ("neutral", "normal", "0", "front", "frontal")
 _ON = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 

@@ -100,6 +100,11 @@ class FaceEditor:
         return self.model.schema
 
     @property
+    def info(self) -> Mapping[str, Any]:
+        """What the model's file says of its training."""
+        return self.model.info
+
+    @property
     def attributes(self) -> list[str]:
         """What can be asked for, in the words that `edit` takes, such as ["neutral", "happy"]."""
         words = []
@@ -183,7 +188,7 @@ class FaceEditor:
         if on is not None:
             self.to(on)
         words = [source] if isinstance(source, str) else list(source or ())
-        shown = source_values(self.schema, words)
+        shown = source_values(self.model, words)
         said = dict(self.schema.find(word) for word in words)
         if isinstance(self.model, ModelEditor) and not words:
             shown = {}  # read from each face

@@ -34,7 +34,7 @@ def open_faces(
     root = data if data.is_dir() else data.parent
     if not files:
         raise LsslError(f"{data} holds no picture that can be read, and no {METADATA} either")
-    plain = source_values(model.schema, ())
+    plain = source_values(model, ())
     records = []
     for path in files:
         parts = path.relative_to(root).parts

@@ -17,15 +17,23 @@ from lssl.data.align import CROP_SCALE, EYE_LINE, Framing, Similarity
 from lssl.data.images import read_image
 from lssl.data.masks import landmark_mask
 from lssl.data.portrait import Portrait, read_portrait, safe_name
-from lssl.data.schema import AttributeSchema
+from lssl.data.schema import PLAIN, AttributeSchema
 from lssl.errors import LsslError
 from lssl.models.export import TrainedGenerator
 from lssl.models.moving import MovingGenerator
 
 #: Stands where a generator's name does: the edit by the fitted 3D face, `lssl.inference.model_edit`.
 EDIT_3D = "3d"
-#: The values that a raw photograph is taken to show, see `source_values`.
-PLAIN = ("neutral", "normal", "0", "front", "frontal")
+
+
+class Knowing(Protocol):
+    """A trained generator, or what stands in for one: what it can change, and what is known of its training."""
+
+    @property
+    def schema(self) -> AttributeSchema: ...
+
+    @property
+    def info(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -106,15 +114,18 @@ def _pairs(schema: AttributeSchema, text: str) -> list[tuple[str, str]]:
     return [schema.find(parts[0]), *(_pairs(schema, "+".join(parts[1:])) if len(parts) > 1 else [])]
 
 
-def source_values(schema: AttributeSchema, given: Sequence[str]) -> dict[str, str]:
-    """What a raw photograph is assumed to show, by group: the given values, else neutral, normal light, yaw 0, or the first
-    value. Raises LsslError for an unknown value."""
+def source_values(model: Knowing, given: Sequence[str]) -> dict[str, str]:
+    """What a raw photograph is assumed to show, by group: the given values, else neutral, normal light, yaw 0, else the one in
+    which the model's training faces were at rest (`lssl.training.start.at_rest`), else the first. Raises LsslError for an
+    unknown value."""
+    rest = model.info.get("rest")
     values = {}
-    for group in schema.groups:
-        plain = [value for value in PLAIN if value in group.values]
+    for group in model.schema.groups:
+        known = rest.get(group.name) if isinstance(rest, dict) else None
+        plain = [value for value in (*PLAIN, known) if value in group.values]
         values[group.name] = plain[0] if plain else group.values[0]
     for word in given:
-        group_name, value = schema.find(word)
+        group_name, value = model.schema.find(word)
         values[group_name] = value
     return values
 

@@ -5,6 +5,7 @@ A method of `lssl/methods/` derives directly from this class; no method derives 
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from PIL import Image
@@ -20,6 +21,7 @@ from lssl.training.losses import Terms
 from lssl.training.method import Stage, Update
 from lssl.training.mirroring import one_sided
 from lssl.training.samples import sample_grid, sample_rows
+from lssl.training.start import at_rest
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,11 @@ class FaceMethod:
 
     def about(self, iteration: int) -> dict[str, Any]:
         """What the exported network says of its training."""
-        return about(self.train_set, iteration)
+        return {**about(self.train_set, iteration), **({"rest": self._rest} if self._rest else {})}
+
+    @cached_property
+    def _rest(self) -> dict[str, str]:
+        return at_rest(self.train_set)
 
     def exported(self, networks: Mapping[str, nn.Module], iteration: int) -> TrainedGenerator:
         return TrainedGenerator(

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from lssl.data.dataset import FaceDataset
 from lssl.data.landmarks import half_sides
-from lssl.data.schema import AttributeSchema
+from lssl.data.schema import PLAIN, AttributeSchema
 from lssl.errors import LsslError
 from lssl.models.export import load_generator
 from lssl.models.moving import MovingGenerator, painter_levels
@@ -19,6 +19,7 @@ _MAY_DIFFER = ("attribute_dim", "image_size", "paint_size", "smooth_paint", "tak
 _OF_ATTRIBUTES = "modulation.weight"  # (2 channels, A or 2 A), of every conditional block
 _COMPARED = 64  # faces that are moved to see which of the values that a generator knows a new one is like
 _REST = "neutral"
+_OF_FACES = "generated"  # a generator that knows how faces at rest differ from others
 _IN_DOUBT = 1.1  # a value begins as neutral if that misses by at most so many times what the best does
 
 
@@ -145,6 +146,24 @@ def alike(source: MovingGenerator, theirs: AttributeSchema, dataset: FaceDataset
                 missed[theirs.names.index(_REST)] /= _IN_DOUBT
             found[names[k]] = theirs.names[int(missed.argmin())]
     return found
+
+
+def at_rest(dataset: FaceDataset) -> dict[str, str]:
+    """By group, the value whose faces are at rest, where no name says so (`PLAIN`): the one that the built-in generator of drawn
+    faces, asked for neutral, moves faces to (`alike`; the first, if there are several). Groups whose values all look so, or
+    none, are left out. Empty without landmarks."""
+    unnamed = [group for group in dataset.schema.groups if not group.binary and not set(PLAIN) & set(group.values)]
+    if not unnamed or dataset.landmarks is None:
+        return {}
+    built_in = load_generator(_OF_FACES)
+    found = alike(built_in.network, built_in.schema, dataset)
+    rest = {}
+    for group in unnamed:
+        names = dataset.schema.names[dataset.schema.slices[group.name]]
+        still = [value for value, name in zip(group.values, names, strict=True) if found[name] == _REST]
+        if 0 < len(still) < len(names):
+            rest[group.name] = still[0]
+    return rest
 
 
 def _each_value(schema: AttributeSchema) -> Tensor:

@@ -118,16 +118,29 @@ def test_targets_in_users_words() -> None:
         parse_targets(SCHEMA, ["happy+sad"], [1])
 
 
-def test_intensity_goes_from_the_source_to_the_target_and_beyond() -> None:
-    source = source_values(SCHEMA, ["dark"])
+def test_intensity_goes_from_the_source_to_the_target_and_beyond(model) -> None:
+    source = source_values(model, ["dark"])
     assert source == {"expression": "neutral", "lighting": "dark"}
     for intensity in (0.0, 0.5, 1.0, 1.5):
         y = target_vector(SCHEMA, source, Target({"expression": "happy"}, intensity, "happy"))
         assert y.tolist() == [1 - intensity, intensity, 0, 0, 1]
 
 
+def test_where_no_value_is_called_neutral_a_photograph_shows_what_training_faces_at_rest_do() -> None:
+    schema = AttributeSchema((AttributeGroup("class", ("grin", "resting", "sulk")), SCHEMA.groups[1]))
+
+    def taken_for(*given: str, **info: object) -> dict[str, str]:
+        model = TrainedGenerator(MovingGenerator(schema.dimension, SIZE, 1, 4, 4), schema, SIZE, info=info)
+        return source_values(model, given)
+
+    assert taken_for() == {"class": "grin", "lighting": "normal"}
+    assert taken_for(rest={"class": "resting"}) == {"class": "resting", "lighting": "normal"}
+    assert taken_for("sulk", rest={"class": "resting"})["class"] == "sulk"
+    assert taken_for(rest={"class": "gone", "lighting": "dark"}) == {"class": "grin", "lighting": "normal"}
+
+
 def test_a_face_that_is_asked_for_what_it_is_taken_to_show_is_of_unknown_source(model) -> None:
-    source = source_values(SCHEMA, [])
+    source = source_values(model, [])
     neutral, happy = (SCHEMA.encode({**source, "expression": value}) for value in ("neutral", "happy"))
     moving = TrainedGenerator(MovingGenerator(SCHEMA.dimension, SIZE, 1, 4, 4, takes_source=True), SCHEMA, SIZE)
     assert source_vector(moving, source, happy).tolist() == neutral.tolist()
@@ -143,12 +156,12 @@ def test_a_face_that_is_asked_for_what_it_is_taken_to_show_is_of_unknown_source(
 
 def test_a_photograph_is_framed_as_the_training_faces_were(tmp_path, model) -> None:
     photograph(tmp_path / "a.png")
-    face = read_photograph(tmp_path / "a.png", model, source_values(SCHEMA, []))
+    face = read_photograph(tmp_path / "a.png", model, source_values(model, []))
     assert face.image.shape == (SIZE, SIZE, 3)
     eyes = face.landmarks[36:42].mean(0), face.landmarks[42:48].mean(0)
     assert abs(np.hypot(*(eyes[1] - eyes[0])) - SIZE / 4) < 0.1
     model.info["alignment"] = {"crop_scale": 2.5, "eye_line": 0.4}
-    closer = read_photograph(tmp_path / "a.png", model, source_values(SCHEMA, []))
+    closer = read_photograph(tmp_path / "a.png", model, source_values(model, []))
     eyes = closer.landmarks[36:42].mean(0), closer.landmarks[42:48].mean(0)
     assert abs(np.hypot(*(eyes[1] - eyes[0])) - SIZE / 2.5) < 0.1
     assert abs((eyes[0][1] + eyes[1][1]) / 2 - (0.4 * SIZE - 0.5)) < 0.1
@@ -180,13 +193,13 @@ def test_a_prepared_folder_must_fit_the_model(folder, model, tmp_path) -> None:
 
 def test_pasting_an_unchanged_face_leaves_the_photograph(tmp_path, model) -> None:
     image = photograph(tmp_path / "a.png")
-    face = read_photograph(tmp_path / "a.png", model, source_values(SCHEMA, []))
+    face = read_photograph(tmp_path / "a.png", model, source_values(model, []))
     assert np.abs(paste_back(face, face.image).astype(int) - image).max() <= 1
 
 
 def test_pasting_changes_the_face_and_only_the_face(tmp_path, model) -> None:
     image = photograph(tmp_path / "a.png")
-    face = read_photograph(tmp_path / "a.png", model, source_values(SCHEMA, []))
+    face = read_photograph(tmp_path / "a.png", model, source_values(model, []))
     result = paste_back(face, np.full_like(face.image, 255))
     assert result.shape == image.shape
     assert result[140:160, 140:160].min() > 240
@@ -208,8 +221,8 @@ def test_no_face_two_faces_and_no_folder_are_named(tmp_path, model, monkeypatch)
     for faces, message in (([], "a.png: no face found"), ([found, found], "a.png: 2 faces found")):
         monkeypatch.setattr(detect, "find_faces", lambda image, faces=faces: faces)
         with pytest.raises(LsslError, match=message):
-            read_photograph(tmp_path / "a.png", model, source_values(SCHEMA, []))
-    read_photograph(tmp_path / "a.png", model, source_values(SCHEMA, []), largest_face=True)
+            read_photograph(tmp_path / "a.png", model, source_values(model, []))
+    read_photograph(tmp_path / "a.png", model, source_values(model, []), largest_face=True)
 
 
 def rows_of(root):

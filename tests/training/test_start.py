@@ -17,7 +17,7 @@ from lssl.models.export import TrainedGenerator, save_generator
 from lssl.models.generator import Generator
 from lssl.models.moving import MovingGenerator
 from lssl.training import start as start_module
-from lssl.training.start import alike, begin_with, size_to_paint_at
+from lssl.training.start import alike, at_rest, begin_with, size_to_paint_at
 
 SMALL = {"width": 4, "movement_width": 4}
 
@@ -90,6 +90,9 @@ def test_classes_of_other_names_begin_as_what_moves_like_them(tmp_path):
     built_in = load_generator("generated")
     found = alike(built_in.network, built_in.schema, faces)
     assert found == {"resting": "neutral", "grin": "happy", "gape": "surprised"}
+    assert at_rest(faces) == {"class": "resting"}
+    assert at_rest(FaceDataset(folder)) == {}  # one is called neutral
+    assert at_rest(FaceDataset(replace(faces.folder, landmarks=None), side="none")) == {}
 
     settings = built_in.network.settings()
     other = MovingGenerator(3, 64, settings["side_channels"], settings["width"], settings["movement_width"])

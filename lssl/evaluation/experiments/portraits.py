@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from lssl.data import FaceFolder, detect
 from lssl.data.folder import METADATA
+from lssl.data.schema import PLAIN
 from lssl.errors import LsslError
 from lssl.evaluation.measures.portraits import SIDE, FacePicture, common_scale, found_anew, resized
 from lssl.evaluation.measures.writing import written_like
 from lssl.inference.full_size import says_movement, whole_photograph
 from lssl.inference.synthesis import (
-    PLAIN,
     InputFace,
     Target,
     paste_back,
@@ -109,7 +109,7 @@ def gather_portraits(
 ) -> JudgedPortraits:
     """One plain (neutral) photograph of every tested person, changed to each other class, with real ones to compare with.
 
-    Where no class is called plain (`synthesis.PLAIN`), the first person's photograph is of the first class, the second's of
+    Where no class is called plain (`lssl.data.schema.PLAIN`), the first person's photograph is of the first class, the second's of
     the second, and so on, so that faces are changed to every class.
 
     If the photographs that the folder was prepared from are still there, the faces are pasted back into them, as `lssl
@@ -123,7 +123,7 @@ def gather_portraits(
     if folder.landmarks is None:
         raise LsslError(f"{folder.root} has no landmarks.npy, by which portraits are measured")
     group = model.schema.group(attribute)
-    plain = source_values(model.schema, ())[attribute]
+    plain = source_values(model, ())[attribute]
     classes = [plain] if plain in PLAIN else group.values
     rows = _one_a_person(folder, attribute, classes, set(tested))
     if not rows:

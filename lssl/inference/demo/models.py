@@ -34,6 +34,9 @@ class Editor(Protocol):
     @property
     def schema(self) -> AttributeSchema: ...
 
+    @property
+    def info(self) -> Mapping[str, Any]: ...
+
     def open(
         self, image: Any, *, source: Sequence[str] | None = ..., landmarks: Any = ..., quick: bool = ...
     ) -> Opened: ...
@@ -61,7 +64,7 @@ class Offer:
         from lssl.inference.synthesis import source_values
 
         schema = self.editor().schema
-        plain = source_values(schema, [])
+        plain = source_values(self.editor(), [])
         groups = []
         for group in schema.groups:
             offered = group.values[1:] if group.binary else group.values

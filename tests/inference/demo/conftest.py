@@ -50,6 +50,7 @@ def find_squares(image):
 class PaintedEditor:
     """Adds the sliders' values to the colours in the middle of the face."""
 
+    info: dict[str, object] = {}
     schema = AttributeSchema((AttributeGroup("expression", ("neutral", "happy", "sad")),))
     delay = 0.0
 
