@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lssl.data.dataset import FaceDataset
+from lssl.data.dataset import FaceDataset, heatmap_side
 from lssl.data.landmarks import half_sides
 from lssl.data.schema import PLAIN, AttributeSchema
 from lssl.errors import LsslError
@@ -126,10 +126,14 @@ def alike(source: MovingGenerator, theirs: AttributeSchema, dataset: FaceDataset
     """
     if dataset.landmarks is None:
         return {}
-    faces = dataset.batch(torch.linspace(0, len(dataset) - 1, min(_COMPARED, len(dataset))).round().long())
+    rows = torch.linspace(0, len(dataset) - 1, min(_COMPARED, len(dataset))).round().long()
+    faces = dataset.batch(rows, draw_side=False)
     assert faces.landmarks is not None
     points, before = (half_sides(landmarks, dataset.size).cpu() for landmarks in (dataset.landmarks, faces.landmarks))
-    pair = (faces.image if faces.side is None else torch.cat([faces.image, faces.side], 1)).cpu()
+    pair = faces.image.cpu()
+    if source.side_channels:  # its own side image, whatever the run's networks take
+        side = heatmap_side(faces.landmarks, dataset.size, channels=source.side_channels)
+        pair = torch.cat([pair, side.cpu()], 1)
     small = F.interpolate(pair, size=(source.grid, source.grid), mode="area")
     ways = [source.mover(small, source.conditions(y.expand(len(small), -1)))[0] for y in _each_value(theirs)]
     found = {}

@@ -91,6 +91,8 @@ def test_classes_of_other_names_begin_as_what_moves_like_them(tmp_path):
     found = alike(built_in.network, built_in.schema, faces)
     assert found == {"resting": "neutral", "grin": "happy", "gape": "surprised"}
     assert at_rest(faces) == {"class": "resting"}
+    for others in ({"side": "none"}, {"side_channels": 3}):  # what the networks of another method take
+        assert at_rest(FaceDataset(faces.folder, **others)) == {"class": "resting"}
     assert at_rest(FaceDataset(folder)) == {}  # one is called neutral
     assert at_rest(FaceDataset(replace(faces.folder, landmarks=None), side="none")) == {}
 
