@@ -161,7 +161,7 @@ class Output:
 
 
 def counted(number: int, what: str) -> str:
-    """ "1 face", "2 faces"."""
+    """The number and what there is: 1 face, 2 faces."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
