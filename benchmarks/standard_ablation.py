@@ -35,10 +35,6 @@ def _light_alone(self: Mover, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return flow * 0, tone
 
 
-def _as_they_are(self: standard.Method, real_score: Tensor) -> None:
-    """The moves keep the strength that they begin with."""
-
-
 # part: (settings, or what is put in its place: (owner, name, value))
 _PARTS: dict[str, tuple[dict[str, Any], tuple[Any, str, Any] | None]] = {
     "nothing": ({}, None),
@@ -49,8 +45,7 @@ _PARTS: dict[str, tuple[dict[str, Any], tuple[Any, str, Any] | None]] = {
     "critics of mouth and eyes": ({"losses.parts": 0.0}, None),
     "own pictures": ({"losses.paired": 0.0}, None),
     "being told": ({}, (standard, "_TOLD", 0.0)),
-    "adaptive moves": ({}, (standard.Method, "_adapt_moves", _as_they_are)),
-    "any moves": ({"data.jitter": 0.0}, None),
+    "random moves": ({"data.jitter": 0.0}, None),
 }
 
 

@@ -13,8 +13,7 @@
   `finetune`): without critics it takes two fifths.
 - D_cls is trained alone first, on batches in which every class occurs equally often, and with its own learning rate. If it
   does not begin to learn, it starts again from new weights at half that rate.
-- Random moves of the faces keep the critics from memorizing few photographs. The moves' strength follows the critics'
-  scores of real training faces: if too many are recognised as real, it grows (ADA, Karras et al. 2020, arXiv 2006.06676).
+- Random moves of the faces keep the critics from memorizing few photographs.
 - People differ: who has a wide mouth seems to smile. So the generator is told what a face shows, if that is known (three times
   of four); mouths become wider and narrower at random, and faces that should stay count less in the movement's loss
   (`Method._missed`).
@@ -67,7 +66,6 @@ _LANDING = 0.05  # share of its learning rate to which the movement's falls
 _CRITIC_SIDE = 128  # the side, in pixels, at which the critic of the whole face sees large pictures
 _PAINTED = 128  # the side, in pixels, at which large pictures are painted: no run has learnt finer teeth yet
 _PARTS_SIDE = 256  # the side of pictures, in pixels, at which R1 of the critics of parts has its whole weight
-_SURE = 0.6  # mean sign of real faces' scores above which the moves grow
 
 
 @dataclass(frozen=True)
@@ -191,8 +189,6 @@ class Method(FaceMethod):
         self.shapes = None if self.targets.shapes is None else self.targets.shapes.to(device)
         self.memory = {
             "warm_up_loss": torch.tensor(self.at_chance, device=device),  # a running mean of D_cls's loss
-            "moves": torch.tensor(float(self.config.data.jitter), device=device),  # the strength of the random moves
-            "certainty": torch.tensor(0.0, device=device),  # a running mean of sign(D(real))
         }
 
     def _paint_size(self) -> int:
@@ -236,7 +232,7 @@ class Method(FaceMethod):
     def batch(self, plan: Plan) -> Batch:
         # The faces and then their partners in one batch: on a GPU the number of operations is what takes time.
         faces = self.faces.batch(plan, also="partner", draw_side=False)
-        affine, light = moves_of(plan["moves"], self.memory["moves"])
+        affine, light = moves_of(plan["moves"], self.config.data.jitter)
         known, pose, count = plan["known"], plan["pose"], len(affine)
         onto = composed(pose_affine(pose), affine)
         moves, side, mouths = torch.cat([affine, onto]), None, None
@@ -246,7 +242,7 @@ class Method(FaceMethod):
             mean = before + self.shapes[plan["asked"]] - self.shapes[plan["has"]]
             after = torch.where(known[:, None, None] > 0, with_pose(theirs, pose, self.landmark_depth), mean)
             moved = move_points(torch.cat([before, theirs, after]), torch.cat([moves, affine]))
-            narrowing = plan["mouth"] * self.memory["moves"] * MOUTH
+            narrowing = plan["mouth"] * self.config.data.jitter * MOUTH
             mouths = Mouths(moved[:, MOUTH_POINTS].mean(1), narrowing.repeat(3))
             before, theirs, after = mouths.move_points(moved).chunk(3)
             mouths = Mouths(mouths.centre[: 2 * count], mouths.narrowing[: 2 * count])
@@ -373,19 +369,17 @@ class Method(FaceMethod):
         ):
             with self.branches.aside(branch, real, made, y_real, y_fake):
                 judged.append(self._judge(critic, real, made, y_real.repeat(times, 1), y_fake.repeat(times, 1)))
-        terms, loss, real_score = self._judge(self.critic, self.seen(batch.image), self.seen(fake), y_real, y_fake)
-        self.branches.join(*(tensor for made in judged for tensor in (*made[0].values(), *made[1:])))
-        self._adapt_moves(real_score)
-        for part_terms, part, real_score in judged:
+        terms, loss = self._judge(self.critic, self.seen(batch.image), self.seen(fake), y_real, y_fake)
+        self.branches.join(*(tensor for made, part in judged for tensor in (*made.values(), part)))
+        for part_terms, part in judged:
             loss = loss + part
             terms["d_part"] = terms.get("d_part", 0) + part_terms["d_real"] + part_terms["d_fake"]
-            self._adapt_moves(real_score)
         return loss, terms
 
     def _judge(
         self, critic: Discriminator, real: Tensor, fake: Tensor, y_real: Tensor, y_fake: Tensor
-    ) -> tuple[Terms, Tensor, Tensor]:
-        """One critic's terms, its loss and its score of real faces; that of the whole face learns their attributes, too."""
+    ) -> tuple[Terms, Tensor]:
+        """One critic's terms and its loss; that of the whole face learns the attributes of real faces, too."""
         realism, logits = critic(torch.cat([real, fake]))
         real_score, fake_score = realism.chunk(2)
         real_logits, fake_logits = logits.chunk(2)
@@ -399,7 +393,7 @@ class Method(FaceMethod):
         if critic is self.critic:
             terms["d_cls"] = losses.attribute_softmax(real_logits, y_real, self.schema)
             loss = loss + self.weights.critic_classification * terms["d_cls"]
-        return terms, loss, real_score.detach()
+        return terms, loss
 
     def _score(self, critic: Discriminator, pictures: Tensor, y: Tensor) -> Tensor:
         """How real a critic finds faces given y, (N, 1); the mean over patches, so that R1 means the same at every size."""
@@ -411,14 +405,6 @@ class Method(FaceMethod):
         pixels show an expression, the more each of them counts, and the larger is the gradient."""
         seen, largest = (self.critic_side, _CRITIC_SIDE) if critic is self.critic else (self.crops.side, _PARTS_SIDE)
         return min(1.0, seen / largest) ** 2
-
-    @torch.no_grad()
-    def _adapt_moves(self, real_score: Tensor) -> None:
-        """Makes the moves stronger while too many real training faces are recognised as real, else weaker."""
-        if not self.config.data.jitter:
-            return
-        self.memory["certainty"].lerp_(self.processes.mean(real_score.sign().mean()), 0.02)
-        self.memory["moves"].add_(0.0005 * (self.memory["certainty"] - _SURE).sign()).clamp_(0.25, 1.0)
 
     def generator_loss(self, batch: Batch) -> tuple[Tensor, Terms]:
         with self.generator.gathering():
@@ -481,7 +467,7 @@ class Method(FaceMethod):
         return Discriminator(self.schema.dimension, 3, self.critic_side, self.settings.network.critic_width, layers)
 
     def word(self, values: Mapping[str, float]) -> str:
-        """How well D_cls recognises attributes, how far unseen faces move, how strong the random moves have become."""
+        """How well D_cls recognises attributes, how far unseen faces move."""
         names = ", ".join(group.name for group in self.schema.groups)
         known = values["d_cls"] / self.at_chance
         told = f"D_cls recognises {names} (its loss is {known:.0%} of chance level)"
@@ -489,7 +475,7 @@ class Method(FaceMethod):
             told = f"D_cls hardly recognises {names} (its loss is {known:.0%} of chance level): check that the labels are right"
         if (gone := self.way_gone()) is not None:
             told += f"; unseen faces move {gone:.0%} of the way asked of them"
-        return f"{told}; random moves have strength {self.memory['moves'].item():.2f}"
+        return told
 
     @torch.no_grad()
     def way_gone(self) -> float | None:

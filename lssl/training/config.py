@@ -29,7 +29,7 @@ class DataConfig:
     folder: str = ""  # data set folder; "": first generate faces of the embedded model
     attributes: tuple[str, ...] = ()  # columns of metadata.csv; empty: the folder's own choice
     flip: Switch = "on"  # mirror with probability 1/2; "auto": unless a class is one-sided, as contempt is
-    # Random shift, turn, scale and light of a face: 1 is +-8% shift, 6 degrees, 5% scale. `standard` starts from it.
+    # Random shift, turn, scale and light of a face: 1 is +-8% shift, 6 degrees, 5% scale.
     jitter: float = 0.0
     workers: int = 2  # threads that read pictures, if they do not fit in memory
 

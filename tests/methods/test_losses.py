@@ -109,16 +109,6 @@ def test_parts_of_large_pictures_are_compared_at_the_painter_s_size():
         assert torch.allclose(one, other, atol=1e-6)
 
 
-def test_standard_moves_more_while_real_faces_are_recognised_too_surely(standard, tmp_path):
-    method = prepare_run(standard.with_overrides({"data.jitter": 0.5}), tmp_path / "run", quiet=True).method
-    for score, sign in ((torch.ones(4, 1), 1), (-torch.ones(4, 1), -1)):
-        for _ in range(200):
-            method._adapt_moves(score)
-        before = float(method.memory["moves"])
-        method._adapt_moves(score)
-        assert (float(method.memory["moves"]) - before) * sign > 0
-
-
 def test_d_cls_of_standard_begins_again_while_it_knows_nothing(standard, tmp_path):
     method = prepare_run(standard.with_overrides({"warm_up.updates": 100}), tmp_path / "run", quiet=True).method
     stages, weights = method.warm_up(), method.critic.attribute_head.weight
