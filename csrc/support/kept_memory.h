@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <iterator>
@@ -43,7 +44,7 @@ class KeptMemory {
   Block take(size_t bytes) {
     {
       // Whoever cannot have the lock at once (another thread, a child of a fork that took it) does without.
-      const std::unique_lock lock(mutex_, std::try_to_lock);
+      const std::unique_lock lock(flag_, std::try_to_lock);
       if (lock.owns_lock()) {
         const auto fits = [bytes](const Block& b) { return b.bytes >= bytes && b.bytes - bytes <= bytes / 4; };
         const auto newest = std::find_if(kept_.rbegin(), kept_.rend(), fits);
@@ -63,7 +64,7 @@ class KeptMemory {
   }
 
   void give(Block block) {
-    const std::unique_lock lock(mutex_, std::try_to_lock);
+    const std::unique_lock lock(flag_, std::try_to_lock);
     if (!lock.owns_lock() || block.bytes > kMost) return std::free(block.data);
     while (total_ + block.bytes > kMost) {  // the oldest go
       std::free(kept_.front().data);
@@ -77,7 +78,17 @@ class KeptMemory {
  private:
   static constexpr size_t kHugePage = 2 << 20;
 
-  std::mutex mutex_;
+  // std::mutex's try_lock, whose pthread_mutex_trylock would ask for glibc 2.34; the wheel asks for 2.28.
+  class Flag {
+   public:
+    bool try_lock() { return !set_.test_and_set(std::memory_order_acquire); }
+    void unlock() { set_.clear(std::memory_order_release); }
+
+   private:
+    std::atomic_flag set_ = ATOMIC_FLAG_INIT;
+  };
+
+  Flag flag_;
   std::vector<Block> kept_;  // the newest last
   size_t total_ = 0;
 };

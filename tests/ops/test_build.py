@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import re
 import runpy
 import shutil
@@ -43,6 +44,17 @@ def test_the_library_needs_only_the_stable_abi():
 def test_the_library_knows_nothing_of_python():
     """No symbol of Python's, so that one build loads in every Python."""
     assert [symbol for symbol in undefined_symbols() if re.match(r"_?Py[A-Z_]", symbol)] == []
+
+
+@pytest.mark.skipif(
+    not (2, 28) <= tuple(map(int, re.findall(r"\d+", platform.libc_ver()[1])[:2])) < (2, 38),
+    reason="not glibc, or 2.38 and later, whose headers ask for newer functions themselves: a wheel is built with older ones",
+)
+def test_the_library_needs_no_c_library_newer_than_the_wheel_s():
+    """`make wheel` promises manylinux_2_28."""
+    asked = [(symbol, re.search(r"@GLIBC_2\.(\d+)", symbol)) for symbol in undefined_symbols()]
+    assert any(version for _, version in asked), "nm does not tell versions"
+    assert [symbol for symbol, version in asked if version and int(version[1]) > 28] == []
 
 
 RUN = """
