@@ -48,7 +48,12 @@ def test_paper_preset_is_the_paper_and_names_all_that_decides_it():
 
 def test_quick_is_a_shorter_and_narrower_standard():
     quick, standard = TrainConfig.preset("quick").to_dict(), TrainConfig.preset("standard").to_dict()
-    for section, name in (("schedule", "iterations"), ("network", "width"), ("network", "movement_width"), ("data", "jitter")):
+    for section, name in (
+        ("schedule", "iterations"),
+        ("network", "width"),
+        ("network", "movement_width"),
+        ("data", "jitter"),
+    ):
         assert quick[section].pop(name) < standard[section].pop(name)
     faster = {
         "schedule": ("learning_rate", "critic_learning_rate"),
