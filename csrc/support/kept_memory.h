@@ -44,7 +44,7 @@ class KeptMemory {
   Block take(size_t bytes) {
     {
       // Whoever cannot have the lock at once (another thread, a child of a fork that took it) does without.
-      const std::unique_lock lock(flag_, std::try_to_lock);
+      const std::unique_lock lock(try_lock_, std::try_to_lock);
       if (lock.owns_lock()) {
         const auto fits = [bytes](const Block& b) { return b.bytes >= bytes && b.bytes - bytes <= bytes / 4; };
         const auto newest = std::find_if(kept_.rbegin(), kept_.rend(), fits);
@@ -64,7 +64,7 @@ class KeptMemory {
   }
 
   void give(Block block) {
-    const std::unique_lock lock(flag_, std::try_to_lock);
+    const std::unique_lock lock(try_lock_, std::try_to_lock);
     if (!lock.owns_lock() || block.bytes > kMost) return std::free(block.data);
     while (total_ + block.bytes > kMost) {  // the oldest go
       std::free(kept_.front().data);
@@ -78,17 +78,17 @@ class KeptMemory {
  private:
   static constexpr size_t kHugePage = 2 << 20;
 
-  // std::mutex's try_lock, whose pthread_mutex_trylock would ask for glibc 2.34; the wheel asks for 2.28.
-  class Flag {
+  // In place of std::mutex, whose try_lock asks for glibc 2.34 (pthread_mutex_trylock); the wheel promises 2.28.
+  class TryLock {
    public:
-    bool try_lock() { return !set_.test_and_set(std::memory_order_acquire); }
-    void unlock() { set_.clear(std::memory_order_release); }
+    bool try_lock() { return !held_.test_and_set(std::memory_order_acquire); }
+    void unlock() { held_.clear(std::memory_order_release); }
 
    private:
-    std::atomic_flag set_ = ATOMIC_FLAG_INIT;
+    std::atomic_flag held_ = ATOMIC_FLAG_INIT;
   };
 
-  Flag flag_;
+  TryLock try_lock_;
   std::vector<Block> kept_;  // the newest last
   size_t total_ = 0;
 };

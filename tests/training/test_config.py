@@ -46,7 +46,7 @@ def test_paper_preset_is_the_paper_and_names_all_that_decides_it():
     assert config.to_dict().keys() == named.keys()
 
 
-def test_quick_is_a_shorter_and_narrower_standard():
+def test_quick_is_a_shorter_narrower_standard_with_weaker_moves():
     quick, standard = TrainConfig.preset("quick").to_dict(), TrainConfig.preset("standard").to_dict()
     for section, name in (
         ("schedule", "iterations"),
